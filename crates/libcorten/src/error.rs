@@ -1,0 +1,80 @@
+//! The library's one error type: opaque outside, rich inside.
+//!
+//! Each phase keeps an enum of its own next to its code (`SpecError`, `PlanError`, `LaunchError`, …); here they become one
+//! [`Error`] with a [`ErrorKind`]. `Display` says one level and `source()` says the rest, so a caller prints the chain once.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// What went wrong, for callers that must decide what to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// config.json or an argument is wrong; the message names the field.
+    InvalidConfig,
+    /// The container, the bundle or a file that was named does not exist.
+    NotFound,
+    /// A container with this id exists already.
+    Exists,
+    /// The container is not in a status that allows the operation.
+    WrongState,
+    /// The config asks for something that Corten does not do (yet); the message names it.
+    Unsupported,
+    /// The caller may not do this.
+    Permission,
+    /// A kernel call failed.
+    Kernel,
+    /// Corten itself is wrong.
+    Internal,
+}
+
+/// An error of a container operation. See [`ErrorKind`].
+pub struct Error {
+    kind: ErrorKind,
+    cause: Box<dyn StdError + Send + Sync>,
+}
+
+impl Error {
+    /// Wraps a phase's error.
+    pub(crate) fn new(kind: ErrorKind, cause: impl StdError + Send + Sync + 'static) -> Self {
+        Self { kind, cause: Box::new(cause) }
+    }
+
+    /// Returns what kind of error this is.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// Returns the error and all its sources as one line, `a: b: c`.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut next = self.source();
+        while let Some(source) = next {
+            text.push_str(": ");
+            text.push_str(&source.to_string());
+            next = source.source();
+        }
+        text
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {:?}", self.kind, self.cause)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.cause.source()
+    }
+}
+
+/// The library's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
