@@ -1,1 +1,37 @@
-//! stub
+//! What runs inside a new container.
+//!
+//! A container is a list of kernel calls. `libcorten` works the list out; this package holds the list's vocabulary and the
+//! program that carries it out.
+//!
+//! * **Step**: one thing to do inside ([`Step`]), with the kernel calls that it makes.
+//! * **Program**: the steps in their wire form, a flat byte string ([`encode`], [`Program`]).
+//! * **Init**: the process that walks the program and becomes the user's process. [`ELF`] is its executable, a freestanding
+//!   static program without libc, allocator, locks or threads.
+//! * **Message**: what init and the runtime say to each other ([`Message`]; `docs/protocol.md` has the diagram).
+//!
+//! What this package does not do: decide. It knows nothing of config.json; each step carries the name of the config item it
+//! came from only so that a failure can be told in the user's words.
+
+// The vocabulary, shared by the runtime and init.
+mod message;
+mod step;
+mod wire;
+
+// The runtime's side.
+mod encode;
+
+// Init's side. It is compiled here too, so that the same lints and unit tests see it.
+#[allow(dead_code, unreachable_pub, reason = "used by main.rs, which build.rs compiles on its own")]
+mod arch;
+#[allow(dead_code, reason = "used by main.rs, which build.rs compiles on its own")]
+mod executor;
+#[allow(dead_code, unreachable_pub, reason = "used by main.rs, which build.rs compiles on its own")]
+mod sys;
+
+pub use encode::{EncodeError, EncodedStep, encode};
+pub use message::{Call, MAX_MESSAGE, Message, MessageError, SyncPoint};
+pub use step::{OwnedStep, Slot, Step, Target, Value, WireStep};
+pub use wire::{DecodeError, MAX_STEPS, Program};
+
+/// The freestanding executable that carries out a program: an ELF file for this target.
+pub static ELF: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/corten-init"));

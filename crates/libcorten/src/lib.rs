@@ -1,13 +1,48 @@
 //! Corten: an OCI container runtime as a library.
+//!
+//! * **Bundle**: a directory with a config (`config.json`) and a root filesystem ([`Bundle`]).
+//! * **Plan**: what is done to make a container of a bundle, as two lists of steps ([`Plan`]).
+//! * **Container**: an isolated process, with a state ([`Container`], [`State`]).
+//!
+//! The five operations of the runtime-spec are [`Runtime::create`], [`Container::start`], [`Container::state`],
+//! [`Container::kill`] and [`Container::delete`].
+//!
+//! ```no_run
+//! use libcorten::{Bundle, CreateOptions, Runtime};
+//!
+//! # fn main() -> libcorten::Result<()> {
+//! let bundle = Bundle::open("/srv/bundles/web")?;
+//! let runtime = Runtime::new("/run/corten");
+//! let container = runtime.create("web", &bundle, &CreateOptions::default())?;
+//! container.start()?;
+//! let exit = container.wait()?;
+//! container.delete(false)?;
+//! std::process::exit(exit.code());
+//! # }
+//! ```
+//!
+//! All of it may be called from any thread of any program: between clone and exec the child makes raw system calls only, and
+//! nothing of the caller's memory is left after the exec. The library never prints, exits, changes the caller's working
+//! directory, environment or signal handlers, or waits without a deadline (but in [`Container::wait`]).
+//!
+//! What it does not do: images, layers, networks. Those are the engine's.
 
 // The nouns of the public API.
 mod error;
 pub mod state;
 
 // The way of a container, in order.
+mod host;
+mod launch;
 pub mod lifecycle;
+pub mod plan;
+pub mod spec;
+
+// The kernel.
+mod sys;
 
 pub use error::{Error, ErrorKind, Result};
-pub use lifecycle::{Bundle, Container, CreateOptions, Console, Exit, Runtime};
-pub use state::{State, Status};
+pub use lifecycle::{Bundle, Console, Container, CreateOptions, Exit, Runtime};
 pub use oci_spec::runtime as oci;
+pub use plan::Plan;
+pub use state::{State, Status};

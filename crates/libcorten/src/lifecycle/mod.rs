@@ -1,27 +1,41 @@
-//! The operations on containers.
-use crate::{Result, State};
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+//! The operations on containers, one file each.
+//!
+//! A [`Runtime`] is a place where containers live (a state root); a [`Container`] is one of them. All methods may be called
+//! from many threads at once; commands on the same container exclude each other by a lock on its state directory.
+//! Spec: runtime.md#lifecycle.
 
-/// A bundle directory with its config, parsed and validated.
-#[derive(Debug)]
-pub struct Bundle;
-impl Bundle {
-    /// Opens a bundle.
-    pub fn open(_dir: impl AsRef<Path>) -> Result<Self> { todo!() }
-    /// Returns the config.
-    pub fn spec(&self) -> &crate::oci::Spec { todo!() }
-}
+mod bundle;
+mod create;
+mod delete;
+pub mod foreground;
+mod kill;
+mod start;
+mod wait;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use corten_cgroup::Hierarchy;
+use nix::unistd::Pid;
+
+pub use bundle::Bundle;
+pub use wait::Exit;
+
+use crate::host::cgroup_error;
+use crate::plan::{HostStep, Planned};
+use crate::state::{Record, State, StateDirectory, StateError, Status, ids};
+use crate::{Error, ErrorKind, Plan, Result, sys};
 
 /// Where the container's terminal goes when `process.terminal` is true.
 #[derive(Debug, Default, Clone)]
 pub enum Console {
-    /// No console: `process.terminal` must be false.
+    /// Nowhere: `process.terminal` must be false.
     #[default]
     None,
-    /// The master is sent to this socket.
+    /// Its master is sent to this socket, as runc's `--console-socket` does.
     Socket(PathBuf),
-    /// The master stays with the caller: [`Container::take_console`].
+    /// Its master stays with the caller: [`Container::take_console`].
     Master,
 }
 
@@ -30,65 +44,210 @@ pub enum Console {
 pub struct CreateOptions {
     /// Where the terminal goes.
     pub console: Console,
-    /// File that gets init's pid.
+    /// File that gets init's pid, in decimal.
     pub pid_file: Option<PathBuf>,
-    /// Fds from 3 on that the container process keeps.
+    /// The number of the caller's fds from 3 on that the container process gets.
     pub preserve_fds: u32,
-    /// Keep the caller's session keyring.
+    /// Keep the caller's session keyring instead of a new one.
     pub no_new_keyring: bool,
 }
 
-/// How a container process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// With this exit status.
-    Code(i32),
-    /// Killed by this signal.
-    Signal(i32),
-}
-impl Exit {
-    /// Shell's code.
-    pub fn code(self) -> i32 { match self { Self::Code(c) => c, Self::Signal(s) => 128 + s } }
+/// What is wrong with the order of operations.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LifecycleError {
+    #[error("cannot start an already running container")]
+    AlreadyRunning,
+    #[error("cannot start a container that has stopped")]
+    HasStopped,
+    #[error("container not running")]
+    NotRunning,
+    #[error("cannot delete container {id} that is not stopped: {status}")]
+    NotStopped { id: String, status: Status },
+    #[error("process.args: fd {fd} is to be preserved but is not open")]
+    NotOpen { fd: u32 },
+    #[error("{left}")]
+    Left { left: String },
 }
 
-/// A place where containers live: the state root.
+impl LifecycleError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotOpen { .. } => ErrorKind::InvalidConfig,
+            Self::Left { .. } => ErrorKind::Kernel,
+            _ => ErrorKind::WrongState,
+        }
+    }
+}
+
+impl From<LifecycleError> for Error {
+    fn from(error: LifecycleError) -> Self {
+        Error::new(error.kind(), error)
+    }
+}
+
+impl From<StateError> for Error {
+    fn from(error: StateError) -> Self {
+        Error::new(error.kind(), error)
+    }
+}
+
+impl From<sys::SysError> for Error {
+    fn from(error: sys::SysError) -> Self {
+        Error::new(ErrorKind::Kernel, error)
+    }
+}
+
+/// A place where containers live: a state root, `/run/corten` by default.
 #[derive(Debug, Clone)]
-pub struct Runtime;
+pub struct Runtime {
+    root: PathBuf,
+}
+
 impl Runtime {
-    /// Uses `root` as state root (made when the first container is).
-    pub fn new(_root: impl Into<PathBuf>) -> Self { todo!() }
-    /// What create would do (`wait_for_start` true) or run.
-    pub fn plan(&self, _id: &str, _bundle: &Bundle, _options: &CreateOptions) -> Result<()> { todo!() }
-    /// Creates a container that waits for start.
-    pub fn create(&self, _id: &str, _bundle: &Bundle, _options: &CreateOptions) -> Result<Container> { todo!() }
-    /// Creates and starts.
-    pub fn run(&self, _id: &str, _bundle: &Bundle, _options: &CreateOptions) -> Result<Container> { todo!() }
-    /// Loads.
-    pub fn load(&self, _id: &str) -> Result<Container> { todo!() }
-    /// All containers, sorted by id.
-    pub fn list(&self) -> Result<Vec<State>> { todo!() }
+    /// Uses `root` as state root. It is made when the first container is.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Returns the state root.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Works out what [`Runtime::create`] (`wait_for_start`) or [`Runtime::run`] would do. Nothing is made.
+    ///
+    /// # Errors
+    /// The config asks for what cannot be, or the host cannot be looked at.
+    pub fn plan(&self, id: &str, bundle: &Bundle, options: &CreateOptions, wait_for_start: bool) -> Result<Plan> {
+        let hierarchy = Hierarchy::detect().map_err(cgroup_error)?;
+        create::plan(self, &hierarchy, id, bundle, options, wait_for_start)
+    }
+
+    /// Makes a container that waits for [`Container::start`].
+    ///
+    /// # Errors
+    /// Nothing of the container is left; if something could not be removed, the error says what.
+    pub fn create(&self, id: &str, bundle: &Bundle, options: &CreateOptions) -> Result<Container> {
+        create::create(self, id, bundle, options, true)
+    }
+
+    /// Makes a container whose process runs at once.
+    ///
+    /// # Errors
+    /// As [`Runtime::create`]; also when the program cannot be executed.
+    pub fn run(&self, id: &str, bundle: &Bundle, options: &CreateOptions) -> Result<Container> {
+        create::create(self, id, bundle, options, false)
+    }
+
+    /// Makes a container by a plan of [`Runtime::plan`], which may have been changed. `observe` sees each host step before it
+    /// is done; it is how tests stop, fail and kill a launch at every place.
+    ///
+    /// # Errors
+    /// As [`Runtime::create`].
+    pub fn create_by_plan(
+        &self,
+        id: &str,
+        bundle: &Bundle,
+        options: &CreateOptions,
+        plan: &Plan,
+        observe: &mut dyn FnMut(&Planned<HostStep>),
+    ) -> Result<Container> {
+        let hierarchy = Hierarchy::detect().map_err(cgroup_error)?;
+        create::launch(self, &hierarchy, id, bundle, options, plan, observe)
+    }
+
+    /// Finds a container.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is none with this id.
+    pub fn load(&self, id: &str) -> Result<Container> {
+        let directory = StateDirectory::open(&self.root, id)?;
+        Ok(Container { id: id.to_owned(), directory, init: None, console: None })
+    }
+
+    /// Returns the states of all containers, sorted by id. Those that go away meanwhile are left out, and so are directories
+    /// of containers that were never finished.
+    ///
+    /// # Errors
+    /// The state root or a state in it cannot be read.
+    pub fn list(&self) -> Result<Vec<State>> {
+        let mut states = Vec::new();
+        for id in ids(&self.root)? {
+            match self.load(&id).and_then(|container| container.state()) {
+                Ok(state) => states.push(state),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(states)
+    }
 }
 
 /// A container.
 #[derive(Debug)]
-pub struct Container;
+pub struct Container {
+    id: String,
+    directory: StateDirectory,
+    /// Init's pidfd and pid, when this process made it.
+    init: Option<(Arc<OwnedFd>, Pid)>,
+    console: Option<OwnedFd>,
+}
+
 impl Container {
-    /// The id.
-    pub fn id(&self) -> &str { todo!() }
-    /// Init's pid in the caller's namespace.
-    pub fn pid(&self) -> i32 { todo!() }
-    /// The state now.
-    pub fn state(&self) -> Result<State> { todo!() }
-    /// Starts.
-    pub fn start(&self) -> Result<()> { todo!() }
-    /// Sends a signal to init.
-    pub fn kill(&self, _signal: i32) -> Result<()> { todo!() }
-    /// Waits for the end of the container process (a child of the caller).
-    pub fn wait(&self) -> Result<Exit> { todo!() }
-    /// Removes all.
-    pub fn delete(&self, _force: bool) -> Result<()> { todo!() }
-    /// Terminal master, once, with [`Console::Master`].
-    pub fn take_console(&mut self) -> Option<OwnedFd> { todo!() }
-    /// Pidfd of init.
-    pub fn pidfd(&self) -> std::os::fd::BorrowedFd<'_> { todo!() }
+    /// Returns the id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Returns the state now.
+    ///
+    /// # Errors
+    /// The container is gone ([`ErrorKind::NotFound`]) or its state cannot be read.
+    pub fn state(&self) -> Result<State> {
+        let record = self.record()?;
+        let status = self.status(&record)?;
+        let Record { oci_version, id, bundle, rootfs, created, annotations, pid, .. } = record;
+        let pid = if status == Status::Stopped { 0 } else { pid };
+        let owner_uid = self.directory.owner()?;
+        Ok(State { oci_version, id, pid, status, bundle, rootfs, created, annotations, owner_uid })
+    }
+
+    /// Returns the pidfd of init, when this process made the container.
+    pub fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.init.as_ref().map(|(pidfd, _)| pidfd.as_fd())
+    }
+
+    /// Returns init's pid in the caller's namespace, when this process made the container. It may have ended since.
+    pub fn pid(&self) -> Option<i32> {
+        self.init.as_ref().map(|(_, pid)| pid.as_raw())
+    }
+
+    /// Returns the terminal's master, once, of a container made with [`Console::Master`].
+    pub fn take_console(&mut self) -> Option<OwnedFd> {
+        self.console.take()
+    }
+
+    fn record(&self) -> Result<Record> {
+        Ok(self.directory.read()?.ok_or(StateError::NotFound)?)
+    }
+
+    fn status(&self, record: &Record) -> Result<Status> {
+        if !record.is_alive() {
+            // Nobody there: still being made, if somebody holds the lock for it.
+            let made = record.creating && record.pid == 0 && self.directory.try_lock()?.is_none();
+            return Ok(if made { Status::Creating } else { Status::Stopped });
+        }
+        if record.creating {
+            return Ok(Status::Creating);
+        }
+        if self.directory.has_start_socket() {
+            return Ok(Status::Created);
+        }
+        let hierarchy = Hierarchy::detect().map_err(cgroup_error)?;
+        let frozen = match hierarchy.open(&record.cgroup).map_err(cgroup_error)? {
+            Some(cgroup) => cgroup.frozen().map_err(cgroup_error)?,
+            None => false,
+        };
+        Ok(if frozen { Status::Paused } else { Status::Running })
+    }
 }

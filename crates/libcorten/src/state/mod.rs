@@ -1,14 +1,26 @@
-//! What is known of a container.
+//! What is known of a container: its state directory and the state that `state` shows.
+//!
+//! `<root>/<id>/` (mode 0700) holds `state.json`, written to a new file and renamed, and `start.sock` while the container waits
+//! for `start`. The directory is locked (`flock`) by whoever changes the container. Alive means: the pid's start time is the
+//! one that was written down.
+//! Spec: runtime.md#state. Attacker: none; the state root belongs to the caller alone.
+
+mod directory;
+mod time;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// The status of a container (runtime-spec "State", plus runc's `paused`).
+pub(crate) use directory::{Lock, START_SOCKET, StateDirectory, StateError, ids};
+pub use time::rfc3339;
+
+/// The status of a container (runtime.md#state, plus runc's `paused`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// Being made.
+    /// It is being made.
     Creating,
-    /// Waiting for `start`.
+    /// It waits for `start`.
     Created,
     /// The user's process runs.
     Running,
@@ -20,7 +32,13 @@ pub enum Status {
 
 impl std::fmt::Display for Status {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(match self { Self::Creating => "creating", Self::Created => "created", Self::Running => "running", Self::Paused => "paused", Self::Stopped => "stopped" })
+        f.pad(match self {
+            Self::Creating => "creating",
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Stopped => "stopped",
+        })
     }
 }
 
@@ -28,7 +46,7 @@ impl std::fmt::Display for Status {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct State {
-    /// Version of the runtime-spec.
+    /// Version of the runtime-spec that the config was written for.
     pub oci_version: String,
     /// The container's id.
     pub id: String,
@@ -45,7 +63,42 @@ pub struct State {
     /// Annotations of the config.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// Uid of the owner of the state directory (the binary turns it into a name in `list`).
+    /// Uid of the owner of the state directory.
     #[serde(skip)]
     pub owner_uid: u32,
+}
+
+/// What is written down about a container.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Record {
+    pub(crate) oci_version: String,
+    pub(crate) id: String,
+    pub(crate) bundle: PathBuf,
+    pub(crate) rootfs: PathBuf,
+    pub(crate) created: String,
+    #[serde(default)]
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// Path of the cgroup below the cgroup2 mount. Written before the cgroup is made.
+    pub(crate) cgroup: PathBuf,
+    /// Still being made: what is named here may or may not exist.
+    pub(crate) creating: bool,
+    /// Pid of init; 0 before there is one.
+    pub(crate) pid: i32,
+    /// Start time of init, in clock ticks since boot (proc_pid_stat(5)).
+    pub(crate) start_time: u64,
+}
+
+impl Record {
+    /// Whether init is alive: the same process, and not a zombie.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.pid > 0 && start_time(self.pid).is_some_and(|found| found == self.start_time)
+    }
+}
+
+/// Returns the start time of a process that is no zombie, in clock ticks since boot.
+pub(crate) fn start_time(pid: i32) -> Option<u64> {
+    use procfs::FromRead;
+    let stat = procfs::process::Stat::from_file(format!("/proc/{pid}/stat")).ok()?;
+    (!matches!(stat.state, 'Z' | 'X')).then_some(stat.starttime)
 }

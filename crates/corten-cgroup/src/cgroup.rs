@@ -1,0 +1,278 @@
+//! One cgroup, from its making to its removal.
+//!
+//! Stage: host. Kernel: `cgroup.kill` (5.14), `cgroup.freeze` (5.2).
+//! Attacker: a process of the cgroup that forks as fast as it can, or makes sub-cgroups with any names.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::dir::{Dir, Type};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use crate::device;
+use crate::error::{Error, Repr, failed, failed_io};
+use crate::sys;
+
+/// A cgroup, held by fd.
+#[derive(Debug)]
+pub struct Cgroup {
+    above: OwnedFd,
+    name: OsString,
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl Cgroup {
+    /// Opens the cgroup `name` below `above`; `None` if it does not exist.
+    pub(crate) fn open(above: OwnedFd, name: &OsStr, path: &Path) -> Result<Option<Self>, Error> {
+        match sys::open_below(&above, Path::new(name), OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
+            Ok(fd) => Ok(Some(Self { above, name: name.to_owned(), fd, path: path.to_owned() })),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(failed(errno, || format!("openat2({path:?}, O_DIRECTORY)"))),
+        }
+    }
+
+    /// Returns the path below the mount point.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the processes of this cgroup and all below.
+    ///
+    /// # Errors
+    /// A file of the cgroup cannot be read.
+    pub fn pids(&self) -> Result<Vec<i32>, Error> {
+        let mut pids = Vec::new();
+        for_each_below(self.fd.as_fd(), &mut |directory| {
+            let text = match read_file(directory, "cgroup.procs") {
+                // A threaded cgroup has its processes listed above; a removed one has none.
+                Err(Errno::EOPNOTSUPP | Errno::ENODEV | Errno::ENOENT) => return Ok(()),
+                other => other.map_err(|errno| failed(errno, || format!("read({:?}/cgroup.procs)", self.path)))?,
+            };
+            pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
+            Ok(())
+        })?;
+        Ok(pids)
+    }
+
+    /// Whether there is a process in this cgroup or below. Zombies do not count.
+    ///
+    /// # Errors
+    /// `cgroup.events` cannot be read.
+    pub fn populated(&self) -> Result<bool, Error> {
+        self.event("populated")
+    }
+
+    /// Whether all processes of the cgroup are frozen.
+    ///
+    /// # Errors
+    /// `cgroup.events` cannot be read.
+    pub fn frozen(&self) -> Result<bool, Error> {
+        self.event("frozen")
+    }
+
+    fn event(&self, key: &'static str) -> Result<bool, Error> {
+        match read_file(self.fd.as_fd(), "cgroup.events") {
+            Ok(text) => Ok(event_is_set(&text, key)),
+            // Removed since it was opened.
+            Err(Errno::ENODEV | Errno::ENOENT) => Ok(false),
+            Err(errno) => Err(failed(errno, || format!("read({:?}/cgroup.events)", self.path))),
+        }
+    }
+
+    /// Kills every process of this cgroup and below, and waits until they are gone (or zombies). Frozen ones die, too.
+    ///
+    /// # Errors
+    /// Some are left after `deadline`; the error names them.
+    pub fn kill(&self, deadline: Duration) -> Result<(), Error> {
+        if !self.populated()? {
+            return Ok(());
+        }
+        match self.write("cgroup.kill", "1") {
+            Ok(()) | Err(Errno::ENODEV) => {}
+            Err(Errno::ENOENT) => self.kill_each()?,
+            Err(errno) => return Err(failed(errno, || format!("write({:?}/cgroup.kill, 1)", self.path))),
+        }
+        if self.wait_empty(deadline)? {
+            return Ok(());
+        }
+        let (path, pids) = (self.path.clone(), self.pids()?);
+        Err(Repr::Survivors { path, pids, seconds: deadline.as_secs() }.into())
+    }
+
+    /// Without `cgroup.kill`: freezes, so that nobody forks meanwhile, signals each, and thaws in any case.
+    fn kill_each(&self) -> Result<(), Error> {
+        let call = |value: &'static str| {
+            move |errno| failed(errno, || format!("write({:?}/cgroup.freeze, {value})", self.path))
+        };
+        self.write("cgroup.freeze", "1").map_err(call("1"))?;
+        let killed = self.pids().map(|pids| {
+            for pid in pids {
+                sys::kill(pid);
+            }
+        });
+        self.write("cgroup.freeze", "0").map_err(call("0"))?;
+        killed
+    }
+
+    /// Removes the cgroup and all below. One that is gone already is no error.
+    ///
+    /// # Errors
+    /// It has processes, or is still busy after `deadline`.
+    pub fn remove(self, deadline: Duration) -> Result<(), Error> {
+        let end = Instant::now() + deadline;
+        let mut pause = Duration::from_micros(200);
+        loop {
+            match unlinkat(&self.above, self.name.as_os_str(), UnlinkatFlags::RemoveDir) {
+                Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+                Err(Errno::EBUSY) => {}
+                Err(errno) => return Err(failed(errno, || format!("rmdir({:?})", self.path))),
+            }
+            remove_below(self.fd.as_fd()).map_err(|errno| failed(errno, || format!("rmdir(below {:?})", self.path)))?;
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() || !self.wait_empty(left)? {
+                let (path, pids) = (self.path.clone(), self.pids()?);
+                let seconds = deadline.as_secs();
+                return Err(if pids.is_empty() {
+                    Repr::Busy { path, seconds }
+                } else {
+                    Repr::Survivors { path, pids, seconds }
+                }
+                .into());
+            }
+            // Empty and yet busy: the kernel has not let go of dead tasks. There is no event for that.
+            std::thread::sleep(pause.min(left));
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+    }
+
+    /// Attaches a device filter: `bpf(BPF_PROG_LOAD)`, `bpf(BPF_PROG_ATTACH)`.
+    ///
+    /// # Errors
+    /// The kernel refuses the program (its words are in the error), or the caller may not attach it.
+    pub fn attach_device_filter(&self, filter: &device::Filter) -> Result<(), Error> {
+        let program = sys::load_device_program(filter.instructions())?;
+        sys::attach_device_program(self.fd.as_fd(), program.as_fd())
+            .map_err(|errno| failed(errno, || format!("bpf(BPF_PROG_ATTACH, {:?}, BPF_CGROUP_DEVICE)", self.path)))
+    }
+
+    /// Waits with poll(2) until `populated` is 0; false if it is not by the deadline.
+    fn wait_empty(&self, deadline: Duration) -> Result<bool, Error> {
+        let call = |errno| failed(errno, || format!("poll({:?}/cgroup.events)", self.path));
+        let events = match sys::open_below(&self.fd, Path::new("cgroup.events"), OFlag::O_RDONLY) {
+            Ok(events) => events,
+            Err(Errno::ENOENT | Errno::ENODEV) => return Ok(true),
+            Err(errno) => return Err(call(errno)),
+        };
+        let end = Instant::now() + deadline;
+        loop {
+            // Reading rearms the event.
+            let text = match sys::read_from_start(&events) {
+                Ok(text) => text,
+                Err(Errno::ENODEV) => return Ok(true),
+                Err(errno) => return Err(call(errno)),
+            };
+            if !event_is_set(&text, "populated") {
+                return Ok(true);
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            let mut fds = [PollFd::new(events.as_fd(), PollFlags::POLLPRI)];
+            match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(errno) => return Err(call(errno)),
+            }
+        }
+    }
+
+    fn write(&self, file: &str, value: &str) -> nix::Result<()> {
+        let fd = sys::open_below(&self.fd, Path::new(file), OFlag::O_WRONLY)?;
+        File::from(fd).write_all(value.as_bytes()).map_err(errno_of)
+    }
+}
+
+impl AsFd for Cgroup {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn errno_of(error: std::io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+fn event_is_set(text: &str, key: &str) -> bool {
+    text.lines().any(|line| line.strip_prefix(key).is_some_and(|value| value.trim() == "1"))
+}
+
+fn read_file(directory: BorrowedFd<'_>, file: &str) -> nix::Result<String> {
+    let fd = sys::open_below(&directory, Path::new(file), OFlag::O_RDONLY)?;
+    let mut text = String::new();
+    File::from(fd).read_to_string(&mut text).map_err(errno_of)?;
+    Ok(text)
+}
+
+/// The names of the cgroups directly below.
+fn children(directory: BorrowedFd<'_>) -> nix::Result<Vec<OsString>> {
+    let own = sys::open_below(&directory, Path::new("."), OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+    let mut names = Vec::new();
+    for entry in Dir::from_fd(own)?.iter() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if entry.file_type() == Some(Type::Directory) && name != b"." && name != b".." {
+            names.push(OsStr::from_bytes(name).to_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// Visits a cgroup and all below. Depth is bounded by the kernel's limit of open fds and of cgroup depth.
+fn for_each_below(
+    directory: BorrowedFd<'_>,
+    visit: &mut dyn FnMut(BorrowedFd<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    visit(directory)?;
+    let call = |errno| failed_io(&std::io::Error::from_raw_os_error(errno as i32), || "reading sub-cgroups".to_owned());
+    let names = match children(directory) {
+        Err(Errno::ENODEV | Errno::ENOENT) => return Ok(()),
+        other => other.map_err(call)?,
+    };
+    for name in names {
+        match sys::open_below(&directory, Path::new(&name), OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
+            Ok(child) => for_each_below(child.as_fd(), visit)?,
+            Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(call(errno)),
+        }
+    }
+    Ok(())
+}
+
+/// Removes all cgroups below, the deepest first. Busy ones stay; the caller looks again.
+fn remove_below(directory: BorrowedFd<'_>) -> nix::Result<()> {
+    let names = match children(directory) {
+        Err(Errno::ENODEV | Errno::ENOENT) => return Ok(()),
+        other => other?,
+    };
+    for name in names {
+        match sys::open_below(&directory, Path::new(&name), OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
+            Ok(child) => remove_below(child.as_fd())?,
+            Err(Errno::ENOENT) => continue,
+            Err(errno) => return Err(errno),
+        }
+        match unlinkat(directory, name.as_os_str(), UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT | Errno::EBUSY) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}

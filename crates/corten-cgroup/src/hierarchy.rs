@@ -1,0 +1,188 @@
+//! The mount of cgroup2, and paths below it.
+//!
+//! Stage: host. Attacker: a container that manages its own sub-cgroups; names below its cgroup are its own choice.
+
+use std::fs;
+use std::os::fd::OwnedFd;
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, fstatfs};
+
+use crate::cgroup::Cgroup;
+use crate::error::{Error, Repr, failed, failed_io};
+use crate::sys;
+
+/// How a machine mounts its cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Layout {
+    /// cgroup2 at `/sys/fs/cgroup`, with all controllers.
+    Unified,
+    /// v1 hierarchies below `/sys/fs/cgroup`, and cgroup2 at `unified` there.
+    Hybrid,
+}
+
+/// The hierarchy of cgroup2.
+#[derive(Debug)]
+pub struct Hierarchy {
+    fd: OwnedFd,
+    mount_point: &'static str,
+    layout: Layout,
+}
+
+impl Hierarchy {
+    /// Finds the hierarchy: `/sys/fs/cgroup`, else `/sys/fs/cgroup/unified`, whichever is a cgroup2 filesystem.
+    ///
+    /// # Errors
+    /// There is none, as on a machine with v1 only.
+    pub fn detect() -> Result<Self, Error> {
+        for (mount_point, layout) in [("/sys/fs/cgroup", Layout::Unified), ("/sys/fs/cgroup/unified", Layout::Hybrid)] {
+            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+            let fd = match open(mount_point, flags, Mode::empty()) {
+                Ok(fd) => fd,
+                Err(Errno::ENOENT) => continue,
+                Err(errno) => return Err(failed(errno, || format!("open({mount_point:?}, O_PATH)"))),
+            };
+            let stat = fstatfs(&fd).map_err(|errno| failed(errno, || format!("fstatfs({mount_point:?})")))?;
+            if stat.filesystem_type() == CGROUP2_SUPER_MAGIC {
+                return Ok(Self { fd, mount_point, layout });
+            }
+        }
+        Err(Repr::NoHierarchy.into())
+    }
+
+    /// Returns how the machine mounts its cgroups.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Returns where cgroup2 is mounted.
+    pub fn mount_point(&self) -> &Path {
+        Path::new(self.mount_point)
+    }
+
+    /// Returns the path of a container's cgroup below the mount point, starting with `/`.
+    ///
+    /// An absolute `cgroups_path` counts from the mount point. A relative one, or the `id` if there is none, counts from the
+    /// parent of the caller's own cgroup (runc: the own one has processes, so that it can have no controllers for others).
+    ///
+    /// # Errors
+    /// `/proc/self/cgroup` cannot be read; it is looked at only for a relative path.
+    pub fn resolve(&self, cgroups_path: Option<&Path>, id: &str) -> Result<PathBuf, Error> {
+        let path = cgroups_path.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new(id));
+        if path.is_absolute() {
+            return Ok(clean(path));
+        }
+        let own = own_cgroup()?;
+        Ok(clean(&own.parent().unwrap_or(Path::new("/")).join(path)))
+    }
+
+    /// Makes a cgroup with all its parents, or takes an empty one that exists.
+    ///
+    /// # Errors
+    /// The cgroup has processes or is frozen; or it cannot be made.
+    pub fn create(&self, path: &Path) -> Result<Cgroup, Error> {
+        let (parent, name) = (path.parent().unwrap_or(Path::new("/")), path.file_name().unwrap_or_default());
+        let above = match sys::open_below(&self.fd, parent, OFlag::O_PATH | OFlag::O_DIRECTORY) {
+            Ok(above) => above,
+            Err(Errno::ENOENT) => self.make_all(parent)?,
+            Err(errno) => return Err(failed(errno, || format!("openat2({}, {parent:?})", self.mount_point))),
+        };
+        if name.is_empty() {
+            // The root of the hierarchy, which always has processes.
+            return Err(Repr::NotEmpty { count: 1 }.into());
+        }
+        let existed = match nix::sys::stat::mkdirat(&above, name, Mode::from_bits_truncate(0o755)) {
+            Ok(()) => false,
+            Err(Errno::EEXIST) => true,
+            Err(errno) => return Err(failed(errno, || format!("mkdir({}{})", self.mount_point, path.display()))),
+        };
+        let cgroup = Cgroup::open(above, name, path)?
+            .ok_or_else(|| failed(Errno::ENOENT, || format!("openat2({}{})", self.mount_point, path.display())))?;
+        if existed {
+            let count = cgroup.pids()?.len();
+            if count > 0 {
+                return Err(Repr::NotEmpty { count }.into());
+            }
+            if cgroup.frozen()? {
+                return Err(Repr::Frozen.into());
+            }
+        }
+        Ok(cgroup)
+    }
+
+    /// Opens a cgroup; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// It cannot be opened for another reason.
+    pub fn open(&self, path: &Path) -> Result<Option<Cgroup>, Error> {
+        let (parent, name) = (path.parent().unwrap_or(Path::new("/")), path.file_name().unwrap_or_default());
+        if name.is_empty() {
+            return Ok(None);
+        }
+        match sys::open_below(&self.fd, parent, OFlag::O_PATH | OFlag::O_DIRECTORY) {
+            Ok(above) => Cgroup::open(above, name, path),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(failed(errno, || format!("openat2({}, {parent:?})", self.mount_point))),
+        }
+    }
+
+    /// Makes a directory with its parents and opens it.
+    fn make_all(&self, path: &Path) -> Result<OwnedFd, Error> {
+        let call = |name: &'static str| {
+            move |errno| failed(errno, || format!("{name}({}{})", self.mount_point, path.display()))
+        };
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        let mut here = sys::open_below(&self.fd, Path::new("."), flags).map_err(call("openat2"))?;
+        for component in path.components() {
+            let Component::Normal(name) = component else { continue };
+            match nix::sys::stat::mkdirat(&here, name, Mode::from_bits_truncate(0o755)) {
+                Ok(()) | Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(call("mkdir")(errno)),
+            }
+            here = sys::open_below(&here, Path::new(name), flags).map_err(call("openat2"))?;
+        }
+        Ok(here)
+    }
+}
+
+/// The caller's own cgroup: the line `0::PATH` of /proc/self/cgroup.
+fn own_cgroup() -> Result<PathBuf, Error> {
+    let file = "/proc/self/cgroup";
+    let text = fs::read_to_string(file).map_err(|error| failed_io(&error, || format!("read({file:?})")))?;
+    match text.lines().find_map(|line| line.strip_prefix("0::")) {
+        // "(deleted)" cannot be joined to; the parent may still be there.
+        Some(path) => Ok(PathBuf::from(path.strip_suffix(" (deleted)").unwrap_or(path))),
+        None => Err(Repr::Content { what: "the line of cgroup2", path: file.into(), text }.into()),
+    }
+}
+
+/// Cleans a path by its words: absolute, no `.` or `..`.
+fn clean(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_stay_below_the_mount() {
+        for (path, cleaned) in [("/a/b", "/a/b"), ("/../../etc", "/etc"), ("a/./b/..", "/a"), ("/", "/")] {
+            assert_eq!(clean(Path::new(path)), Path::new(cleaned), "{path:?}");
+        }
+    }
+}

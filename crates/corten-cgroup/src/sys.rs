@@ -1,0 +1,143 @@
+//! The kernel as nix does not offer it: openat2 below a directory, bpf. The only room of this crate with `unsafe`.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+
+use crate::error::{Error, Reason, Repr};
+
+/// Opens a path below a directory: no `..` above it, no link, no other filesystem. Adds `O_CLOEXEC`.
+pub(crate) fn open_below(directory: &impl AsFd, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
+    let relative = path.strip_prefix("/").unwrap_or(path);
+    let relative = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
+    let resolve = ResolveFlag::RESOLVE_BENEATH
+        | ResolveFlag::RESOLVE_NO_SYMLINKS
+        | ResolveFlag::RESOLVE_NO_MAGICLINKS
+        | ResolveFlag::RESOLVE_NO_XDEV;
+    let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
+    loop {
+        match openat2(directory, relative, how) {
+            // A concurrent rename made the kernel unsure.
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Reads a small file from its start without moving the fd's offset.
+pub(crate) fn read_from_start(fd: &OwnedFd) -> nix::Result<String> {
+    let file = File::from(fd.try_clone().map_err(|_| Errno::EMFILE)?);
+    let mut bytes = [0; 4096];
+    let length =
+        file.read_at(&mut bytes, 0).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
+    Ok(String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned())
+}
+
+/// Sends SIGKILL to a process that a frozen cgroup has just listed. One that is gone meanwhile is no error.
+pub(crate) fn kill(pid: i32) {
+    // SAFETY: the call takes no pointer.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let Some(fd) = i32::try_from(fd).ok().filter(|fd| *fd >= 0) else { return };
+    // SAFETY: the kernel just made this fd and nobody else knows its number.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let none = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: the info pointer is null, which the call allows.
+    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), libc::SIGKILL, none, 0) };
+    // ESRCH: it has ended, which is what was wanted.
+    if sent != 0 {}
+}
+
+/// `union bpf_attr`, as much of it as BPF_PROG_LOAD needs here (bpf(2)).
+#[repr(C, align(8))]
+#[derive(Default)]
+struct LoadAttributes {
+    program_type: u32,
+    instruction_count: u32,
+    instructions: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    kernel_version: u32,
+    flags: u32,
+}
+
+/// `union bpf_attr` for BPF_PROG_ATTACH.
+#[repr(C, align(8))]
+#[derive(Default)]
+struct AttachAttributes {
+    target: u32,
+    program: u32,
+    attach_type: u32,
+    flags: u32,
+    replaced: u32,
+    padding: u32,
+}
+
+const BPF_PROG_LOAD: libc::c_int = 5;
+const BPF_PROG_ATTACH: libc::c_int = 8;
+const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
+const BPF_CGROUP_DEVICE: u32 = 6;
+const BPF_F_ALLOW_MULTI: u32 = 2;
+
+/// Loads a program of type BPF_PROG_TYPE_CGROUP_DEVICE.
+pub(crate) fn load_device_program(instructions: &[u64]) -> Result<OwnedFd, Error> {
+    let mut attributes = LoadAttributes {
+        program_type: BPF_PROG_TYPE_CGROUP_DEVICE,
+        instruction_count: u32::try_from(instructions.len()).unwrap_or(u32::MAX),
+        instructions: instructions.as_ptr() as u64,
+        license: c"Apache-2.0".as_ptr() as u64,
+        ..LoadAttributes::default()
+    };
+    if let Ok(fd) = load(&attributes) {
+        return Ok(fd);
+    }
+    // Once more, for the verifier's words.
+    let mut log = vec![0u8; 64 * 1024];
+    attributes.log_level = 1;
+    attributes.log_size = u32::try_from(log.len()).unwrap_or(0);
+    attributes.log = log.as_mut_ptr() as u64;
+    load(&attributes).map_err(|errno| {
+        let said = log.split(|byte| *byte == 0).next().unwrap_or_default();
+        let said = String::from_utf8_lossy(said);
+        let said = said.trim().lines().next_back().unwrap_or("no reason given").to_owned();
+        Repr::Filter { log: said, reason: Reason(errno) }.into()
+    })
+}
+
+fn load(attributes: &LoadAttributes) -> nix::Result<OwnedFd> {
+    // SAFETY: the attributes are laid out as the kernel wants for this command; instructions and licence (ended by NUL) are
+    // readable, the log is writable for its size, and all outlive the call.
+    let fd =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const *attributes, size_of::<LoadAttributes>()) };
+    let fd = i32::try_from(Errno::result(fd)?).map_err(|_| Errno::EBADF)?;
+    // SAFETY: the kernel just made this fd and nobody else knows its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Attaches a device program to a cgroup, beside those that are there.
+pub(crate) fn attach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> nix::Result<()> {
+    let attributes = AttachAttributes {
+        target: cgroup.as_raw_fd().cast_unsigned(),
+        program: program.as_raw_fd().cast_unsigned(),
+        attach_type: BPF_CGROUP_DEVICE,
+        flags: BPF_F_ALLOW_MULTI,
+        ..AttachAttributes::default()
+    };
+    // SAFETY: the attributes are laid out as the kernel wants for this command and outlive the call.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_ATTACH, &raw const attributes, size_of::<AttachAttributes>()) };
+    Errno::result(result).map(drop)
+}
+
+/// Reads a whole file.
+pub(crate) fn read_all(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.read_to_string(&mut text)?;
+    Ok(text)
+}

@@ -1,0 +1,83 @@
+//! aarch64. Source: include/uapi/asm-generic/unistd.h, arch/arm64/include/uapi/asm/fcntl.h.
+
+/// Makes a system call.
+///
+/// # Safety
+/// The arguments must be what call `number` demands: above all, pointers must be valid for what the kernel does with them.
+#[inline(always)]
+pub unsafe fn syscall(number: usize, args: [usize; 6]) -> isize {
+    let result: isize;
+    // SAFETY: the kernel changes x0 only; what it reads or writes through pointers is the caller's promise.
+    unsafe {
+        core::arch::asm!(
+            "svc 0",
+            in("x8") number,
+            inlateout("x0") args[0].cast_signed() => result,
+            in("x1") args[1], in("x2") args[2], in("x3") args[3], in("x4") args[4], in("x5") args[5],
+            options(nostack),
+        );
+    }
+    result
+}
+
+// The entry point: hands the initial stack (argc, argv, envp) to `corten_start`.
+#[cfg(corten_freestanding)]
+core::arch::global_asm!(
+    ".globl _start",
+    ".type _start,%function",
+    "_start:",
+    "mov x29, xzr",
+    "mov x30, xzr",
+    "mov x0, sp",
+    "bl corten_start",
+    "brk #1",
+);
+
+pub const O_DIRECTORY: u64 = 0o40_000;
+pub const O_NOFOLLOW: u64 = 0o100_000;
+
+/// Call numbers.
+pub mod nr {
+    pub const GETCWD: usize = 17;
+    pub const DUP3: usize = 24;
+    pub const FCNTL: usize = 25;
+    pub const IOCTL: usize = 29;
+    pub const MKNODAT: usize = 33;
+    pub const MKDIRAT: usize = 34;
+    pub const UNLINKAT: usize = 35;
+    pub const SYMLINKAT: usize = 36;
+    pub const UMOUNT2: usize = 39;
+    pub const PIVOT_ROOT: usize = 41;
+    pub const FSTATFS: usize = 44;
+    pub const CHDIR: usize = 49;
+    pub const FCHDIR: usize = 50;
+    pub const FCHOWNAT: usize = 54;
+    pub const FCHOWN: usize = 55;
+    pub const OPENAT: usize = 56;
+    pub const CLOSE: usize = 57;
+    pub const READ: usize = 63;
+    pub const WRITE: usize = 64;
+    pub const CAPGET: usize = 90;
+    pub const CAPSET: usize = 91;
+    pub const EXIT_GROUP: usize = 94;
+    pub const UNSHARE: usize = 97;
+    pub const RT_SIGACTION: usize = 134;
+    pub const RT_SIGPROCMASK: usize = 135;
+    pub const SETRESUID: usize = 147;
+    pub const SETRESGID: usize = 149;
+    pub const SETSID: usize = 157;
+    pub const SETGROUPS: usize = 159;
+    pub const SETHOSTNAME: usize = 161;
+    pub const SETDOMAINNAME: usize = 162;
+    pub const UMASK: usize = 166;
+    pub const PRCTL: usize = 167;
+    pub const SENDMSG: usize = 211;
+    pub const KEYCTL: usize = 219;
+    pub const EXECVE: usize = 221;
+    pub const MMAP: usize = 222;
+    pub const ACCEPT4: usize = 242;
+    pub const PRLIMIT64: usize = 261;
+    pub const SECCOMP: usize = 277;
+    pub const STATX: usize = 291;
+    pub use super::super::nr_common::*;
+}

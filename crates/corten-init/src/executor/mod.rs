@@ -1,0 +1,363 @@
+//! The executor: walks the program, one step after the other, and becomes the user's process.
+//!
+//! Stage: inside, from the exec of init to the exec of the user's program.
+//! Privilege: that of the runtime, limited by the namespaces; dropped by `User` and `Capabilities`.
+//! Attacker: owns the rootfs, maybe runs processes in joined namespaces; does not own the program.
+//!
+//! A step that fails ends init: the failure is told (step, call, errno, config item, detail) and the runtime, which holds the
+//! same plan, makes the sentence.
+
+mod mounts;
+mod paths;
+mod process;
+mod terminal;
+
+use core::ffi::CStr;
+
+use crate::message::{Call, MAX_MESSAGE, Message, SyncPoint};
+use crate::step::{Slot, WireStep};
+use crate::sys::{self, Errno, Fd};
+use crate::wire::Program;
+
+/// Where the socket to the runtime is.
+const SYNC: usize = 0;
+/// Slots that fit on the stack; more are mapped.
+const FEW_SLOTS: usize = 64;
+/// An fd that is not there.
+const CLOSED: Fd = Fd(-1);
+
+/// A failed step: the call and its errno. What the call was about is in [`Executor::detail`].
+#[derive(Debug, Clone, Copy)]
+struct Failure {
+    call: Call,
+    errno: Errno,
+}
+
+type Outcome<T = ()> = Result<T, Failure>;
+
+/// Names the call of a failure.
+trait From<T> {
+    fn from(self, call: Call) -> Outcome<T>;
+}
+
+impl<T> From<T> for sys::Result<T> {
+    fn from(self, call: Call) -> Outcome<T> {
+        self.map_err(|errno| Failure { call, errno })
+    }
+}
+
+/// A string of bounded length that ends with NUL.
+#[derive(Debug)]
+struct Text<const N: usize> {
+    bytes: [u8; N],
+    length: usize,
+}
+
+impl<const N: usize> Text<N> {
+    const fn new() -> Self {
+        Self { bytes: [0; N], length: 0 }
+    }
+
+    fn clear(&mut self) {
+        self.length = 0;
+    }
+
+    /// Appends; what does not fit is an error and leaves the text as it was.
+    fn push(&mut self, more: &[u8]) -> Result<(), Errno> {
+        let end = self.length + more.len();
+        match self.bytes.get_mut(self.length..end) {
+            Some(to) if end < N => to.copy_from_slice(more),
+            _ => return Err(Errno::ENAMETOOLONG),
+        }
+        self.length = end;
+        if let Some(last) = self.bytes.get_mut(end) {
+            *last = 0;
+        }
+        Ok(())
+    }
+
+    /// Replaces by as much of `bytes` as fits.
+    fn set_cut(&mut self, bytes: &[u8]) {
+        self.clear();
+        // It fits by construction.
+        if self.push(bytes.get(..N - 1).unwrap_or(bytes)).is_ok() {}
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    fn as_cstr(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.bytes).unwrap_or(c"")
+    }
+}
+
+/// What init keeps between steps.
+#[derive(Debug)]
+struct Executor<'s> {
+    /// The fds by slot.
+    slots: &'s mut [usize],
+    /// The root that paths are resolved in.
+    root: Fd,
+    /// Where failures are told: the runtime's socket, then the connection of `start`.
+    report: Fd,
+    /// The program that `FindProgram` found.
+    program: Text<4096>,
+    /// Whether the working directory has been entered.
+    in_directory: bool,
+    /// `HOME=…` from `HomeFromPasswd`.
+    home: Text<1024>,
+    /// What the failed call was about.
+    detail: Text<1024>,
+}
+
+/// Ends a start that is no runtime's: somebody in a container ran `/proc/PID/exe`.
+pub(crate) fn refuse() -> ! {
+    if sys::write(Fd(2), b"corten-init: only the runtime starts this program\n").is_ok() {}
+    sys::exit(1)
+}
+
+/// Runs the program in the fd that `argument` names, in decimal.
+pub(crate) fn run(argument: &CStr) -> ! {
+    let mut number = 0i32;
+    for digit in argument.to_bytes() {
+        if !digit.is_ascii_digit() {
+            refuse();
+        }
+        number = number.wrapping_mul(10).wrapping_add(i32::from(digit - b'0'));
+    }
+    let file = Fd(number);
+    let Ok(stat) = sys::stat(file) else { refuse() };
+    let Ok(bytes) = sys::map_file(file, usize::try_from(stat.size).unwrap_or(0)) else { refuse() };
+    let Ok(program) = Program::parse(bytes) else { refuse() };
+    sys::close(file);
+    prepare();
+    let mut few = [0usize; FEW_SLOTS];
+    let count = program.slots() as usize;
+    let slots = match few.get_mut(..count) {
+        Some(slots) => slots,
+        None => match sys::map_words(count) {
+            Ok(slots) => slots,
+            Err(_) => sys::exit(1),
+        },
+    };
+    for (slot, fd) in slots.iter_mut().zip(program.fds()) {
+        *slot = fd.cast_unsigned() as usize;
+    }
+    Executor::new(slots).walk(&program)
+}
+
+/// Makes the process unreachable and its surroundings plain before the first step.
+fn prepare() {
+    // Until execve nobody may ptrace init or open its /proc files (CVE-2016-9962). Cannot fail with this argument.
+    if sys::prctl::set_not_dumpable().is_ok() {}
+    sys::set_name(c"corten-init");
+    sys::reset_signals();
+    // Modes of nodes and directories are meant as given; `Umask` sets the user's mask.
+    sys::umask(0);
+}
+
+impl<'s> Executor<'s> {
+    fn new(slots: &'s mut [usize]) -> Self {
+        let mut this = Self {
+            slots,
+            root: CLOSED,
+            report: CLOSED,
+            program: Text::new(),
+            in_directory: false,
+            home: Text::new(),
+            detail: Text::new(),
+        };
+        this.report = this.fd_at(SYNC);
+        this
+    }
+
+    fn walk(&mut self, program: &Program<'static>) -> ! {
+        let mut index = 0;
+        for step in program.steps() {
+            match step {
+                Ok((item, step)) => {
+                    self.detail.clear();
+                    if let Err(failure) = self.step(&step) {
+                        self.fail(index, item.to_bytes(), failure);
+                    }
+                }
+                Err(_) => self.fail(index, b"", Failure { call: Call::Decode, errno: Errno::EPROTO }),
+            }
+            index += 1;
+        }
+        // A program that does not end with Exec.
+        self.fail(index, b"", Failure { call: Call::Decode, errno: Errno::EPROTO })
+    }
+
+    fn fail(&self, step: u32, item: &[u8], failure: Failure) -> ! {
+        let Failure { call, errno: Errno(errno) } = failure;
+        let mut buffer = [0; MAX_MESSAGE];
+        let length = Message::Failed { step, call, errno, item, detail: self.detail.as_bytes() }.encode(&mut buffer);
+        // If nobody listens any more there is nobody to tell.
+        if sys::write(self.report, buffer.get(..length).unwrap_or_default()).is_ok() {}
+        sys::exit(1)
+    }
+
+    fn step(&mut self, step: &WireStep<'static>) -> Outcome {
+        match *step {
+            WireStep::UnshareCgroup {} => sys::unshare(sys::CLONE_NEWCGROUP).from(Call::Unshare),
+            WireStep::SessionKeyring { name } => process::session_keyring(name),
+            WireStep::NewSession {} => sys::setsid().from(Call::Setsid),
+            WireStep::Propagation { flags } => self.set_propagation(flags),
+            WireStep::AttachRoot { tree } => self.attach_root(tree),
+            WireStep::OpenTarget { path, target, slot } => self.open_target(path, target, slot),
+            WireStep::MountFs { fstype, source, options, attributes, slot } => {
+                self.mount_fs(fstype, source, options, attributes, slot)
+            }
+            WireStep::SetAttributes { mount, set, clear, propagation, recursive } => {
+                let mount = self.fd(mount)?;
+                sys::mount_setattr(Some(mount), recursive != 0, set, clear, propagation).from(Call::MountSetattr)
+            }
+            WireStep::MoveMount { mount, target } => self.move_mount(mount, target),
+            WireStep::MakeDirectory { path, mode } => self.make_directory(path, mode),
+            WireStep::MakeNode { path, mode, major, minor, uid, gid } => {
+                self.make_node(path, [mode, major, minor, uid, gid])
+            }
+            WireStep::MakeLink { path, target, replace } => self.make_link(path, target, replace != 0),
+            WireStep::OpenTerminal { path, master, peer } => self.open_terminal(path, master, peer),
+            WireStep::SendConsole { master } => self.send_console(master),
+            WireStep::TerminalSize { master, rows, columns } => self.terminal_size(master, rows, columns),
+            WireStep::CloneMount { from, slot } => self.clone_mount(from, slot),
+            WireStep::ControllingTerminal { peer } => self.controlling_terminal(peer),
+            WireStep::PivotRoot {} => self.pivot_root(),
+            WireStep::Hostname { name } => sys::sethostname(name.to_bytes()).from(Call::Sethostname),
+            WireStep::Domainname { name } => sys::setdomainname(name.to_bytes()).from(Call::Setdomainname),
+            WireStep::OpenProc { slot } => self.open_proc(slot),
+            WireStep::Sysctl { proc, path, value } => self.sysctl(proc, path, value),
+            WireStep::MaskPath { path, null, empty } => self.mask_path(path, null, empty),
+            WireStep::ReadonlyPath { path } => self.readonly_path(path),
+            WireStep::RootAttributes { set, propagation, recursive } => {
+                sys::mount_setattr(Some(self.root), recursive != 0, set, 0, propagation).from(Call::MountSetattr)
+            }
+            WireStep::ResourceLimit { resource, soft, hard } => {
+                sys::prlimit(resource, soft, hard).from(Call::Prlimit64)
+            }
+            WireStep::Umask { mask } => {
+                sys::umask(mask);
+                Ok(())
+            }
+            WireStep::NoNewPrivileges {} => sys::prctl::set_no_new_privileges().from(Call::Prctl),
+            WireStep::Seccomp { flags, program, privileged } => process::seccomp(flags, program, privileged != 0),
+            WireStep::BoundingSet { keep } => process::bounding_set(keep),
+            WireStep::User { uid, gid, groups } => process::become_user(uid, gid, groups),
+            WireStep::Capabilities { effective, permitted, inheritable } => {
+                sys::capset(effective, permitted, inheritable).from(Call::Capset)
+            }
+            WireStep::AmbientCapabilities { set } => process::ambient_capabilities(set),
+            WireStep::OwnStdio { uid } => process::own_stdio(uid),
+            WireStep::WorkingDirectory { path, late } => self.working_directory(path, late != 0),
+            WireStep::HomeFromPasswd { uid } => self.home_from_passwd(uid),
+            WireStep::FindProgram { name, search } => self.find_program(name, search),
+            WireStep::Sync { point } => self.sync(point),
+            WireStep::WaitForStart { listener } => self.wait_for_start(listener),
+            WireStep::Exec { arguments, environment } => self.exec(arguments, environment),
+            WireStep::CloseFiles { keep, listener } => self.close_files(keep, listener),
+            WireStep::Close { slot } => self.close(slot),
+        }
+    }
+
+    // Slots
+
+    fn fd_at(&self, index: usize) -> Fd {
+        self.slots.get(index).and_then(|fd| i32::try_from(*fd).ok()).map_or(CLOSED, Fd)
+    }
+
+    fn fd(&self, slot: Slot) -> Outcome<Fd> {
+        match self.fd_at(usize::from(slot.0)) {
+            CLOSED => Err(Failure { call: Call::Slot, errno: Errno::EBADF }),
+            fd => Ok(fd),
+        }
+    }
+
+    fn put(&mut self, slot: Slot, fd: Fd) -> Outcome {
+        match self.slots.get_mut(usize::from(slot.0)) {
+            Some(place) => {
+                *place = fd.0.cast_unsigned() as usize;
+                Ok(())
+            }
+            None => Err(Failure { call: Call::Slot, errno: Errno::EBADF }),
+        }
+    }
+
+    fn close(&mut self, slot: Slot) -> Outcome {
+        sys::close(self.fd(slot)?);
+        self.put(slot, CLOSED)
+    }
+
+    fn close_files(&mut self, keep: u64, listener: Slot) -> Outcome {
+        let first = 3 + i32::try_from(keep).unwrap_or(0);
+        let socket = self.fd(listener)?;
+        // Aside first: the places may be taken by each other. No slot is below `first` (the runtime saw to that), so that
+        // nothing that the program gets is overwritten.
+        let report = sys::dup_above(self.report, first + 2).from(Call::Dup3)?;
+        let socket = sys::dup_above(socket, first + 2).from(Call::Dup3)?;
+        sys::dup_to(report, first, false).from(Call::Dup3)?;
+        sys::dup_to(socket, first + 1, false).from(Call::Dup3)?;
+        sys::close_from(first.cast_unsigned() + 2).from(Call::CloseRange)?;
+        for place in self.slots.iter_mut() {
+            *place = usize::MAX;
+        }
+        self.root = CLOSED;
+        self.report = Fd(first);
+        self.put(listener, Fd(first + 1))
+    }
+
+    // Waiting for the runtime
+
+    fn sync(&mut self, point: u64) -> Outcome {
+        let number = u32::try_from(point).unwrap_or(0);
+        let Some(point) = SyncPoint::from_number(number) else {
+            return Err(Failure { call: Call::Decode, errno: Errno::EPROTO });
+        };
+        let mut buffer = [0; MAX_MESSAGE];
+        let length = Message::Reached(point).encode(&mut buffer);
+        sys::write(self.report, buffer.get(..length).unwrap_or_default()).from(Call::Write)?;
+        if self.hears_continue(self.report, point, &mut buffer)? {
+            Ok(())
+        } else {
+            // The runtime has gone: what it was about to make is not wanted any more.
+            sys::exit(1)
+        }
+    }
+
+    /// Waits for `Continue(point)`; false if the other end closed instead.
+    fn hears_continue(&self, from: Fd, point: SyncPoint, buffer: &mut [u8; MAX_MESSAGE]) -> Outcome<bool> {
+        let length = match sys::read(from, buffer) {
+            // A peer that was killed with our message unread.
+            Err(Errno(104)) => 0,
+            other => other.from(Call::Read)?,
+        };
+        match Message::decode(buffer.get(..length).unwrap_or_default()) {
+            _ if length == 0 => Ok(false),
+            Ok(Message::Continue(heard)) if heard == point => Ok(true),
+            _ => Err(Failure { call: Call::Read, errno: Errno::EPROTO }),
+        }
+    }
+
+    fn wait_for_start(&mut self, listener: Slot) -> Outcome {
+        let socket = self.fd(listener)?;
+        sys::close(self.report);
+        self.report = CLOSED;
+        let mut buffer = [0; MAX_MESSAGE];
+        loop {
+            let connection = sys::accept(socket).from(Call::Accept4)?;
+            self.report = connection;
+            // A `start` that was killed before it said go has started nothing: wait for the next.
+            if matches!(self.hears_continue(connection, SyncPoint::Start, &mut buffer), Ok(true)) {
+                return self.close(listener);
+            }
+            sys::close(connection);
+        }
+    }
+}
+
+/// Splits a block of strings that each end with NUL.
+fn strings(block: &'static [u8]) -> impl Iterator<Item = &'static CStr> + Clone {
+    block.split_inclusive(|byte| *byte == 0).filter_map(|text| CStr::from_bytes_with_nul(text).ok())
+}

@@ -1,0 +1,143 @@
+//! Paths inside the root.
+//!
+//! Attacker: owns the tree and may exchange names while this runs. Every look-up starts at the root's fd with
+//! `RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS`, or is one name below a directory's fd without following a link; what was opened
+//! is used by fd from then on (CVE-2019-18837, CVE-2021-30465, CVE-2024-45310).
+
+use core::ffi::CStr;
+
+use super::{Executor, Failure, From, Outcome, Text};
+use crate::message::Call;
+use crate::step::{Slot, Target};
+use crate::sys::{self, Errno, Fd};
+
+const IN_ROOT: u64 = sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_MAGICLINKS;
+const NO_LINKS: u64 = IN_ROOT | sys::RESOLVE_NO_SYMLINKS;
+
+/// A path split at its last name. The plan has cleaned it: absolute, no `.` or `..`, no doubled or final slash.
+fn parent_and_name(path: &CStr) -> Outcome<(Text<4096>, &CStr)> {
+    let bytes = path.to_bytes_with_nul();
+    let at = bytes.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+    let mut parent = Text::new();
+    parent.push(bytes.get(..at.max(1)).unwrap_or(b"/")).from(Call::Openat2)?;
+    let name = CStr::from_bytes_with_nul(bytes.get(at + 1..).unwrap_or(b"\0")).unwrap_or(c"");
+    Ok((parent, name))
+}
+
+impl Executor<'_> {
+    /// Opens what is at the path in the root, `O_PATH`.
+    pub(super) fn open_in_root(&self, path: &CStr) -> sys::Result<Fd> {
+        sys::openat2(self.root, path, sys::O_PATH, 0, IN_ROOT)
+    }
+
+    /// Opens the directory at the path in the root, making what is missing of it.
+    pub(super) fn open_or_make_directory(&mut self, path: &CStr, mode: u64, resolve: u64) -> Outcome<Fd> {
+        let flags = sys::O_PATH | sys::O_DIRECTORY;
+        match sys::openat2(self.root, path, flags, 0, resolve) {
+            Err(Errno::ENOENT) => {}
+            other => return other.from(Call::Openat2),
+        }
+        // Walk down by fd; `walked` is what the fd was reached by, for names that turn out to be links.
+        let mut walked = Text::<4096>::new();
+        let mut here = sys::openat2(self.root, c"/", flags, 0, IN_ROOT).from(Call::Openat2)?;
+        for name in path.to_bytes().split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+            let mut single = Text::<256>::new();
+            single.push(name).from(Call::Mkdirat)?;
+            walked.push(b"/").from(Call::Mkdirat)?;
+            walked.push(name).from(Call::Mkdirat)?;
+            match sys::mkdirat(here, single.as_cstr(), mode) {
+                Ok(()) | Err(Errno::EEXIST) => {}
+                // A read-only filesystem says so before it looks whether the name exists.
+                Err(Errno::EROFS) => {}
+                Err(errno) => return Err(Failure { call: Call::Mkdirat, errno }),
+            }
+            let next = match sys::openat2(
+                here,
+                single.as_cstr(),
+                flags,
+                0,
+                sys::RESOLVE_BENEATH | NO_LINKS & !sys::RESOLVE_IN_ROOT,
+            ) {
+                // A link: let the kernel resolve it, inside the root.
+                Err(Errno::ELOOP) if resolve == IN_ROOT => sys::openat2(self.root, walked.as_cstr(), flags, 0, IN_ROOT),
+                other => other,
+            };
+            sys::close(here);
+            here = next.from(Call::Openat2)?;
+        }
+        Ok(here)
+    }
+
+    /// Opens the directory above the last name of the path, making it if it is missing, and returns the name.
+    fn open_parent<'p>(&mut self, path: &'p CStr) -> Outcome<(Fd, &'p CStr)> {
+        let (parent, name) = parent_and_name(path)?;
+        Ok((self.open_or_make_directory(parent.as_cstr(), 0o755, IN_ROOT)?, name))
+    }
+
+    pub(super) fn open_target(&mut self, path: &'static CStr, target: u64, slot: Slot) -> Outcome {
+        self.detail.set_cut(path.to_bytes());
+        let target = Target::from_number(target).ok_or(Failure { call: Call::Decode, errno: Errno::EPROTO })?;
+        let directory = match target {
+            Target::Directory | Target::PlainDirectory => true,
+            Target::File => false,
+            Target::Like(like) => sys::stat(self.fd(like)?).from(Call::Fstat)?.mode & sys::S_IFMT == sys::S_IFDIR,
+        };
+        let fd = match target {
+            Target::PlainDirectory => self.open_or_make_directory(path, 0o755, NO_LINKS)?,
+            _ if directory => self.open_or_make_directory(path, 0o755, IN_ROOT)?,
+            _ => self.open_or_make_file(path)?,
+        };
+        self.put(slot, fd)
+    }
+
+    fn open_or_make_file(&mut self, path: &CStr) -> Outcome<Fd> {
+        match self.open_in_root(path) {
+            Err(Errno::ENOENT) => {}
+            other => return other.from(Call::Openat2),
+        }
+        let (parent, name) = self.open_parent(path)?;
+        let flags = sys::O_CREAT | sys::O_EXCL | sys::O_RDONLY | sys::O_NONBLOCK;
+        let file = sys::open_name(parent, name, flags, 0o644).from(Call::Openat);
+        sys::close(parent);
+        file
+    }
+
+    pub(super) fn make_directory(&mut self, path: &'static CStr, mode: u64) -> Outcome {
+        self.detail.set_cut(path.to_bytes());
+        let fd = self.open_or_make_directory(path, mode, IN_ROOT)?;
+        sys::close(fd);
+        Ok(())
+    }
+
+    /// `numbers`: mode, major, minor, uid, gid.
+    pub(super) fn make_node(&mut self, path: &'static CStr, numbers: [u64; 5]) -> Outcome {
+        self.detail.set_cut(path.to_bytes());
+        let [mode, major, minor, uid, gid] = numbers.map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+        let (parent, name) = self.open_parent(path)?;
+        match sys::mknodat(parent, name, mode, major, minor) {
+            Ok(()) if (uid, gid) != (0, 0) => sys::chown_name(parent, name, uid, gid).from(Call::Fchownat)?,
+            // runc: what the image has under this name stays.
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(Failure { call: Call::Mknodat, errno }),
+        }
+        sys::close(parent);
+        Ok(())
+    }
+
+    pub(super) fn make_link(&mut self, path: &'static CStr, target: &'static CStr, replace: bool) -> Outcome {
+        self.detail.set_cut(path.to_bytes());
+        let (parent, name) = self.open_parent(path)?;
+        if replace {
+            match sys::unlinkat(parent, name) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(errno) => return Err(Failure { call: Call::Unlinkat, errno }),
+            }
+        }
+        match sys::symlinkat(target, parent, name) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(Failure { call: Call::Symlinkat, errno }),
+        }
+        sys::close(parent);
+        Ok(())
+    }
+}

@@ -1,0 +1,212 @@
+//! The process itself: ids, capabilities, working directory, program.
+//!
+//! Stage: inside, after `pivot_root(2)`. Spec: config.md#process. Attacker: owns the rootfs (its `/etc/passwd`, its programs).
+
+use core::ffi::CStr;
+
+use super::{Executor, Failure, From, Outcome, Text, strings};
+use crate::message::Call;
+use crate::sys::{self, Errno, Fd};
+
+pub(super) fn session_keyring(name: &CStr) -> Outcome {
+    match sys::join_session_keyring(name) {
+        // A kernel without keyrings, or a seccomp filter of an outer container that hides them.
+        Err(Errno::ENOSYS | Errno::EPERM) => Ok(()),
+        other => other.from(Call::Keyctl),
+    }
+}
+
+pub(super) fn bounding_set(keep: u64) -> Outcome {
+    for capability in 0..64 {
+        if keep >> capability & 1 == 0 {
+            match sys::prctl::drop_bounding(capability) {
+                // Past the kernel's last capability.
+                Err(Errno::EINVAL) => break,
+                other => other.from(Call::Prctl)?,
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn become_user(uid: u64, gid: u64, groups: &[u8]) -> Outcome {
+    sys::prctl::keep_capabilities(true).from(Call::Prctl)?;
+    sys::setgroups(groups).from(Call::Setgroups)?;
+    sys::setresgid(gid).from(Call::Setresgid)?;
+    sys::setresuid(uid).from(Call::Setresuid)?;
+    // The change of ids may have made init dumpable again (prctl(2), PR_SET_DUMPABLE).
+    sys::prctl::set_not_dumpable().from(Call::Prctl)?;
+    sys::prctl::keep_capabilities(false).from(Call::Prctl)
+}
+
+pub(super) fn ambient_capabilities(set: u64) -> Outcome {
+    sys::prctl::ambient_clear().from(Call::Prctl)?;
+    for capability in 0..64 {
+        if set >> capability & 1 == 1 {
+            sys::prctl::ambient_raise(capability).from(Call::Prctl)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn seccomp(flags: u64, program: &[u8], privileged: bool) -> Outcome {
+    if privileged {
+        sys::raise_effective().from(Call::Capset)?;
+    }
+    sys::seccomp_filter(flags, program).from(Call::Seccomp)
+}
+
+pub(super) fn own_stdio(uid: u64) -> Outcome {
+    const NULL: (u32, u32) = (1, 3);
+    let uid = u32::try_from(uid).unwrap_or(u32::MAX);
+    for fd in (0..3).map(Fd) {
+        let Ok(stat) = sys::stat(fd) else { continue };
+        let null = stat.mode & sys::S_IFMT == sys::S_IFCHR && (stat.rdev_major, stat.rdev_minor) == NULL;
+        // The null device is everybody's. What is the user's already stays as it is.
+        if null || stat.uid == uid {
+            continue;
+        }
+        match sys::fchown(fd, uid, u32::MAX) {
+            // Not ours to give, or a filesystem without owners: the program finds out if it cares. runc does the same.
+            Ok(()) | Err(Errno::EINVAL | Errno::EPERM | Errno::EROFS) => {}
+            Err(errno) => return Err(Failure { call: Call::Fchown, errno }),
+        }
+    }
+    Ok(())
+}
+
+impl Executor<'_> {
+    pub(super) fn working_directory(&mut self, path: &'static CStr, late: bool) -> Outcome {
+        if self.in_directory {
+            return Ok(());
+        }
+        self.detail.set_cut(path.to_bytes());
+        match sys::chdir(path) {
+            // A directory that only its owner may enter, on a filesystem that does not obey root.
+            Err(Errno::EACCES) if !late => return Ok(()),
+            other => other.from(Call::Chdir)?,
+        }
+        let mut buffer = [0; 4096];
+        let length = sys::getcwd(&mut buffer).from(Call::Getcwd)?;
+        // The kernel writes `(unreachable)` before a directory outside of the root (CVE-2024-21626).
+        if length > 0 && buffer.first() == Some(&b'/') {
+            self.in_directory = true;
+            Ok(())
+        } else {
+            Err(Failure { call: Call::Getcwd, errno: Errno::EPERM })
+        }
+    }
+
+    pub(super) fn home_from_passwd(&mut self, uid: u64) -> Outcome {
+        self.home.clear();
+        self.home.push(b"HOME=/").from(Call::Openat2)?;
+        let resolve = sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_MAGICLINKS;
+        let flags = sys::O_RDONLY | sys::O_NOCTTY | sys::O_NONBLOCK;
+        // No file, no entry, a file that is none: the home is `/`.
+        let Ok(seen) = self.open_in_root(c"/etc/passwd") else { return Ok(()) };
+        let regular = sys::stat(seen).is_ok_and(|stat| stat.mode & sys::S_IFMT == sys::S_IFREG);
+        sys::close(seen);
+        if !regular {
+            return Ok(());
+        }
+        let Ok(file) = sys::openat2(self.root, c"/etc/passwd", flags, 0, resolve) else { return Ok(()) };
+        let mut line = Text::<1024>::new();
+        let mut too_long = false;
+        let mut buffer = [0; 4096];
+        // The end is also a bound: 4 MiB of passwd.
+        'file: for _ in 0..1024 {
+            let length = sys::read(file, &mut buffer).unwrap_or(0);
+            for byte in buffer.get(..length).unwrap_or_default() {
+                if *byte != b'\n' {
+                    too_long |= line.push(&[*byte]).is_err();
+                } else {
+                    if !too_long && self.take_home(line.as_bytes(), uid) {
+                        break 'file;
+                    }
+                    line.clear();
+                    too_long = false;
+                }
+            }
+            if length == 0 {
+                self.take_home(line.as_bytes(), uid);
+                break;
+            }
+        }
+        sys::close(file);
+        Ok(())
+    }
+
+    /// Takes the home directory from a line of passwd if it is the user's.
+    fn take_home(&mut self, line: &[u8], uid: u64) -> bool {
+        let mut fields = line.split(|byte| *byte == b':');
+        let decimal = |digits: &[u8]| {
+            digits.iter().try_fold(0u64, |number, digit| {
+                digit.is_ascii_digit().then(|| number.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')))
+            })
+        };
+        let (id, home) = (fields.nth(2), fields.nth(2));
+        let (Some(id), Some(home)) = (id, home) else { return false };
+        if id.is_empty() || decimal(id) != Some(uid) {
+            return false;
+        }
+        if home.is_empty() || home.contains(&0) {
+            return true;
+        }
+        self.home.clear();
+        // A home too long for the buffer falls back to `/`.
+        if self.home.push(b"HOME=").and_then(|()| self.home.push(home)).is_err() {
+            self.home.set_cut(b"HOME=/");
+        }
+        true
+    }
+
+    pub(super) fn find_program(&mut self, name: &'static CStr, search: &'static CStr) -> Outcome {
+        self.detail.set_cut(name.to_bytes());
+        let found = if name.to_bytes().contains(&b'/') {
+            self.try_program(b"", name.to_bytes())
+        } else {
+            let mut directories = search.to_bytes().split(|byte| *byte == b':');
+            // Like Go's LookPath, which is runc's: whatever is wrong with a candidate, the search goes on, and in the end
+            // there is no such program.
+            if directories.any(|directory| self.try_program(directory, name.to_bytes()).is_ok()) {
+                Ok(())
+            } else {
+                Err(Errno::ENOENT)
+            }
+        };
+        found.from(Call::FindProgram)
+    }
+
+    /// Takes `directory/name` as the program if it is a file that may be executed.
+    fn try_program(&mut self, directory: &[u8], name: &[u8]) -> sys::Result<()> {
+        self.program.clear();
+        if !name.contains(&b'/') {
+            self.program.push(if directory.is_empty() { b"." } else { directory })?;
+            self.program.push(b"/")?;
+        }
+        self.program.push(name)?;
+        let path = self.program.as_cstr();
+        if sys::stat_path(path)?.mode & sys::S_IFMT == sys::S_IFDIR {
+            return Err(Errno::EISDIR);
+        }
+        sys::may_execute(path)
+    }
+
+    pub(super) fn exec(&mut self, arguments: &'static [u8], environment: &'static [u8]) -> Outcome {
+        let (argv, envp) = (strings(arguments), strings(environment));
+        let address = |text: &CStr| text.as_ptr() as usize;
+        let home = (self.home.length > 0).then(|| address(self.home.as_cstr()));
+        let arrays = sys::map_words(argv.clone().count() + envp.clone().count() + 3).from(Call::Mmap)?;
+        let argument_count = argv.clone().count() + 1;
+        let addresses = argv.map(address).chain([0]).chain(envp.map(address)).chain(home).chain([0]);
+        for (place, address) in arrays.iter_mut().zip(addresses) {
+            *place = address;
+        }
+        let (argv, envp) = arrays.split_at_checked(argument_count).unwrap_or((&[0], &[0]));
+        self.detail.set_cut(self.program.as_bytes());
+        // SAFETY: the addresses are those of strings that end with NUL, of the mapped program and of `home`; both arrays
+        // end with 0.
+        let errno = unsafe { sys::execve(self.program.as_cstr(), argv, envp) };
+        Err(Failure { call: Call::Execve, errno })
+    }
+}

@@ -1,0 +1,254 @@
+//! The steps: every single thing that init can do.
+//!
+//! One table makes the enum, its decoder and its visitor, so that the three cannot drift apart. `S` is a string and `B` a byte
+//! string: owned in the runtime's plan, borrowed from the mapped program in init.
+
+use core::ffi::CStr;
+
+/// The number of a file descriptor's place in the program's table.
+///
+/// The runtime fills places before the start (mount sources, sockets); steps fill and use them by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot(pub u16);
+
+/// What a mount target must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// A directory, made with its parents if it is missing.
+    Directory,
+    /// Anything but a directory; an empty file is made if it is missing.
+    File,
+    /// A directory that no symbolic link leads to (`proc` and `sysfs`: CVE-2019-19921), made if it is missing.
+    PlainDirectory,
+    /// A directory or a file, like the object in the slot.
+    Like(Slot),
+}
+
+impl Target {
+    /// Returns the wire form.
+    pub const fn to_number(self) -> u64 {
+        match self {
+            Self::Directory => 0,
+            Self::File => 1,
+            Self::PlainDirectory => 2,
+            Self::Like(Slot(slot)) => 1 << 16 | slot as u64,
+        }
+    }
+
+    /// Reads the wire form.
+    pub const fn from_number(number: u64) -> Option<Self> {
+        match number {
+            0 => Some(Self::Directory),
+            1 => Some(Self::File),
+            2 => Some(Self::PlainDirectory),
+            n if n >> 16 == 1 => Some(Self::Like(Slot((n & 0xffff) as u16))),
+            _ => None,
+        }
+    }
+}
+
+/// An operand of a step, for printing and encoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// A number: flags, an id, a limit.
+    Number(u64),
+    /// A place in the table of file descriptors.
+    Slot(Slot),
+    /// A string.
+    Text(&'a CStr),
+    /// Bytes: strings that each end with NUL, or a structure of the kernel.
+    Bytes(&'a [u8]),
+}
+
+/// A step as the runtime's plan holds it.
+#[cfg(not(corten_freestanding))]
+pub type OwnedStep = Step<std::ffi::CString, Vec<u8>>;
+/// A step as init reads it from the mapped program.
+pub type WireStep<'a> = Step<&'a CStr, &'a [u8]>;
+
+/// What an operand can be.
+pub(crate) trait Operand {
+    fn value(&self) -> Value<'_>;
+}
+
+impl Operand for u64 {
+    fn value(&self) -> Value<'_> {
+        Value::Number(*self)
+    }
+}
+
+impl Operand for Slot {
+    fn value(&self) -> Value<'_> {
+        Value::Slot(*self)
+    }
+}
+
+impl Operand for &CStr {
+    fn value(&self) -> Value<'_> {
+        Value::Text(self)
+    }
+}
+
+impl Operand for &[u8] {
+    fn value(&self) -> Value<'_> {
+        Value::Bytes(self)
+    }
+}
+
+#[cfg(not(corten_freestanding))]
+impl Operand for std::ffi::CString {
+    fn value(&self) -> Value<'_> {
+        Value::Text(self)
+    }
+}
+
+#[cfg(not(corten_freestanding))]
+impl Operand for Vec<u8> {
+    fn value(&self) -> Value<'_> {
+        Value::Bytes(self)
+    }
+}
+
+macro_rules! steps {
+    ($( $(#[$doc:meta])* $op:literal $name:ident { $( $(#[$field_doc:meta])* $field:ident: $kind:ty, )* } )*) => {
+        /// One thing that init does. The doc of each variant names its system calls, its source, and what an attacker could try.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        #[allow(missing_docs, reason = "the operands are named in the doc of their step")]
+        #[non_exhaustive]
+        pub enum Step<S, B> {
+            $( $(#[$doc])* $name { $( $(#[$field_doc])* $field: $kind, )* }, )*
+        }
+
+        #[allow(private_bounds, reason = "the operand types are closed: a plan's and a program's")]
+        impl<S: Operand, B: Operand> Step<S, B> {
+            /// Returns the operation's number in the wire form.
+            pub fn op(&self) -> u16 {
+                match self { $( Self::$name { .. } => $op, )* }
+            }
+
+            /// Returns the step's name.
+            pub fn name(&self) -> &'static str {
+                match self { $( Self::$name { .. } => stringify!($name), )* }
+            }
+
+            /// Calls `visit` with the name and value of each operand, in wire order.
+            #[allow(unused_variables, reason = "a step without operands never calls it")]
+            pub fn operands<'a>(&'a self, mut visit: impl FnMut(&'static str, Value<'a>)) {
+                match self { $( Self::$name { $( $field, )* } => { $( visit(stringify!($field), $field.value()); )* } )* }
+            }
+        }
+
+        impl<'a> WireStep<'a> {
+            /// Reads the operands of operation `op`; `None` if there is no such operation.
+            pub(crate) fn read(op: u16, from: &mut crate::wire::Reader<'a>) -> Result<Option<Self>, crate::wire::DecodeError> {
+                Ok(Some(match op {
+                    $( $op => Self::$name { $( $field: from.read()?, )* }, )*
+                    _ => return Ok(None),
+                }))
+            }
+        }
+    };
+}
+
+steps! {
+    /// Moves into a cgroup namespace rooted at the cgroup that init was cloned into: `unshare(CLONE_NEWCGROUP)`.
+    /// Spec: config-linux.md#namespaces. Done here because clone3 with `CLONE_INTO_CGROUP` would root it at the caller's cgroup.
+    1 UnshareCgroup {}
+    /// Joins a fresh session keyring of this name: `keyctl(KEYCTL_JOIN_SESSION_KEYRING)`, so that the container cannot read
+    /// the caller's keys. runc: `_ses.ID`. A kernel without keyrings (`ENOSYS`) has nothing to hide.
+    2 SessionKeyring { name: S, }
+    /// Starts a session: `setsid`.
+    3 NewSession {}
+    /// Sets the propagation of every mount of the namespace: `mount_setattr("/", AT_RECURSIVE)`.
+    /// Without it the container's mounts would show up on the host.
+    4 Propagation { flags: u64, }
+    /// Attaches the detached tree of the root filesystem over `/` and makes it the root that paths are resolved in:
+    /// `move_mount`. By fd: the path of the rootfs is not looked at again.
+    5 AttachRoot { tree: Slot, }
+    /// Opens a mount target inside the root, making it if it is missing: `openat2(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)`,
+    /// `mkdirat`. Attacker: symbolic links in the rootfs and their exchange while this runs (CVE-2019-18837, CVE-2021-30465).
+    6 OpenTarget { path: S, target: u64, slot: Slot, }
+    /// Makes a detached mount of a new filesystem: `fsopen`, `fsconfig`, `fsmount`. `options`: key and value in turn, each
+    /// ending with NUL; an empty value is a flag. `attributes`: `MOUNT_ATTR_*`.
+    7 MountFs { fstype: S, source: S, options: B, attributes: u64, slot: Slot, }
+    /// Changes attributes (`MOUNT_ATTR_*`) and propagation of a mount: `mount_setattr`. `recursive`: 1 for the whole tree.
+    8 SetAttributes { mount: Slot, set: u64, clear: u64, propagation: u64, recursive: u64, }
+    /// Attaches a detached mount on an opened target and closes both: `move_mount`. By fd, so no path can be exchanged.
+    9 MoveMount { mount: Slot, target: Slot, }
+    /// Makes a directory and its parents inside the root: `openat2`, `mkdirat`.
+    10 MakeDirectory { path: S, mode: u64, }
+    /// Makes a device node or fifo in the root unless there is one: `mknodat`, `fchownat`. `mode` has the type bits.
+    /// Attacker: `/dev` of the rootfs as a link to the host (CVE-2026-41579); the parent is opened inside the root.
+    11 MakeNode { path: S, mode: u64, major: u64, minor: u64, uid: u64, gid: u64, }
+    /// Makes a symbolic link in the root unless there is something: `symlinkat`. `replace`: 1 removes a file there first.
+    12 MakeLink { path: S, target: S, replace: u64, }
+    /// Opens a new pseudo-terminal of the devpts at `path`: `openat2`, `TIOCSPTLCK`, `TIOCGPTPEER`. The master is checked to
+    /// be char 5:2 on devpts and the peer comes from the master, never from a path (CVE-2025-52565).
+    13 OpenTerminal { path: S, master: Slot, peer: Slot, }
+    /// Sends the terminal's master to the runtime and closes it here: `sendmsg(SCM_RIGHTS)`.
+    14 SendConsole { master: Slot, }
+    /// Makes a detached mount of what the slot holds: `open_tree(OPEN_TREE_CLONE)`.
+    15 CloneMount { from: Slot, slot: Slot, }
+    /// Makes the terminal stdin, stdout, stderr and the controlling terminal: `dup3`, `TIOCSCTTY`; closes the slot.
+    16 ControllingTerminal { peer: Slot, }
+    /// Makes the attached root the root of the mount namespace and drops the old one: `pivot_root(".", ".")`, `umount2`.
+    17 PivotRoot {}
+    /// Sets the host name: `sethostname`. Spec: config.md#hostname.
+    18 Hostname { name: S, }
+    /// Sets the NIS domain name: `setdomainname`. Spec: config.md#domainname.
+    19 Domainname { name: S, }
+    /// Makes a detached procfs of init's PID namespace: `fsopen("proc")`, checked by `fstatfs`. What the container shows at
+    /// `/proc` is hostile (CVE-2019-16884, CVE-2025-52881) and is never written through.
+    20 OpenProc { slot: Slot, }
+    /// Writes a kernel parameter below the `sys` directory of the procfs in the slot: `openat2(RESOLVE_BENEATH)`, `write`.
+    21 Sysctl { proc: Slot, path: S, value: S, }
+    /// Hides a path: a directory under the empty directory, anything else under the null device; a missing path is left alone.
+    /// `openat2`, `open_tree`, `move_mount`. Both covers come from outside of the rootfs (CVE-2025-31133).
+    22 MaskPath { path: S, null: Slot, empty: Slot, }
+    /// Makes a path and all below read-only: `open_tree(AT_RECURSIVE)`, `mount_setattr`, `move_mount`. A missing path is left alone.
+    23 ReadonlyPath { path: S, }
+    /// Makes the root mount read-only, or changes its propagation: `mount_setattr`. Spec: config.md#root.
+    24 RootAttributes { set: u64, propagation: u64, recursive: u64, }
+    /// Sets a resource limit: `prlimit64`. Spec: config.md#posix-process.
+    25 ResourceLimit { resource: u64, soft: u64, hard: u64, }
+    /// Sets the file mode creation mask: `umask`.
+    26 Umask { mask: u64, }
+    /// Sets no_new_privs: `prctl(PR_SET_NO_NEW_PRIVS)`.
+    27 NoNewPrivileges {}
+    /// Loads a filter: `seccomp(SECCOMP_SET_MODE_FILTER)`. `program`: an array of `struct sock_filter`. `privileged`: 1 when
+    /// no_new_privs is not set, so that the kernel asks for CAP_SYS_ADMIN: the permitted capabilities are made effective first.
+    28 Seccomp { flags: u64, program: B, privileged: u64, }
+    /// Drops every capability not in `keep` from the bounding set: `prctl(PR_CAPBSET_DROP)`.
+    29 BoundingSet { keep: u64, }
+    /// Becomes the user: `setgroups`, `setresgid`, `setresuid`, with capabilities kept until [`Step::Capabilities`].
+    /// `groups`: an array of 32-bit ids.
+    30 User { uid: u64, gid: u64, groups: B, }
+    /// Sets the thread's capabilities: `capset`. Bit n is capability n.
+    31 Capabilities { effective: u64, permitted: u64, inheritable: u64, }
+    /// Sets the ambient capabilities: `prctl(PR_CAP_AMBIENT)`.
+    32 AmbientCapabilities { set: u64, }
+    /// Gives stdin, stdout and stderr to the user: `fchown`; not the null device, and refusals of the filesystem are no error.
+    33 OwnStdio { uid: u64, }
+    /// Enters the working directory and checks that it is inside the root: `chdir`, `getcwd` (CVE-2024-21626). Done before the
+    /// change of user (`late` 0), where `EACCES` is forgiven, and after it (`late` 1) if that did not succeed. runc does the same.
+    34 WorkingDirectory { path: S, late: u64, }
+    /// Takes `HOME` for [`Step::Exec`] from the container's `/etc/passwd`, `/` if the uid is not there. runc does the same.
+    35 HomeFromPasswd { uid: u64, }
+    /// Finds the program: `faccessat2`, `statx`; as the user, in the container. `search`: the value of `PATH`.
+    36 FindProgram { name: S, search: S, }
+    /// Tells the runtime that this point is reached and waits for its word to go on: `sendto`, `recvfrom`. The runtime's end
+    /// of the socket closing ends init.
+    37 Sync { point: u64, }
+    /// Waits for `start` on a listening socket: `accept4`, `recvfrom`; failures from here on go to that connection.
+    38 WaitForStart { listener: Slot, }
+    /// Becomes the program found before: `execve`. `arguments`, `environment`: strings that each end with NUL.
+    39 Exec { arguments: B, environment: B, }
+    /// Sets the terminal's size on the master: `TIOCSWINSZ`. Spec: config.md#process, `consoleSize`.
+    40 TerminalSize { master: Slot, rows: u64, columns: u64, }
+    /// Closes every fd but stdio, the `keep` fds from 3 on that the program gets, the runtime's socket and `listener` (the
+    /// runtime's socket's slot if there is none), which become close-on-exec: `dup3`, `close_range`. Done before init gives
+    /// up its privileges (CVE-2016-9962, CVE-2024-21626), and before a filter can forbid it.
+    42 CloseFiles { keep: u64, listener: Slot, }
+    /// Closes a slot: `close`.
+    41 Close { slot: Slot, }
+}

@@ -1,0 +1,631 @@
+//! Init's kernel: one safe wrapper per call and meaning, by raw system calls.
+//!
+//! Nothing here allocates, locks or touches libc. Wrappers add `O_CLOEXEC` and its kin themselves. `EINTR` is retried where a
+//! stop signal could cause it.
+
+use core::ffi::CStr;
+
+use crate::arch::{self, nr};
+pub use crate::arch::{O_DIRECTORY, O_NOFOLLOW};
+
+/// An error number of the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Errno(pub i32);
+
+impl Errno {
+    pub const ENOENT: Self = Self(2);
+    pub const EPERM: Self = Self(1);
+    pub const EINTR: Self = Self(4);
+    pub const EBADF: Self = Self(9);
+    pub const EAGAIN: Self = Self(11);
+    pub const EACCES: Self = Self(13);
+    pub const EEXIST: Self = Self(17);
+    pub const EXDEV: Self = Self(18);
+    pub const ENODEV: Self = Self(19);
+    pub const ENOTDIR: Self = Self(20);
+    pub const EISDIR: Self = Self(21);
+    pub const EINVAL: Self = Self(22);
+    pub const EROFS: Self = Self(30);
+    pub const ENAMETOOLONG: Self = Self(36);
+    pub const ENOSYS: Self = Self(38);
+    pub const ELOOP: Self = Self(40);
+    pub const EPROTO: Self = Self(71);
+    pub const EOPNOTSUPP: Self = Self(95);
+}
+
+pub type Result<T> = core::result::Result<T, Errno>;
+
+/// A file descriptor. Not closed on drop: init closes what it must and ends by execve or exit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fd(pub i32);
+
+impl Fd {
+    fn arg(self) -> usize {
+        self.0.cast_unsigned() as usize
+    }
+}
+
+const AT_FDCWD: usize = (-100isize).cast_unsigned();
+const AT_EMPTY_PATH: usize = 0x1000;
+const AT_RECURSIVE: usize = 0x8000;
+const AT_SYMLINK_NOFOLLOW: usize = 0x100;
+const O_CLOEXEC: u64 = 0o2_000_000;
+pub const O_RDONLY: u64 = 0;
+pub const O_WRONLY: u64 = 1;
+pub const O_RDWR: u64 = 2;
+pub const O_NOCTTY: u64 = 0o400;
+pub const O_NONBLOCK: u64 = 0o4000;
+pub const O_CREAT: u64 = 0o100;
+pub const O_EXCL: u64 = 0o200;
+pub const O_PATH: u64 = 0o10_000_000;
+pub const RESOLVE_NO_XDEV: u64 = 0x01;
+pub const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
+pub const RESOLVE_NO_SYMLINKS: u64 = 0x04;
+pub const RESOLVE_BENEATH: u64 = 0x08;
+pub const RESOLVE_IN_ROOT: u64 = 0x10;
+pub const S_IFMT: u32 = 0o170_000;
+pub const S_IFDIR: u32 = 0o040_000;
+pub const S_IFCHR: u32 = 0o020_000;
+pub const S_IFREG: u32 = 0o100_000;
+pub const CLONE_NEWCGROUP: u64 = 0x0200_0000;
+pub const MOUNT_ATTR_RDONLY: u64 = 0x1;
+pub const MOUNT_ATTR_NOSUID: u64 = 0x2;
+pub const MOUNT_ATTR_NODEV: u64 = 0x4;
+pub const MOUNT_ATTR_NOEXEC: u64 = 0x8;
+pub const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+pub const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
+
+fn check(result: isize) -> Result<usize> {
+    if result < 0 { Err(Errno(i32::try_from(-result).unwrap_or(Errno::EINVAL.0))) } else { Ok(result.cast_unsigned()) }
+}
+
+/// Makes a call none of whose arguments is a pointer.
+fn plain<const N: usize>(number: usize, args: [usize; N]) -> Result<usize> {
+    let mut all = [0; 6];
+    for (to, from) in all.iter_mut().zip(args) {
+        *to = from;
+    }
+    // SAFETY: the wrappers below use this only for calls that take numbers and fds; the kernel touches no memory of ours.
+    check(unsafe { arch::syscall(number, all) })
+}
+
+/// Makes a call whose pointers come from references that outlive it.
+///
+/// # Safety
+/// Each argument that the call takes as a pointer must be valid for the length and direction that the call documents.
+unsafe fn call<const N: usize>(number: usize, args: [usize; N]) -> Result<usize> {
+    let mut all = [0; 6];
+    for (to, from) in all.iter_mut().zip(args) {
+        *to = from;
+    }
+    // SAFETY: the caller's promise is the same.
+    check(unsafe { arch::syscall(number, all) })
+}
+
+fn text(value: &CStr) -> usize {
+    value.as_ptr() as usize
+}
+
+fn fd(result: usize) -> Result<Fd> {
+    i32::try_from(result).map(Fd).map_err(|_| Errno::EBADF)
+}
+
+pub fn exit(code: i32) -> ! {
+    loop {
+        // Cannot fail; the loop only satisfies the type.
+        if plain(nr::EXIT_GROUP, [code.cast_unsigned() as usize]).is_ok() {}
+    }
+}
+
+/// Closes. The result says nothing that init could act on: the number is free afterwards in any case.
+pub fn close(fd: Fd) {
+    if plain(nr::CLOSE, [fd.arg()]).is_ok() {}
+}
+
+pub fn close_from(first: u32) -> Result<()> {
+    plain(nr::CLOSE_RANGE, [first as usize, u32::MAX as usize, 0]).map(drop)
+}
+
+/// Copies to the lowest free number of at least `least`, close-on-exec.
+pub fn dup_above(from: Fd, least: i32) -> Result<Fd> {
+    const F_DUPFD_CLOEXEC: usize = 1030;
+    plain(nr::FCNTL, [from.arg(), F_DUPFD_CLOEXEC, Fd(least).arg()]).and_then(fd)
+}
+
+/// `dup3(from, to)`, close-on-exec unless `inherit`.
+pub fn dup_to(from: Fd, to: i32, inherit: bool) -> Result<()> {
+    if from.0 == to {
+        return Ok(());
+    }
+    plain(nr::DUP3, [from.arg(), Fd(to).arg(), if inherit { 0 } else { usize::try_from(O_CLOEXEC).unwrap_or(0) }])
+        .map(drop)
+}
+
+#[repr(C)]
+#[derive(Debug)]
+struct OpenHow {
+    flags: u64,
+    mode: u64,
+    resolve: u64,
+}
+
+/// `openat2`, retried while a concurrent rename makes the kernel unsure (`EAGAIN`, see openat2(2)).
+pub fn openat2(dir: Fd, path: &CStr, flags: u64, mode: u64, resolve: u64) -> Result<Fd> {
+    let how = OpenHow { flags: flags | O_CLOEXEC, mode, resolve };
+    let mut tries = 0;
+    loop {
+        // SAFETY: `path` ends with NUL and `how` is an open_how of the size given; both outlive the call.
+        let result =
+            unsafe { call(nr::OPENAT2, [dir.arg(), text(path), &raw const how as usize, size_of::<OpenHow>()]) };
+        match result {
+            Err(Errno::EAGAIN | Errno::EINTR) if tries < 256 => tries += 1,
+            other => return other.and_then(fd),
+        }
+    }
+}
+
+/// `openat` of a single name, never through a link.
+pub fn open_name(dir: Fd, name: &CStr, flags: u64, mode: u64) -> Result<Fd> {
+    let flags = usize::try_from(flags | O_CLOEXEC | O_NOFOLLOW).unwrap_or(0);
+    // SAFETY: `name` ends with NUL and outlives the call.
+    unsafe { call(nr::OPENAT, [dir.arg(), text(name), flags, usize::try_from(mode).unwrap_or(0)]) }.and_then(fd)
+}
+
+pub fn mkdirat(dir: Fd, name: &CStr, mode: u64) -> Result<()> {
+    // SAFETY: `name` ends with NUL and outlives the call.
+    unsafe { call(nr::MKDIRAT, [dir.arg(), text(name), usize::try_from(mode).unwrap_or(0)]) }.map(drop)
+}
+
+/// `mknodat`; major and minor are packed as `new_encode_dev` does.
+pub fn mknodat(dir: Fd, name: &CStr, mode: u32, major: u32, minor: u32) -> Result<()> {
+    let device = (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12);
+    // SAFETY: `name` ends with NUL and outlives the call.
+    unsafe { call(nr::MKNODAT, [dir.arg(), text(name), mode as usize, device as usize]) }.map(drop)
+}
+
+pub fn symlinkat(target: &CStr, dir: Fd, name: &CStr) -> Result<()> {
+    // SAFETY: both strings end with NUL and outlive the call.
+    unsafe { call(nr::SYMLINKAT, [text(target), dir.arg(), text(name)]) }.map(drop)
+}
+
+/// Removes a name that is no directory.
+pub fn unlinkat(dir: Fd, name: &CStr) -> Result<()> {
+    // SAFETY: `name` ends with NUL and outlives the call.
+    unsafe { call(nr::UNLINKAT, [dir.arg(), text(name), 0]) }.map(drop)
+}
+
+/// Changes the owner of a name, not of what a link there points to.
+pub fn chown_name(dir: Fd, name: &CStr, uid: u32, gid: u32) -> Result<()> {
+    // SAFETY: `name` ends with NUL and outlives the call.
+    unsafe { call(nr::FCHOWNAT, [dir.arg(), text(name), uid as usize, gid as usize, AT_SYMLINK_NOFOLLOW]) }.map(drop)
+}
+
+pub fn fchown(fd: Fd, uid: u32, gid: u32) -> Result<()> {
+    plain(nr::FCHOWN, [fd.arg(), uid as usize, gid as usize]).map(drop)
+}
+
+/// What init asks of a file.
+#[derive(Debug, Clone, Copy)]
+pub struct Stat {
+    pub mode: u32,
+    pub uid: u32,
+    pub size: u64,
+    pub rdev_major: u32,
+    pub rdev_minor: u32,
+}
+
+/// `statx` of the open file itself. The structure is 256 bytes on every architecture.
+pub fn stat(fd: Fd) -> Result<Stat> {
+    statx(fd.arg(), c"", AT_EMPTY_PATH)
+}
+
+/// `statx` of a path, links followed.
+pub fn stat_path(path: &CStr) -> Result<Stat> {
+    statx(AT_FDCWD, path, 0)
+}
+
+fn statx(dir: usize, path: &CStr, flags: usize) -> Result<Stat> {
+    const BASIC: usize = 0x7ff;
+    let mut buffer = [0u64; 32];
+    // SAFETY: `path` ends with NUL; the buffer has the 256 bytes of struct statx; both outlive the call.
+    unsafe { call(nr::STATX, [dir, text(path), flags, BASIC, &raw mut buffer as usize]) }?;
+    // struct statx: u32 at 20 uid, u16 at 28 mode, u64 at 40 size, u32 at 128 rdev_major, at 132 rdev_minor.
+    let word = |byte: usize| {
+        let pair = buffer.get(byte / 8).copied().unwrap_or(0);
+        u32::try_from(if byte % 8 == 4 { pair >> 32 } else { pair & 0xffff_ffff }).unwrap_or(0)
+    };
+    Ok(Stat { mode: word(28) & 0xffff, uid: word(20), size: buffer[5], rdev_major: word(128), rdev_minor: word(132) })
+}
+
+/// `fstatfs`: the magic number of the filesystem.
+pub fn filesystem(fd: Fd) -> Result<u64> {
+    let mut buffer = [0u64; 15];
+    // SAFETY: the buffer has the 120 bytes of struct statfs of 64-bit architectures and outlives the call.
+    unsafe { call(nr::FSTATFS, [fd.arg(), &raw mut buffer as usize]) }?;
+    Ok(buffer[0])
+}
+
+pub fn read(fd: Fd, buffer: &mut [u8]) -> Result<usize> {
+    loop {
+        // SAFETY: the buffer is writable for its length and outlives the call.
+        match unsafe { call(nr::READ, [fd.arg(), buffer.as_mut_ptr() as usize, buffer.len()]) } {
+            Err(Errno::EINTR) => {}
+            other => return other,
+        }
+    }
+}
+
+pub fn write(fd: Fd, bytes: &[u8]) -> Result<usize> {
+    loop {
+        // SAFETY: the bytes are readable for their length and outlive the call.
+        match unsafe { call(nr::WRITE, [fd.arg(), bytes.as_ptr() as usize, bytes.len()]) } {
+            Err(Errno::EINTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Sends bytes and one fd.
+pub fn send_fd(to: Fd, bytes: &[u8], carried: Fd) -> Result<()> {
+    #[repr(C)]
+    struct ControlMessage {
+        length: usize,
+        level: i32,
+        kind: i32,
+        fd: i32,
+        padding: i32,
+    }
+    #[repr(C)]
+    struct MessageHeader {
+        name: usize,
+        name_length: usize,
+        iov: usize,
+        iov_length: usize,
+        control: usize,
+        control_length: usize,
+        flags: usize,
+    }
+    const SOL_SOCKET: i32 = 1;
+    const SCM_RIGHTS: i32 = 1;
+    const MSG_NOSIGNAL: usize = 0x4000;
+    let control = ControlMessage { length: 20, level: SOL_SOCKET, kind: SCM_RIGHTS, fd: carried.0, padding: 0 };
+    let iov = [bytes.as_ptr() as usize, bytes.len()];
+    let header = MessageHeader {
+        name: 0,
+        name_length: 0,
+        iov: &raw const iov as usize,
+        iov_length: 1,
+        control: &raw const control as usize,
+        control_length: size_of::<ControlMessage>(),
+        flags: 0,
+    };
+    // SAFETY: header, iov, control message and bytes are laid out as sendmsg(2) wants (64-bit) and outlive the call.
+    unsafe { call(nr::SENDMSG, [to.arg(), &raw const header as usize, MSG_NOSIGNAL]) }.map(drop)
+}
+
+pub fn accept(listener: Fd) -> Result<Fd> {
+    const SOCK_CLOEXEC: usize = 0o2_000_000;
+    loop {
+        // SAFETY: the address pointers are null, so the kernel writes nothing.
+        match unsafe { call(nr::ACCEPT4, [listener.arg(), 0, 0, SOCK_CLOEXEC]) } {
+            Err(Errno::EINTR) => {}
+            other => return other.and_then(fd),
+        }
+    }
+}
+
+/// Maps a file read-only and private for the rest of the process's life.
+pub fn map_file(fd: Fd, length: usize) -> Result<&'static [u8]> {
+    const PROT_READ: usize = 1;
+    const MAP_PRIVATE: usize = 2;
+    let address = plain(nr::MMAP, [0, length, PROT_READ, MAP_PRIVATE, fd.arg(), 0])?;
+    // SAFETY: the kernel has mapped `length` readable bytes there and nothing unmaps them. The file is a sealed memfd, so
+    // that its bytes neither change nor go away under the mapping.
+    Ok(unsafe { core::slice::from_raw_parts(address as *const u8, length) })
+}
+
+/// Maps zeroed memory for `count` words, for the rest of the process's life.
+pub fn map_words(count: usize) -> Result<&'static mut [usize]> {
+    const PROT_READ_WRITE: usize = 3;
+    const MAP_PRIVATE_ANONYMOUS: usize = 0x22;
+    let length = count.max(1).checked_mul(size_of::<usize>()).ok_or(Errno::EINVAL)?;
+    let address = plain(nr::MMAP, [0, length, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, usize::MAX, 0])?;
+    // SAFETY: the mapping is fresh, page aligned, zeroed, of at least `count` words, and nobody else knows it.
+    Ok(unsafe { core::slice::from_raw_parts_mut(address as *mut usize, count) })
+}
+
+pub fn open_tree(from: Fd, recursive: bool) -> Result<Fd> {
+    const OPEN_TREE_CLONE: usize = 1;
+    let flags = OPEN_TREE_CLONE | AT_EMPTY_PATH | 0o2_000_000 | if recursive { AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is an empty constant string.
+    unsafe { call(nr::OPEN_TREE, [from.arg(), text(c""), flags]) }.and_then(fd)
+}
+
+/// Attaches a detached mount on an opened target.
+pub fn move_mount(mount: Fd, target: Fd) -> Result<()> {
+    const FROM_EMPTY_PATH: usize = 0x4;
+    const TO_EMPTY_PATH: usize = 0x40;
+    let flags = FROM_EMPTY_PATH | TO_EMPTY_PATH;
+    // SAFETY: both paths are empty constant strings.
+    unsafe { call(nr::MOVE_MOUNT, [mount.arg(), text(c""), target.arg(), text(c""), flags]) }.map(drop)
+}
+
+/// Attaches a detached mount over `/`.
+pub fn move_mount_to_root(mount: Fd) -> Result<()> {
+    const FROM_EMPTY_PATH: usize = 0x4;
+    // SAFETY: both paths are constant strings.
+    unsafe { call(nr::MOVE_MOUNT, [mount.arg(), text(c""), AT_FDCWD, text(c"/"), FROM_EMPTY_PATH]) }.map(drop)
+}
+
+#[repr(C)]
+#[derive(Debug)]
+struct MountAttributes {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+/// Changes a mount, or its whole tree. `None` is `/`.
+pub fn mount_setattr(mount: Option<Fd>, recursive: bool, set: u64, clear: u64, propagation: u64) -> Result<()> {
+    let attributes = MountAttributes { set, clear, propagation, userns_fd: 0 };
+    let (dir, path, flags) = match mount {
+        Some(fd) => (fd.arg(), c"", AT_EMPTY_PATH),
+        None => (AT_FDCWD, c"/", 0),
+    };
+    let flags = flags | if recursive { AT_RECURSIVE } else { 0 };
+    let (at, length) = (&raw const attributes as usize, size_of::<MountAttributes>());
+    // SAFETY: the path is a constant string; `attributes` is a mount_attr of the size given and outlives the call.
+    unsafe { call(nr::MOUNT_SETATTR, [dir, text(path), flags, at, length]) }.map(drop)
+}
+
+pub fn fsopen(fstype: &CStr) -> Result<Fd> {
+    const FSOPEN_CLOEXEC: usize = 1;
+    // SAFETY: `fstype` ends with NUL and outlives the call.
+    unsafe { call(nr::FSOPEN, [text(fstype), FSOPEN_CLOEXEC]) }.and_then(fd)
+}
+
+/// Sets a string parameter.
+pub fn fsconfig_string(context: Fd, key: &CStr, value: &CStr) -> Result<()> {
+    const SET_STRING: usize = 1;
+    // SAFETY: both strings end with NUL and outlive the call.
+    unsafe { call(nr::FSCONFIG, [context.arg(), SET_STRING, text(key), text(value), 0]) }.map(drop)
+}
+
+/// Sets a parameter without value.
+pub fn fsconfig_flag(context: Fd, key: &CStr) -> Result<()> {
+    const SET_FLAG: usize = 0;
+    // SAFETY: `key` ends with NUL and outlives the call; the value is null as SET_FLAG demands.
+    unsafe { call(nr::FSCONFIG, [context.arg(), SET_FLAG, text(key), 0, 0]) }.map(drop)
+}
+
+/// Makes the superblock.
+pub fn fsconfig_create(context: Fd) -> Result<()> {
+    const CREATE: usize = 6;
+    plain(nr::FSCONFIG, [context.arg(), CREATE, 0, 0, 0]).map(drop)
+}
+
+pub fn fsmount(context: Fd, attributes: u64) -> Result<Fd> {
+    const FSMOUNT_CLOEXEC: usize = 1;
+    plain(nr::FSMOUNT, [context.arg(), FSMOUNT_CLOEXEC, usize::try_from(attributes).unwrap_or(0)]).and_then(fd)
+}
+
+/// `pivot_root(".", ".")`: the working directory becomes the root, the old root lies over it.
+pub fn pivot_root_here() -> Result<()> {
+    // SAFETY: both paths are constant strings.
+    unsafe { call(nr::PIVOT_ROOT, [text(c"."), text(c".")]) }.map(drop)
+}
+
+/// Detaches the mount that lies over the working directory.
+pub fn unmount_here() -> Result<()> {
+    const MNT_DETACH: usize = 2;
+    // SAFETY: the path is a constant string.
+    unsafe { call(nr::UMOUNT2, [text(c"."), MNT_DETACH]) }.map(drop)
+}
+
+pub fn chdir(path: &CStr) -> Result<()> {
+    // SAFETY: `path` ends with NUL and outlives the call.
+    unsafe { call(nr::CHDIR, [text(path)]) }.map(drop)
+}
+
+pub fn fchdir(dir: Fd) -> Result<()> {
+    plain(nr::FCHDIR, [dir.arg()]).map(drop)
+}
+
+/// Writes the working directory's path and returns its length without NUL.
+pub fn getcwd(buffer: &mut [u8]) -> Result<usize> {
+    // SAFETY: the buffer is writable for its length and outlives the call.
+    unsafe { call(nr::GETCWD, [buffer.as_mut_ptr() as usize, buffer.len()]) }.map(|length| length.saturating_sub(1))
+}
+
+pub fn sethostname(name: &[u8]) -> Result<()> {
+    // SAFETY: the bytes are readable for their length and outlive the call.
+    unsafe { call(nr::SETHOSTNAME, [name.as_ptr() as usize, name.len()]) }.map(drop)
+}
+
+pub fn setdomainname(name: &[u8]) -> Result<()> {
+    // SAFETY: the bytes are readable for their length and outlive the call.
+    unsafe { call(nr::SETDOMAINNAME, [name.as_ptr() as usize, name.len()]) }.map(drop)
+}
+
+pub fn unshare(flags: u64) -> Result<()> {
+    plain(nr::UNSHARE, [usize::try_from(flags).unwrap_or(0)]).map(drop)
+}
+
+pub fn setsid() -> Result<()> {
+    plain(nr::SETSID, []).map(drop)
+}
+
+/// Joins a new session keyring of this name and lets only its possessor search it.
+pub fn join_session_keyring(name: &CStr) -> Result<()> {
+    const JOIN_SESSION_KEYRING: usize = 1;
+    // SAFETY: `name` ends with NUL and outlives the call.
+    unsafe { call(nr::KEYCTL, [JOIN_SESSION_KEYRING, text(name)]) }.map(drop)
+}
+
+pub fn prlimit(resource: u64, soft: u64, hard: u64) -> Result<()> {
+    let limit = [soft, hard];
+    // SAFETY: `limit` is a struct rlimit64 and outlives the call; the old limit is not asked for.
+    unsafe { call(nr::PRLIMIT64, [0, usize::try_from(resource).unwrap_or(usize::MAX), &raw const limit as usize, 0]) }
+        .map(drop)
+}
+
+pub fn umask(mask: u64) {
+    // Cannot fail.
+    if plain(nr::UMASK, [usize::try_from(mask).unwrap_or(0)]).is_ok() {}
+}
+
+/// prctl operations that take numbers only.
+pub mod prctl {
+    use super::{Result, nr, plain};
+
+    fn set(option: usize, args: [usize; 4]) -> Result<usize> {
+        let [a, b, c, d] = args;
+        plain(nr::PRCTL, [option, a, b, c, d])
+    }
+
+    pub fn set_not_dumpable() -> Result<()> {
+        set(4, [0; 4]).map(drop)
+    }
+
+    pub fn keep_capabilities(keep: bool) -> Result<()> {
+        set(8, [usize::from(keep), 0, 0, 0]).map(drop)
+    }
+
+    /// Drops a capability from the bounding set; `EINVAL` when the kernel has no such capability.
+    pub fn drop_bounding(capability: usize) -> Result<()> {
+        set(24, [capability, 0, 0, 0]).map(drop)
+    }
+
+    pub fn set_no_new_privileges() -> Result<()> {
+        set(38, [1, 0, 0, 0]).map(drop)
+    }
+
+    pub fn ambient_clear() -> Result<()> {
+        set(47, [4, 0, 0, 0]).map(drop)
+    }
+
+    pub fn ambient_raise(capability: usize) -> Result<()> {
+        set(47, [2, capability, 0, 0]).map(drop)
+    }
+}
+
+/// Names the thread, as `ps` shows it. `name` is cut to 15 bytes by the kernel.
+pub fn set_name(name: &CStr) {
+    // SAFETY: `name` ends with NUL and outlives the call. Failure would only leave another name.
+    if unsafe { call(nr::PRCTL, [15, text(name)]) }.is_ok() {}
+}
+
+pub fn seccomp_filter(flags: u64, program: &[u8]) -> Result<()> {
+    #[repr(C)]
+    struct FilterProgram {
+        length: u16,
+        filter: *const u8,
+    }
+    const SET_MODE_FILTER: usize = 1;
+    let length = u16::try_from(program.len() / 8).map_err(|_| Errno::EINVAL)?;
+    let header = FilterProgram { length, filter: program.as_ptr() };
+    // SAFETY: `header` is a struct sock_fprog whose filter has `length` instructions of 8 bytes (the kernel copies them
+    // byte by byte); both outlive the call.
+    unsafe { call(nr::SECCOMP, [SET_MODE_FILTER, usize::try_from(flags).unwrap_or(0), &raw const header as usize]) }
+        .map(drop)
+}
+
+/// `setgroups` with an array of 32-bit ids.
+pub fn setgroups(groups: &[u8]) -> Result<()> {
+    // SAFETY: the bytes are readable for the number of ids given and outlive the call.
+    unsafe { call(nr::SETGROUPS, [groups.len() / 4, groups.as_ptr() as usize]) }.map(drop)
+}
+
+pub fn setresgid(gid: u64) -> Result<()> {
+    let gid = usize::try_from(gid).unwrap_or(usize::MAX);
+    plain(nr::SETRESGID, [gid, gid, gid]).map(drop)
+}
+
+pub fn setresuid(uid: u64) -> Result<()> {
+    let uid = usize::try_from(uid).unwrap_or(usize::MAX);
+    plain(nr::SETRESUID, [uid, uid, uid]).map(drop)
+}
+
+pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> Result<()> {
+    const VERSION_3: u32 = 0x2008_0522;
+    let (low, high) = (|set: u64| (set & 0xffff_ffff) as u32, |set: u64| (set >> 32) as u32);
+    let header = [VERSION_3, 0];
+    let data =
+        [[low(effective), low(permitted), low(inheritable)], [high(effective), high(permitted), high(inheritable)]];
+    // SAFETY: header and data are laid out as capset(2) wants for version 3 and outlive the call.
+    unsafe { call(nr::CAPSET, [&raw const header as usize, &raw const data as usize]) }.map(drop)
+}
+
+/// Makes every permitted capability effective.
+pub fn raise_effective() -> Result<()> {
+    const VERSION_3: u32 = 0x2008_0522;
+    let header = [VERSION_3, 0];
+    let mut data = [[0u32; 3]; 2];
+    // SAFETY: header and data are laid out as capget(2) wants for version 3 and outlive the call.
+    unsafe { call(nr::CAPGET, [&raw const header as usize, &raw mut data as usize]) }?;
+    let [[_, low, low_inheritable], [_, high, high_inheritable]] = data;
+    let wide = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
+    capset(wide(low, high), wide(low, high), wide(low_inheritable, high_inheritable))
+}
+
+/// `TIOCSPTLCK` to 0: lets the peer be opened.
+pub fn unlock_terminal(master: Fd) -> Result<()> {
+    const TIOCSPTLCK: usize = 0x4004_5431;
+    let zero = 0i32;
+    // SAFETY: the request reads one int and `zero` outlives the call.
+    unsafe { call(nr::IOCTL, [master.arg(), TIOCSPTLCK, &raw const zero as usize]) }.map(drop)
+}
+
+/// `TIOCGPTPEER`: opens the other end through the master, never by a path.
+pub fn terminal_peer(master: Fd) -> Result<Fd> {
+    const TIOCGPTPEER: usize = 0x5441;
+    let flags = usize::try_from(O_RDWR | O_NOCTTY | O_CLOEXEC).unwrap_or(0);
+    plain(nr::IOCTL, [master.arg(), TIOCGPTPEER, flags]).and_then(fd)
+}
+
+pub fn set_controlling_terminal(terminal: Fd) -> Result<()> {
+    const TIOCSCTTY: usize = 0x540e;
+    plain(nr::IOCTL, [terminal.arg(), TIOCSCTTY, 0]).map(drop)
+}
+
+pub fn set_window_size(terminal: Fd, rows: u16, columns: u16) -> Result<()> {
+    const TIOCSWINSZ: usize = 0x5414;
+    let size = [rows, columns, 0, 0];
+    // SAFETY: `size` is a struct winsize and outlives the call.
+    unsafe { call(nr::IOCTL, [terminal.arg(), TIOCSWINSZ, &raw const size as usize]) }.map(drop)
+}
+
+/// Whether the process's effective ids may execute the path.
+pub fn may_execute(path: &CStr) -> Result<()> {
+    const X_OK: usize = 1;
+    const AT_EACCESS: usize = 0x200;
+    // SAFETY: `path` ends with NUL and outlives the call.
+    unsafe { call(nr::FACCESSAT2, [AT_FDCWD, text(path), X_OK, AT_EACCESS]) }.map(drop)
+}
+
+/// Becomes the program. `argv` and `envp` hold addresses of strings and end with 0.
+///
+/// # Safety
+/// Every address must be that of a string that ends with NUL; both arrays must end with 0.
+pub unsafe fn execve(path: &CStr, argv: &[usize], envp: &[usize]) -> Errno {
+    // SAFETY: the caller's promise; all of it outlives the call, which returns only on failure.
+    match unsafe { call(nr::EXECVE, [text(path), argv.as_ptr() as usize, envp.as_ptr() as usize]) } {
+        Err(errno) => errno,
+        Ok(_) => Errno::EINVAL,
+    }
+}
+
+/// Gives every signal its default action and unblocks all: what the caller of the runtime ignored or blocked (Rust programs
+/// ignore SIGPIPE) is none of the container's business.
+pub fn reset_signals() {
+    let (action, empty) = ([0usize; 4], 0u64);
+    for signal in 1..=64usize {
+        // SAFETY: `action` is the kernel's struct sigaction (SIG_DFL, nothing else) and outlives the call. SIGKILL and
+        // SIGSTOP refuse, as they should.
+        if unsafe { call(nr::RT_SIGACTION, [signal, &raw const action as usize, 0, 8]) }.is_ok() {}
+    }
+    const SIG_SETMASK: usize = 2;
+    // SAFETY: `empty` is a kernel sigset_t of 8 bytes and outlives the call, which cannot fail with these arguments.
+    if unsafe { call(nr::RT_SIGPROCMASK, [SIG_SETMASK, &raw const empty as usize, 0, 8]) }.is_ok() {}
+}

@@ -1,0 +1,51 @@
+//! Facts about the host that a plan depends on. Probed before planning, and only those that the config asks for.
+
+pub(crate) mod seccomp_cache;
+
+use std::path::{Path, PathBuf};
+
+use corten_cgroup::{Hierarchy, Layout, legacy};
+
+use crate::oci::Spec;
+use crate::plan::seccomp::SeccompError;
+use crate::plan::{Facts, LegacyHierarchy};
+use crate::{Error, ErrorKind, Result};
+
+/// Where compiled filters are kept, below the state root. No container id has this character.
+const SECCOMP_CACHE: &str = "@seccomp";
+
+/// Probes what the config's plan needs.
+pub(crate) fn facts(spec: &Spec, id: &str, root: &Path, hierarchy: &Hierarchy) -> Result<Facts> {
+    let linux = spec.linux().as_ref();
+    let cgroups_path = linux.and_then(|linux| linux.cgroups_path().as_deref());
+    let cgroup = hierarchy.resolve(cgroups_path, id).map_err(cgroup_error)?;
+    let mut facts = Facts { cgroup, ..Facts::default() };
+    let shows_cgroups = spec.mounts().iter().flatten().any(|mount| mount.typ().as_deref() == Some("cgroup"));
+    if shows_cgroups && hierarchy.layout() == Layout::Hybrid {
+        legacy_hierarchies(&mut facts)?;
+    }
+    if let Some(profile) = linux.and_then(|linux| linux.seccomp().as_ref()) {
+        let filter = seccomp_cache::filter(&root.join(SECCOMP_CACHE), profile);
+        facts.seccomp = Some(filter.map_err(|error: SeccompError| Error::new(error.kind(), error))?);
+    }
+    Ok(facts)
+}
+
+fn legacy_hierarchies(facts: &mut Facts) -> Result<()> {
+    let found = legacy::mounts().map_err(cgroup_error)?;
+    let directory = PathBuf::from("/sys/fs/cgroup");
+    for mount in found.mounts {
+        let name = mount.name.to_string_lossy().into_owned();
+        let own = mount.own_cgroup.strip_prefix("/").unwrap_or(&mount.own_cgroup);
+        facts.legacy.push(LegacyHierarchy { own: directory.join(&name).join(own), options: mount.options, name });
+    }
+    for (name, target) in found.links {
+        facts.legacy_links.push((name.to_string_lossy().into_owned(), target.to_string_lossy().into_owned()));
+    }
+    Ok(())
+}
+
+/// Wraps an error of the cgroup crate.
+pub(crate) fn cgroup_error(error: corten_cgroup::Error) -> Error {
+    Error::new(ErrorKind::Kernel, error)
+}

@@ -1,0 +1,129 @@
+//! What can go wrong while a container is made, and the sentence that the user reads.
+
+use corten_init::Call;
+use nix::errno::Errno;
+
+use crate::ErrorKind;
+use crate::state::StateError;
+use crate::sys::{ErrnoText, SysError, Waited};
+
+/// Why a container could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LaunchError {
+    /// A host step failed.
+    #[error("{item}")]
+    Step {
+        /// The config item.
+        item: String,
+        #[source]
+        source: SysError,
+    },
+    /// A step inside failed.
+    #[error("error during container init")]
+    Init(#[from] InitFailure),
+    /// Init ended without a word.
+    #[error("container init ended unexpectedly{}", how.as_deref().map(|how| format!(": {how}")).unwrap_or_default())]
+    Died {
+        /// How, once it is known.
+        how: Option<String>,
+    },
+    /// Init took too long.
+    #[error("container init did not reach {what:?} within {seconds} s")]
+    Deadline { what: &'static str, seconds: u64 },
+    /// Init said what it should not.
+    #[error("container init does not keep to the protocol")]
+    Protocol,
+    /// A plan without `CloneInit` where one is needed.
+    #[error("the plan uses init before it makes it")]
+    NoInit,
+    /// Wrong plan.
+    #[error(transparent)]
+    Encode(#[from] corten_init::EncodeError),
+    /// The state could not be written.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The cgroup.
+    #[error("linux.cgroupsPath")]
+    Cgroup(#[from] corten_cgroup::Error),
+    /// A call that belongs to no config item.
+    #[error(transparent)]
+    Call(#[from] SysError),
+    /// The launch failed, and not all of it could be taken back.
+    #[error("{left}, left behind after")]
+    Left {
+        #[source]
+        cause: Box<LaunchError>,
+        left: String,
+    },
+}
+
+impl LaunchError {
+    /// Returns what kind of error this is.
+    pub(crate) fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Step { source, .. } | Self::Call(source) => errno_kind(source.errno.0),
+            Self::Init(failure) => errno_kind(failure.errno.0),
+            Self::State(error) => error.kind(),
+            Self::Left { cause, .. } => cause.kind(),
+            Self::Encode(_) => ErrorKind::InvalidConfig,
+            Self::Protocol | Self::NoInit => ErrorKind::Internal,
+            Self::Died { .. } | Self::Deadline { .. } | Self::Cgroup(_) => ErrorKind::Kernel,
+        }
+    }
+
+    /// Says how init ended, when that is all there is to say.
+    pub(super) fn explain(&mut self, exec: Option<SysError>, waited: Waited) {
+        let Self::Died { how } = self else { return };
+        *how = match (exec, waited) {
+            (Some(error), _) => Some(format!("{error}: {}", error.errno)),
+            (None, Waited::Killed(signal)) => Some(format!("killed by signal {signal}")),
+            (None, Waited::Exited(status)) => Some(format!("exit status {status}")),
+            (None, Waited::Running | Waited::NotOurs) => None,
+        };
+    }
+}
+
+fn errno_kind(errno: Errno) -> ErrorKind {
+    match errno {
+        Errno::ENOENT => ErrorKind::NotFound,
+        Errno::EACCES | Errno::EPERM => ErrorKind::Permission,
+        Errno::ENOSYS => ErrorKind::Unsupported,
+        _ => ErrorKind::Kernel,
+    }
+}
+
+/// A step inside that failed, as init told it.
+#[derive(Debug, thiserror::Error)]
+#[error("{sentence}")]
+pub(crate) struct InitFailure {
+    sentence: String,
+    errno: ErrnoText,
+    /// The errno again, unless the sentence says it all.
+    #[source]
+    source: Option<ErrnoText>,
+}
+
+impl InitFailure {
+    /// Makes the sentence. Engines look for runc's wording about programs that cannot be run, and choose their exit status by it.
+    pub(super) fn new(call: Call, errno: i32, item: &[u8], detail: &[u8]) -> Self {
+        let errno = Errno::from_raw(errno);
+        let (item, detail) = (String::from_utf8_lossy(item), String::from_utf8_lossy(detail));
+        let sentence = match call {
+            Call::FindProgram => return Self::program(errno, &detail),
+            Call::Execve => format!("exec {detail}"),
+            _ if detail.is_empty() => format!("{item}: {}", call.name()),
+            _ => format!("{item}: {} {detail:?}", call.name()),
+        };
+        Self { sentence, errno: ErrnoText(errno), source: Some(ErrnoText(errno)) }
+    }
+
+    fn program(errno: Errno, name: &str) -> Self {
+        if !name.contains('/') {
+            let sentence = format!("exec: {name:?}: executable file not found in $PATH");
+            return Self { sentence, errno: ErrnoText(errno), source: None };
+        }
+        let refused = matches!(errno, Errno::EACCES | Errno::EISDIR);
+        let sentence = if refused { format!("exec: {name:?}") } else { format!("exec: {name:?}: stat {name}") };
+        Self { sentence, errno: ErrnoText(errno), source: Some(ErrnoText(errno)) }
+    }
+}

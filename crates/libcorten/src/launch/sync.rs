@@ -1,0 +1,135 @@
+//! The runtime's end of the conversation with init. `docs/protocol.md` has the diagram.
+//!
+//! ```text
+//! init                                   runtime
+//!  │ steps …                               │ device filter, OOM score, …
+//!  │── Console + master (if a terminal) ──▶│ hands the master on
+//!  │── Reached(ready) ────────────────────▶│ writes the state and the pid file
+//!  │◀───────────────────── Continue(ready)─│
+//!  │ waits for `start`, or execs           │ `run` waits for the end of the stream
+//! ```
+//!
+//! Instead of any of its messages init may send `Failed` and end. The stream ends with init's exec, or with its death. Every
+//! wait has a deadline.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use corten_init::{MAX_MESSAGE, Message, SyncPoint};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+
+use super::error::{InitFailure, LaunchError};
+use crate::sys::SysError;
+
+/// A connection to init.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    socket: OwnedFd,
+}
+
+/// What was heard.
+#[derive(Debug)]
+enum Heard {
+    Reached(SyncPoint),
+    Console(OwnedFd),
+    Failed(InitFailure),
+    /// The stream has ended.
+    End,
+}
+
+impl Channel {
+    pub(crate) fn new(socket: OwnedFd) -> Self {
+        Self { socket }
+    }
+
+    /// Waits until init has reached `point`.
+    pub(crate) fn await_point(&mut self, point: SyncPoint, deadline: Duration) -> Result<(), LaunchError> {
+        match self.hear(deadline, point.name())? {
+            Heard::Reached(reached) if reached == point => Ok(()),
+            Heard::Failed(failure) => Err(failure.into()),
+            Heard::End => Err(LaunchError::Died { how: None }),
+            Heard::Reached(_) | Heard::Console(_) => Err(LaunchError::Protocol),
+        }
+    }
+
+    /// Waits for the terminal's master.
+    pub(crate) fn await_console(&mut self, deadline: Duration) -> Result<OwnedFd, LaunchError> {
+        match self.hear(deadline, "console")? {
+            Heard::Console(master) => Ok(master),
+            Heard::Failed(failure) => Err(failure.into()),
+            Heard::End => Err(LaunchError::Died { how: None }),
+            Heard::Reached(_) => Err(LaunchError::Protocol),
+        }
+    }
+
+    /// Waits for the end of the stream: init has become the program.
+    pub(crate) fn await_end(&mut self, deadline: Duration) -> Result<(), LaunchError> {
+        match self.hear(deadline, "exec")? {
+            Heard::End => Ok(()),
+            Heard::Failed(failure) => Err(failure.into()),
+            Heard::Reached(_) | Heard::Console(_) => Err(LaunchError::Protocol),
+        }
+    }
+
+    /// Lets init pass `point`.
+    pub(crate) fn release(&mut self, point: SyncPoint) -> Result<(), LaunchError> {
+        let mut buffer = [0; MAX_MESSAGE];
+        let length = Message::Continue(point).encode(&mut buffer);
+        let bytes = [IoSlice::new(buffer.get(..length).unwrap_or_default())];
+        match sendmsg::<()>(self.socket.as_raw_fd(), &bytes, &[], MsgFlags::MSG_NOSIGNAL, None) {
+            Ok(_) => Ok(()),
+            Err(Errno::EPIPE | Errno::ECONNRESET) => Err(LaunchError::Died { how: None }),
+            Err(errno) => Err(SysError::new(errno, || format!("sendmsg(Continue({}))", point.name())).into()),
+        }
+    }
+
+    fn hear(&mut self, deadline: Duration, what: &'static str) -> Result<Heard, LaunchError> {
+        self.wait_readable(deadline, what)?;
+        let mut buffer = [0; MAX_MESSAGE];
+        let mut control = nix::cmsg_space!([std::os::fd::RawFd; 1]);
+        let mut into = [IoSliceMut::new(&mut buffer)];
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        let received = loop {
+            match recvmsg::<()>(self.socket.as_raw_fd(), &mut into, Some(&mut control), flags) {
+                Err(Errno::EINTR) => {}
+                // Init was killed with a message of ours unread.
+                Err(Errno::ECONNRESET) => return Ok(Heard::End),
+                other => break other.map_err(|errno| SysError::new(errno, || format!("recvmsg({what})")))?,
+            }
+        };
+        let mut carried = None;
+        for message in received.cmsgs().map_err(|errno| SysError::new(errno, || format!("recvmsg({what})")))? {
+            if let ControlMessageOwned::ScmRights(fds) = message {
+                carried = fds.into_iter().map(crate::sys::adopt_received).next_back();
+            }
+        }
+        let length = received.bytes;
+        match Message::decode(buffer.get(..length).unwrap_or_default()) {
+            _ if length == 0 => Ok(Heard::End),
+            Ok(Message::Reached(point)) => Ok(Heard::Reached(point)),
+            Ok(Message::Console) => carried.map(Heard::Console).ok_or(LaunchError::Protocol),
+            Ok(Message::Failed { call, errno, item, detail, .. }) => {
+                Ok(Heard::Failed(InitFailure::new(call, errno, item, detail)))
+            }
+            Ok(_) | Err(_) => Err(LaunchError::Protocol),
+        }
+    }
+
+    fn wait_readable(&self, deadline: Duration, what: &'static str) -> Result<(), LaunchError> {
+        let end = Instant::now() + deadline;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+            let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut fds, timeout) {
+                Ok(0) if left.is_zero() => return Err(LaunchError::Deadline { what, seconds: deadline.as_secs() }),
+                Ok(0) | Err(Errno::EINTR) => {}
+                Ok(_) => return Ok(()),
+                Err(errno) => return Err(SysError::new(errno, || format!("poll({what})")).into()),
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! delete: removes all that a container has on the host.
+//!
+//! Teardown goes on after an error and reports all of them; the state directory goes last, so that what is left can be found.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use corten_cgroup::Hierarchy;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::{Container, LifecycleError};
+use crate::host::cgroup_error;
+use crate::state::{Record, Status};
+use crate::{Result, sys};
+
+/// How long processes may take to end, and the cgroup to become free.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+impl Container {
+    /// Removes a stopped container; a created one is killed first, as engines expect (runc). With `force`, any.
+    ///
+    /// # Errors
+    /// The container runs and `force` is not set. Or something could not be removed: the error names all of it, and deleting
+    /// can be tried again.
+    pub fn delete(&self, force: bool) -> Result<()> {
+        let record = match self.directory.read() {
+            Ok(record) => record,
+            // Damaged: with force, what can be removed is.
+            Err(_) if force => None,
+            Err(error) => return Err(error.into()),
+        };
+        let Some(record) = record else {
+            // Killed before anything was made, or so damaged that nothing is known.
+            let _lock = self.directory.lock()?;
+            return Ok(self.directory.remove()?);
+        };
+        if !force {
+            let status = self.status(&record)?;
+            if !matches!(status, Status::Stopped | Status::Created) {
+                return Err(LifecycleError::NotStopped { id: self.id.clone(), status }.into());
+            }
+        }
+        let mut left = Vec::new();
+        // Before the lock: a `create` that holds it fails and lets go when its init dies.
+        self.kill_init(&record, &mut left);
+        let _lock = self.directory.lock()?;
+        // A `create` may have gone on meanwhile.
+        let record = self.directory.read().ok().flatten().unwrap_or(record);
+        self.kill_init(&record, &mut left);
+        remove_cgroup(&record, &mut left);
+        if !left.is_empty() {
+            return Err(LifecycleError::Left { left: left.join("; ") }.into());
+        }
+        Ok(self.directory.remove()?)
+    }
+
+    /// Kills init and waits for its end.
+    fn kill_init(&self, record: &Record, left: &mut Vec<String>) {
+        let pidfd = match self.open_init(record) {
+            Ok(pidfd) => pidfd,
+            Err(error) => return left.push(error.chain()),
+        };
+        if let Some(pidfd) = &pidfd {
+            match sys::send_signal(pidfd.as_fd(), libc::SIGKILL) {
+                Err(error) if error.errno.0 != Errno::ESRCH => left.push(format!("{error}: {}", error.errno)),
+                _ if !ended(pidfd.as_fd()) => left.push(format!("process {} does not end", record.pid)),
+                _ => {}
+            }
+        }
+        // A child of this process is reaped; others are their parents' business.
+        if let Some(pidfd) = self.pidfd().or(pidfd.as_ref().map(AsFd::as_fd))
+            && let Err(error) = sys::wait_exit(pidfd, false)
+        {
+            left.push(format!("{error}: {}", error.errno));
+        }
+    }
+}
+
+/// Waits for the end of a process, up to the deadline.
+fn ended(pidfd: std::os::fd::BorrowedFd<'_>) -> bool {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+            Ok(0) => return false,
+            Err(Errno::EINTR) => {}
+            Err(_) => return false,
+            Ok(_) => return true,
+        }
+    }
+}
+
+fn remove_cgroup(record: &Record, left: &mut Vec<String>) {
+    let removed = Hierarchy::detect().and_then(|hierarchy| match hierarchy.open(&record.cgroup)? {
+        Some(cgroup) => {
+            cgroup.kill(DEADLINE)?;
+            cgroup.remove(DEADLINE)
+        }
+        None => Ok(()),
+    });
+    if let Err(error) = removed {
+        left.push(cgroup_error(error).chain());
+    }
+}

@@ -1,0 +1,58 @@
+//! kill: a signal for the container's init.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use corten_cgroup::Hierarchy;
+use nix::errno::Errno;
+use nix::unistd::Pid;
+
+use super::{Container, LifecycleError};
+use crate::host::cgroup_error;
+use crate::state::{Record, start_time};
+use crate::{Result, sys};
+
+/// How long killed processes may take to end.
+const KILL_DEADLINE: Duration = Duration::from_secs(10);
+
+impl Container {
+    /// Sends a signal to init. A SIGKILL goes to every process of the container where init is not the first of a PID namespace
+    /// of its own, as its death would not end the others (runc).
+    ///
+    /// # Errors
+    /// The container is not running.
+    pub fn kill(&self, signal: i32) -> Result<()> {
+        let record = self.record()?;
+        let init = self.open_init(&record)?.ok_or(LifecycleError::NotRunning)?;
+        if signal == libc::SIGKILL && !has_own_pid_namespace(record.pid) {
+            let hierarchy = Hierarchy::detect().map_err(cgroup_error)?;
+            if let Some(cgroup) = hierarchy.open(&record.cgroup).map_err(cgroup_error)? {
+                return cgroup.kill(KILL_DEADLINE).map_err(cgroup_error);
+            }
+        }
+        match sys::send_signal(init.as_fd(), signal) {
+            Err(error) if error.errno.0 == Errno::ESRCH => Err(LifecycleError::NotRunning.into()),
+            other => Ok(other?),
+        }
+    }
+
+    /// Opens init if it is alive: its pidfd, checked after opening to be still the process that was written down.
+    pub(super) fn open_init(&self, record: &Record) -> Result<Option<std::os::fd::OwnedFd>> {
+        if record.pid <= 0 {
+            return Ok(None);
+        }
+        let pidfd = match sys::open_pidfd(Pid::from_raw(record.pid)) {
+            Ok(pidfd) => pidfd,
+            Err(error) if matches!(error.errno.0, Errno::ESRCH | Errno::EINVAL) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        Ok((start_time(record.pid) == Some(record.start_time)).then_some(pidfd))
+    }
+}
+
+/// Whether the process is in another PID namespace than the caller. When in doubt, it is not.
+fn has_own_pid_namespace(pid: i32) -> bool {
+    let theirs = std::fs::read_link(format!("/proc/{pid}/ns/pid"));
+    let ours = std::fs::read_link("/proc/self/ns/pid");
+    matches!((theirs, ours), (Ok(theirs), Ok(ours)) if theirs != ours)
+}

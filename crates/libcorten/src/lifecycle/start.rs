@@ -1,0 +1,59 @@
+//! start: lets a created container's init become the program.
+
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use corten_init::SyncPoint;
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+
+use super::{Container, LifecycleError};
+use crate::launch::{Channel, LaunchError};
+use crate::state::{START_SOCKET, Status};
+use crate::sys::SysError;
+use crate::{Error, Result};
+
+/// How long the exec may take: startContainer hooks and a slow disk.
+const EXEC_DEADLINE: Duration = Duration::from_secs(120);
+
+/// The error of a process that could not be started.
+#[derive(Debug, thiserror::Error)]
+#[error("unable to start container process")]
+struct CannotStart(#[source] LaunchError);
+
+impl Container {
+    /// Starts the user's process of a created container.
+    ///
+    /// # Errors
+    /// The container is not in status created, or the program cannot be executed; the container has stopped then.
+    pub fn start(&self) -> Result<()> {
+        let _lock = self.directory.lock()?;
+        match self.status(&self.record()?)? {
+            Status::Created => {}
+            Status::Stopped => return Err(LifecycleError::HasStopped.into()),
+            _ => return Err(LifecycleError::AlreadyRunning.into()),
+        }
+        let mut channel = match self.connect() {
+            Ok(channel) => channel,
+            // Nobody listens: an earlier `start` was killed after init went on.
+            Err(error) if error.errno.0 == Errno::ECONNREFUSED => {
+                self.directory.remove_start_socket()?;
+                return Err(LifecycleError::AlreadyRunning.into());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let started = channel.release(SyncPoint::Start).and_then(|()| channel.await_end(EXEC_DEADLINE));
+        // Whatever came of it, init waits no more.
+        self.directory.remove_start_socket()?;
+        started.map_err(|error| Error::new(error.kind(), CannotStart(error)))
+    }
+
+    fn connect(&self) -> Result<Channel, SysError> {
+        let call = |name: &'static str| move |errno| SysError::new(errno, || format!("{name}(start.sock)"));
+        let socket =
+            socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).map_err(call("socket"))?;
+        let address = UnixAddr::new(&self.directory.file_by_fd(START_SOCKET)).map_err(call("connect"))?;
+        connect(socket.as_raw_fd(), &address).map_err(call("connect"))?;
+        Ok(Channel::new(socket))
+    }
+}

@@ -1,0 +1,120 @@
+//! Devices: the nodes and links of `/dev`, and the rules of the device filter.
+//!
+//! Stage: plan; the steps run inside, before `pivot_root(2)`, after the mounts.
+//! Spec: config-linux.md#devices, #default-devices, #allowed-device-list. Attacker: `/dev` of the rootfs may be a link
+//! (CVE-2026-41579): the executor opens the parent inside the root.
+
+use corten_cgroup::device::{Access, Kind, Rule};
+use corten_init::OwnedStep as Step;
+
+use crate::oci::{LinuxDeviceType, Spec};
+
+use super::PlanError;
+use super::build::{Builder, inside_path, item_at};
+use super::mounts;
+
+/// Devices that every container has: name, major, minor; mode 0666, root's. config-linux.md#default-devices.
+const DEFAULT_DEVICES: [(&str, u64, u64); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+/// Links that every container has. config.md, "dev symbolic links".
+const DEFAULT_LINKS: [(&str, &str); 4] = [
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+];
+
+/// Adds the steps that fill `/dev`.
+pub(super) fn devices(b: &mut Builder<'_>) -> Result<(), PlanError> {
+    let own = mounts::owns_dev(b)?;
+    let listed = b.spec.linux().as_ref().and_then(|linux| linux.devices().as_ref());
+    let listed: &[_] = listed.map_or(&[], Vec::as_slice);
+    if own {
+        for (name, major, minor) in DEFAULT_DEVICES {
+            let path = format!("/dev/{name}");
+            // A device of the config takes the place of the default one.
+            if listed.iter().any(|device| device.path().as_os_str() == path.as_str()) {
+                continue;
+            }
+            let path = super::paths::text("linux.devices", path)?;
+            let mode = u64::from(libc::S_IFCHR | 0o666);
+            b.inside(c"default devices", Step::MakeNode { path, mode, major, minor, uid: 0, gid: 0 });
+        }
+    }
+    for (index, device) in listed.iter().enumerate() {
+        let item = item_at("linux.devices", index)?;
+        let kind = match device.typ() {
+            LinuxDeviceType::B => libc::S_IFBLK,
+            LinuxDeviceType::C | LinuxDeviceType::U => libc::S_IFCHR,
+            LinuxDeviceType::P => libc::S_IFIFO,
+            LinuxDeviceType::A => {
+                return Err(PlanError::Unsupported {
+                    item: format!("linux.devices[{index}].type"),
+                    what: "a node for \"all devices\"",
+                });
+            }
+        };
+        let range = |value: i64| {
+            u64::try_from(value).map_err(|_| PlanError::Range { item: format!("linux.devices[{index}]"), value })
+        };
+        let fifo = kind == libc::S_IFIFO;
+        let path = inside_path(&item, device.path())?;
+        let step = Step::MakeNode {
+            path,
+            mode: u64::from(kind | device.file_mode().unwrap_or(0o666) & 0o7777),
+            major: if fifo { 0 } else { range(device.major())? },
+            minor: if fifo { 0 } else { range(device.minor())? },
+            uid: u64::from(device.uid().unwrap_or(0)),
+            gid: u64::from(device.gid().unwrap_or(0)),
+        };
+        b.inside(item, step);
+    }
+    if own {
+        for (path, target) in DEFAULT_LINKS {
+            let (path, target) =
+                (super::paths::text("default links", path)?, super::paths::text("default links", target)?);
+            b.inside(c"default links", Step::MakeLink { path, target, replace: 0 });
+        }
+        // What the image has there would be another multiplexer than that of the container's devpts.
+        let ptmx = Step::MakeLink { path: c"/dev/ptmx".into(), target: c"pts/ptmx".into(), replace: 1 };
+        b.inside(c"default links", ptmx);
+    }
+    mounts::late_readonly(b)
+}
+
+/// The rules of the device filter: the config's, then what every container may do. runc's order; the last match decides.
+pub(super) fn rules(spec: &Spec) -> Vec<Rule> {
+    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    let listed = resources.and_then(|resources| resources.devices().as_ref());
+    let mut rules: Vec<Rule> = listed.into_iter().flatten().map(rule).collect();
+    let all = Access { read: true, write: true, mknod: true };
+    let mknod = Access { read: false, write: false, mknod: true };
+    let allow = |kind, major, minor, access| Rule { allow: true, kind, major, minor, access };
+    rules.push(allow(Kind::Char, None, None, mknod));
+    rules.push(allow(Kind::Block, None, None, mknod));
+    for (major, minor) in [(1, 3), (1, 8), (1, 7), (5, 0), (1, 5), (1, 9)] {
+        rules.push(allow(Kind::Char, Some(major), Some(minor), all));
+    }
+    // Pseudo-terminals, their multiplexer, and tun (runc: users rely on it).
+    rules.push(allow(Kind::Char, Some(136), None, all));
+    rules.push(allow(Kind::Char, Some(5), Some(2), all));
+    rules.push(allow(Kind::Char, Some(10), Some(200), all));
+    rules
+}
+
+fn rule(listed: &crate::oci::LinuxDeviceCgroup) -> Rule {
+    let access = listed.access().as_deref().unwrap_or("rwm");
+    Rule {
+        allow: listed.allow(),
+        kind: match listed.typ() {
+            Some(LinuxDeviceType::C | LinuxDeviceType::U) => Kind::Char,
+            Some(LinuxDeviceType::B) => Kind::Block,
+            _ => Kind::All,
+        },
+        // -1 is runc's word for "any".
+        major: listed.major().and_then(|number| u32::try_from(number).ok()),
+        minor: listed.minor().and_then(|number| u32::try_from(number).ok()),
+        access: Access { read: access.contains('r'), write: access.contains('w'), mknod: access.contains('m') },
+    }
+}

@@ -1,0 +1,74 @@
+//! What can be wrong with a config that is valid by itself.
+
+use crate::ErrorKind;
+
+use super::mount_options::MountOptionError;
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PlanError {
+    /// A string with a NUL byte, which the kernel cannot take.
+    #[error("{item}: contains a NUL byte")]
+    Nul {
+        /// The config item.
+        item: String,
+    },
+    /// Wrong mount options.
+    #[error(transparent)]
+    MountOption(#[from] MountOptionError),
+    /// More bind mounts than init can be handed.
+    #[error("mounts: {count} bind mounts are more than the {limit} that a container may have")]
+    TooManySources {
+        /// How many there are.
+        count: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// A required part is missing.
+    #[error("{item}: missing")]
+    Missing {
+        /// The config item.
+        item: &'static str,
+    },
+    /// Something that this version does not do.
+    #[error("{item}: {what} is not supported yet")]
+    Unsupported {
+        /// The config item.
+        item: String,
+        /// What it asks for.
+        what: &'static str,
+    },
+    /// A number out of its range.
+    #[error("{item}: {value} is out of range")]
+    Range {
+        /// The config item.
+        item: String,
+        /// The number.
+        value: i64,
+    },
+    /// A mount over something of procfs that must be the kernel's own (CVE-2019-16884).
+    #[error("mounts[{index}].destination: {path:?} cannot be mounted because it is inside /proc")]
+    InsideProc {
+        /// Position in `mounts`.
+        index: usize,
+        /// The destination.
+        path: String,
+    },
+    /// `process.terminal` without a place for the terminal to go.
+    #[error("process.terminal: cannot allocate tty if runc will detach without setting console socket")]
+    NoConsole,
+    /// A place for a terminal that there is not.
+    #[error("process.terminal: cannot use console socket if runc will not detach or allocate tty")]
+    NoTerminal,
+}
+
+impl PlanError {
+    /// Returns what kind of error this is.
+    pub(crate) fn kind(&self) -> ErrorKind {
+        match self {
+            Self::MountOption(error) => error.kind(),
+            Self::Unsupported { .. } => ErrorKind::Unsupported,
+            _ => ErrorKind::InvalidConfig,
+        }
+    }
+}

@@ -1,0 +1,547 @@
+//! Mount options (`mounts[].options`) sorted into what each kernel call takes.
+//!
+//! Stage: plan; pure, no system call.
+//! Privilege: none.
+//! Kernel: the words end in `fsconfig(2)`, `fsmount(2)`, `mount_setattr(2)` and the propagation of `mount_setattr(2)`.
+//! Spec: config.md#linux-mount-options. Attacker: may write nothing here, the bundle is trusted.
+//!
+//! `mount(2)` took one word of flags for three different objects; the new mount API does not. So each option belongs to
+//! the superblock (`sync`), to this mount (`nosuid`), to the whole tree below it (`rnosuid`), or it is data for the
+//! filesystem (`mode=755`). One table says which; a later option overrides an earlier one about the same thing.
+
+use libc::{
+    MOUNT_ATTR__ATIME, MOUNT_ATTR_NOATIME, MOUNT_ATTR_NODEV, MOUNT_ATTR_NODIRATIME, MOUNT_ATTR_NOEXEC,
+    MOUNT_ATTR_NOSUID, MOUNT_ATTR_NOSYMFOLLOW, MOUNT_ATTR_RDONLY, MOUNT_ATTR_RELATIME, MOUNT_ATTR_STRICTATIME,
+    MS_PRIVATE, MS_SHARED, MS_SLAVE, MS_UNBINDABLE,
+};
+
+use crate::ErrorKind;
+use crate::spec::MOUNT_OPTIONS_NOT_YET;
+
+/// A mount's options, by the kernel object that they belong to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct MountOptions {
+    /// Set for bind mounts (`bind`, `rbind`, or type `bind`).
+    pub(crate) bind: Option<Bind>,
+    /// `remount`: change a mount that exists instead of making one.
+    pub(crate) remount: bool,
+    /// `MOUNT_ATTR_*` to set on this mount.
+    pub(crate) set: u64,
+    /// `MOUNT_ATTR_*` that the options ask to clear on this mount; the atime field counts as one (see [`AttrChange`]).
+    ///
+    /// Only what was named is here. runc 1.2 and later: a bind mount with any attribute option loses those attributes
+    /// of its source that it does not name, atime excepted; without any it keeps all of them.
+    pub(crate) clear: u64,
+    /// Like `set`, for the whole tree (`AT_RECURSIVE`).
+    pub(crate) recursive_set: u64,
+    /// Like `clear`, for the whole tree (`AT_RECURSIVE`).
+    pub(crate) recursive_clear: u64,
+    /// Propagation changes, in the order given.
+    pub(crate) propagation: Vec<Propagation>,
+    /// Words for `fsconfig(FSCONFIG_SET_FLAG)` in alphabetical order: `dirsync`, `lazytime`, `mand`, `ro`, `sync`.
+    ///
+    /// Empty for bind mounts, whose superblock belongs to somebody else: the kernel ignores these words there, as runc
+    /// does.
+    pub(crate) superblock: Vec<String>,
+    /// The filesystem's own options, `key` or `key=value`, in the order given; empty for bind mounts.
+    pub(crate) data: Vec<(String, Option<String>)>,
+}
+
+/// What kind of bind mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bind {
+    /// `rbind`: the mounts below the source come along.
+    pub(crate) recursive: bool,
+}
+
+/// One change of a mount's propagation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Propagation {
+    /// `MS_PRIVATE`, `MS_SHARED`, `MS_SLAVE` or `MS_UNBINDABLE`.
+    pub(crate) flag: u64,
+    /// Whether the mounts below change, too.
+    pub(crate) recursive: bool,
+}
+
+/// An option that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum MountOptionError {
+    /// A bind mount has no superblock of its own, so the kernel would ignore the option.
+    #[error(
+        "mounts[{index}].options: bind mounts cannot have any filesystem-specific options applied, found {option:?}"
+    )]
+    DataOnBind {
+        /// Position in `mounts`.
+        index: usize,
+        /// The option as it was written.
+        option: String,
+    },
+    /// An option that Corten knows and does not do.
+    #[error("mounts[{index}].options: {option:?} is not supported yet")]
+    NotYet {
+        /// Position in `mounts`.
+        index: usize,
+        /// The option.
+        option: String,
+    },
+}
+
+impl MountOptionError {
+    /// Returns what kind of error this is.
+    pub(crate) fn kind(&self) -> ErrorKind {
+        match self {
+            Self::DataOnBind { .. } => ErrorKind::InvalidConfig,
+            Self::NotYet { .. } => ErrorKind::Unsupported,
+        }
+    }
+}
+
+/// What an option means.
+#[derive(Debug, Clone, Copy)]
+enum Meaning {
+    /// Accepted, changes nothing.
+    Nothing,
+    Bind {
+        recursive: bool,
+    },
+    Remount,
+    Propagation {
+        flag: u64,
+        recursive: bool,
+    },
+    /// `ro` and `rw` are about the mount and, unless it is a bind mount, about the superblock, as with `mount(2)`.
+    ReadOnly(bool),
+    /// A change of this mount's attributes.
+    Attr(AttrChange),
+    /// A change of the attributes of the whole tree.
+    RecursiveAttr(AttrChange),
+    /// A superblock word, to be given or taken back.
+    Superblock {
+        word: &'static str,
+        on: bool,
+    },
+}
+
+/// A change of mount attributes.
+///
+/// noatime, relatime and strictatime are values of one field, `MOUNT_ATTR__ATIME`: `mount_setattr(2)` wants the whole
+/// field in `attr_clr` whenever a part of it changes. relatime is the value 0.
+#[derive(Debug, Clone, Copy)]
+enum AttrChange {
+    Set(u64),
+    Clear(u64),
+    Atime(u64),
+    /// "not this value": back to relatime, the kernel's default since 2.6.30, unless another value was chosen.
+    NotAtime(u64),
+}
+
+impl AttrChange {
+    fn apply(self, set: &mut u64, clear: &mut u64) {
+        match self {
+            Self::Set(attr) => {
+                *set |= attr;
+                *clear &= !attr;
+            }
+            Self::Clear(attr) => {
+                *set &= !attr;
+                *clear |= attr;
+            }
+            Self::Atime(value) => {
+                *set = (*set & !MOUNT_ATTR__ATIME) | value;
+                *clear |= MOUNT_ATTR__ATIME;
+            }
+            Self::NotAtime(value) => {
+                if *set & MOUNT_ATTR__ATIME == value {
+                    *set &= !MOUNT_ATTR__ATIME;
+                }
+                *clear |= MOUNT_ATTR__ATIME;
+            }
+        }
+    }
+}
+
+const fn attr(attr: u64) -> Meaning {
+    Meaning::Attr(AttrChange::Set(attr))
+}
+
+const fn no_attr(attr: u64) -> Meaning {
+    Meaning::Attr(AttrChange::Clear(attr))
+}
+
+const fn rattr(attr: u64) -> Meaning {
+    Meaning::RecursiveAttr(AttrChange::Set(attr))
+}
+
+const fn no_rattr(attr: u64) -> Meaning {
+    Meaning::RecursiveAttr(AttrChange::Clear(attr))
+}
+
+const fn superblock(word: &'static str, on: bool) -> Meaning {
+    Meaning::Superblock { word, on }
+}
+
+const fn propagation(flag: u64, recursive: bool) -> Meaning {
+    Meaning::Propagation { flag, recursive }
+}
+
+/// Every option that is not data: the spec's table and runc's, sorted by name (a test keeps it so).
+///
+/// `silent`, `loud`, `iversion` and `noiversion` change nothing: `fsconfig(2)` has no words for `MS_SILENT` (fewer
+/// kernel messages) and `MS_I_VERSION` (ext4, xfs and btrfs count versions without being asked). `norelatime` asks for
+/// something that does not exist: the kernel has noatime, relatime and strictatime only.
+#[rustfmt::skip]
+const OPTIONS: &[(&str, Meaning)] = &[
+    ("async",          superblock("sync", false)),
+    ("atime",          Meaning::Attr(AttrChange::NotAtime(MOUNT_ATTR_NOATIME))),
+    ("bind",           Meaning::Bind { recursive: false }),
+    ("defaults",       Meaning::Nothing),
+    ("dev",            no_attr(MOUNT_ATTR_NODEV)),
+    ("diratime",       no_attr(MOUNT_ATTR_NODIRATIME)),
+    ("dirsync",        superblock("dirsync", true)),
+    ("exec",           no_attr(MOUNT_ATTR_NOEXEC)),
+    ("iversion",       Meaning::Nothing),
+    ("lazytime",       superblock("lazytime", true)),
+    ("loud",           Meaning::Nothing),
+    ("mand",           superblock("mand", true)),
+    ("noatime",        Meaning::Attr(AttrChange::Atime(MOUNT_ATTR_NOATIME))),
+    ("nodev",          attr(MOUNT_ATTR_NODEV)),
+    ("nodiratime",     attr(MOUNT_ATTR_NODIRATIME)),
+    ("noexec",         attr(MOUNT_ATTR_NOEXEC)),
+    ("noiversion",     Meaning::Nothing),
+    ("nolazytime",     superblock("lazytime", false)),
+    ("nomand",         superblock("mand", false)),
+    ("norelatime",     Meaning::Nothing),
+    ("nostrictatime",  Meaning::Attr(AttrChange::NotAtime(MOUNT_ATTR_STRICTATIME))),
+    ("nosuid",         attr(MOUNT_ATTR_NOSUID)),
+    ("nosymfollow",    attr(MOUNT_ATTR_NOSYMFOLLOW)),
+    ("private",        propagation(MS_PRIVATE, false)),
+    ("ratime",         Meaning::RecursiveAttr(AttrChange::NotAtime(MOUNT_ATTR_NOATIME))),
+    ("rbind",          Meaning::Bind { recursive: true }),
+    ("rdev",           no_rattr(MOUNT_ATTR_NODEV)),
+    ("rdiratime",      no_rattr(MOUNT_ATTR_NODIRATIME)),
+    ("relatime",       Meaning::Attr(AttrChange::Atime(MOUNT_ATTR_RELATIME))),
+    ("remount",        Meaning::Remount),
+    ("rexec",          no_rattr(MOUNT_ATTR_NOEXEC)),
+    ("rnoatime",       Meaning::RecursiveAttr(AttrChange::Atime(MOUNT_ATTR_NOATIME))),
+    ("rnodev",         rattr(MOUNT_ATTR_NODEV)),
+    ("rnodiratime",    rattr(MOUNT_ATTR_NODIRATIME)),
+    ("rnoexec",        rattr(MOUNT_ATTR_NOEXEC)),
+    ("rnorelatime",    Meaning::Nothing),
+    ("rnostrictatime", Meaning::RecursiveAttr(AttrChange::NotAtime(MOUNT_ATTR_STRICTATIME))),
+    ("rnosuid",        rattr(MOUNT_ATTR_NOSUID)),
+    ("rnosymfollow",   rattr(MOUNT_ATTR_NOSYMFOLLOW)),
+    ("ro",             Meaning::ReadOnly(true)),
+    ("rprivate",       propagation(MS_PRIVATE, true)),
+    ("rrelatime",      Meaning::RecursiveAttr(AttrChange::Atime(MOUNT_ATTR_RELATIME))),
+    ("rro",            rattr(MOUNT_ATTR_RDONLY)),
+    ("rrw",            no_rattr(MOUNT_ATTR_RDONLY)),
+    ("rshared",        propagation(MS_SHARED, true)),
+    ("rslave",         propagation(MS_SLAVE, true)),
+    ("rstrictatime",   Meaning::RecursiveAttr(AttrChange::Atime(MOUNT_ATTR_STRICTATIME))),
+    ("rsuid",          no_rattr(MOUNT_ATTR_NOSUID)),
+    ("rsymfollow",     no_rattr(MOUNT_ATTR_NOSYMFOLLOW)),
+    ("runbindable",    propagation(MS_UNBINDABLE, true)),
+    ("rw",             Meaning::ReadOnly(false)),
+    ("shared",         propagation(MS_SHARED, false)),
+    ("silent",         Meaning::Nothing),
+    ("slave",          propagation(MS_SLAVE, false)),
+    ("strictatime",    Meaning::Attr(AttrChange::Atime(MOUNT_ATTR_STRICTATIME))),
+    ("suid",           no_attr(MOUNT_ATTR_NOSUID)),
+    ("symfollow",      no_attr(MOUNT_ATTR_NOSYMFOLLOW)),
+    ("sync",           superblock("sync", true)),
+    ("unbindable",     propagation(MS_UNBINDABLE, false)),
+];
+
+/// The names of the mount options that Corten understands, sorted, for the `features` document.
+pub const MOUNT_OPTIONS: &[&str] = &{
+    let mut names = [""; OPTIONS.len()];
+    let mut i = 0;
+    while i < names.len() {
+        names[i] = OPTIONS[i].0;
+        i += 1;
+    }
+    names
+};
+
+/// Sorts `mounts[index].options` into what the kernel calls take.
+///
+/// Type `bind` means a bind mount even without the option `bind`: the kernel has no filesystem of that name, so nothing
+/// else can be meant (runc fails there, crun does the same as Corten).
+///
+/// # Errors
+///
+/// Data options on a bind mount, and options that are known and not supported yet.
+pub(crate) fn parse(
+    index: usize,
+    mount_type: Option<&str>,
+    options: &[String],
+) -> Result<MountOptions, MountOptionError> {
+    let mut parsed = MountOptions::default();
+    if mount_type == Some("bind") {
+        parsed.bind = Some(Bind { recursive: false });
+    }
+    let mut read_only = None;
+    for option in options {
+        let Ok(row) = OPTIONS.binary_search_by_key(&option.as_str(), |(name, _)| name) else {
+            if MOUNT_OPTIONS_NOT_YET.contains(&option.as_str()) {
+                return Err(MountOptionError::NotYet { index, option: option.clone() });
+            }
+            parsed.data.extend(split_data(option));
+            continue;
+        };
+        apply(OPTIONS[row].1, &mut parsed, &mut read_only);
+    }
+
+    if parsed.bind.is_some() {
+        if let Some((key, value)) = parsed.data.first() {
+            let option = value.as_ref().map_or_else(|| key.clone(), |value| format!("{key}={value}"));
+            return Err(MountOptionError::DataOnBind { index, option });
+        }
+        parsed.superblock.clear();
+    } else if read_only == Some(true) {
+        parsed.superblock.push("ro".to_owned());
+    }
+    parsed.superblock.sort_unstable();
+    Ok(parsed)
+}
+
+fn apply(meaning: Meaning, parsed: &mut MountOptions, read_only: &mut Option<bool>) {
+    match meaning {
+        Meaning::Nothing => {}
+        // runc: `rbind` is a flag that a later `bind` does not take back.
+        Meaning::Bind { recursive } => {
+            let recursive = recursive || parsed.bind.is_some_and(|bind| bind.recursive);
+            parsed.bind = Some(Bind { recursive });
+        }
+        Meaning::Remount => parsed.remount = true,
+        Meaning::Propagation { flag, recursive } => parsed.propagation.push(Propagation { flag, recursive }),
+        Meaning::ReadOnly(on) => {
+            *read_only = Some(on);
+            let change = if on { AttrChange::Set(MOUNT_ATTR_RDONLY) } else { AttrChange::Clear(MOUNT_ATTR_RDONLY) };
+            change.apply(&mut parsed.set, &mut parsed.clear);
+        }
+        Meaning::Attr(change) => change.apply(&mut parsed.set, &mut parsed.clear),
+        Meaning::RecursiveAttr(change) => change.apply(&mut parsed.recursive_set, &mut parsed.recursive_clear),
+        Meaning::Superblock { word, on } => {
+            parsed.superblock.retain(|present| present != word);
+            if on {
+                parsed.superblock.push(word.to_owned());
+            }
+        }
+    }
+}
+
+/// Splits one data option into keys and values.
+///
+/// `mount(2)` gets all data as one comma-separated string, so configs exist that write `"size=1m,mode=700"` as one
+/// option; `fsconfig(2)` does not split. A comma between double quotes (SELinux contexts) or after a backslash
+/// (overlayfs) does not separate, as in the kernel.
+fn split_data(option: &str) -> Vec<(String, Option<String>)> {
+    let mut pieces = Vec::new();
+    let mut start = 0;
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, byte) in option.bytes().enumerate() {
+        match byte {
+            b'"' => quoted = !quoted,
+            b',' if !quoted && !escaped => {
+                pieces.push(&option[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+        escaped = byte == b'\\' && !escaped;
+    }
+    pieces.push(&option[start..]);
+    pieces.into_iter().filter(|piece| !piece.is_empty()).map(key_and_value).collect()
+}
+
+fn key_and_value(piece: &str) -> (String, Option<String>) {
+    let Some((key, value)) = piece.split_once('=') else {
+        return (piece.to_owned(), None);
+    };
+    // The quotes protect the commas of an SELinux context in mount(2)'s string; fsconfig(2) takes the bare label.
+    let is_context = matches!(key, "context" | "fscontext" | "defcontext" | "rootcontext");
+    let bare = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+    let value = if is_context { bare.unwrap_or(value) } else { value };
+    (key.to_owned(), Some(value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MOUNT: Option<&str> = Some("tmpfs");
+
+    fn parse_words(mount_type: Option<&str>, words: &str) -> Result<MountOptions, MountOptionError> {
+        let options: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+        parse(7, mount_type, &options)
+    }
+
+    fn ok(mount_type: Option<&str>, words: &str) -> MountOptions {
+        parse_words(mount_type, words).expect("options that parse")
+    }
+
+    #[test]
+    fn the_table_is_sorted_and_complete() {
+        assert!(MOUNT_OPTIONS.is_sorted_by(|a, b| a < b));
+        // runc 1.5 lists 60: these and tmpcopyup.
+        assert_eq!(MOUNT_OPTIONS.len(), 59);
+        for name in MOUNT_OPTIONS_NOT_YET {
+            assert!(!MOUNT_OPTIONS.contains(name));
+        }
+    }
+
+    #[test]
+    fn attributes() {
+        const ATIME: u64 = MOUNT_ATTR__ATIME;
+        let cases: &[(&str, u64, u64)] = &[
+            ("", 0, 0),
+            ("defaults", 0, 0),
+            ("nosuid", MOUNT_ATTR_NOSUID, 0),
+            ("nosuid suid", 0, MOUNT_ATTR_NOSUID),
+            ("suid nosuid", MOUNT_ATTR_NOSUID, 0),
+            ("nosuid nodev noexec", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, 0),
+            ("dev exec symfollow", 0, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSYMFOLLOW),
+            ("nosymfollow", MOUNT_ATTR_NOSYMFOLLOW, 0),
+            ("ro", MOUNT_ATTR_RDONLY, 0),
+            ("ro rw", 0, MOUNT_ATTR_RDONLY),
+            ("noatime", MOUNT_ATTR_NOATIME, ATIME),
+            ("noatime strictatime", MOUNT_ATTR_STRICTATIME, ATIME),
+            ("noatime relatime", 0, ATIME),
+            ("noatime atime", 0, ATIME),
+            ("strictatime atime", MOUNT_ATTR_STRICTATIME, ATIME),
+            ("strictatime nostrictatime", 0, ATIME),
+            ("noatime nostrictatime", MOUNT_ATTR_NOATIME, ATIME),
+            ("norelatime", 0, 0),
+            ("nodiratime", MOUNT_ATTR_NODIRATIME, 0),
+            ("noatime nodiratime diratime", MOUNT_ATTR_NOATIME, ATIME | MOUNT_ATTR_NODIRATIME),
+        ];
+        for (words, set, clear) in cases {
+            let options = ok(MOUNT, words);
+            assert_eq!((options.set, options.clear), (*set, *clear), "{words}");
+            assert_eq!((options.recursive_set, options.recursive_clear), (0, 0), "{words}");
+            // Every attribute has a recursive twin that means the same for the tree.
+            let twins: Vec<String> = words.split(' ').map(|word| format!("r{word}")).collect();
+            if twins.iter().all(|twin| MOUNT_OPTIONS.contains(&twin.as_str())) {
+                let options = ok(MOUNT, &twins.join(" "));
+                assert_eq!((options.recursive_set, options.recursive_clear), (*set, *clear), "{twins:?}");
+                assert_eq!((options.set, options.clear), (0, 0), "{twins:?}");
+                assert!(options.superblock.is_empty(), "{twins:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn superblock_words() {
+        let cases: &[(&str, &[&str])] = &[
+            ("", &[]),
+            ("sync ro dirsync", &["dirsync", "ro", "sync"]),
+            ("sync sync async", &[]),
+            ("async sync", &["sync"]),
+            ("ro rw", &[]),
+            ("rw ro", &["ro"]),
+            ("rro", &[]),
+            ("lazytime mand nolazytime", &["mand"]),
+            ("silent loud iversion noiversion", &[]),
+        ];
+        for (words, expected) in cases {
+            assert_eq!(ok(MOUNT, words).superblock, *expected, "{words}");
+            assert!(ok(Some("bind"), words).superblock.is_empty(), "{words} on a bind mount");
+            assert!(ok(None, &format!("{words} rbind")).superblock.is_empty(), "{words} on a bind mount");
+        }
+    }
+
+    #[test]
+    fn bind_and_remount() {
+        let cases: &[(Option<&str>, &str, Option<bool>)] = &[
+            (MOUNT, "", None),
+            (None, "bind", Some(false)),
+            (None, "rbind", Some(true)),
+            (Some("bind"), "", Some(false)),
+            (Some("bind"), "rbind", Some(true)),
+            (Some("none"), "rbind bind", Some(true)),
+        ];
+        for (mount_type, words, recursive) in cases {
+            let bind = ok(*mount_type, words).bind;
+            assert_eq!(bind.map(|bind| bind.recursive), *recursive, "{mount_type:?} {words}");
+        }
+        assert!(ok(MOUNT, "remount").remount);
+        assert_eq!(ok(None, "bind ro").set, MOUNT_ATTR_RDONLY);
+    }
+
+    #[test]
+    fn propagation_keeps_its_order() {
+        let options = ok(None, "rbind rslave shared runbindable private");
+        let expected = [(MS_SLAVE, true), (MS_SHARED, false), (MS_UNBINDABLE, true), (MS_PRIVATE, false)];
+        let found: Vec<(u64, bool)> = options.propagation.iter().map(|p| (p.flag, p.recursive)).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn data() {
+        type Data = &'static [(&'static str, Option<&'static str>)];
+        let cases: &[(&str, Data)] = &[
+            ("mode=755 size=65536k", &[("mode", Some("755")), ("size", Some("65536k"))]),
+            ("newinstance", &[("newinstance", None)]),
+            ("key= a=b=c", &[("key", Some("")), ("a", Some("b=c"))]),
+            ("size=1m,mode=700,,huge", &[("size", Some("1m")), ("mode", Some("700")), ("huge", None)]),
+            (r#"context="u:r:t:s0:c1,c2",x"#, &[("context", Some("u:r:t:s0:c1,c2")), ("x", None)]),
+            (r#"name="a,b""#, &[("name", Some(r#""a,b""#))]),
+            (r"lowerdir=/a\,b:/c,volatile", &[("lowerdir", Some(r"/a\,b:/c")), ("volatile", None)]),
+            (r"upperdir=/a\\,x", &[("upperdir", Some(r"/a\\")), ("x", None)]),
+            ("RO", &[("RO", None)]),
+        ];
+        for (words, expected) in cases {
+            let options = ok(MOUNT, words);
+            let found: Vec<(&str, Option<&str>)> =
+                options.data.iter().map(|(key, value)| (key.as_str(), value.as_deref())).collect();
+            assert_eq!(found, *expected, "{words}");
+        }
+        assert_eq!(parse(0, MOUNT, &[String::new()]), Ok(MountOptions::default()));
+    }
+
+    #[test]
+    fn errors_name_the_option() {
+        let data = parse_words(None, "bind mode=755").expect_err("data on a bind mount");
+        assert_eq!(data.kind(), ErrorKind::InvalidConfig);
+        assert_eq!(
+            data.to_string(),
+            "mounts[7].options: bind mounts cannot have any filesystem-specific options applied, found \"mode=755\""
+        );
+        for name in MOUNT_OPTIONS_NOT_YET {
+            let error = parse_words(MOUNT, name).expect_err("not supported yet");
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert_eq!(error.to_string(), format!("mounts[7].options: {name:?} is not supported yet"));
+        }
+    }
+
+    proptest! {
+        /// What `mount_setattr(2)` demands of its arguments holds for any list of options.
+        #[test]
+        fn attributes_are_always_valid_for_the_kernel(
+            words in proptest::collection::vec(proptest::sample::select(MOUNT_OPTIONS), 0..20)
+        ) {
+            let options: Vec<String> = words.into_iter().map(str::to_owned).collect();
+            let parsed = parse(0, None, &options).expect("no data, nothing unsupported");
+            for (set, clear) in [(parsed.set, parsed.clear), (parsed.recursive_set, parsed.recursive_clear)] {
+                prop_assert_eq!(set & clear & !MOUNT_ATTR__ATIME, 0);
+                prop_assert!(clear & MOUNT_ATTR__ATIME == 0 || clear & MOUNT_ATTR__ATIME == MOUNT_ATTR__ATIME);
+                prop_assert!(set & MOUNT_ATTR__ATIME == 0 || clear & MOUNT_ATTR__ATIME == MOUNT_ATTR__ATIME);
+                prop_assert!([0, MOUNT_ATTR_NOATIME, MOUNT_ATTR_STRICTATIME].contains(&(set & MOUNT_ATTR__ATIME)));
+            }
+        }
+
+        /// No text makes the parser fail or panic, and it invents no data.
+        #[test]
+        fn any_text_parses_for_a_filesystem(options in proptest::collection::vec(".*", 0..6)) {
+            let parsed = parse(0, Some("tmpfs"), &options);
+            if let Ok(parsed) = parsed {
+                let given: usize = options.iter().map(String::len).sum();
+                let kept: usize = parsed.data.iter().map(|(k, v)| k.len() + v.as_ref().map_or(0, String::len)).sum();
+                prop_assert!(kept <= given);
+            }
+        }
+    }
+}

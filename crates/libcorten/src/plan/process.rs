@@ -1,0 +1,152 @@
+//! The process (`process`): limits, user, capabilities, filter, program.
+//!
+//! Stage: plan; the steps run inside, after `pivot_root(2)`. The order is a matter of privilege: what needs capabilities comes
+//! before they are dropped, the filter comes as late as it can, and after the filter hardly a call is made.
+//! Spec: config.md#process. Attacker: owns the rootfs (its programs, its `/etc/passwd`).
+
+use std::collections::HashSet;
+use std::str::FromStr;
+
+use corten_init::{OwnedStep as Step, SyncPoint};
+
+use crate::oci::{Capability, PosixRlimitType, Process};
+
+use super::build::{Builder, item_at, slot};
+use super::paths::{block, clean, text};
+use super::{PlanError, Request};
+
+/// Adds the steps that turn init into the process.
+pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
+    let user = process.user();
+    let listener = if b.request.wait_for_start { slot::LISTENER } else { slot::SYNC };
+    let keep = u64::from(b.request.options.preserve_fds);
+    let environment = environment(process, b.request);
+    let home = environment.iter().any(|variable| variable.starts_with("HOME="));
+    if !home {
+        b.inside(c"process.env", Step::HomeFromPasswd { uid: user.uid().into() });
+    }
+    b.inside(c"process.user", Step::OwnStdio { uid: user.uid().into() });
+    b.inside(c"runtime", Step::CloseFiles { keep, listener });
+    limits(b, process)?;
+    b.inside(c"process.user.umask", Step::Umask { mask: user.umask().unwrap_or(0o022).into() });
+    b.inside(c"process.capabilities.bounding", Step::BoundingSet { keep: capabilities(process).bounding });
+    let cwd = text("process.cwd", clean_directory(process))?;
+    b.inside(c"process.cwd", Step::WorkingDirectory { path: cwd.clone(), late: 0 });
+    let groups = user.additional_gids().iter().flatten().flat_map(|gid| gid.to_ne_bytes()).collect();
+    b.inside(c"process.user", Step::User { uid: user.uid().into(), gid: user.gid().into(), groups });
+    b.inside(c"process.cwd", Step::WorkingDirectory { path: cwd, late: 1 });
+    let arguments = process.args().as_ref().filter(|args| !args.is_empty());
+    let arguments = arguments.ok_or(PlanError::Missing { item: "process.args" })?;
+    let name = text("process.args[0]", arguments.first().map_or("", String::as_str))?;
+    let search = environment.iter().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or("");
+    b.inside(c"process.args[0]", Step::FindProgram { name, search: text("process.env", search)? });
+    let no_new_privileges = process.no_new_privileges().unwrap_or(false);
+    if no_new_privileges {
+        b.inside(c"process.noNewPrivileges", Step::NoNewPrivileges {});
+    } else {
+        filter(b, true);
+    }
+    let sets = capabilities(process);
+    let (effective, permitted, inheritable) = (sets.effective, sets.permitted, sets.inheritable);
+    b.inside(c"process.capabilities", Step::Capabilities { effective, permitted, inheritable });
+    if sets.ambient != 0 {
+        b.inside(c"process.capabilities.ambient", Step::AmbientCapabilities { set: sets.ambient });
+    }
+    b.inside(c"runtime", Step::Sync { point: SyncPoint::Ready.to_number().into() });
+    if b.request.wait_for_start {
+        b.inside(c"runtime", Step::WaitForStart { listener });
+    }
+    if no_new_privileges {
+        filter(b, false);
+    }
+    let exec = Step::Exec {
+        arguments: block("process.args", arguments.iter().map(String::as_str))?,
+        environment: block("process.env", environment.iter().map(String::as_str))?,
+    };
+    b.inside(c"process.args", exec);
+    Ok(())
+}
+
+fn clean_directory(process: &Process) -> String {
+    clean(&process.cwd().to_string_lossy())
+}
+
+fn filter(b: &mut Builder<'_>, privileged: bool) {
+    if let Some(filter) = &b.facts.seccomp {
+        let (flags, program) = (filter.flags, filter.program.clone());
+        b.inside(c"linux.seccomp", Step::Seccomp { flags, program, privileged: privileged.into() });
+    }
+}
+
+fn limits(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
+    for (index, limit) in process.rlimits().iter().flatten().enumerate() {
+        let item = item_at("process.rlimits", index)?;
+        let resource = u64::from(resource_number(limit.typ()));
+        b.inside(item, Step::ResourceLimit { resource, soft: limit.soft(), hard: limit.hard() });
+    }
+    Ok(())
+}
+
+fn resource_number(kind: PosixRlimitType) -> u32 {
+    match kind {
+        PosixRlimitType::RlimitCpu => libc::RLIMIT_CPU,
+        PosixRlimitType::RlimitFsize => libc::RLIMIT_FSIZE,
+        PosixRlimitType::RlimitData => libc::RLIMIT_DATA,
+        PosixRlimitType::RlimitStack => libc::RLIMIT_STACK,
+        PosixRlimitType::RlimitCore => libc::RLIMIT_CORE,
+        PosixRlimitType::RlimitRss => libc::RLIMIT_RSS,
+        PosixRlimitType::RlimitNproc => libc::RLIMIT_NPROC,
+        PosixRlimitType::RlimitNofile => libc::RLIMIT_NOFILE,
+        PosixRlimitType::RlimitMemlock => libc::RLIMIT_MEMLOCK,
+        PosixRlimitType::RlimitAs => libc::RLIMIT_AS,
+        PosixRlimitType::RlimitLocks => libc::RLIMIT_LOCKS,
+        PosixRlimitType::RlimitSigpending => libc::RLIMIT_SIGPENDING,
+        PosixRlimitType::RlimitMsgqueue => libc::RLIMIT_MSGQUEUE,
+        PosixRlimitType::RlimitNice => libc::RLIMIT_NICE,
+        PosixRlimitType::RlimitRtprio => libc::RLIMIT_RTPRIO,
+        PosixRlimitType::RlimitRttime => libc::RLIMIT_RTTIME,
+    }
+}
+
+/// The environment: the config's, of several entries of one name the last (runc), then what the runtime adds.
+fn environment(process: &Process, request: &Request<'_>) -> Vec<String> {
+    let name = |variable: &str| variable.split_once('=').map_or(variable, |(name, _)| name).to_owned();
+    let listed: &[String] = process.env().as_deref().unwrap_or_default();
+    let mut seen = HashSet::new();
+    let mut kept: Vec<String> = listed.iter().rev().filter(|variable| seen.insert(name(variable))).cloned().collect();
+    kept.reverse();
+    if process.terminal().unwrap_or(false) && !seen.contains("TERM") {
+        // runc: a program on a terminal wants to know what kind.
+        kept.push("TERM=xterm".to_owned());
+    }
+    let _ = request;
+    kept
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct CapabilitySets {
+    bounding: u64,
+    effective: u64,
+    permitted: u64,
+    inheritable: u64,
+    ambient: u64,
+}
+
+/// The capability sets as bits. A process without `capabilities` has none, as with runc.
+fn capabilities(process: &Process) -> CapabilitySets {
+    let Some(listed) = process.capabilities().as_ref() else { return CapabilitySets::default() };
+    let bits =
+        |set: &Option<crate::oci::Capabilities>| set.iter().flatten().fold(0, |all, one| all | 1 << number(*one));
+    CapabilitySets {
+        bounding: bits(listed.bounding()),
+        effective: bits(listed.effective()),
+        permitted: bits(listed.permitted()),
+        inheritable: bits(listed.inheritable()),
+        ambient: bits(listed.ambient()),
+    }
+}
+
+/// The kernel's number of a capability, by the name that runtime-spec and the kernel share.
+fn number(capability: Capability) -> u8 {
+    caps::Capability::from_str(&format!("CAP_{capability}")).map_or(63, |capability| capability.index())
+}

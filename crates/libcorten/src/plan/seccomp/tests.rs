@@ -1,0 +1,321 @@
+use oci_spec::runtime::Spec;
+
+use super::*;
+
+const X86_64: u32 = 0xc000_003e;
+const AARCH64: u32 = 0xc000_00b7;
+const I386: u32 = 0x4000_0003;
+
+const NATIVE: u32 = if cfg!(target_arch = "x86_64") { X86_64 } else { AARCH64 };
+
+const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
+const ERRNO: u32 = libc::SECCOMP_RET_ERRNO;
+
+pub(crate) fn dockers_profile() -> LinuxSeccomp {
+    let spec: Spec = serde_json::from_slice(include_bytes!("../../../tests/data/docker-config.json")).expect("JSON");
+    spec.linux().as_ref().and_then(|linux| linux.seccomp().clone()).expect("a profile")
+}
+
+fn profile(json: &str) -> LinuxSeccomp {
+    serde_json::from_str(json).expect(json)
+}
+
+fn compiled(json: &str) -> Filter {
+    compile(&profile(json)).expect(json)
+}
+
+fn number(name: &str) -> u32 {
+    let syscall = ScmpSyscall::from_name(name).expect(name);
+    u32::try_from(syscall.as_raw_syscall()).expect(name)
+}
+
+/// Runs the program as the kernel does, on a `struct seccomp_data`.
+fn run(filter: &Filter, arch: u32, nr: u32, args: [u64; 6]) -> u32 {
+    let mut data = Vec::new();
+    data.extend(nr.to_ne_bytes());
+    data.extend(arch.to_ne_bytes());
+    data.extend(0x1000_u64.to_ne_bytes());
+    args.iter().for_each(|arg| data.extend(arg.to_ne_bytes()));
+
+    let (program, rest) = filter.program.as_chunks::<INSTRUCTION_BYTES>();
+    assert!(rest.is_empty());
+    let mut accumulator = 0_u32;
+    let mut at = 0;
+    loop {
+        let [c0, c1, if_true, if_false, k0, k1, k2, k3] = program[at];
+        let k = u32::from_ne_bytes([k0, k1, k2, k3]);
+        at += 1;
+        let jump = |taken: bool| usize::from(if taken { if_true } else { if_false });
+        match u16::from_ne_bytes([c0, c1]) {
+            0x20 => {
+                let from = usize::try_from(k).expect("an offset");
+                accumulator = u32::from_ne_bytes(data[from..from + 4].try_into().expect("a word"));
+            }
+            0x05 => at += usize::try_from(k).expect("a jump"),
+            0x15 => at += jump(accumulator == k),
+            0x25 => at += jump(accumulator > k),
+            0x35 => at += jump(accumulator >= k),
+            0x45 => at += jump(accumulator & k != 0),
+            0x54 => accumulator &= k,
+            0x06 => return k,
+            code => panic!("instruction {code:#x}"),
+        }
+    }
+}
+
+fn run_native(filter: &Filter, name: &str, args: [u64; 6]) -> u32 {
+    run(filter, NATIVE, number(name), args)
+}
+
+#[test]
+fn dockers_profile_says_what_docker_means() {
+    let filter = compile(&dockers_profile()).expect("docker's profile");
+    let eperm = ERRNO | 1;
+    let cases: &[(&str, [u64; 6], u32)] = &[
+        ("read", [0; 6], ALLOW),
+        ("write", [1, 2, 3, 4, 5, 6], ALLOW),
+        ("execve", [0; 6], ALLOW),
+        ("openat2", [0; 6], ALLOW),
+        ("mount", [0; 6], eperm),
+        ("reboot", [0; 6], eperm),
+        ("kexec_load", [0; 6], eperm),
+        ("init_module", [0; 6], eperm),
+        ("clone3", [0; 6], ERRNO | 38),
+        // CLONE_NEWUSER among the flags is refused, CLONE_VM is not.
+        ("clone", [0x1000_0000, 0, 0, 0, 0, 0], eperm),
+        ("clone", [0x100, 0, 0, 0, 0, 0], ALLOW),
+        ("personality", [0, 0, 0, 0, 0, 0], ALLOW),
+        ("personality", [8, 0, 0, 0, 0, 0], ALLOW),
+        ("personality", [0xffff_ffff, 0, 0, 0, 0, 0], ALLOW),
+        ("personality", [7, 0, 0, 0, 0, 0], eperm),
+        ("socket", [40, 0, 0, 0, 0, 0], eperm),
+        ("socket", [2, 0, 0, 0, 0, 0], ALLOW),
+    ];
+    for (name, args, expected) in cases {
+        assert_eq!(run_native(&filter, name, *args), *expected, "{name} {args:x?}");
+    }
+    assert_eq!(run(&filter, NATIVE, 5000, [0; 6]), eperm);
+    // An architecture that nobody named is killed.
+    assert_eq!(run(&filter, 0x1234, number("read"), [0; 6]), libc::SECCOMP_RET_KILL_THREAD);
+    assert_eq!(filter.flags, libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW);
+    if NATIVE == X86_64 {
+        // read is 3 on i386; mount is 21.
+        assert_eq!(run(&filter, I386, 3, [0; 6]), ALLOW);
+        assert_eq!(run(&filter, I386, 21, [0; 6]), eperm);
+    }
+}
+
+#[test]
+fn every_action() {
+    let cases: &[(&str, u32)] = &[
+        (r#""SCMP_ACT_KILL""#, libc::SECCOMP_RET_KILL_THREAD),
+        (r#""SCMP_ACT_KILL_THREAD""#, libc::SECCOMP_RET_KILL_THREAD),
+        (r#""SCMP_ACT_KILL_PROCESS""#, libc::SECCOMP_RET_KILL_PROCESS),
+        (r#""SCMP_ACT_TRAP""#, libc::SECCOMP_RET_TRAP),
+        (r#""SCMP_ACT_LOG""#, libc::SECCOMP_RET_LOG),
+        (r#""SCMP_ACT_ERRNO""#, ERRNO | 1),
+        (r#""SCMP_ACT_ERRNO", "errnoRet": 0"#, ERRNO),
+        (r#""SCMP_ACT_ERRNO", "errnoRet": 38"#, ERRNO | 38),
+        (r#""SCMP_ACT_ERRNO", "errnoRet": 4094"#, ERRNO | 4094),
+        (r#""SCMP_ACT_TRACE""#, libc::SECCOMP_RET_TRACE | 1),
+        (r#""SCMP_ACT_TRACE", "errnoRet": 65535"#, libc::SECCOMP_RET_TRACE | 0xffff),
+        // A rule that says what is the default anyway, with a value that means nothing for it.
+        (r#""SCMP_ACT_ALLOW", "errnoRet": 99999"#, ALLOW),
+    ];
+    for (action, expected) in cases {
+        let filter = compiled(&format!(
+            r#"{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{{"names": ["getpid"], "action": {action}}}]}}"#
+        ));
+        assert_eq!(run_native(&filter, "getpid", [0; 6]), *expected, "{action}");
+        assert_eq!(run_native(&filter, "getppid", [0; 6]), ALLOW, "{action}");
+
+        let default = action.replace("errnoRet", "defaultErrnoRet");
+        let filter = compiled(&format!(
+            r#"{{"defaultAction": {default}, "syscalls": [{{"names": ["getpid"], "action": "SCMP_ACT_ALLOW"}}]}}"#
+        ));
+        assert_eq!(run_native(&filter, "getpid", [0; 6]), ALLOW, "{default}");
+        assert_eq!(run_native(&filter, "getppid", [0; 6]), *expected, "{default}");
+    }
+}
+
+#[test]
+fn every_operator() {
+    const BIG: u64 = 0x1_0000_0005;
+    let cases: &[(&str, u64, &[u64], &[u64])] = &[
+        ("SCMP_CMP_NE", BIG, &[5, BIG + 1, 0], &[BIG]),
+        ("SCMP_CMP_LT", BIG, &[0, 5, BIG - 1], &[BIG, BIG + 1, u64::MAX]),
+        ("SCMP_CMP_LE", BIG, &[0, 5, BIG - 1, BIG], &[BIG + 1, u64::MAX]),
+        ("SCMP_CMP_EQ", BIG, &[BIG], &[5, BIG + 1, 0]),
+        ("SCMP_CMP_GE", BIG, &[BIG, BIG + 1, u64::MAX], &[0, 5, BIG - 1]),
+        ("SCMP_CMP_GT", BIG, &[BIG + 1, u64::MAX], &[0, 5, BIG - 1, BIG]),
+        // valueTwo is 4: of the mask 0x…05, only bit 2 may be left.
+        ("SCMP_CMP_MASKED_EQ", BIG, &[4, 6, 0xf_0000_0000 - (1 << 32) + 4], &[5, BIG, 0, 0x1_0000_0004]),
+    ];
+    for (op, value, hits, misses) in cases {
+        for index in 0..6 {
+            let filter = compiled(&format!(
+                r#"{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{{"names": ["getpid"], "action": "SCMP_ACT_ERRNO",
+                   "args": [{{"index": {index}, "value": {value}, "valueTwo": 4, "op": "{op}"}}]}}]}}"#
+            ));
+            let found = |value: u64| {
+                let mut args = [0x7777; 6];
+                args[index] = value;
+                run_native(&filter, "getpid", args)
+            };
+            hits.iter().for_each(|hit| assert_eq!(found(*hit), ERRNO | 1, "{op} {index} {hit:#x}"));
+            misses.iter().for_each(|miss| assert_eq!(found(*miss), ALLOW, "{op} {index} {miss:#x}"));
+        }
+    }
+}
+
+#[test]
+fn comparisons_of_different_arguments_must_all_hold_of_one_argument_any() {
+    let with = |second: usize| {
+        compiled(&format!(
+            r#"{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{{"names": ["getpid"], "action": "SCMP_ACT_ERRNO",
+               "args": [{{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}},
+                        {{"index": {second}, "value": 2, "op": "SCMP_CMP_EQ"}}]}}]}}"#
+        ))
+    };
+    let both = with(1);
+    assert_eq!(run_native(&both, "getpid", [1, 2, 0, 0, 0, 0]), ERRNO | 1);
+    assert_eq!(run_native(&both, "getpid", [1, 3, 0, 0, 0, 0]), ALLOW);
+    let any = with(0);
+    assert_eq!(run_native(&any, "getpid", [1, 0, 0, 0, 0, 0]), ERRNO | 1);
+    assert_eq!(run_native(&any, "getpid", [2, 0, 0, 0, 0, 0]), ERRNO | 1);
+    assert_eq!(run_native(&any, "getpid", [3, 0, 0, 0, 0, 0]), ALLOW);
+}
+
+#[test]
+fn unknown_names_and_repetitions_do_no_harm() {
+    let long = "x".repeat(1 << 20);
+    let filter = compiled(&format!(
+        r#"{{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+            {{"names": ["getpid", "getpid", "no_such_call", "{long}", "a\u0000b"], "action": "SCMP_ACT_ALLOW"}},
+            {{"names": ["getpid"], "action": "SCMP_ACT_ALLOW"}},
+            {{"names": ["getpid", "getppid"], "action": "SCMP_ACT_ERRNO"}}]}}"#
+    ));
+    assert_eq!(run_native(&filter, "getpid", [0; 6]), ALLOW);
+    assert_eq!(run_native(&filter, "getppid", [0; 6]), ERRNO | 1);
+    // No rule is left at all.
+    let filter =
+        compiled(r#"{"defaultAction": "SCMP_ACT_LOG", "syscalls": [{"names": ["nope"], "action": "SCMP_ACT_TRAP"}]}"#);
+    assert_eq!(run_native(&filter, "getpid", [0; 6]), libc::SECCOMP_RET_LOG);
+}
+
+#[test]
+fn a_tree_of_many_rules_says_the_same_as_a_list() {
+    let names: Vec<String> = (0..300)
+        .filter_map(|nr| ScmpSyscall::from_raw_syscall(nr).get_name().ok())
+        .filter(|name| ScmpSyscall::from_name(name).is_ok())
+        .collect();
+    for count in [TREE_RULES, TREE_RULES + 1, 250] {
+        let list = serde_json::to_string(&names[..count]).expect("names");
+        let filter = compiled(&format!(
+            r#"{{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{{"names": {list}, "action": "SCMP_ACT_ALLOW"}}]}}"#
+        ));
+        for (position, name) in names.iter().enumerate() {
+            let expected = if position < count { ALLOW } else { ERRNO | 1 };
+            assert_eq!(run_native(&filter, name, [0; 6]), expected, "{name} of {count}");
+        }
+    }
+}
+
+#[test]
+fn every_architecture_of_the_spec_compiles() {
+    let names = [
+        "NATIVE",
+        "X86",
+        "X86_64",
+        "X32",
+        "ARM",
+        "AARCH64",
+        "MIPSEL",
+        "MIPSEL64",
+        "MIPSEL64N32",
+        "PPC64LE",
+        "RISCV64",
+        "LOONGARCH64",
+    ];
+    for name in names {
+        let json = format!(
+            r#"{{"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_{name}"],
+               "syscalls": [{{"names": ["getpid", "socket"], "action": "SCMP_ACT_ALLOW"}}]}}"#
+        );
+        match compile(&profile(&json)) {
+            // The native architecture is always there.
+            Ok(filter) => assert_eq!(run_native(&filter, "getpid", [0; 6]), ALLOW, "{name}"),
+            // libseccomp before 2.6 does not know it.
+            Err(error) => {
+                assert_eq!(name, "LOONGARCH64", "{error:?}");
+                assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+            }
+        }
+    }
+    // Of the other byte order: libseccomp makes no filter of both.
+    let error = compile(&profile(r#"{"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_S390X"]}"#));
+    let error = error.expect_err("big endian");
+    assert!(error.to_string().starts_with("linux.seccomp.architectures: libseccomp cannot add"), "{error}");
+}
+
+#[test]
+fn flags_follow_runc() {
+    let cases: &[(&str, u64)] = &[
+        ("", libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW),
+        (r#", "flags": []"#, 0),
+        (r#", "flags": ["SECCOMP_FILTER_FLAG_TSYNC"]"#, 0),
+        (r#", "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]"#, 0),
+        (r#", "flags": ["SECCOMP_FILTER_FLAG_LOG"]"#, libc::SECCOMP_FILTER_FLAG_LOG),
+        (
+            r#", "flags": ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"]"#,
+            libc::SECCOMP_FILTER_FLAG_LOG | libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+        ),
+    ];
+    for (json, expected) in cases {
+        let filter = compiled(&format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW"{json}}}"#));
+        assert_eq!(filter.flags, *expected, "{json}");
+    }
+}
+
+#[test]
+fn errors_name_the_field() {
+    let rule = |rest: &str| {
+        format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{{"names": ["getpid"], "action": {rest}}}]}}"#)
+    };
+    let cases: &[(String, ErrorKind, &str)] = &[
+        (
+            rule(r#""SCMP_ACT_ERRNO", "errnoRet": 4095"#),
+            ErrorKind::InvalidConfig,
+            "linux.seccomp.syscalls[0].errnoRet: must be at most 4094, found 4095",
+        ),
+        (
+            rule(r#""SCMP_ACT_TRACE", "errnoRet": 65536"#),
+            ErrorKind::InvalidConfig,
+            "linux.seccomp.syscalls[0].errnoRet: must be at most 65535, found 65536",
+        ),
+        (
+            r#"{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 4294967295}"#.into(),
+            ErrorKind::InvalidConfig,
+            "linux.seccomp.defaultErrnoRet: must be at most 4094, found 4294967295",
+        ),
+        (
+            rule(r#""SCMP_ACT_NOTIFY""#),
+            ErrorKind::Unsupported,
+            "linux.seccomp.syscalls[0].action: SCMP_ACT_NOTIFY is not supported yet",
+        ),
+        (
+            r#"{"defaultAction": "SCMP_ACT_NOTIFY"}"#.into(),
+            ErrorKind::Unsupported,
+            "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY is not supported yet",
+        ),
+        (
+            rule(r#""SCMP_ACT_ERRNO", "args": [{"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}]"#),
+            ErrorKind::InvalidConfig,
+            "linux.seccomp.syscalls[0].args[0].index: must be at most 5, found 6",
+        ),
+    ];
+    for (json, kind, message) in cases {
+        let error = compile(&profile(json)).expect_err(json);
+        assert_eq!((error.kind(), error.to_string().as_str()), (*kind, *message));
+    }
+}

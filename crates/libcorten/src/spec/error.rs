@@ -1,0 +1,163 @@
+//! What can be wrong with a config.
+
+use std::io;
+
+use oci_spec::runtime::{Capability, LinuxNamespaceType, PosixRlimitType};
+
+use crate::ErrorKind;
+
+/// A config.json that cannot be used. Each names the field as it is written there, `mounts[3].destination`.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SpecError {
+    /// The reader failed.
+    #[error("cannot read config.json")]
+    Read {
+        /// Why.
+        source: io::Error,
+    },
+    /// There is more text than is read.
+    #[error("config.json is larger than {limit_bytes} bytes")]
+    TooLarge {
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// There is no text.
+    #[error("config.json is empty")]
+    Empty,
+    /// The text does not begin as an object does.
+    #[error("config.json is not a JSON object")]
+    NotAnObject,
+    /// The text is no JSON or does not have the spec's shape.
+    #[error("config.json:{line}:{column}: {field}{}{problem}", if field.is_empty() { "" } else { ": " })]
+    Decode {
+        /// The field's path; empty for the whole.
+        field: String,
+        /// Counted from 1.
+        line: usize,
+        /// Counted from 1, in bytes.
+        column: usize,
+        /// The decoder's words, shortened.
+        problem: String,
+    },
+    /// A field has a value that it may not have.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// The field's path.
+        field: String,
+        /// What is wrong with it.
+        problem: Problem,
+    },
+    /// A field asks for something that Corten does not do.
+    #[error("{field}: {what} is not supported{}", if *yet { " yet" } else { "" })]
+    Unsupported {
+        /// The field's path.
+        field: String,
+        /// What it asks for.
+        what: &'static str,
+        /// Whether it is planned.
+        yet: bool,
+    },
+}
+
+impl SpecError {
+    /// Returns what kind of error this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Read { .. } => ErrorKind::Kernel,
+            Self::TooLarge { .. } | Self::Empty | Self::NotAnObject | Self::Decode { .. } | Self::Invalid { .. } => {
+                ErrorKind::InvalidConfig
+            }
+            Self::Unsupported { .. } => ErrorKind::Unsupported,
+        }
+    }
+
+    /// Makes the error of a failed decoding.
+    pub(super) fn decode(field: &str, error: &serde_json::Error) -> Self {
+        let (line, column) = (error.line(), error.column());
+        let problem = error.to_string();
+        // serde_json appends the position, which stands in front here.
+        let problem = problem.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&problem);
+        Self::Decode { field: shorten(field, 256), line, column, problem: shorten(problem, 256) }
+    }
+
+    pub(super) fn invalid(field: impl Into<String>, problem: Problem) -> Self {
+        Self::Invalid { field: field.into(), problem }
+    }
+}
+
+/// Keeps the head of a text that the config made long.
+pub(super) fn shorten(text: &str, limit_bytes: usize) -> String {
+    if text.len() <= limit_bytes {
+        return text.to_owned();
+    }
+    let end = (0..=limit_bytes).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    format!("{}…", &text[..end])
+}
+
+/// Returns the spec's word; the type's own `Display` says what `/proc/PID/ns` says (`mnt`, `net`).
+fn namespace_name(typ: LinuxNamespaceType) -> &'static str {
+    match typ {
+        LinuxNamespaceType::Mount => "mount",
+        LinuxNamespaceType::Cgroup => "cgroup",
+        LinuxNamespaceType::Uts => "uts",
+        LinuxNamespaceType::Ipc => "ipc",
+        LinuxNamespaceType::User => "user",
+        LinuxNamespaceType::Pid => "pid",
+        LinuxNamespaceType::Network => "network",
+        LinuxNamespaceType::Time => "time",
+    }
+}
+
+/// What is wrong with a field.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each variant's message says what it is")]
+pub enum Problem {
+    #[error("must be given")]
+    Missing,
+    #[error("must not be empty")]
+    Empty,
+    #[error("must not contain a NUL byte")]
+    Nul,
+    #[error("must be an absolute path, found {found:?}")]
+    NotAbsolute { found: String },
+    #[error("must be a version 1.x.y, found {found:?}")]
+    Version { found: String },
+    #[error("must be at least {min} and at most {max}, found {found}")]
+    Range { min: i64, max: i64, found: i128 },
+    #[error("must be at most {max} bytes long, found {found}")]
+    TooLong { max: usize, found: usize },
+    #[error("must be one of {expected}, found {found:?}")]
+    OneOf { expected: &'static str, found: String },
+    #[error("must have the form NAME=VALUE, found {found:?}")]
+    NotAnAssignment { found: String },
+    #[error("has been given before, as {first}")]
+    Duplicate { first: String },
+    #[error("the soft limit {soft} of {typ} is above the hard limit {hard}")]
+    SoftAboveHard { typ: PosixRlimitType, soft: u64, hard: u64 },
+    #[error("needs a new {} namespace in linux.namespaces", namespace_name(*typ))]
+    NeedsNamespace { typ: LinuxNamespaceType },
+    #[error("the root of the container cannot be the target of a mount, found {found:?}")]
+    MountOnRoot { found: String },
+    #[error("CAP_{capability} is not in process.capabilities.permitted")]
+    NotPermitted { capability: Capability },
+    #[error("is not in a separate kernel namespace")]
+    NotNamespaced,
+    #[error("is not a name of a file below /proc/sys")]
+    NotASysctl,
+    #[error("conflicts with the field hostname, which sets it")]
+    UseHostname,
+    #[error("{path:?} is another device already, {first}")]
+    OtherDevice { path: String, first: String },
+    #[error("SCMP_ACT_NOTIFY cannot be used as default action")]
+    NotifyByDefault,
+    #[error("SCMP_ACT_NOTIFY cannot be used for the write syscall")]
+    NotifyWrite,
+    #[error("SCMP_ACT_NOTIFY needs linux.seccomp.listenerPath")]
+    NotifyWithoutListener,
+    #[error("is of use with SCMP_ACT_NOTIFY only")]
+    ListenerWithoutNotify,
+    #[error("is of use with linux.seccomp.listenerPath only")]
+    MetadataWithoutListener,
+}

@@ -1,0 +1,281 @@
+//! The state directory of one container.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
+use nix::sys::stat::{Mode, fstat, fstatat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+use crate::ErrorKind;
+use crate::sys::SysError;
+
+use super::Record;
+
+const STATE: &CStr = c"state.json";
+const NEW_STATE: &CStr = c"state.json.new";
+/// The socket that `start` connects to.
+pub(crate) const START_SOCKET: &CStr = c"start.sock";
+/// How long to wait for another command on the same container.
+const LOCK_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What can be wrong with state directories.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StateError {
+    /// No id.
+    #[error("container id cannot be empty")]
+    EmptyId,
+    /// An id with characters that ids do not have.
+    #[error("invalid container ID format: {0:?}")]
+    InvalidId(String),
+    /// The id is taken.
+    #[error("container with given ID already exists")]
+    Exists,
+    /// There is no such container.
+    #[error("container does not exist")]
+    NotFound,
+    /// Another command has the container for longer than the deadline.
+    #[error("container is locked by another command")]
+    Locked,
+    /// `state.json` is not what was written.
+    #[error("{path:?} is damaged")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A failed call.
+    #[error(transparent)]
+    Call(#[from] SysError),
+}
+
+impl StateError {
+    /// Returns what kind of error this is.
+    pub(crate) fn kind(&self) -> ErrorKind {
+        match self {
+            Self::EmptyId | Self::InvalidId(_) => ErrorKind::InvalidConfig,
+            Self::Exists => ErrorKind::Exists,
+            Self::NotFound => ErrorKind::NotFound,
+            Self::Locked => ErrorKind::WrongState,
+            Self::Damaged { .. } => ErrorKind::Internal,
+            Self::Call(error) if matches!(error.errno.0, Errno::EACCES | Errno::EPERM) => ErrorKind::Permission,
+            Self::Call(_) => ErrorKind::Kernel,
+        }
+    }
+}
+
+/// Checks an id: letters, digits, `_`, `+`, `-`, `.`, and neither `.` nor `..` (runc's rule).
+fn check_id(id: &str) -> Result<(), StateError> {
+    if id.is_empty() {
+        return Err(StateError::EmptyId);
+    }
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+-.".contains(&byte);
+    if id == "." || id == ".." || id.len() > 255 || !id.bytes().all(allowed) {
+        return Err(StateError::InvalidId(id.to_owned()));
+    }
+    Ok(())
+}
+
+/// The state directory of one container, open.
+#[derive(Debug)]
+pub(crate) struct StateDirectory {
+    /// The directory; the lock is its, when it is held.
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+/// A held lock. Released when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: Flock<OwnedFd>,
+}
+
+impl StateDirectory {
+    /// Makes the directory of a new container, and the root if it is missing, and locks it.
+    pub(crate) fn create(root: &Path, id: &str) -> Result<(Self, Lock), StateError> {
+        check_id(id)?;
+        let path = root.join(id);
+        let make = || nix::unistd::mkdir(&path, Mode::S_IRWXU);
+        let made = match make() {
+            Err(Errno::ENOENT) => {
+                std::fs::create_dir_all(root)
+                    .map_err(|error| SysError::from_io(&error, || format!("mkdir({root:?})")))?;
+                make()
+            }
+            other => other,
+        };
+        match made {
+            Ok(()) => {}
+            Err(Errno::EEXIST) => return Err(StateError::Exists),
+            Err(errno) => return Err(SysError::new(errno, || format!("mkdir({path:?}, 0700)")).into()),
+        }
+        let directory = Self::open_path(path)?;
+        let lock = directory.lock()?;
+        Ok((directory, lock))
+    }
+
+    /// Opens the directory of a container.
+    pub(crate) fn open(root: &Path, id: &str) -> Result<Self, StateError> {
+        check_id(id)?;
+        Self::open_path(root.join(id))
+    }
+
+    fn open_path(path: PathBuf) -> Result<Self, StateError> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        match nix::fcntl::open(&path, flags, Mode::empty()) {
+            Ok(fd) => Ok(Self { fd, path }),
+            Err(Errno::ENOENT) => Err(StateError::NotFound),
+            Err(errno) => Err(SysError::new(errno, || format!("open({path:?}, O_DIRECTORY)")).into()),
+        }
+    }
+
+    /// Locks the container against other commands that change it. Waits, as creating may take its time, up to a deadline.
+    pub(crate) fn lock(&self) -> Result<Lock, StateError> {
+        let deadline = Instant::now() + LOCK_DEADLINE;
+        loop {
+            match self.try_lock()? {
+                Some(lock) => return Ok(lock),
+                None if Instant::now() >= deadline => return Err(StateError::Locked),
+                // flock(2) has no deadline of its own, and a lock held for long is rare.
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
+    }
+
+    /// Locks the container if nobody has it.
+    pub(crate) fn try_lock(&self) -> Result<Option<Lock>, StateError> {
+        // A file description of its own: a lock belongs to the description, and threads must exclude each other, too.
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let call = |call: &'static str| move || format!("{call}({:?})", self.path);
+        let own = openat(&self.fd, ".", flags, Mode::empty()).map_err(|errno| match errno {
+            Errno::ENOENT => StateError::NotFound,
+            errno => SysError::new(errno, call("openat")).into(),
+        })?;
+        match Flock::lock(own, FlockArg::LockExclusiveNonblock) {
+            Ok(file) => Ok(Some(Lock { _file: file })),
+            Err((_, Errno::EAGAIN)) => Ok(None),
+            Err((_, errno)) => Err(SysError::new(errno, call("flock")).into()),
+        }
+    }
+
+    /// Returns the directory's path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the uid of the directory's owner.
+    pub(crate) fn owner(&self) -> Result<u32, StateError> {
+        let stat = fstat(&self.fd).map_err(|errno| SysError::new(errno, || format!("fstat({:?})", self.path)))?;
+        Ok(stat.st_uid)
+    }
+
+    /// Returns a path of a file in the directory that goes through the open directory, and is short enough for a socket.
+    pub(crate) fn file_by_fd(&self, name: &CStr) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}/{}", self.fd.as_raw_fd(), name.to_string_lossy()))
+    }
+
+    /// Whether the container waits for `start`.
+    pub(crate) fn has_start_socket(&self) -> bool {
+        fstatat(&self.fd, START_SOCKET, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Removes the socket; the container has been started.
+    pub(crate) fn remove_start_socket(&self) -> Result<(), StateError> {
+        match unlinkat(&self.fd, START_SOCKET, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(SysError::new(errno, || format!("unlinkat({:?}, {START_SOCKET:?})", self.path)).into()),
+        }
+    }
+
+    /// Writes the record: to a new file that then takes the old one's place.
+    pub(crate) fn write(&self, record: &Record) -> Result<(), StateError> {
+        let path = self.path.join("state.json");
+        let json = serde_json::to_vec(record).map_err(|source| StateError::Damaged { path, source })?;
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        let fd = openat(&self.fd, NEW_STATE, flags, mode)
+            .map_err(|errno| SysError::new(errno, || format!("openat({:?}, {NEW_STATE:?}, O_CREAT)", self.path)))?;
+        File::from(fd)
+            .write_all(&json)
+            .map_err(|error| SysError::from_io(&error, || format!("write({:?}, {NEW_STATE:?})", self.path)))?;
+        renameat(&self.fd, NEW_STATE, &self.fd, STATE)
+            .map_err(|errno| SysError::new(errno, || format!("renameat({:?}, {STATE:?})", self.path)))?;
+        Ok(())
+    }
+
+    /// Reads the record; `None` if none was written yet.
+    pub(crate) fn read(&self) -> Result<Option<Record>, StateError> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = match openat(&self.fd, STATE, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::ENOENT) => return Ok(None),
+            Err(errno) => return Err(SysError::new(errno, || format!("openat({:?}, {STATE:?})", self.path)).into()),
+        };
+        let mut json = Vec::new();
+        File::from(fd)
+            .read_to_end(&mut json)
+            .map_err(|error| SysError::from_io(&error, || format!("read({:?}, {STATE:?})", self.path)))?;
+        let path = || self.path.join("state.json");
+        serde_json::from_slice(&json).map(Some).map_err(|source| StateError::Damaged { path: path(), source })
+    }
+
+    /// Removes the directory with all that is in it. One that is gone already is no error.
+    pub(crate) fn remove(&self) -> Result<(), StateError> {
+        let call = |call: &'static str| move || format!("{call}({:?})", self.path);
+        let own = match openat(&self.fd, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
+            Ok(own) => own,
+            Err(Errno::ENOENT) => return Ok(()),
+            Err(errno) => return Err(SysError::new(errno, call("openat")).into()),
+        };
+        let mut entries = Dir::from_fd(own).map_err(|errno| SysError::new(errno, call("opendir")))?;
+        for entry in entries.iter() {
+            let entry = entry.map_err(|errno| SysError::new(errno, call("readdir")))?;
+            if matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                continue;
+            }
+            match unlinkat(&self.fd, entry.file_name(), UnlinkatFlags::NoRemoveDir) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(errno) => {
+                    return Err(
+                        SysError::new(errno, || format!("unlinkat({:?}, {:?})", self.path, entry.file_name())).into()
+                    );
+                }
+            }
+        }
+        match std::fs::remove_dir(&self.path) {
+            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
+                Err(SysError::from_io(&error, call("rmdir")).into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Returns the ids of all containers below a root, sorted. A root that does not exist has none.
+pub(crate) fn ids(root: &Path) -> Result<Vec<String>, StateError> {
+    let call = || format!("open({root:?})");
+    let entries = match std::fs::read_dir(root) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(SysError::from_io(&error, call).into()),
+    };
+    let mut ids = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| SysError::from_io(&error, call))?;
+        if let Ok(name) = entry.file_name().into_string()
+            && check_id(&name).is_ok()
+        {
+            ids.push(name);
+        }
+    }
+    ids.sort();
+    Ok(ids)
+}

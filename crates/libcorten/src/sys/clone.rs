@@ -1,0 +1,328 @@
+//! Making init: one clone3, then execveat.
+//!
+//! The child shares the caller's memory (`CLONE_VM`) and has a stack of its own, so that the cost does not grow with the
+//! caller's memory. Between clone3 and execveat it makes raw system calls on data prepared before: no allocation, no lock, no
+//! formatting, no libc. All signals are blocked in it until init unblocks them, so that no handler of the caller runs in it.
+
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+use nix::unistd::Pid;
+
+use super::{SysError, send_signal, wait_exit};
+
+/// What the child needs: all of it lies still until the child has executed init or ended.
+#[derive(Debug)]
+struct ChildData {
+    /// The executable.
+    elf: RawFd,
+    /// Fds that init inherits.
+    inherited: Vec<RawFd>,
+    /// Fds from 3 on, below this number, are left as they are.
+    first_closed: u32,
+    /// `argv`, ended by null; the strings are owned beside it.
+    argv: [*const libc::c_char; 3],
+    _arguments: [CString; 2],
+    envp: [*const libc::c_char; 1],
+    /// The errno of a failed execveat, 0 until then.
+    failure: AtomicI32,
+}
+
+// SAFETY: the raw pointers point into the CStrings beside them, which are never changed; the struct owns all that it refers to.
+unsafe impl Send for ChildData {}
+// SAFETY: as above; the only part that changes is atomic.
+unsafe impl Sync for ChildData {}
+
+/// A stack for the child, with a guard page below.
+#[derive(Debug)]
+struct Stack {
+    base: *mut libc::c_void,
+}
+
+// SAFETY: the mapping is plain memory, owned by this value alone.
+unsafe impl Send for Stack {}
+// SAFETY: no method hands out a reference into it.
+unsafe impl Sync for Stack {}
+
+impl Stack {
+    const GUARD: usize = 64 * 1024;
+    const SIZE: usize = 64 * 1024;
+
+    fn new() -> Result<Self, SysError> {
+        let failed = |errno| SysError::new(errno, || "mmap(stack of the child)".to_owned());
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK | libc::MAP_NORESERVE;
+        // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches nothing of ours.
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), Self::GUARD + Self::SIZE, libc::PROT_NONE, flags, -1, 0) };
+        if base == libc::MAP_FAILED {
+            return Err(failed(Errno::last()));
+        }
+        let stack = Self { base };
+        let (usable, rights) = (stack.usable(), libc::PROT_READ | libc::PROT_WRITE);
+        // SAFETY: the range is the upper part of the mapping made above; both parts are multiples of any page size.
+        let result = unsafe { libc::mprotect(usable, Self::SIZE, rights) };
+        Errno::result(result).map_err(failed)?;
+        Ok(stack)
+    }
+
+    fn usable(&self) -> *mut libc::c_void {
+        self.base.wrapping_byte_add(Self::GUARD)
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours and `InitProcess` drops it only after the child has left this memory. A failure
+        // would leak address space and nothing else.
+        if unsafe { libc::munmap(self.base, Self::GUARD + Self::SIZE) } != 0 {}
+    }
+}
+
+/// What a new init is started with.
+#[derive(Debug)]
+pub(crate) struct InitStart<'a> {
+    /// The executable, a sealed memfd.
+    pub(crate) elf: BorrowedFd<'a>,
+    /// The fd of the program.
+    pub(crate) program: BorrowedFd<'a>,
+    /// Fds that init inherits besides the program.
+    pub(crate) inherited: &'a [RawFd],
+    /// The number of fds from 3 on that are the user's and are left open.
+    pub(crate) preserved: u32,
+    /// `CLONE_NEW*` flags.
+    pub(crate) namespaces: u64,
+    /// The cgroup that init starts in.
+    pub(crate) cgroup: Option<BorrowedFd<'a>>,
+}
+
+/// The memory that the child uses until it has executed init. Dropping it kills and reaps a child that is still there.
+#[derive(Debug)]
+struct Shared {
+    pidfd: Arc<OwnedFd>,
+    data: Box<ChildData>,
+    _stack: Stack,
+    /// False once the child has executed init.
+    in_use: bool,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if !self.in_use {
+            return;
+        }
+        // The child may still run on our stack: it must end before the stack does. Failure means that it has ended.
+        if send_signal(&*self.pidfd, libc::SIGKILL).is_ok() && wait_exit(&*self.pidfd, true).is_ok() {}
+    }
+}
+
+/// A new init. Until [`InitProcess::has_left`] takes note that it runs its own program, dropping this kills and reaps it.
+#[derive(Debug)]
+pub(crate) struct InitProcess {
+    pid: Pid,
+    pidfd: Arc<OwnedFd>,
+    shared: Option<Shared>,
+}
+
+impl InitProcess {
+    /// Clones and executes init: `clone3(CLONE_VM | CLONE_PIDFD | CLONE_INTO_CGROUP | namespaces)`, `execveat`.
+    pub(crate) fn start(start: &InitStart<'_>) -> Result<Self, SysError> {
+        let number = CString::new(start.program.as_raw_fd().to_string()).unwrap_or_default();
+        let arguments = [CString::from(c"corten-init"), number];
+        let mut inherited = start.inherited.to_vec();
+        inherited.push(start.program.as_raw_fd());
+        let data = Box::new(ChildData {
+            elf: start.elf.as_raw_fd(),
+            inherited,
+            first_closed: start.preserved + 3,
+            argv: [arguments[0].as_ptr(), arguments[1].as_ptr(), std::ptr::null()],
+            _arguments: arguments,
+            envp: [std::ptr::null()],
+            failure: AtomicI32::new(0),
+        });
+        let stack = Stack::new()?;
+        let mut flags = start.namespaces | u64::from((libc::CLONE_VM | libc::CLONE_PIDFD).cast_unsigned());
+        if start.cgroup.is_some() {
+            flags |= CLONE_INTO_CGROUP;
+        }
+        let mut pidfd: RawFd = -1;
+        let arguments = CloneArguments {
+            flags,
+            pidfd: &raw mut pidfd as u64,
+            exit_signal: libc::SIGCHLD.cast_unsigned().into(),
+            stack: stack.usable() as u64,
+            stack_size: Stack::SIZE as u64,
+            cgroup: start.cgroup.map_or(0, |fd| u64::from(fd.as_raw_fd().cast_unsigned())),
+            ..CloneArguments::default()
+        };
+        let mut before = SigSet::empty();
+        let masked = |errno| SysError::new(errno, || "rt_sigprocmask(SIG_SETMASK)".to_owned());
+        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before)).map_err(masked)?;
+        // SAFETY: data and stack live in `Shared` until the child has left this memory, and `child_main` keeps the rules of
+        // this module. Signals are blocked.
+        let result = unsafe { clone3(&arguments, child_main, &raw const *data) };
+        let result = Errno::result(result);
+        let restored = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None).map_err(masked);
+        let pid = result.map_err(|errno| {
+            let into = if start.cgroup.is_some() { "|CLONE_INTO_CGROUP" } else { "" };
+            SysError::new(errno, || format!("clone3(CLONE_VM|CLONE_PIDFD{into}|{})", namespace_names(start.namespaces)))
+        })?;
+        // SAFETY: the kernel wrote the new pidfd there before clone3 returned success, and nobody else knows its number.
+        let pidfd = Arc::new(unsafe { OwnedFd::from_raw_fd(pidfd) });
+        let pid = Pid::from_raw(i32::try_from(pid).unwrap_or(-1));
+        let shared = Some(Shared { pidfd: pidfd.clone(), data, _stack: stack, in_use: true });
+        restored?;
+        Ok(Self { pid, pidfd, shared })
+    }
+
+    /// Returns init's pid in the caller's PID namespace.
+    pub(crate) fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Returns init's pidfd.
+    pub(crate) fn pidfd(&self) -> &Arc<OwnedFd> {
+        &self.pidfd
+    }
+
+    /// Takes note that init has been heard of: it runs its own program and the memory is the caller's again.
+    pub(crate) fn has_left(&mut self) {
+        if let Some(shared) = &mut self.shared {
+            shared.in_use = false;
+        }
+        self.shared = None;
+    }
+
+    /// Returns why execveat failed, if it did. To be asked after init has ended without a word.
+    pub(crate) fn exec_failure(&self) -> Option<SysError> {
+        match self.shared.as_ref()?.data.failure.load(Ordering::Acquire) {
+            0 => None,
+            errno => Some(SysError::new(Errno::from_raw(errno), || "execveat(corten-init)".to_owned())),
+        }
+    }
+}
+
+fn namespace_names(flags: u64) -> String {
+    const NAMES: [(libc::c_int, &str); 7] = [
+        (libc::CLONE_NEWNS, "CLONE_NEWNS"),
+        (libc::CLONE_NEWUTS, "CLONE_NEWUTS"),
+        (libc::CLONE_NEWIPC, "CLONE_NEWIPC"),
+        (libc::CLONE_NEWUSER, "CLONE_NEWUSER"),
+        (libc::CLONE_NEWPID, "CLONE_NEWPID"),
+        (libc::CLONE_NEWNET, "CLONE_NEWNET"),
+        (libc::CLONE_NEWCGROUP, "CLONE_NEWCGROUP"),
+    ];
+    let set = NAMES.iter().filter(|(flag, _)| flags & u64::from(flag.cast_unsigned()) != 0).map(|(_, name)| *name);
+    set.collect::<Vec<_>>().join("|")
+}
+
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// `struct clone_args`, clone(2).
+#[repr(C, align(8))]
+#[derive(Debug, Default)]
+struct CloneArguments {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// clone3 with a stack and a function for the child, which must not return. Returns the pid or a negative errno as -1 with
+/// errno set.
+///
+/// # Safety
+/// `arguments` must name a stack that nothing else uses; `data` must stay valid until the child has left this memory.
+unsafe fn clone3(
+    arguments: &CloneArguments,
+    child: unsafe extern "C" fn(*const ChildData) -> !,
+    data: *const ChildData,
+) -> libc::c_long {
+    let result: isize;
+    // SAFETY: in the parent the instruction returns with only the documented registers changed. The child starts on the new
+    // stack with the same registers, calls `child` with `data` and never comes back to this frame.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::asm!(
+            "syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r12", "call r13", "ud2", "2:",
+            inlateout("rax") libc::SYS_clone3 as isize => result,
+            in("rdi") arguments, in("rsi") size_of::<CloneArguments>(), in("r12") data, in("r13") child,
+            lateout("rcx") _, lateout("r11") _,
+        );
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        std::arch::asm!(
+            "svc 0", "cbnz x0, 2f", "mov x29, xzr", "mov x0, x20", "blr x21", "brk #1", "2:",
+            in("x8") libc::SYS_clone3, inlateout("x0") arguments => result,
+            in("x1") size_of::<CloneArguments>(), in("x20") data, in("x21") child, lateout("x30") _,
+        );
+    }
+    if result < 0 {
+        Errno::from_raw(i32::try_from(-result).unwrap_or(libc::EINVAL)).set();
+        return -1;
+    }
+    result as libc::c_long
+}
+
+/// The child, from clone3 to execveat. Host side, in the new namespaces and cgroup, on a stack of its own in the caller's
+/// memory.
+///
+/// # Safety
+/// `data` must be valid until execveat or exit.
+unsafe extern "C" fn child_main(data: *const ChildData) -> ! {
+    // SAFETY: the caller's promise; only shared references are made.
+    let data = unsafe { &*data };
+    // SAFETY: numbers only. Whatever other threads of the caller have opened without close-on-exec stops here.
+    unsafe { raw(libc::SYS_close_range, [data.first_closed as usize, u32::MAX as usize, 4, 0, 0]) };
+    for fd in &data.inherited {
+        // SAFETY: F_SETFD takes numbers. The table of fds is this process's own.
+        unsafe { raw(libc::SYS_fcntl, [fd.cast_unsigned() as usize, 2, 0, 0, 0]) };
+    }
+    let elf = data.elf.cast_unsigned() as usize;
+    let (argv, envp) = (data.argv.as_ptr() as usize, data.envp.as_ptr() as usize);
+    // SAFETY: the path is an empty constant string; argv and envp end with null and their strings with NUL.
+    let result = unsafe { raw(libc::SYS_execveat, [elf, c"".as_ptr() as usize, argv, envp, 0x1000]) };
+    data.failure.store(i32::try_from(-result).unwrap_or(libc::EINVAL), Ordering::Release);
+    loop {
+        // SAFETY: ends the process.
+        unsafe { raw(libc::SYS_exit_group, [127, 0, 0, 0, 0]) };
+    }
+}
+
+/// A system call without libc, so that the shared errno of the calling thread stays untouched.
+///
+/// # Safety
+/// As for the call itself.
+#[inline(always)]
+unsafe fn raw(number: libc::c_long, args: [usize; 5]) -> isize {
+    let result: isize;
+    // SAFETY: the caller's promise; the instruction changes only the registers named.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::asm!(
+            "syscall", inlateout("rax") number as isize => result,
+            in("rdi") args[0], in("rsi") args[1], in("rdx") args[2], in("r10") args[3], in("r8") args[4],
+            lateout("rcx") _, lateout("r11") _, options(nostack),
+        );
+    }
+    // SAFETY: as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        std::arch::asm!(
+            "svc 0", in("x8") number, inlateout("x0") args[0] => result,
+            in("x1") args[1], in("x2") args[2], in("x3") args[3], in("x4") args[4], options(nostack),
+        );
+    }
+    result
+}

@@ -1,0 +1,16 @@
+//! File descriptors that come from outside as mere numbers.
+
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+/// Whether a number is an open file descriptor.
+pub(crate) fn is_open(fd: RawFd) -> bool {
+    // SAFETY: F_GETFD takes no pointer and changes nothing, whatever the number is.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
+}
+
+/// Takes an fd that came with a message (`SCM_RIGHTS`).
+pub(crate) fn adopt_received(fd: RawFd) -> OwnedFd {
+    // SAFETY: the kernel has just made this fd for this process while receiving, and the caller of recvmsg has it from the
+    // control message alone.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}

@@ -1,0 +1,34 @@
+//! Sealed files in memory: init's executable and its program.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use super::SysError;
+
+/// Makes a file in memory with these bytes, which nobody can change any more: `memfd_create`, `fcntl(F_ADD_SEALS)`.
+///
+/// An `executable` one is marked so where the kernel knows the mark (Linux 6.3).
+pub(crate) fn sealed_memfd(name: &CStr, bytes: &[u8], executable: bool) -> Result<OwnedFd, SysError> {
+    let call = || format!("memfd_create({name:?}, {})", if executable { "MFD_EXEC" } else { "MFD_NOEXEC_SEAL" });
+    let plain = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let mark = MFdFlags::from_bits_retain(if executable { libc::MFD_EXEC } else { libc::MFD_NOEXEC_SEAL });
+    let fd = match memfd_create(name, plain | mark) {
+        // Before Linux 6.3 there is no such mark and every memfd may be executed.
+        Err(Errno::EINVAL) => memfd_create(name, plain),
+        other => other,
+    }
+    .map_err(|errno| SysError::new(errno, call))?;
+    let mut file = File::from(fd);
+    file.write_all(bytes)
+        .map_err(|error| SysError::from_io(&error, || format!("write({name:?}, {} bytes)", bytes.len())))?;
+    let seals = SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
+    fcntl(&file, FcntlArg::F_ADD_SEALS(seals))
+        .map_err(|errno| SysError::new(errno, || format!("fcntl({name:?}, F_ADD_SEALS)")))?;
+    Ok(file.into())
+}

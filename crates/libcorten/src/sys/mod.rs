@@ -1,0 +1,58 @@
+//! The kernel as nix does not offer it: one wrapper per call and meaning. The only room of this crate with `unsafe`.
+//!
+//! Wrappers take `impl AsFd` and `&CStr`/`&Path`, return `OwnedFd`, set close-on-exec themselves and retry `EINTR`, or say why
+//! not. A failure displays as the call with its arguments, as strace(1) would, and has the errno as its source.
+
+mod clone;
+mod fds;
+mod memfd;
+mod mount;
+mod pidfd;
+pub(crate) mod term;
+
+pub(crate) use clone::{InitProcess, InitStart};
+pub(crate) use fds::{adopt_received, is_open};
+pub(crate) use memfd::sealed_memfd;
+pub(crate) use mount::{TreeKind, open_tree};
+pub(crate) use pidfd::{Waited, open_pidfd, send_signal, wait_exit};
+
+use nix::errno::Errno;
+
+/// A failed kernel call. Displays as the call with its arguments; the errno is the source.
+#[derive(Debug, thiserror::Error)]
+#[error("{call}")]
+pub(crate) struct SysError {
+    /// The call with its arguments.
+    pub(crate) call: String,
+    /// Why it failed.
+    #[source]
+    pub(crate) errno: ErrnoText,
+}
+
+impl SysError {
+    /// Makes the error of a call, which is written out only now.
+    pub(crate) fn new(errno: Errno, call: impl FnOnce() -> String) -> Self {
+        Self { call: call(), errno: ErrnoText(errno) }
+    }
+
+    /// Makes the error of a call that std made.
+    pub(crate) fn from_io(error: &std::io::Error, call: impl FnOnce() -> String) -> Self {
+        Self::new(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)), call)
+    }
+}
+
+/// An errno that displays as runc and Go write it: the words of strerror(3) in lower case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ErrnoText(pub(crate) Errno);
+
+impl std::fmt::Display for ErrnoText {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Errno::EIO => f.write_str("input/output error"),
+            Errno::UnknownErrno => f.write_str("unknown error"),
+            errno => f.write_str(&errno.desc().to_lowercase()),
+        }
+    }
+}
+
+impl std::error::Error for ErrnoText {}

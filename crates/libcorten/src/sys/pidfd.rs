@@ -1,0 +1,56 @@
+//! Processes by file descriptor: no pid is signalled that may have become another's.
+
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
+
+use super::SysError;
+
+/// Opens a process: `pidfd_open`. `ESRCH` when there is none.
+pub(crate) fn open_pidfd(pid: Pid) -> Result<OwnedFd, SysError> {
+    // SAFETY: the call takes no pointer.
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
+    let fd = Errno::result(result).map_err(|errno| SysError::new(errno, || format!("pidfd_open({pid})")))?;
+    let fd = i32::try_from(fd).map_err(|_| SysError::new(Errno::EBADF, || format!("pidfd_open({pid})")))?;
+    // SAFETY: the kernel just made this fd and nobody else knows its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sends a signal: `pidfd_send_signal`.
+pub(crate) fn send_signal(pidfd: impl AsFd, signal: i32) -> Result<(), SysError> {
+    let fd = pidfd.as_fd().as_raw_fd();
+    let none = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: the info pointer is null, which the call allows: the kernel fills it in as kill(2) does.
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, none, 0) };
+    Errno::result(result).map(drop).map_err(|errno| SysError::new(errno, || format!("pidfd_send_signal({signal})")))
+}
+
+/// What waiting for a process gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// It exited with this status.
+    Exited(i32),
+    /// It was killed by this signal.
+    Killed(i32),
+    /// It runs on (only when not blocking).
+    Running,
+    /// It is not a child of the caller, or was waited for already.
+    NotOurs,
+}
+
+/// Reaps a child: `waitid(P_PIDFD)`.
+pub(crate) fn wait_exit(pidfd: impl AsFd, block: bool) -> Result<Waited, SysError> {
+    let flags = WaitPidFlag::WEXITED | if block { WaitPidFlag::empty() } else { WaitPidFlag::WNOHANG };
+    loop {
+        return match waitid(Id::PIDFd(pidfd.as_fd()), flags) {
+            Ok(WaitStatus::Exited(_, status)) => Ok(Waited::Exited(status)),
+            Ok(WaitStatus::Signaled(_, signal, _)) => Ok(Waited::Killed(signal as i32)),
+            Ok(_) => Ok(Waited::Running),
+            Err(Errno::EINTR) => continue,
+            Err(Errno::ECHILD) => Ok(Waited::NotOurs),
+            Err(errno) => Err(SysError::new(errno, || "waitid(P_PIDFD)".to_owned())),
+        };
+    }
+}
