@@ -1,2 +1,100 @@
-//! stub
-fn main() {}
+//! `corten`: an OCI container runtime with runc's command line.
+//!
+//! Nothing but arguments, output and exit codes; what happens is in the library, one call for each subcommand. What runc does
+//! is the contract: commands, flags, outputs, exit codes and messages.
+
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod commands;
+mod log;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind as ClapError;
+
+use arguments::{Arguments, Command};
+use log::Log;
+
+/// Why a command ends with another exit status than 0.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What is wrong; one line.
+    pub(crate) message: String,
+    /// The exit status.
+    pub(crate) status: u8,
+}
+
+impl Failure {
+    /// A failure with runc's usual exit status.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), status: 1 }
+    }
+}
+
+impl From<libcorten::Error> for Failure {
+    fn from(error: libcorten::Error) -> Self {
+        Self::new(error.chain())
+    }
+}
+
+/// What a command comes to: its exit status.
+pub(crate) type Outcome = Result<u8, Failure>;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments::in_clap_form(std::env::args_os())) {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    let log = match Log::open(&arguments.global) {
+        Ok(log) => log,
+        Err(failure) => return Log::stderr().fail(&failure),
+    };
+    match run(&arguments) {
+        Ok(status) => ExitCode::from(status),
+        Err(failure) => log.fail(&failure),
+    }
+}
+
+fn run(arguments: &Arguments) -> Outcome {
+    let global = &arguments.global;
+    if global.version {
+        return commands::version::run();
+    }
+    match &arguments.command {
+        Some(Command::Create(options)) => commands::create::run(global, options),
+        Some(Command::Delete(options)) => commands::delete::run(global, options),
+        Some(Command::Features) => commands::features::run(),
+        Some(Command::Kill(options)) => commands::kill::run(global, options),
+        Some(Command::List(options)) => commands::list::run(global, options),
+        Some(Command::Plan(options)) => commands::plan::run(global, options),
+        Some(Command::Run(options)) => commands::run::run(global, options),
+        Some(Command::Spec(options)) => commands::spec::run(options),
+        Some(Command::Start(options)) => commands::start::run(global, options),
+        Some(Command::State(options)) => commands::state::run(global, options),
+        None => {
+            output::print(&arguments::help())?;
+            Ok(0)
+        }
+    }
+}
+
+/// Answers `--help` and wrong usage, with runc's exit codes: 0, 1, and 3 for a command that there is not.
+fn usage(error: &clap::Error) -> ExitCode {
+    let text = error.render().to_string();
+    match error.kind() {
+        ClapError::DisplayHelp => ExitCode::from(u8::from(output::print(&text).is_err())),
+        ClapError::InvalidSubcommand => {
+            let name = error.get(clap::error::ContextKind::InvalidSubcommand).map(ToString::to_string).unwrap_or_default();
+            Log::stderr().fail(&Failure { message: format!("No help topic for '{name}'"), status: 3 })
+        }
+        _ => {
+            let reason = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            let printed = output::print(&format!("Incorrect Usage: {reason}\n\n{}", arguments::help()));
+            let failure = printed.err().unwrap_or_else(|| Failure::new(reason));
+            Log::stderr().fail(&failure)
+        }
+    }
+}

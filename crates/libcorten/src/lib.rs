@@ -29,6 +29,7 @@
 
 // The nouns of the public API.
 mod error;
+pub mod features;
 pub mod state;
 
 // The way of a container, in order.

@@ -142,7 +142,9 @@ fn capabilities(process: &Process) -> CapabilitySets {
         effective: bits(listed.effective()),
         permitted: bits(listed.permitted()),
         inheritable: bits(listed.inheritable()),
-        ambient: bits(listed.ambient()),
+        // The kernel takes an ambient capability only if it is permitted and inheritable (capabilities(7)); others are left
+        // out without an error, as runc does: `runc spec` itself writes them.
+        ambient: bits(listed.ambient()) & bits(listed.permitted()) & bits(listed.inheritable()),
     }
 }
 

@@ -1,0 +1,270 @@
+//! The command line: runc's commands and flags.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::Failure;
+
+/// Runs containers according to the OCI runtime specification.
+#[derive(Debug, Parser)]
+#[command(name = "corten", disable_version_flag = true, infer_subcommands = false, args_override_self = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// Flags before the command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// Log what is done, in detail
+    #[arg(long)]
+    pub(crate) debug: bool,
+    /// File that errors are written to as well
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
+    /// Form of the log
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+    /// Directory for the state of containers [default: /run/corten, or $XDG_RUNTIME_DIR/corten for ordinary users]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    /// Make cgroups through systemd
+    #[arg(long)]
+    pub(crate) systemd_cgroup: bool,
+    /// Ignore cgroup permission errors: true, false or auto
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub(crate) rootless: Rootless,
+    /// Print the version
+    #[arg(long, short = 'v')]
+    pub(crate) version: bool,
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Whether the caller is rootless. Corten finds out by itself; engines pass it to every runtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Rootless {
+    Auto,
+    True,
+    False,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create a container that waits for start
+    Create(Create),
+    /// Remove a container and all that it holds
+    Delete(Delete),
+    /// Print what this runtime can do, as JSON
+    Features,
+    /// Send a signal to the container's init [default: SIGTERM]
+    Kill(Kill),
+    /// List containers
+    List(List),
+    /// Print what would be done to make a container
+    Plan(Plan),
+    /// Create and start a container
+    Run(Run),
+    /// Write a config.json to start from
+    Spec(Spec),
+    /// Start the process of a created container
+    Start(Id),
+    /// Print the state of a container, as JSON
+    State(Id),
+}
+
+/// A container's id and nothing else.
+#[derive(Debug, Args)]
+pub(crate) struct Id {
+    /// The container's id
+    #[arg(value_name = "CONTAINER-ID")]
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// Bundle directory [default: the current directory]
+    #[arg(long, short = 'b', value_name = "DIR")]
+    pub(crate) bundle: Option<PathBuf>,
+    /// Socket that gets the master of the container's terminal
+    #[arg(long, value_name = "PATH")]
+    pub(crate) console_socket: Option<PathBuf>,
+    /// File that gets init's pid
+    #[arg(long, value_name = "PATH")]
+    pub(crate) pid_file: Option<PathBuf>,
+    /// Keep the caller's session keyring
+    #[arg(long)]
+    pub(crate) no_new_keyring: bool,
+    /// Pass N fds to the container, beside stdin, stdout and stderr
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) preserve_fds: u32,
+    /// The new container's id
+    #[arg(value_name = "CONTAINER-ID")]
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) create: Create,
+    /// Leave the container in the background
+    #[arg(long, short = 'd')]
+    pub(crate) detach: bool,
+    /// Do not delete the container after its end
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    /// Kill the container if it still runs
+    #[arg(long, short = 'f')]
+    pub(crate) force: bool,
+    /// The container's id
+    #[arg(value_name = "CONTAINER-ID")]
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Kill {
+    /// Obsolete; with it, a stopped container is no error
+    #[arg(long, short = 'a', hide = true)]
+    pub(crate) all: bool,
+    /// The container's id
+    #[arg(value_name = "CONTAINER-ID")]
+    pub(crate) id: String,
+    /// A signal's name, with or without SIG, or its number
+    #[arg(value_name = "SIGNAL", default_value = "SIGTERM")]
+    pub(crate) signal: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Form of the list
+    #[arg(long, short = 'f', default_value = "table")]
+    pub(crate) format: ListFormat,
+    /// Print ids only
+    #[arg(long, short = 'q')]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListFormat {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    /// Bundle directory [default: the current directory]
+    #[arg(long, short = 'b', value_name = "DIR")]
+    pub(crate) bundle: Option<PathBuf>,
+    /// Form of the plan
+    #[arg(long, short = 'f', default_value = "text")]
+    pub(crate) format: PlanFormat,
+    /// Id that the container would have
+    #[arg(value_name = "CONTAINER-ID", default_value = "plan")]
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Spec {
+    /// Bundle directory [default: the current directory]
+    #[arg(long, short = 'b', value_name = "DIR")]
+    pub(crate) bundle: Option<PathBuf>,
+    /// Write a config for a container without root's privileges
+    #[arg(long)]
+    pub(crate) rootless: bool,
+}
+
+impl Global {
+    /// Returns the state root.
+    pub(crate) fn state_root(&self) -> Result<PathBuf, Failure> {
+        if let Some(root) = &self.root {
+            if root.as_os_str() == "/" {
+                return Err(Failure::new("Option --root argument should not be set to /"));
+            }
+            return std::path::absolute(root).map_err(|error| Failure::new(format!("--root {root:?}: {error}")));
+        }
+        let runtime_directory = std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty());
+        Ok(match runtime_directory {
+            Some(directory) if !nix::unistd::geteuid().is_root() => PathBuf::from(directory).join("corten"),
+            _ => PathBuf::from("/run/corten"),
+        })
+    }
+}
+
+/// Turns `-long` and `-long=value` into `--long…`, as Go's flag parser takes both, and engines use both.
+pub(crate) fn in_clap_form(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    const LONG: [&str; 18] = [
+        "all",
+        "bundle",
+        "console-socket",
+        "debug",
+        "detach",
+        "force",
+        "format",
+        "help",
+        "keep",
+        "log",
+        "log-format",
+        "no-new-keyring",
+        "pid-file",
+        "preserve-fds",
+        "quiet",
+        "root",
+        "rootless",
+        "systemd-cgroup",
+    ];
+    let mut literal = false;
+    arguments
+        .map(|argument| {
+            literal |= argument == "--";
+            let name = argument.to_str().and_then(|text| text.strip_prefix('-'));
+            let is_long = name.is_some_and(|name| LONG.contains(&name.split_once('=').map_or(name, |(name, _)| name)));
+            if literal || !is_long {
+                return argument;
+            }
+            let mut long = OsString::from("-");
+            long.push(argument);
+            long
+        })
+        .collect()
+}
+
+/// Returns the text of `corten --help`.
+pub(crate) fn help() -> String {
+    Arguments::command().render_help().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_flags_may_have_one_dash() {
+        let given = ["corten", "-root=/x", "delete", "-force", "-f", "--", "-force"].map(OsString::from);
+        let taken = in_clap_form(given.into_iter());
+        assert_eq!(taken, ["corten", "--root=/x", "delete", "--force", "-f", "--", "-force"]);
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,41 @@
+//! `corten create`: a container that waits for start.
+
+use libcorten::{Console, CreateOptions};
+
+use super::{bundle, runtime};
+use crate::arguments::{Create, Global};
+use crate::{Failure, Outcome};
+
+pub(crate) fn run(global: &Global, options: &Create) -> Outcome {
+    let failed = |failure: Failure| Failure::new(format!("corten create failed: {}", failure.message));
+    create(global, options).map_err(failed)
+}
+
+fn create(global: &Global, options: &Create) -> Outcome {
+    check_cgroup_manager(global)?;
+    let bundle = bundle(options.bundle.as_deref())?;
+    let console = options.console_socket.clone().map_or(Console::None, Console::Socket);
+    runtime(global)?.create(&options.id, &bundle, &create_options(options, console)?)?;
+    Ok(0)
+}
+
+/// Turns flags into options.
+pub(super) fn create_options(options: &Create, console: Console) -> Result<CreateOptions, Failure> {
+    let absolute = |path: &std::path::PathBuf| {
+        std::path::absolute(path).map_err(|error| Failure::new(format!("--pid-file {path:?}: {error}")))
+    };
+    Ok(CreateOptions {
+        console,
+        pid_file: options.pid_file.as_ref().map(absolute).transpose()?,
+        preserve_fds: options.preserve_fds,
+        no_new_keyring: options.no_new_keyring,
+    })
+}
+
+/// Refuses what would otherwise be ignored. Other commands take the flag, which engines always pass, without needing it.
+pub(super) fn check_cgroup_manager(global: &Global) -> Result<(), Failure> {
+    if global.systemd_cgroup {
+        return Err(Failure::new("--systemd-cgroup: cgroups through systemd are not supported yet"));
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! `corten list`: the containers of a state root.
+
+use libcorten::State;
+
+use super::runtime;
+use crate::arguments::{Global, List, ListFormat};
+use crate::{Failure, Outcome, output};
+
+pub(crate) fn run(global: &Global, options: &List) -> Outcome {
+    let runtime = runtime(global)?;
+    // A root that was named must be there; the default one comes with the first container.
+    if global.root.is_some()
+        && let Err(error) = std::fs::read_dir(runtime.root())
+    {
+        let reason = error.to_string().to_lowercase();
+        let reason = reason.split(" (os error").next().unwrap_or_default();
+        return Err(Failure::new(format!("open {}: {reason}", runtime.root().display())));
+    }
+    let states = runtime.list()?;
+    let text = match options.format {
+        _ if options.quiet => states.iter().map(|state| format!("{}\n", state.id)).collect(),
+        ListFormat::Table => table(&states),
+        ListFormat::Json => json(&states)?,
+    };
+    output::print(&text)?;
+    Ok(0)
+}
+
+fn table(states: &[State]) -> String {
+    let mut rows = vec![["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned).to_vec()];
+    for state in states {
+        rows.push(vec![
+            state.id.clone(),
+            state.pid.to_string(),
+            state.status.to_string(),
+            state.bundle.display().to_string(),
+            state.created.clone(),
+            owner(state.owner_uid),
+        ]);
+    }
+    output::table(&rows)
+}
+
+fn json(states: &[State]) -> Result<String, Failure> {
+    // Go's way of writing an empty list, which engines know.
+    if states.is_empty() {
+        return Ok("null\n".to_owned());
+    }
+    let failed = |error| Failure::new(format!("list: {error}"));
+    let mut values = Vec::new();
+    for state in states {
+        let mut value = serde_json::to_value(state).map_err(failed)?;
+        if let Some(object) = value.as_object_mut() {
+            object.insert("owner".to_owned(), owner(state.owner_uid).into());
+        }
+        values.push(value);
+    }
+    Ok(format!("{}\n", serde_json::to_string(&values).map_err(failed)?))
+}
+
+/// The name of a user, from /etc/passwd, or the number. A static program does without the name service.
+fn owner(uid: u32) -> String {
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| format!("#{uid}"))
+}

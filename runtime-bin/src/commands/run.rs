@@ -1,0 +1,48 @@
+//! `corten run`: create and start, in the foreground or (`-d`) in the background.
+
+use libcorten::lifecycle::foreground::{Signals, attach};
+use libcorten::{Bundle, Console, Container, Runtime};
+
+use super::create::{check_cgroup_manager, create_options};
+use super::{bundle, runtime};
+use crate::arguments::{Global, Run};
+use crate::{Failure, Outcome};
+
+pub(crate) fn run(global: &Global, options: &Run) -> Outcome {
+    let failed = |failure: Failure| Failure::new(format!("corten run failed: {}", failure.message));
+    run_bundle(global, options).map_err(failed)
+}
+
+fn run_bundle(global: &Global, options: &Run) -> Outcome {
+    check_cgroup_manager(global)?;
+    let bundle = bundle(options.create.bundle.as_deref())?;
+    let runtime = runtime(global)?;
+    if options.detach {
+        let console = options.create.console_socket.clone().map_or(Console::None, Console::Socket);
+        runtime.run(&options.create.id, &bundle, &create_options(&options.create, console)?)?;
+        return Ok(0);
+    }
+    foreground(&runtime, &bundle, options)
+}
+
+fn foreground(runtime: &Runtime, bundle: &Bundle, options: &Run) -> Outcome {
+    let terminal = bundle.spec().process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
+    let console = match &options.create.console_socket {
+        // runc: in the foreground the terminal is the caller's.
+        Some(_) => return Err(Failure::new("cannot use console socket if runc will not detach or allocate tty")),
+        None if terminal => Console::Master,
+        None => Console::None,
+    };
+    let signals = Signals::block()?;
+    let mut container = runtime.run(&options.create.id, bundle, &create_options(&options.create, console)?)?;
+    let console = container.take_console();
+    let exit = attach(&container, console, &signals);
+    if !options.keep {
+        delete(&container, exit.is_err())?;
+    }
+    Ok(u8::try_from(exit?.code()).unwrap_or(u8::MAX))
+}
+
+fn delete(container: &Container, running: bool) -> Result<(), Failure> {
+    Ok(container.delete(running)?)
+}

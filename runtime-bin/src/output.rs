@@ -1,0 +1,48 @@
+//! Standard output.
+
+use std::io::{ErrorKind, Write, stdout};
+
+use crate::Failure;
+
+/// Writes to stdout. A reader that has gone away is no error: it has what it wanted.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::new(format!("write to stdout: {error}"))),
+        _ => Ok(()),
+    }
+}
+
+/// Lays out a table as Go's tabwriter does for runc: cells at least 12 wide, with 3 spaces after them; the last column as it is.
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let longest = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+        (longest + 3).max(12)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        for (index, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            if index + 1 == row.len() {
+                text.push_str(cell);
+            } else {
+                text.push_str(&format!("{cell:<width$}"));
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::table;
+
+    #[test]
+    fn columns_are_at_least_twelve_wide() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        let text = table(&[row(["ID", "PID", "OWNER"]), row(["a-long-container", "7", "root"])]);
+        assert_eq!(text, "ID                 PID         OWNER\na-long-container   7           root\n");
+    }
+}
