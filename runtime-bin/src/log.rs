@@ -35,7 +35,7 @@ impl Log {
     pub(crate) fn fail(mut self, failure: &Failure) -> ExitCode {
         let message = failure.message.trim_end();
         // If neither can be written to, the exit status still tells.
-        if writeln!(stderr(), "{message}").is_ok() {}
+        writeln!(stderr(), "{message}").ok();
         let entry = entry(self.format, message, &libcorten::state::rfc3339(SystemTime::now()));
         if let Some(file) = &mut self.file
             && file.write_all(entry.as_bytes()).is_err()

@@ -87,7 +87,8 @@ fn usage(error: &clap::Error) -> ExitCode {
     match error.kind() {
         ClapError::DisplayHelp => ExitCode::from(u8::from(output::print(&text).is_err())),
         ClapError::InvalidSubcommand => {
-            let name = error.get(clap::error::ContextKind::InvalidSubcommand).map(ToString::to_string).unwrap_or_default();
+            let name =
+                error.get(clap::error::ContextKind::InvalidSubcommand).map(ToString::to_string).unwrap_or_default();
             Log::stderr().fail(&Failure { message: format!("No help topic for '{name}'"), status: 3 })
         }
         _ => {

@@ -60,16 +60,21 @@ fn encode_step(out: &mut Vec<u8>, item: &CStr, step: &OwnedStep) -> Option<()> {
     let mut fits = Some(());
     step.operands(|_, value| {
         let written = match value {
-            Value::Number(number) => Some(out.extend_from_slice(&number.to_le_bytes())),
-            Value::Slot(slot) => Some(out.extend_from_slice(&slot.0.to_le_bytes())),
+            Value::Number(number) => raw(out, &number.to_le_bytes()),
+            Value::Slot(slot) => raw(out, &slot.0.to_le_bytes()),
             Value::Text(value) => text(out, value),
-            Value::Bytes(value) => length(out, value.len()).map(|()| out.extend_from_slice(value)),
+            Value::Bytes(value) => length(out, value.len()).and_then(|()| raw(out, value)),
         };
         fits = fits.and(written);
     });
     fits?;
     let length = u32::try_from(out.len() - start - 4).ok()?;
     out.get_mut(start..start + 4)?.copy_from_slice(&length.to_le_bytes());
+    Some(())
+}
+
+fn raw(out: &mut Vec<u8>, bytes: &[u8]) -> Option<()> {
+    out.extend_from_slice(bytes);
     Some(())
 }
 

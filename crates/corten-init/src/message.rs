@@ -147,7 +147,7 @@ impl<'a> Message<'a> {
         put(&a.to_le_bytes());
         put(&b.to_le_bytes());
         put(&c.to_le_bytes());
-        put(&(item.len() as u32 & 0xffff).to_le_bytes());
+        put(&u32::try_from(item.len()).unwrap_or(0).to_le_bytes());
         put(item);
         put(detail.get(..MAX_MESSAGE - HEAD - item.len()).unwrap_or(detail));
         at

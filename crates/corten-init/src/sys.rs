@@ -113,13 +113,13 @@ fn fd(result: usize) -> Result<Fd> {
 pub fn exit(code: i32) -> ! {
     loop {
         // Cannot fail; the loop only satisfies the type.
-        if plain(nr::EXIT_GROUP, [code.cast_unsigned() as usize]).is_ok() {}
+        plain(nr::EXIT_GROUP, [code.cast_unsigned() as usize]).ok();
     }
 }
 
 /// Closes. The result says nothing that init could act on: the number is free afterwards in any case.
 pub fn close(fd: Fd) {
-    if plain(nr::CLOSE, [fd.arg()]).is_ok() {}
+    plain(nr::CLOSE, [fd.arg()]).ok();
 }
 
 pub fn close_from(first: u32) -> Result<()> {
@@ -472,7 +472,7 @@ pub fn prlimit(resource: u64, soft: u64, hard: u64) -> Result<()> {
 
 pub fn umask(mask: u64) {
     // Cannot fail.
-    if plain(nr::UMASK, [usize::try_from(mask).unwrap_or(0)]).is_ok() {}
+    plain(nr::UMASK, [usize::try_from(mask).unwrap_or(0)]).ok();
 }
 
 /// prctl operations that take numbers only.
@@ -513,7 +513,7 @@ pub mod prctl {
 /// Names the thread, as `ps` shows it. `name` is cut to 15 bytes by the kernel.
 pub fn set_name(name: &CStr) {
     // SAFETY: `name` ends with NUL and outlives the call. Failure would only leave another name.
-    if unsafe { call(nr::PRCTL, [15, text(name)]) }.is_ok() {}
+    unsafe { call(nr::PRCTL, [15, text(name)]) }.ok();
 }
 
 pub fn seccomp_filter(flags: u64, program: &[u8]) -> Result<()> {
@@ -623,9 +623,9 @@ pub fn reset_signals() {
     for signal in 1..=64usize {
         // SAFETY: `action` is the kernel's struct sigaction (SIG_DFL, nothing else) and outlives the call. SIGKILL and
         // SIGSTOP refuse, as they should.
-        if unsafe { call(nr::RT_SIGACTION, [signal, &raw const action as usize, 0, 8]) }.is_ok() {}
+        unsafe { call(nr::RT_SIGACTION, [signal, &raw const action as usize, 0, 8]) }.ok();
     }
     const SIG_SETMASK: usize = 2;
     // SAFETY: `empty` is a kernel sigset_t of 8 bytes and outlives the call, which cannot fail with these arguments.
-    if unsafe { call(nr::RT_SIGPROCMASK, [SIG_SETMASK, &raw const empty as usize, 0, 8]) }.is_ok() {}
+    unsafe { call(nr::RT_SIGPROCMASK, [SIG_SETMASK, &raw const empty as usize, 0, 8]) }.ok();
 }

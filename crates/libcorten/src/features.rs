@@ -12,8 +12,10 @@ pub const SPEC_VERSION: &str = "1.3.0";
 
 /// Returns the version of libseccomp, or `unknown`.
 pub fn libseccomp_version() -> String {
-    ScmpVersion::current()
-        .map_or_else(|_| "unknown".to_owned(), |version| format!("{}.{}.{}", version.major, version.minor, version.micro))
+    ScmpVersion::current().map_or_else(
+        |_| "unknown".to_owned(),
+        |version| format!("{}.{}.{}", version.major, version.minor, version.micro),
+    )
 }
 
 /// Returns the features document.

@@ -124,7 +124,9 @@ fn make_rootless(document: &mut Value) {
     for mount in mounts.iter_mut() {
         if let Some(options) = mount.get_mut("options").and_then(Value::as_array_mut) {
             // No such ids in the namespace.
-            options.retain(|option| !option.as_str().is_some_and(|text| text.starts_with("gid=") || text.starts_with("uid=")));
+            options.retain(|option| {
+                !option.as_str().is_some_and(|text| text.starts_with("gid=") || text.starts_with("uid="))
+            });
         }
     }
     mounts.push(json!({

@@ -80,7 +80,7 @@ impl<const N: usize> Text<N> {
     fn set_cut(&mut self, bytes: &[u8]) {
         self.clear();
         // It fits by construction.
-        if self.push(bytes.get(..N - 1).unwrap_or(bytes)).is_ok() {}
+        self.push(bytes.get(..N - 1).unwrap_or(bytes)).ok();
     }
 
     fn as_bytes(&self) -> &[u8] {
@@ -113,7 +113,7 @@ struct Executor<'s> {
 
 /// Ends a start that is no runtime's: somebody in a container ran `/proc/PID/exe`.
 pub(crate) fn refuse() -> ! {
-    if sys::write(Fd(2), b"corten-init: only the runtime starts this program\n").is_ok() {}
+    sys::write(Fd(2), b"corten-init: only the runtime starts this program\n").ok();
     sys::exit(1)
 }
 
@@ -150,7 +150,7 @@ pub(crate) fn run(argument: &CStr) -> ! {
 /// Makes the process unreachable and its surroundings plain before the first step.
 fn prepare() {
     // Until execve nobody may ptrace init or open its /proc files (CVE-2016-9962). Cannot fail with this argument.
-    if sys::prctl::set_not_dumpable().is_ok() {}
+    sys::prctl::set_not_dumpable().ok();
     sys::set_name(c"corten-init");
     sys::reset_signals();
     // Modes of nodes and directories are meant as given; `Umask` sets the user's mask.
@@ -195,7 +195,7 @@ impl<'s> Executor<'s> {
         let mut buffer = [0; MAX_MESSAGE];
         let length = Message::Failed { step, call, errno, item, detail: self.detail.as_bytes() }.encode(&mut buffer);
         // If nobody listens any more there is nobody to tell.
-        if sys::write(self.report, buffer.get(..length).unwrap_or_default()).is_ok() {}
+        sys::write(self.report, buffer.get(..length).unwrap_or_default()).ok();
         sys::exit(1)
     }
 

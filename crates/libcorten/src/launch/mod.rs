@@ -188,7 +188,7 @@ impl<'a> Launch<'a> {
     }
 
     fn await_exec(&mut self) -> Result<(), LaunchError> {
-        Ok(self.channel()?.await_end(INIT_DEADLINE)?)
+        self.channel()?.await_end(INIT_DEADLINE)
     }
 
     fn receive_console(&mut self) -> Result<(), LaunchError> {

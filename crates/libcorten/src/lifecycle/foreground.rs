@@ -62,7 +62,7 @@ impl Signals {
 impl Drop for Signals {
     fn drop(&mut self) {
         // With the mask that was there before this cannot fail.
-        if pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None).is_ok() {}
+        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None).ok();
     }
 }
 
@@ -79,7 +79,8 @@ pub fn attach(container: &Container, console: Option<OwnedFd>, signals: &Signals
         None => None,
     };
     loop {
-        let (interest, wants_write) = relay.as_ref().map_or((None, false), |relay| (Some(relay.interest()), relay.has_output()));
+        let (interest, wants_write) =
+            relay.as_ref().map_or((None, false), |relay| (Some(relay.interest()), relay.has_output()));
         let events = wait(pidfd, signals, relay.as_ref(), interest)?;
         if events.signal {
             forward(pidfd, signals, relay.as_ref())?;
@@ -116,7 +117,12 @@ struct PollFlagsBits {
 /// What a relay waits for: input, master, output.
 type Interest = (PollFlags, PollFlags, PollFlags);
 
-fn wait(pidfd: BorrowedFd<'_>, signals: &Signals, relay: Option<&Relay<'_>>, interest: Option<Interest>) -> Result<Events> {
+fn wait(
+    pidfd: BorrowedFd<'_>,
+    signals: &Signals,
+    relay: Option<&Relay<'_>>,
+    interest: Option<Interest>,
+) -> Result<Events> {
     let mut fds = vec![PollFd::new(signals.fd.as_fd(), PollFlags::POLLIN), PollFd::new(pidfd, PollFlags::POLLIN)];
     if let (Some(relay), Some((input, master, output))) = (relay, interest) {
         // An fd without interest is left out: a hangup would be reported over and over.
@@ -128,7 +134,8 @@ fn wait(pidfd: BorrowedFd<'_>, signals: &Signals, relay: Option<&Relay<'_>>, int
         Err(errno) => return Err(SysError::new(errno, || "poll(console)".to_owned()).into()),
     }
     let mut reported = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
-    let mut next = |wanted: bool| if wanted { reported.next().unwrap_or(PollFlags::empty()) } else { PollFlags::empty() };
+    let mut next =
+        |wanted: bool| if wanted { reported.next().unwrap_or(PollFlags::empty()) } else { PollFlags::empty() };
     let (signal, ended) = (next(true), next(true));
     let (input, master, output) = interest.unwrap_or((PollFlags::empty(), PollFlags::empty(), PollFlags::empty()));
     let (input, master, output) = (next(!input.is_empty()), next(!master.is_empty()), next(!output.is_empty()));
@@ -137,10 +144,7 @@ fn wait(pidfd: BorrowedFd<'_>, signals: &Signals, relay: Option<&Relay<'_>>, int
         signal: !signal.is_empty(),
         ended: !ended.is_empty(),
         input: input.intersects(ready),
-        master: PollFlagsBits {
-            readable: master.intersects(ready),
-            writable: master.contains(PollFlags::POLLOUT),
-        },
+        master: PollFlagsBits { readable: master.intersects(ready), writable: master.contains(PollFlags::POLLOUT) },
         output: output.intersects(PollFlags::POLLOUT | PollFlags::POLLERR | PollFlags::POLLHUP),
     })
 }
@@ -181,7 +185,8 @@ impl<'f> RawMode<'f> {
         let before = tcgetattr(terminal).map_err(|errno| SysError::new(errno, || "tcgetattr(stdin)".to_owned()))?;
         let mut raw = before.clone();
         cfmakeraw(&mut raw);
-        tcsetattr(terminal, SetArg::TCSANOW, &raw).map_err(|errno| SysError::new(errno, || "tcsetattr(stdin)".to_owned()))?;
+        tcsetattr(terminal, SetArg::TCSANOW, &raw)
+            .map_err(|errno| SysError::new(errno, || "tcsetattr(stdin)".to_owned()))?;
         Ok(Some(Self { terminal, before }))
     }
 }
@@ -189,7 +194,7 @@ impl<'f> RawMode<'f> {
 impl Drop for RawMode<'_> {
     fn drop(&mut self) {
         // The terminal may have been hung up; then there is nothing to restore.
-        if tcsetattr(self.terminal, SetArg::TCSANOW, &self.before).is_ok() {}
+        tcsetattr(self.terminal, SetArg::TCSANOW, &self.before).ok();
     }
 }
 
@@ -280,7 +285,7 @@ impl<'f> Relay<'f> {
         let size = term::window_size(self.input).or_else(|_| term::window_size(self.output));
         if let Ok(size) = size {
             // A terminal that is gone has no size; the loop sees its end.
-            if term::set_window_size(&self.master, &size).is_ok() {}
+            term::set_window_size(&self.master, &size).ok();
         }
     }
 

@@ -1,6 +1,6 @@
 //! The order of things: one container, from top to bottom.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::path::Path;
 
 use corten_init::{OwnedStep as Step, Slot, SyncPoint};
@@ -8,7 +8,9 @@ use corten_init::{OwnedStep as Step, Slot, SyncPoint};
 use crate::lifecycle::Console;
 use crate::oci::{LinuxNamespaceType, Process, Spec};
 
-use super::paths::{clean, path_text, text};
+use super::paths::{path_in_root, text};
+use crate::spec::sysctl_file;
+
 use super::{Facts, HostStep, Plan, PlanError, Planned, Request, devices, mounts, process};
 
 /// Slots with a fixed meaning.
@@ -168,10 +170,10 @@ fn terminal(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
 }
 
 fn working_directory(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
-    let path = clean(&process.cwd().to_string_lossy());
-    if path != "/" {
+    let path = path_in_root("process.cwd", process.cwd())?;
+    if path.as_c_str() != c"/" {
         // runc: a missing working directory is made, for root, with mode 0755.
-        b.inside(c"process.cwd", Step::MakeDirectory { path: text("process.cwd", path)?, mode: 0o755 });
+        b.inside(c"process.cwd", Step::MakeDirectory { path, mode: 0o755 });
     }
     Ok(())
 }
@@ -197,11 +199,7 @@ fn sysctls(b: &mut Builder<'_>) -> Result<(), PlanError> {
     b.inside(c"linux.sysctl", Step::OpenProc { slot: slot::PROC });
     for (key, value) in sysctls {
         let item = format!("linux.sysctl[{key:?}]");
-        // sysctl(8): with slashes as separators, dots belong to the names (net/ipv4/conf/eth0.1/forwarding).
-        let path = match (key.find('.'), key.find('/')) {
-            (Some(dot), Some(slash)) if slash < dot => key.clone(),
-            _ => key.replace('.', "/"),
-        };
+        let path = sysctl_file(key).ok_or(PlanError::Missing { item: "linux.sysctl" })?;
         let path = text(&item, format!("sys/{path}"))?;
         let value = text(&item, value.as_str())?;
         b.inside(text(&item, item.as_str())?, Step::Sysctl { proc: slot::PROC, path, value });
@@ -215,7 +213,7 @@ fn hide(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let Some(linux) = b.spec.linux().as_ref() else { return Ok(()) };
     for (index, path) in linux.readonly_paths().iter().flatten().enumerate() {
         let item = text("linux.readonlyPaths", format!("linux.readonlyPaths[{index}]"))?;
-        let path = text("linux.readonlyPaths", clean(path))?;
+        let path = path_in_root("linux.readonlyPaths", Path::new(path))?;
         b.inside(item, Step::ReadonlyPath { path });
     }
     let Some(masked) = linux.masked_paths().as_ref().filter(|paths| !paths.is_empty()) else { return Ok(()) };
@@ -224,7 +222,7 @@ fn hide(b: &mut Builder<'_>) -> Result<(), PlanError> {
     b.inside(c"linux.maskedPaths", empty);
     for (index, path) in masked.iter().enumerate() {
         let item = text("linux.maskedPaths", format!("linux.maskedPaths[{index}]"))?;
-        let path = text("linux.maskedPaths", clean(path))?;
+        let path = path_in_root("linux.maskedPaths", Path::new(path))?;
         b.inside(item, Step::MaskPath { path, null: slot::NULL, empty: slot::EMPTY });
     }
     Ok(())
@@ -303,11 +301,4 @@ fn namespace_flags(b: &Builder<'_>) -> u64 {
 /// Makes a config item's name with its position.
 pub(super) fn item_at(list: &str, index: usize) -> Result<CString, PlanError> {
     text(list, format!("{list}[{index}]"))
-}
-
-/// Turns an absolute path of the config into one for init.
-pub(super) fn inside_path(item: &CStr, path: &Path) -> Result<CString, PlanError> {
-    let item = item.to_string_lossy();
-    let Some(words) = path.to_str() else { return path_text(&item, path) };
-    text(&item, clean(words))
 }

@@ -10,8 +10,9 @@ use corten_init::OwnedStep as Step;
 use crate::oci::{LinuxDeviceType, Spec};
 
 use super::PlanError;
-use super::build::{Builder, inside_path, item_at};
+use super::build::{Builder, item_at};
 use super::mounts;
+use super::paths::path_in_root;
 
 /// Devices that every container has: name, major, minor; mode 0666, root's. config-linux.md#default-devices.
 const DEFAULT_DEVICES: [(&str, u64, u64); 6] =
@@ -59,7 +60,7 @@ pub(super) fn devices(b: &mut Builder<'_>) -> Result<(), PlanError> {
             u64::try_from(value).map_err(|_| PlanError::Range { item: format!("linux.devices[{index}]"), value })
         };
         let fifo = kind == libc::S_IFIFO;
-        let path = inside_path(&item, device.path())?;
+        let path = path_in_root("linux.devices", device.path())?;
         let step = Step::MakeNode {
             path,
             mode: u64::from(kind | device.file_mode().unwrap_or(0o666) & 0o7777),

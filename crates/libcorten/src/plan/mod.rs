@@ -21,7 +21,6 @@ use std::path::PathBuf;
 pub use corten_init::{OwnedStep, Slot, SyncPoint, Target};
 pub(crate) use error::PlanError;
 pub use mount_options::MOUNT_OPTIONS;
-pub(crate) use paths::clean;
 
 /// A step with the config item that it came from.
 #[derive(Debug, Clone, PartialEq, Eq)]

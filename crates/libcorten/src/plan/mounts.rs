@@ -11,10 +11,11 @@ use std::path::Path;
 use corten_init::{OwnedStep as Step, Slot, Target};
 
 use crate::oci::{LinuxNamespaceType, Mount};
+use crate::spec::clean_in_root;
 
 use super::build::{Builder, item_at, slot};
 use super::mount_options::{self, MountOptions};
-use super::paths::{block, clean, text};
+use super::paths::{block, text};
 use super::{HostStep, PlanError};
 
 /// `MS_SLAVE`.
@@ -71,7 +72,7 @@ impl<'a> Entry<'a> {
         Ok(Self {
             item: item_at("mounts", index)?,
             index,
-            destination: clean(&mount.destination().to_string_lossy()),
+            destination: clean_in_root(mount.destination()).to_string_lossy().into_owned(),
             fstype: mount.typ().as_deref().unwrap_or("none"),
             source: mount.source().as_deref(),
             options: mount_options::parse(index, mount.typ().as_deref(), options)?,
@@ -191,7 +192,7 @@ pub(super) fn late_readonly(b: &mut Builder<'_>) -> Result<(), PlanError> {
 /// bind mount.
 pub(super) fn owns_dev(b: &Builder<'_>) -> Result<bool, PlanError> {
     for (index, mount) in b.spec.mounts().iter().flatten().enumerate() {
-        if clean(&mount.destination().to_string_lossy()) == "/dev" && Entry::new(index, mount)?.options.bind.is_some() {
+        if clean_in_root(mount.destination()) == Path::new("/dev") && Entry::new(index, mount)?.options.bind.is_some() {
             return Ok(false);
         }
     }

@@ -51,11 +51,11 @@ impl HostStep {
 /// The operands of a step inside, written out: strings quoted, lists as their strings, filters by their length.
 fn inside_operands(step: &OwnedStep) -> Vec<(&'static str, String)> {
     let mut operands = Vec::new();
-    step.operands(|name, value| operands.push((name, operand(step, name, value))));
+    step.operands(|name, value| operands.push((name, operand(name, value))));
     operands
 }
 
-fn operand(step: &OwnedStep, name: &str, value: Value<'_>) -> String {
+fn operand(name: &str, value: Value<'_>) -> String {
     const FLAGS: [&str; 7] = ["attributes", "set", "clear", "propagation", "flags", "keep", "effective"];
     match (value, name) {
         (Value::Number(number), "point") => u32::try_from(number)
@@ -74,10 +74,7 @@ fn operand(step: &OwnedStep, name: &str, value: Value<'_>) -> String {
             ids.collect::<Vec<_>>().join(" ")
         }
         (Value::Bytes(bytes), "options") => options(bytes),
-        (Value::Bytes(bytes), _) => {
-            let _ = step;
-            strings(bytes).map(|text| format!("{text:?}")).collect::<Vec<_>>().join(" ")
-        }
+        (Value::Bytes(bytes), _) => strings(bytes).map(|text| format!("{text:?}")).collect::<Vec<_>>().join(" "),
     }
 }
 

@@ -11,16 +11,16 @@ use corten_init::{OwnedStep as Step, SyncPoint};
 
 use crate::oci::{Capability, PosixRlimitType, Process};
 
+use super::PlanError;
 use super::build::{Builder, item_at, slot};
-use super::paths::{block, clean, text};
-use super::{PlanError, Request};
+use super::paths::{block, path_in_root, text};
 
 /// Adds the steps that turn init into the process.
 pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     let user = process.user();
     let listener = if b.request.wait_for_start { slot::LISTENER } else { slot::SYNC };
     let keep = u64::from(b.request.options.preserve_fds);
-    let environment = environment(process, b.request);
+    let environment = environment(process);
     let home = environment.iter().any(|variable| variable.starts_with("HOME="));
     if !home {
         b.inside(c"process.env", Step::HomeFromPasswd { uid: user.uid().into() });
@@ -30,7 +30,7 @@ pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), Pl
     limits(b, process)?;
     b.inside(c"process.user.umask", Step::Umask { mask: user.umask().unwrap_or(0o022).into() });
     b.inside(c"process.capabilities.bounding", Step::BoundingSet { keep: capabilities(process).bounding });
-    let cwd = text("process.cwd", clean_directory(process))?;
+    let cwd = path_in_root("process.cwd", process.cwd())?;
     b.inside(c"process.cwd", Step::WorkingDirectory { path: cwd.clone(), late: 0 });
     let groups = user.additional_gids().iter().flatten().flat_map(|gid| gid.to_ne_bytes()).collect();
     b.inside(c"process.user", Step::User { uid: user.uid().into(), gid: user.gid().into(), groups });
@@ -65,10 +65,6 @@ pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), Pl
     };
     b.inside(c"process.args", exec);
     Ok(())
-}
-
-fn clean_directory(process: &Process) -> String {
-    clean(&process.cwd().to_string_lossy())
 }
 
 fn filter(b: &mut Builder<'_>, privileged: bool) {
@@ -109,7 +105,7 @@ fn resource_number(kind: PosixRlimitType) -> u32 {
 }
 
 /// The environment: the config's, of several entries of one name the last (runc), then what the runtime adds.
-fn environment(process: &Process, request: &Request<'_>) -> Vec<String> {
+fn environment(process: &Process) -> Vec<String> {
     let name = |variable: &str| variable.split_once('=').map_or(variable, |(name, _)| name).to_owned();
     let listed: &[String] = process.env().as_deref().unwrap_or_default();
     let mut seen = HashSet::new();
@@ -119,7 +115,6 @@ fn environment(process: &Process, request: &Request<'_>) -> Vec<String> {
         // runc: a program on a terminal wants to know what kind.
         kept.push("TERM=xterm".to_owned());
     }
-    let _ = request;
     kept
 }
 

@@ -11,7 +11,7 @@ mod time;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub(crate) use directory::{Lock, START_SOCKET, StateDirectory, StateError, ids};
+pub(crate) use directory::{START_SOCKET, StateDirectory, StateError, ids};
 pub use time::rfc3339;
 
 /// The status of a container (runtime.md#state, plus runc's `paused`).

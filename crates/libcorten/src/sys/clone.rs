@@ -114,7 +114,8 @@ impl Drop for Shared {
             return;
         }
         // The child may still run on our stack: it must end before the stack does. Failure means that it has ended.
-        if send_signal(&*self.pidfd, libc::SIGKILL).is_ok() && wait_exit(&*self.pidfd, true).is_ok() {}
+        send_signal(&*self.pidfd, libc::SIGKILL).ok();
+        wait_exit(&*self.pidfd, true).ok();
     }
 }
 
@@ -247,14 +248,14 @@ unsafe fn clone3(
     child: unsafe extern "C" fn(*const ChildData) -> !,
     data: *const ChildData,
 ) -> libc::c_long {
-    let result: isize;
+    let result: libc::c_long;
     // SAFETY: in the parent the instruction returns with only the documented registers changed. The child starts on the new
     // stack with the same registers, calls `child` with `data` and never comes back to this frame.
     #[cfg(target_arch = "x86_64")]
     unsafe {
         std::arch::asm!(
             "syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r12", "call r13", "ud2", "2:",
-            inlateout("rax") libc::SYS_clone3 as isize => result,
+            inlateout("rax") libc::SYS_clone3 => result,
             in("rdi") arguments, in("rsi") size_of::<CloneArguments>(), in("r12") data, in("r13") child,
             lateout("rcx") _, lateout("r11") _,
         );
@@ -272,7 +273,7 @@ unsafe fn clone3(
         Errno::from_raw(i32::try_from(-result).unwrap_or(libc::EINVAL)).set();
         return -1;
     }
-    result as libc::c_long
+    result
 }
 
 /// The child, from clone3 to execveat. Host side, in the new namespaces and cgroup, on a stack of its own in the caller's
@@ -305,13 +306,13 @@ unsafe extern "C" fn child_main(data: *const ChildData) -> ! {
 /// # Safety
 /// As for the call itself.
 #[inline(always)]
-unsafe fn raw(number: libc::c_long, args: [usize; 5]) -> isize {
-    let result: isize;
+unsafe fn raw(number: libc::c_long, args: [usize; 5]) -> libc::c_long {
+    let result: libc::c_long;
     // SAFETY: the caller's promise; the instruction changes only the registers named.
     #[cfg(target_arch = "x86_64")]
     unsafe {
         std::arch::asm!(
-            "syscall", inlateout("rax") number as isize => result,
+            "syscall", inlateout("rax") number => result,
             in("rdi") args[0], in("rsi") args[1], in("rdx") args[2], in("r10") args[3], in("r8") args[4],
             lateout("rcx") _, lateout("r11") _, options(nostack),
         );

@@ -132,7 +132,6 @@ fn what_others_can_write_is_not_used() {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 fn what_belongs_to_others_is_not_used() {
     if !Uid::effective().is_root() {
         eprintln!("skipped: needs root for chown");
@@ -219,7 +218,6 @@ fn threads_do_not_disturb_each_other() {
 /// `cargo test --release -- --ignored --nocapture time_of_a_hit`
 #[test]
 #[ignore = "measures, judges nothing"]
-#[expect(clippy::print_stderr, reason = "the result")]
 fn time_of_a_hit() {
     let cache = Cache::new();
     let profile = dockers_profile();
