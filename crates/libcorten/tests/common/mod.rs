@@ -1,0 +1,173 @@
+//! What tests with real containers share: bundles of a static busybox, and looking for leftovers.
+
+#![allow(dead_code, unreachable_pub, reason = "shared by test programs, none of which uses all of it")]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::{Value, json};
+
+/// Says why a test does nothing here; `cargo xtask test` collects these lines.
+pub fn skip(reason: &str) {
+    println!("skipped: {reason}");
+}
+
+/// Whether real containers can be made here; says why not.
+pub fn can_make_containers() -> bool {
+    let root = fs::metadata("/proc/self").map(|meta| std::os::unix::fs::MetadataExt::uid(&meta)).unwrap_or(1);
+    if root != 0 {
+        skip("containers need root");
+        return false;
+    }
+    if !Path::new("/bin/busybox").exists() {
+        skip("no /bin/busybox (package busybox-static)");
+        return false;
+    }
+    true
+}
+
+/// A name that no other test uses.
+pub fn unique(prefix: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("{prefix}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A bundle in a temporary directory, with a state root beside it. Removed when dropped.
+#[derive(Debug)]
+pub struct TestBundle {
+    directory: tempfile::TempDir,
+    pub config: Value,
+    pub id: String,
+}
+
+impl TestBundle {
+    /// A bundle that runs `args` with the default config.
+    pub fn new(args: &[&str]) -> Self {
+        let directory = tempfile::Builder::new().prefix("corten-test-").tempdir().unwrap();
+        let bin = directory.path().join("bundle/rootfs/bin");
+        fs::create_dir_all(&bin).unwrap();
+        for name in ["etc", "tmp"] {
+            fs::create_dir(directory.path().join("bundle/rootfs").join(name)).unwrap();
+        }
+        fs::copy("/bin/busybox", bin.join("busybox")).unwrap();
+        for applet in [
+            "cat", "chmod", "echo", "env", "false", "grep", "head", "hostname", "id", "kill", "ls", "mkdir", "mknod",
+            "mount", "ps", "pwd", "readlink", "sh", "sleep", "stat", "stty", "touch", "true", "tty", "umount", "wc",
+        ] {
+            symlink("busybox", bin.join(applet)).unwrap();
+        }
+        let id = unique("test");
+        let mut bundle = Self { directory, config: default_config(), id };
+        bundle.config["process"]["args"] = json!(args);
+        bundle.config["linux"]["cgroupsPath"] = json!(format!("/{}", bundle.id));
+        bundle
+    }
+
+    /// The same with the config that Docker writes.
+    pub fn docker(args: &[&str]) -> Self {
+        let mut bundle = Self::new(args);
+        bundle.config = serde_json::from_str(include_str!("../data/docker-config.json")).unwrap();
+        bundle.config["process"]["args"] = json!(args);
+        bundle.config["linux"]["cgroupsPath"] = json!(format!("/{}", bundle.id));
+        bundle
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().join("bundle")
+    }
+
+    pub fn rootfs(&self) -> PathBuf {
+        self.path().join("rootfs")
+    }
+
+    pub fn state_root(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
+    /// A path beside the bundle.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Writes config.json as it is now.
+    pub fn write(&self) -> &Self {
+        fs::write(self.path().join("config.json"), serde_json::to_vec_pretty(&self.config).unwrap()).unwrap();
+        self
+    }
+
+    /// Asserts that nothing of the container is on the host.
+    pub fn assert_nothing_left(&self, what: &str) {
+        let ids: Vec<_> = match fs::read_dir(self.state_root()) {
+            Ok(entries) => entries.map(|entry| entry.unwrap().file_name()).filter(|name| name != "@seccomp").collect(),
+            Err(_) => Vec::new(),
+        };
+        assert!(ids.is_empty(), "{what}: state is left: {ids:?}");
+        for mount_point in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
+            let cgroup = Path::new(mount_point).join(&self.id);
+            assert!(!cgroup.exists(), "{what}: {cgroup:?} is left");
+        }
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let path = self.directory.path().to_str().unwrap().to_owned();
+        assert!(!mounts.contains(&path), "{what}: a mount is left");
+        // A killed init may take a moment to be reaped by whoever is its parent now; zombies have no root.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        while let Some(pid) = self.process() {
+            assert!(std::time::Instant::now() < deadline, "{what}: process {pid} is left");
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+
+    /// A process whose root is the bundle's, if there is one.
+    fn process(&self) -> Option<String> {
+        fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
+            let root = fs::read_link(entry.path().join("root")).ok()?;
+            let name = entry.file_name().into_string().ok()?;
+            (root.starts_with(self.path()) && name.parse::<i32>().is_ok()).then_some(name)
+        })
+    }
+}
+
+/// What `corten spec` writes, without terminal.
+pub fn default_config() -> Value {
+    let capabilities = json!(["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);
+    json!({
+        "ociVersion": "1.0.2",
+        "process": {
+            "terminal": false,
+            "user": { "uid": 0, "gid": 0 },
+            "args": ["true"],
+            "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"],
+            "cwd": "/",
+            "capabilities": { "bounding": capabilities, "effective": capabilities, "permitted": capabilities },
+            "rlimits": [{ "type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024 }],
+            "noNewPrivileges": true,
+        },
+        "root": { "path": "rootfs", "readonly": true },
+        "hostname": "corten",
+        "mounts": [
+            { "destination": "/proc", "type": "proc", "source": "proc" },
+            { "destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+              "options": ["nosuid", "strictatime", "mode=755", "size=65536k"] },
+            { "destination": "/dev/pts", "type": "devpts", "source": "devpts",
+              "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"] },
+            { "destination": "/dev/shm", "type": "tmpfs", "source": "shm",
+              "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"] },
+            { "destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue",
+              "options": ["nosuid", "noexec", "nodev"] },
+            { "destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"] },
+            { "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+              "options": ["nosuid", "noexec", "nodev", "relatime", "ro"] },
+        ],
+        "linux": {
+            "resources": { "devices": [{ "allow": false, "access": "rwm" }] },
+            "namespaces": [
+                { "type": "pid" }, { "type": "network" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" },
+                { "type": "cgroup" },
+            ],
+            "maskedPaths": ["/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware", "/proc/scsi"],
+            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
+        },
+    })
+}

@@ -1,0 +1,242 @@
+//! Real containers through the library: many at once, and stopped at every place.
+
+mod common;
+
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::{env, fs, thread};
+
+use common::{TestBundle, can_make_containers};
+use libcorten::plan::{OwnedStep, Planned};
+use libcorten::{Bundle, CreateOptions, ErrorKind, Exit, Runtime, Status};
+
+#[test]
+fn a_container_goes_through_its_life() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = TestBundle::new(&["sh", "-c", "exit 7"]);
+    let bundle = Bundle::open(test.write().path()).unwrap();
+    let runtime = Runtime::new(test.state_root());
+    let container = runtime.create(&test.id, &bundle, &CreateOptions::default()).unwrap();
+    assert_eq!(container.state().unwrap().status, Status::Created);
+    assert_eq!(runtime.create(&test.id, &bundle, &CreateOptions::default()).unwrap_err().kind(), ErrorKind::Exists);
+    let listed = runtime.list().unwrap();
+    assert_eq!(listed.iter().map(|state| state.id.as_str()).collect::<Vec<_>>(), [&test.id]);
+    runtime.load(&test.id).unwrap().start().unwrap();
+    assert_eq!(container.wait().unwrap(), Exit::Code(7));
+    let state = container.state().unwrap();
+    assert_eq!((state.status, state.pid), (Status::Stopped, 0));
+    assert_eq!(container.start().unwrap_err().to_string(), "cannot start a container that has stopped");
+    container.delete(false).unwrap();
+    assert_eq!(container.state().unwrap_err().kind(), ErrorKind::NotFound);
+    test.assert_nothing_left("after delete");
+}
+
+/// DESIGN: safe to call from any thread of any program. Others of this process allocate and hold locks all the while.
+#[test]
+fn eight_threads_make_twenty_five_containers_each() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = Arc::new(TestBundle::new(&["sh", "-c", "exit 3"]));
+    let mut config = test.config.clone();
+    config["linux"].as_object_mut().unwrap().remove("cgroupsPath");
+    fs::write(test.path().join("config.json"), config.to_string()).unwrap();
+    let bundle = Arc::new(Bundle::open(test.path()).unwrap());
+    let (stop, lock) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+    let noise: Vec<_> = (0..2)
+        .map(|_| {
+            let (stop, lock) = (stop.clone(), lock.clone());
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let mut kept = lock.lock().unwrap();
+                    kept.push(vec![0u8; 10_000]);
+                    if kept.len() > 100 {
+                        kept.clear();
+                    }
+                    env::vars().for_each(drop);
+                }
+            })
+        })
+        .collect();
+    let threads: Vec<_> = (0..8)
+        .map(|thread| {
+            let (bundle, test) = (bundle.clone(), test.clone());
+            thread::spawn(move || {
+                let runtime = Runtime::new(test.state_root());
+                for round in 0..25 {
+                    let id = format!("{}-{thread}-{round}", test.id);
+                    let container = runtime.create(&id, &bundle, &CreateOptions::default()).unwrap();
+                    container.start().unwrap();
+                    assert_eq!(container.wait().unwrap(), Exit::Code(3));
+                    container.delete(false).unwrap();
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    stop.store(true, Ordering::Relaxed);
+    for thread in noise {
+        thread.join().unwrap();
+    }
+    test.assert_nothing_left("after 200 containers");
+}
+
+/// Every step of init is replaced by one that fails, one after the other: the error names the field, the call and the errno,
+/// and nothing is left.
+#[test]
+fn init_fails_at_every_step() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = TestBundle::docker(&["true"]);
+    test.config["process"]["cwd"] = "/tmp/made".into();
+    let bundle = Bundle::open(test.write().path()).unwrap();
+    let runtime = Runtime::new(test.state_root());
+    let options = CreateOptions::default();
+    let plan = runtime.plan(&test.id, &bundle, &options, false).unwrap();
+    assert!(plan.inside.len() > 60, "{}", plan.inside.len());
+    for index in 0..plan.inside.len() {
+        let mut broken = plan.clone();
+        let item = broken.inside[index].item.clone();
+        // No slot holds a mount with this number of a closed fd: mount_setattr of a directory that is no mount fails.
+        let step = OwnedStep::Hostname { name: std::ffi::CString::new(vec![b'x'; 65]).unwrap() };
+        broken.inside[index] = Planned { item: item.clone(), step };
+        let error = runtime.create_by_plan(&test.id, &bundle, &options, &broken, &mut |_| {}).unwrap_err().chain();
+        let item = item.to_str().unwrap();
+        assert!(error.contains(item), "step {index}: {error}");
+        // After the capabilities are gone, the kernel has another reason.
+        let reasons = ["sethostname: invalid argument", "sethostname: operation not permitted"];
+        assert!(reasons.iter().any(|reason| error.contains(reason)), "step {index}: {error}");
+        test.assert_nothing_left(&format!("init failed at step {index} ({item})"));
+    }
+}
+
+/// Init ends without a word at every place, as if it were killed.
+#[test]
+fn init_dies_at_every_step() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = TestBundle::new(&["true"]);
+    let bundle = Bundle::open(test.write().path()).unwrap();
+    let runtime = Runtime::new(test.state_root());
+    let options = CreateOptions::default();
+    let plan = runtime.plan(&test.id, &bundle, &options, true).unwrap();
+    // A filter that kills with the next call.
+    let kill_all = [0x06u8, 0, 0, 0, 0, 0, 0, 0x80].to_vec();
+    let ready = plan.inside.iter().position(|planned| matches!(planned.step, OwnedStep::Sync { .. })).unwrap();
+    for index in 0..=ready {
+        let mut broken = plan.clone();
+        let item = broken.inside[index].item.clone();
+        // Without no_new_privs the late steps, without privileges, could not load a filter.
+        broken.inside.insert(index, Planned { item: item.clone(), step: OwnedStep::NoNewPrivileges {} });
+        let step = OwnedStep::Seccomp { flags: 0, program: kill_all.clone(), privileged: 0 };
+        broken.inside.insert(index + 1, Planned { item, step });
+        let error = runtime.create_by_plan(&test.id, &bundle, &options, &broken, &mut |_| {}).unwrap_err().chain();
+        assert!(error.contains("container init ended unexpectedly: killed by signal 31"), "step {index}: {error}");
+        test.assert_nothing_left(&format!("init died at step {index}"));
+    }
+}
+
+const KILL_AT: &str = "CORTEN_TEST_KILL_AT";
+const KILL_BUNDLE: &str = "CORTEN_TEST_KILL_BUNDLE";
+
+/// The runtime is killed before each host step: `delete --force` removes everything.
+#[test]
+fn the_runtime_is_killed_at_every_step() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = TestBundle::new(&["sleep", "1000"]);
+    let bundle = Bundle::open(test.write().path()).unwrap();
+    let runtime = Runtime::new(test.state_root());
+    for wait_for_start in [true, false] {
+        let plan = runtime.plan(&test.id, &bundle, &CreateOptions::default(), wait_for_start).unwrap();
+        for index in 0..=plan.host.len() {
+            let status = Command::new(env::current_exe().unwrap())
+                .args(["--exact", "killed_runtime", "--nocapture"])
+                .env(KILL_AT, format!("{index} {wait_for_start} {}", test.id))
+                .env(KILL_BUNDLE, test.path())
+                .stdout(std::process::Stdio::null())
+                .stderr(std::process::Stdio::null())
+                .status()
+                .unwrap();
+            let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+            assert_eq!(signal, Some(9), "step {index}: {status}");
+            let step = plan.host.get(index).map_or("the end", |planned| planned.step.name());
+            let what = format!("killed before {step} ({index}), wait_for_start {wait_for_start}");
+            match runtime.load(&test.id).and_then(|container| container.delete(true)) {
+                // Killed before anything was made.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                other => other.unwrap_or_else(|error| panic!("{what}: {}", error.chain())),
+            }
+            test.assert_nothing_left(&what);
+        }
+    }
+}
+
+/// Not a test: the runtime that the one above kills.
+#[test]
+fn killed_runtime() {
+    let (Ok(at), Ok(bundle)) = (env::var(KILL_AT), env::var(KILL_BUNDLE)) else { return };
+    let mut words = at.split(' ');
+    let index: usize = words.next().unwrap().parse().unwrap();
+    let wait_for_start = words.next() == Some("true");
+    let id = words.next().unwrap();
+    let root = std::path::Path::new(&bundle).parent().unwrap().join("state");
+    let (bundle, runtime) = (Bundle::open(&bundle).unwrap(), Runtime::new(root));
+    let options = CreateOptions::default();
+    let plan = runtime.plan(id, &bundle, &options, wait_for_start).unwrap();
+    let mut seen = 0;
+    let mut kill = |_: &Planned<_>| {
+        if seen == index {
+            kill_self();
+        }
+        seen += 1;
+    };
+    runtime.create_by_plan(id, &bundle, &options, &plan, &mut kill).unwrap();
+    kill_self();
+}
+
+fn kill_self() -> ! {
+    nix::sys::signal::kill(nix::unistd::getpid(), nix::sys::signal::SIGKILL).unwrap();
+    unreachable!("SIGKILL is not survived")
+}
+
+/// Two of the same name at once: one is made, one is told, and the one that is made works.
+#[test]
+fn one_of_two_containers_of_one_name_is_made() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = Arc::new(TestBundle::new(&["true"]));
+    let bundle = Arc::new(Bundle::open(test.write().path()).unwrap());
+    for _ in 0..10 {
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let (bundle, test) = (bundle.clone(), test.clone());
+                thread::spawn(move || {
+                    Runtime::new(test.state_root()).create(&test.id, &bundle, &CreateOptions::default())
+                })
+            })
+            .collect();
+        let results: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        let (made, refused): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+        assert_eq!(made.len(), 1, "{refused:?}");
+        for error in refused {
+            assert_eq!(error.unwrap_err().kind(), ErrorKind::Exists);
+        }
+        for container in made {
+            let container = container.unwrap();
+            container.start().unwrap();
+            assert_eq!(container.wait().unwrap(), Exit::Code(0));
+            container.delete(false).unwrap();
+        }
+    }
+    test.assert_nothing_left("after the race");
+}

@@ -1,0 +1,82 @@
+//! `cargo xtask test` and `cargo xtask ci`.
+//!
+//! Tier 1 is what needs no privileges, tier 2 what needs root and the real kernel; both are ordinary tests, and those of tier 2
+//! say `skipped: REASON` where the machine lacks what they need. On a machine with hybrid cgroups tier 2 runs twice: once as the
+//! machine is, once in a private mount namespace with nothing but cgroup2.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::shell::{cargo, check, in_pure_v2, is_hybrid, is_root};
+use crate::{Result, packages};
+
+pub(crate) fn test() -> Result {
+    packages::install_build_needs()?;
+    packages::install_peers();
+    let mut skipped = Vec::new();
+    if !is_root() {
+        skipped.push("tier 2: this is not root".to_owned());
+    }
+    println!("\n=== tiers 1 and 2, cgroups as the machine has them ===");
+    run_tests(cargo().args(["test", "--workspace", "--no-fail-fast", "--", "--show-output"]), &mut skipped)?;
+    if is_root() && is_hybrid() {
+        println!("\n=== tier 2 again, in pure cgroup v2 ===");
+        let cargo_program = PathBuf::from(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut command = in_pure_v2(&cargo_program);
+        command.current_dir(crate::shell::workspace());
+        command.args([
+            "test",
+            "-p",
+            "corten-cgroup",
+            "-p",
+            "libcorten",
+            "-p",
+            "corten",
+            "--no-fail-fast",
+            "--",
+            "--show-output",
+        ]);
+        run_tests(&mut command, &mut skipped)?;
+    }
+    skipped.sort();
+    skipped.dedup();
+    println!("\n{} reason(s) for skipped tests", skipped.len());
+    for reason in skipped {
+        println!("  skipped: {reason}");
+    }
+    Ok(())
+}
+
+/// Runs tests, shows the results, and collects what they say that they skip.
+fn run_tests(command: &mut Command, skipped: &mut Vec<String>) -> Result {
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(|error| format!("{command:?}: {error}"))?;
+    let mut in_output = false;
+    for line in BufReader::new(child.stdout.take().ok_or("no stdout")?).lines() {
+        let line = line?;
+        if let Some(reason) = line.trim().strip_prefix("skipped: ") {
+            skipped.push(reason.to_owned());
+        }
+        // What passed tests print is of no interest beyond that; what failed ones print is.
+        in_output = match line.as_str() {
+            "successes:" => true,
+            "failures:" => false,
+            line if line.starts_with("test result:") => false,
+            _ => in_output,
+        };
+        if !in_output && !line.trim().is_empty() {
+            println!("{line}");
+        }
+    }
+    let status = child.wait()?;
+    if status.success() { Ok(()) } else { Err("tests failed".into()) }
+}
+
+pub(crate) fn ci() -> Result {
+    packages::install_build_needs()?;
+    check(cargo().args(["fmt", "--all", "--check"]))?;
+    check(cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+    check(cargo().args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "--deny warnings"))?;
+    test()
+}
