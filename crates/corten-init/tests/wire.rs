@@ -27,11 +27,13 @@ fn step() -> impl Strategy<Value = OwnedStep> {
         (text(), text(), bytes(), any::<u64>(), slot()).prop_map(|(fstype, source, options, attributes, slot)| {
             Step::MountFs { fstype, source, options, attributes, slot }
         }),
-        (any::<u64>(), bytes(), any::<u64>())
-            .prop_map(|(flags, program, privileged)| Step::Seccomp { flags, program, privileged }),
-        (text(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>()).prop_map(
-            |(path, mode, major, minor, uid, gid)| Step::MakeNode { path, mode, major, minor, uid, gid }
-        ),
+        (any::<u64>(), bytes(), any::<u64>()).prop_map(|(flags, program, privileged)| Step::Seccomp {
+            flags,
+            program,
+            privileged
+        }),
+        (text(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>())
+            .prop_map(|(path, mode, major, minor, uid, gid)| Step::MakeNode { path, mode, major, minor, uid, gid }),
         (bytes(), bytes()).prop_map(|(arguments, environment)| Step::Exec { arguments, environment }),
     ]
 }
@@ -123,7 +125,9 @@ fn long_operands_of_a_failure_are_cut_and_not_lost() {
     let length = failed.encode(&mut buffer);
     assert_eq!(length, MAX_MESSAGE);
     match Message::decode(&buffer[..length]) {
-        Ok(Message::Failed { item, detail, .. }) => assert_eq!((item.len(), detail.len()), (1024, MAX_MESSAGE - 20 - 1024)),
+        Ok(Message::Failed { item, detail, .. }) => {
+            assert_eq!((item.len(), detail.len()), (1024, MAX_MESSAGE - 20 - 1024))
+        }
         other => panic!("{other:?}"),
     }
 }

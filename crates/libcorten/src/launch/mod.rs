@@ -139,7 +139,6 @@ impl<'a> Launch<'a> {
     }
 
     fn put(&mut self, slot: Slot, fd: OwnedFd) -> Result<(), LaunchError> {
-        // Fds that the program keeps must not be in the way of ours, and are not: they are open (checked by `create`).
         let place = self.fds.get_mut(usize::from(slot.0)).ok_or(LaunchError::NoInit)?;
         *place = Some(fd);
         Ok(())

@@ -92,10 +92,11 @@ fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
     }
 }
 
-/// Checks that the fds that the program is to get are there; runc refuses a gap, too.
+/// Checks that the fds that the program is to get came from the caller; what this process has opened itself is
+/// close-on-exec. runc refuses a gap, too.
 fn check_preserved(count: u32) -> Result<()> {
     for fd in 3..count.saturating_add(3) {
-        if !sys::is_open(fd.cast_signed()) {
+        if !sys::is_inherited(fd.cast_signed()) {
             return Err(LifecycleError::NotOpen { fd }.into());
         }
     }

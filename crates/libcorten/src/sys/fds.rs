@@ -2,10 +2,11 @@
 
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
-/// Whether a number is an open file descriptor.
-pub(crate) fn is_open(fd: RawFd) -> bool {
+/// Whether a number is a file descriptor that a program executed now would inherit: open, and not close-on-exec.
+pub(crate) fn is_inherited(fd: RawFd) -> bool {
     // SAFETY: F_GETFD takes no pointer and changes nothing, whatever the number is.
-    unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    flags != -1 && flags & libc::FD_CLOEXEC == 0
 }
 
 /// Takes an fd that came with a message (`SCM_RIGHTS`).

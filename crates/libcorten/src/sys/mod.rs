@@ -11,7 +11,7 @@ mod pidfd;
 pub(crate) mod term;
 
 pub(crate) use clone::{InitProcess, InitStart};
-pub(crate) use fds::{adopt_received, is_open};
+pub(crate) use fds::{adopt_received, is_inherited};
 pub(crate) use memfd::sealed_memfd;
 pub(crate) use mount::{TreeKind, open_tree};
 pub(crate) use pidfd::{Waited, open_pidfd, send_signal, wait_exit};

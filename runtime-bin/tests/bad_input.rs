@@ -1,0 +1,178 @@
+//! Configs that cannot be: one clear error with exit status 1 for each, and nothing left.
+
+mod common;
+
+use std::fs;
+
+use common::{TestBundle, can_make_containers, corten, one_error, run, stdout};
+use serde_json::{Value, json};
+
+/// Runs the bundle with these bytes as config.json; returns the error.
+fn refuse(test: &TestBundle, config: &[u8]) -> String {
+    fs::write(test.path().join("config.json"), config).unwrap();
+    let path = test.path();
+    let error = one_error(&corten(test, &["run", "--bundle", path.to_str().unwrap(), &test.id]).output().unwrap());
+    test.assert_nothing_left(&error);
+    error.strip_prefix("corten run failed: ").unwrap_or_else(|| panic!("{error}")).to_owned()
+}
+
+#[test]
+fn what_is_no_config() {
+    let test = TestBundle::new(&["true"]);
+    let whole = test.config.to_string();
+    for config in ["", " \n", "{", "[]", "null", "{}", "nonsense", &whole[..whole.len() / 2], &format!("{whole}x")] {
+        let error = refuse(&test, config.as_bytes());
+        assert!(error.len() < 300, "{error}");
+    }
+    let error = refuse(&test, b"\xff\xfe");
+    assert!(!error.is_empty());
+}
+
+#[test]
+fn what_is_missing() {
+    let test = TestBundle::new(&["true"]);
+    let path = test.path();
+    let arguments = ["run", "--bundle", path.to_str().unwrap(), &test.id];
+    let error = one_error(&corten(&test, &arguments).output().unwrap());
+    assert_eq!(error, "corten run failed: JSON specification file config.json not found");
+    let error = one_error(&corten(&test, &["run", "--bundle", "/no/such/bundle", "x"]).output().unwrap());
+    assert!(error.contains("/no/such/bundle") && error.contains("no such file or directory"), "{error}");
+}
+
+/// A change of the default config, and what the error must name.
+fn cases() -> Vec<(&'static str, Box<dyn Fn(&mut Value)>)> {
+    let long = "x".repeat(1 << 20);
+    let long_path = format!("/{}", "d/".repeat(1 << 19));
+    let (long_value, long_destination) = (long.clone(), long_path);
+    let set = |path: &'static str, value: Value| -> Box<dyn Fn(&mut Value)> {
+        Box::new(move |config| *config.pointer_mut(path).unwrap() = value.clone())
+    };
+    let namespace = |extra: Value| -> Box<dyn Fn(&mut Value)> {
+        Box::new(move |config| config["linux"]["namespaces"].as_array_mut().unwrap().push(extra.clone()))
+    };
+    let mount = |extra: Value| -> Box<dyn Fn(&mut Value)> {
+        Box::new(move |config| config["mounts"].as_array_mut().unwrap().push(extra.clone()))
+    };
+    vec![
+        ("ociVersion", set("/ociVersion", json!("2.0.0"))),
+        ("process.args", set("/process/args", json!([]))),
+        ("process.args", set("/process/args", json!("true"))),
+        ("process.args", set("/process/args/0", json!(7))),
+        ("process.args", set("/process/args/0", json!("tr\0ue"))),
+        ("process.env", set("/process/env/0", json!("A=\0"))),
+        ("process.cwd", set("/process/cwd", json!("relative"))),
+        ("process.cwd", set("/process/cwd", json!("/a\0"))),
+        ("process.user", set("/process/user/uid", json!(-1))),
+        ("process.capabilities", set("/process/capabilities/bounding/0", json!("CAP_NOPE"))),
+        ("process.rlimits", set("/process/rlimits/0/soft", json!(2000))),
+        ("process.rlimits", set("/process/rlimits/0/type", json!("RLIMIT_NOPE"))),
+        ("root.path", set("/root/path", json!("missing"))),
+        ("root.path", set("/root/path", json!("/no/such/rootfs"))),
+        ("root.path", set("/root/path", json!("../../../../../no/such"))),
+        ("root.path", set("/root/path", json!("config.json"))),
+        ("root.path", set("/root/path", json!(""))),
+        ("root.path", set("/root/path", json!("root\0fs"))),
+        ("hostname", set("/hostname", json!(long_value))),
+        ("mounts[0].destination", set("/mounts/0/destination", json!(""))),
+        ("mounts[0]", set("/mounts/0/destination", json!("/"))),
+        ("mounts[0]", set("/mounts/0/destination", json!(long_destination))),
+        ("mounts[0]", set("/mounts/0/type", json!("nosuchfs"))),
+        ("mounts[1]", set("/mounts/1/options", json!(["size=nonsense"]))),
+        ("mounts[1].options", set("/mounts/1/options", json!(["mode\0=755"]))),
+        ("mounts[7]", mount(json!({ "destination": "/x", "type": "bind", "source": "/no/such", "options": ["bind"] }))),
+        ("mounts[7]", mount(json!({ "destination": "/x", "type": "bind", "options": ["bind"] }))),
+        ("mounts[7]", mount(json!({ "destination": "/proc/self", "type": "tmpfs", "source": "tmpfs" }))),
+        ("mounts[7]", mount(json!({ "destination": "/x", "type": "tmpfs", "options": ["idmap"] }))),
+        ("linux.namespaces", namespace(json!({ "type": "pid" }))),
+        ("linux.namespaces", namespace(json!({ "type": "nope" }))),
+        ("linux.namespaces[6]", namespace(json!({ "type": "user" }))),
+        ("linux.namespaces", set("/linux/namespaces", json!([{ "type": "pid" }]))),
+        ("linux.namespaces[0].path", set("/linux/namespaces/0", json!({ "type": "pid", "path": "/proc/1/ns/pid" }))),
+        ("linux.maskedPaths", set("/linux/maskedPaths/0", json!("relative"))),
+        ("linux.maskedPaths", set("/linux/maskedPaths/0", json!("/x\0"))),
+        ("linux.resources.devices", set("/linux/resources/devices/0/access", json!("rwx"))),
+        ("linux.resources.memory", set("/linux/resources/memory", json!({ "limit": 1_000_000 }))),
+        ("linux.sysctl", set("/linux/sysctl", json!({ "kernel.panic": "1" }))),
+        ("hooks.prestart", set("/hooks", json!({ "prestart": [{ "path": "/bin/true" }] }))),
+    ]
+}
+
+#[test]
+fn every_wrong_field_is_named() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = TestBundle::new(&["true"]);
+    for (index, (field, change)) in cases().into_iter().enumerate() {
+        let mut config = test.config.clone();
+        config["linux"]["sysctl"] = json!({});
+        config["linux"]["resources"]["memory"] = json!({});
+        config["hooks"] = json!({});
+        change(&mut config);
+        let error = refuse(&test, config.to_string().as_bytes());
+        assert!(error.contains(field), "case {index}, {field}: {}", error.chars().take(500).collect::<String>());
+        assert!(error.len() < 9000, "case {index}: an error of {} bytes", error.len());
+    }
+}
+
+#[test]
+fn strings_of_a_mebibyte_are_taken_or_refused() {
+    if !can_make_containers() {
+        return;
+    }
+    let long = "x".repeat(1 << 20);
+    let mut test = TestBundle::new(&["true"]);
+    test.config["annotations"] = json!({ "long": long });
+    assert_eq!(stdout(&run(&test)), "");
+    for pointer in ["/process/args/0", "/process/cwd", "/root/path", "/mounts/0/type", "/linux/cgroupsPath"] {
+        let mut config = TestBundle::new(&["true"]).config;
+        *config.pointer_mut(pointer).unwrap() = json!(format!("/{long}"));
+        let error = refuse(&test, config.to_string().as_bytes());
+        assert!(!error.is_empty(), "{pointer}");
+    }
+    // More than execve takes for one string.
+    test.config["process"]["env"] = json!(["PATH=/bin", format!("A={long}")]);
+    let error = one_error(&run(&test));
+    assert!(error.ends_with("argument list too long"), "{}", error.chars().take(300).collect::<String>());
+    test.assert_nothing_left("long strings");
+}
+
+#[test]
+fn ten_thousand_mounts() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = TestBundle::new(&["sh", "-c", "wc -l < /proc/self/mountinfo"]);
+    test.config["root"]["readonly"] = false.into();
+    let mounts = test.config["mounts"].as_array_mut().unwrap();
+    for index in 0..10_000 {
+        mounts.push(json!({ "destination": format!("/tmp/m{index}"), "type": "tmpfs", "source": "tmpfs" }));
+    }
+    let count: u32 = stdout(&run(&test)).trim().parse().unwrap();
+    assert!(count > 10_000);
+    test.assert_nothing_left("10,000 mounts");
+}
+
+#[test]
+fn more_bind_mounts_than_fds_are_an_error_that_says_so() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = TestBundle::new(&["true"]);
+    let mounts = test.config["mounts"].as_array_mut().unwrap();
+    for index in 0..200 {
+        mounts.push(json!({ "destination": format!("/m{index}"), "source": "/etc", "options": ["bind"] }));
+    }
+    let path = test.write().path();
+    let command = format!(
+        "ulimit -n 100; exec {} --root {} run -b {} {}",
+        common::CORTEN,
+        test.state_root().display(),
+        path.display(),
+        test.id
+    );
+    let output = std::process::Command::new("sh").args(["-c", &command]).output().unwrap();
+    let error = one_error(&output);
+    assert!(error.contains("mounts[") && error.ends_with("too many open files"), "{error}");
+    test.assert_nothing_left("too few fds");
+}

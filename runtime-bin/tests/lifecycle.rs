@@ -1,0 +1,328 @@
+//! The commands and their messages, exit codes and outputs, as engines know them from runc.
+
+mod common;
+
+use std::fs;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use common::{CORTEN, TestBundle, can_make_containers, corten, fail, one_error, run, stdout, succeed};
+use serde_json::Value;
+
+fn status(test: &TestBundle) -> String {
+    let state: Value = serde_json::from_str(&succeed(test, &["state", &test.id])).unwrap();
+    state["status"].as_str().unwrap().to_owned()
+}
+
+fn wait_for(test: &TestBundle, wanted: &str) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while status(test) != wanted {
+        assert!(Instant::now() < deadline, "not {wanted}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn create(test: &TestBundle) {
+    let (path, pid_file) = (test.write().path(), test.beside("pid"));
+    let arguments = ["create", "--bundle", path.to_str().unwrap(), "--pid-file", pid_file.to_str().unwrap(), &test.id];
+    // The container keeps what it inherits: not the pipes that this test reads to their end.
+    let status = corten(test, &arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn create_start_kill_delete() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = TestBundle::new(&["sleep", "1000"]);
+    create(&test);
+    let pid = fs::read_to_string(test.beside("pid")).unwrap();
+    let text = succeed(&test, &["state", &test.id]);
+    assert!(text.starts_with("{\n  \"ociVersion\"") && !text.ends_with('\n'), "{text}");
+    let state: Value = serde_json::from_str(&text).unwrap();
+    let keys: Vec<_> = state.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, ["ociVersion", "id", "pid", "status", "bundle", "rootfs", "created", "owner"]);
+    assert_eq!(state["pid"].to_string(), pid);
+    assert_eq!(state["status"], "created");
+    assert_eq!(state["rootfs"], test.rootfs().to_str().unwrap());
+    assert_eq!(
+        fail(&test, &["create", "--bundle", test.path().to_str().unwrap(), &test.id]),
+        "corten create failed: container with given ID already exists"
+    );
+
+    assert_eq!(succeed(&test, &["start", &test.id]), "");
+    assert_eq!(status(&test), "running");
+    assert_eq!(fail(&test, &["start", &test.id]), "cannot start an already running container");
+    assert_eq!(
+        fail(&test, &["delete", &test.id]),
+        format!("cannot delete container {} that is not stopped: running", test.id)
+    );
+    assert_eq!(fail(&test, &["kill", &test.id, "NOPE"]), "unknown signal \"NOPE\"");
+    assert_eq!(succeed(&test, &["kill", &test.id, "SIGKILL"]), "");
+    wait_for(&test, "stopped");
+    assert_eq!(fail(&test, &["kill", &test.id, "9"]), "container not running");
+    assert_eq!(succeed(&test, &["kill", "--all", &test.id, "9"]), "");
+    assert_eq!(fail(&test, &["start", &test.id]), "cannot start a container that has stopped");
+    assert_eq!(succeed(&test, &["delete", &test.id]), "");
+    for command in ["state", "start", "kill", "delete"] {
+        assert_eq!(fail(&test, &[command, &test.id]), "container does not exist");
+    }
+    assert_eq!(succeed(&test, &["delete", "-force", &test.id]), "");
+    test.assert_nothing_left("after delete");
+}
+
+#[test]
+fn a_created_container_is_deleted_without_force() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = TestBundle::new(&["true"]);
+    create(&test);
+    assert_eq!(succeed(&test, &["delete", &test.id]), "");
+    test.assert_nothing_left("after delete of a created one");
+}
+
+#[test]
+fn a_running_container_is_deleted_by_force() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = TestBundle::new(&["sleep", "1000"]);
+    create(&test);
+    succeed(&test, &["start", &test.id]);
+    assert_eq!(succeed(&test, &["delete", "--force", &test.id]), "");
+    test.assert_nothing_left("after delete by force");
+}
+
+/// Without a PID namespace, the death of init leaves the others; delete finds them in the cgroup.
+#[test]
+fn processes_of_the_hosts_pid_namespace_are_killed() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = TestBundle::new(&["sh", "-c", "sleep 1000 & sleep 1000 & sleep 1000"]);
+    test.config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "pid");
+    create(&test);
+    succeed(&test, &["start", &test.id]);
+    succeed(&test, &["kill", &test.id, "KILL"]);
+    wait_for(&test, "stopped");
+    succeed(&test, &["delete", &test.id]);
+    test.assert_nothing_left("after delete");
+}
+
+#[test]
+fn exit_codes_are_passed_on() {
+    if !can_make_containers() {
+        return;
+    }
+    for (script, code) in
+        [("exit 0", 0), ("exit 42", 42), ("kill -9 $$; sleep 1", 137), ("kill -TERM $$; sleep 1", 143)]
+    {
+        // The first process of a PID namespace ignores its own signals: here it is none.
+        let mut test = TestBundle::new(&["sh", "-c", script]);
+        test.config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "pid");
+        let output = run(&test);
+        assert_eq!(output.status.code(), Some(code), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stderr.is_empty());
+        test.assert_nothing_left(script);
+    }
+}
+
+#[test]
+fn missing_programs_are_told_apart() {
+    if !can_make_containers() {
+        return;
+    }
+    let init = "unable to start container process: error during container init: ";
+    for (program, message) in [
+        ("nosuch", "exec: \"nosuch\": executable file not found in $PATH"),
+        ("/nosuch", "exec: \"/nosuch\": stat /nosuch: no such file or directory"),
+        ("/etc", "exec: \"/etc\": is a directory"),
+        ("/etc/data", "exec: \"/etc/data\": permission denied"),
+        ("data", "exec: \"data\": executable file not found in $PATH"),
+    ] {
+        let test = TestBundle::new(&[program]);
+        fs::write(test.rootfs().join("etc/data"), "data").unwrap();
+        let path = test.write().path();
+        let path = path.to_str().unwrap();
+        assert_eq!(fail(&test, &["run", "--bundle", path, &test.id]), format!("corten run failed: {init}{message}"));
+        assert_eq!(
+            fail(&test, &["create", "--bundle", path, &test.id]),
+            format!("corten create failed: {init}{message}")
+        );
+        test.assert_nothing_left(program);
+    }
+    // Found and executable, yet nothing that the kernel runs: known only at the exec.
+    let test = TestBundle::new(&["/etc/data"]);
+    fs::write(test.rootfs().join("etc/data"), "data").unwrap();
+    fs::set_permissions(test.rootfs().join("etc/data"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let error = one_error(&run(&test));
+    assert_eq!(error, format!("corten run failed: {init}exec /etc/data: exec format error"));
+    create(&test);
+    assert_eq!(fail(&test, &["start", &test.id]), format!("{init}exec /etc/data: exec format error"));
+    wait_for(&test, "stopped");
+    succeed(&test, &["delete", &test.id]);
+    test.assert_nothing_left("exec format error");
+}
+
+#[test]
+fn run_in_the_background() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = TestBundle::new(&["sh", "-c", "echo out; sleep 1000"]);
+    let (path, pid_file, out) = (test.write().path(), test.beside("pid"), test.beside("out"));
+    let arguments = ["run", "-d", "-b", path.to_str().unwrap(), "-pid-file", pid_file.to_str().unwrap(), &test.id];
+    let to = fs::File::create(&out).unwrap();
+    assert!(corten(&test, &arguments).stdout(to).stderr(Stdio::null()).status().unwrap().success());
+    assert_eq!(status(&test), "running");
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while fs::read_to_string(&out).unwrap() != "out\n" {
+        assert!(Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let table = succeed(&test, &["list"]);
+    let mut lines = table.lines();
+    let header: Vec<_> = lines.next().unwrap().split_whitespace().collect();
+    assert_eq!(header, ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]);
+    let row: Vec<_> = lines.next().unwrap().split_whitespace().collect();
+    assert_eq!((row[0], row[2], row[5]), (test.id.as_str(), "running", "root"));
+    assert_eq!(row[1], fs::read_to_string(&pid_file).unwrap());
+    assert_eq!(succeed(&test, &["list", "-q"]), format!("{}\n", test.id));
+    let json: Value = serde_json::from_str(&succeed(&test, &["list", "--format", "json"])).unwrap();
+    assert_eq!(json[0]["owner"], "root");
+    succeed(&test, &["delete", "--force", &test.id]);
+    assert_eq!(succeed(&test, &["list", "--format=json"]), "null\n");
+    test.assert_nothing_left("after run in the background");
+}
+
+#[test]
+fn signals_are_forwarded_in_the_foreground() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = TestBundle::new(&["sh", "-c", "trap 'exit 9' USR1; echo ready; while :; do sleep 0.1; done"]);
+    let path = test.write().path();
+    let mut child =
+        corten(&test, &["run", "-b", path.to_str().unwrap(), &test.id]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut ready = [0; 6];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut ready).unwrap();
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::SIGUSR1).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(9));
+    test.assert_nothing_left("after a signal");
+}
+
+#[test]
+fn one_entry_in_the_log() {
+    let test = TestBundle::new(&["true"]);
+    let log = test.beside("log.json");
+    let error = fail(&test, &["--log", log.to_str().unwrap(), "--log-format", "json", "state", "nobody"]);
+    let entry: Value = serde_json::from_str(&fs::read_to_string(&log).unwrap()).unwrap();
+    assert_eq!((&entry["level"], &entry["msg"]), (&"error".into(), &Value::from(error)));
+    assert!(entry["time"].as_str().unwrap().ends_with('Z'));
+    let log = test.beside("log.text");
+    fail(&test, &["--log", log.to_str().unwrap(), "state", "nobody"]);
+    let text = fs::read_to_string(&log).unwrap();
+    assert!(text.contains("level=error msg=\"container does not exist\""), "{text}");
+}
+
+#[test]
+fn wrong_usage() {
+    let test = TestBundle::new(&["true"]);
+    let output = corten(&test, &["frob"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "No help topic for 'frob'\n");
+    let output = corten(&test, &["run", "--frob"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("Incorrect Usage: "));
+    let output = corten(&test, &["create", "--help"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(fail(&test, &["state", ""]), "container id cannot be empty");
+    assert_eq!(fail(&test, &["state", "a/b"]), "invalid container ID format: \"a/b\"");
+    let root_refused = std::process::Command::new(CORTEN).args(["--root", "/", "list"]).output().unwrap();
+    assert_eq!(one_error(&root_refused), "Option --root argument should not be set to /");
+}
+
+#[test]
+fn a_dead_root() {
+    let test = TestBundle::new(&["true"]);
+    let (path, missing) = (test.write().path(), test.state_root());
+    assert_eq!(fail(&test, &["list"]), format!("open {}: no such file or directory", missing.display()));
+    fs::write(&missing, "a file").unwrap();
+    let error = fail(&test, &["create", "-b", path.to_str().unwrap(), &test.id]);
+    assert!(error.starts_with("corten create failed: mkdir(") && error.ends_with("not a directory"), "{error}");
+    fs::remove_file(&missing).unwrap();
+}
+
+#[test]
+fn versions_and_features() {
+    let test = TestBundle::new(&["true"]);
+    let version = succeed(&test, &["--version"]);
+    let lines: Vec<_> = version.lines().collect();
+    assert!(lines[0].starts_with("corten version "), "{version}");
+    assert!(lines[1].starts_with("commit: "), "{version}");
+    assert_eq!(lines[2], "spec: 1.3.0");
+    let features: Value = serde_json::from_str(&succeed(&test, &["features"])).unwrap();
+    assert_eq!(features["ociVersionMax"], "1.3.0");
+    assert_eq!(features["linux"]["capabilities"].as_array().unwrap().len(), 41);
+}
+
+#[test]
+fn spec_is_runcs() {
+    let test = TestBundle::new(&["true"]);
+    let ours = test.beside("ours");
+    fs::create_dir(&ours).unwrap();
+    succeed(&test, &["spec", "--bundle", ours.to_str().unwrap()]);
+    assert_eq!(fail(&test, &["spec", "-b", ours.to_str().unwrap()]), "File config.json exists. Remove it first");
+    let theirs = test.beside("theirs");
+    fs::create_dir(&theirs).unwrap();
+    if std::process::Command::new("runc").arg("spec").current_dir(&theirs).status().is_err() {
+        return common::skip("no runc to compare `spec` with");
+    }
+    let read = |directory: &std::path::Path| -> Value {
+        serde_json::from_slice(&fs::read(directory.join("config.json")).unwrap()).unwrap()
+    };
+    let (mut ours, mut theirs) = (read(&ours), read(&theirs));
+    for document in [&mut ours, &mut theirs] {
+        // Names of the runtime, and what changed between versions of runc.
+        document["ociVersion"] = Value::Null;
+        document["hostname"] = Value::Null;
+        let namespaces = document["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|namespace| namespace["type"] != "cgroup");
+        let sets = document["process"]["capabilities"].as_object_mut().unwrap();
+        sets.retain(|name, _| ["bounding", "effective", "permitted"].contains(&name.as_str()));
+    }
+    assert_eq!(ours, theirs);
+}
+
+#[test]
+fn plan_prints_both_halves() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = TestBundle::new(&["true"]);
+    let path = test.write().path();
+    let text = succeed(&test, &["plan", "-b", path.to_str().unwrap()]);
+    for part in ["host: what the runtime does", "CloneInit", "inside: what init does", "mounts[0]", "PivotRoot"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let json: Value =
+        serde_json::from_str(&succeed(&test, &["plan", "-b", path.to_str().unwrap(), "--format", "json"])).unwrap();
+    for half in ["host", "inside"] {
+        let steps = json[half].as_array().unwrap();
+        assert!(steps.len() > 8);
+        assert!(steps.iter().all(|step| !step["item"].as_str().unwrap().is_empty() && step["step"].is_string()));
+    }
+    test.assert_nothing_left("plan makes nothing");
+}
+
+#[test]
+fn output_goes_on_when_nobody_reads() {
+    let test = TestBundle::new(&["true"]);
+    let mut child = corten(&test, &["features"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(stdout(&output), "");
+}
