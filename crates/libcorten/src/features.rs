@@ -66,3 +66,42 @@ pub fn features() -> Value {
         "potentiallyUnsafeConfigAnnotations": [],
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::{Features, LinuxSeccomp};
+
+    /// The engines' types, which are the ones of the spec, can read it.
+    #[test]
+    fn the_document_is_one_of_the_spec() {
+        let document = features();
+        let read: Features = serde_json::from_value(document.clone()).unwrap();
+        assert_eq!(read.oci_version_max(), SPEC_VERSION);
+        assert_eq!(document["linux"]["capabilities"].as_array().unwrap().len(), 41);
+        for option in crate::spec::MOUNT_OPTIONS_NOT_YET {
+            assert!(!MOUNT_OPTIONS.contains(option), "{option}");
+        }
+    }
+
+    /// Each name that is offered can be used.
+    #[test]
+    fn names_of_seccomp_are_known() {
+        let offered = &features()["linux"]["seccomp"];
+        for name in offered["actions"].as_array().unwrap() {
+            serde_json::from_value::<LinuxSeccomp>(json!({ "defaultAction": name })).unwrap();
+        }
+        for (list, key) in [("archs", "architectures"), ("knownFlags", "flags"), ("supportedFlags", "flags")] {
+            for name in offered[list].as_array().unwrap() {
+                let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", key: [name] });
+                serde_json::from_value::<LinuxSeccomp>(profile).unwrap_or_else(|error| panic!("{name}: {error}"));
+            }
+        }
+        for name in offered["operators"].as_array().unwrap() {
+            let args = json!([{ "index": 0, "value": 0, "op": name }]);
+            let syscall = json!({ "names": ["getpid"], "action": "SCMP_ACT_ERRNO", "args": args });
+            let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [syscall] });
+            serde_json::from_value::<LinuxSeccomp>(profile).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+    }
+}

@@ -14,6 +14,8 @@ mod paths;
 mod print;
 mod process;
 pub(crate) mod seccomp;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::CString;
 use std::path::PathBuf;
