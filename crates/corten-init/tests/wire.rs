@@ -1,5 +1,11 @@
 //! The wire form: what is written is read, and nothing else breaks the reader.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests stop at what they do not expect, and say what they skip"
+)]
+
 use std::ffi::{CStr, CString};
 
 use corten_init::{Call, MAX_MESSAGE, Message, OwnedStep, Program, Slot, Step, SyncPoint, Value, WireStep, encode};

@@ -1,5 +1,11 @@
 //! Real containers through the library: many at once, and stopped at every place.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests stop at what they do not expect, and say what they skip"
+)]
+
 mod common;
 
 use std::process::Command;

@@ -1,6 +1,6 @@
 //! From the config to the list of kernel calls.
 //!
-//! Stage: plan; pure. `Spec`, what was asked for ([`Request`]) and what the host is like ([`Facts`]) become a [`Plan`]: what
+//! Stage: plan; pure. `Spec`, what was asked for (`Request`) and what the host is like (`Facts`) become a [`Plan`]: what
 //! the runtime does, what init does, and where the two meet. No system call is made here, so a plan can be printed, compared
 //! and fuzzed, and a test can change it to make any step fail.
 //! Spec: config.md, config-linux.md. Attacker: none yet; the bundle is trusted, what it names on disk is not looked at.

@@ -1,5 +1,10 @@
 //! What tests with real containers share: bundles of a static busybox, and looking for leftovers.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests stop at what they do not expect, and say what they skip"
+)]
 #![allow(dead_code, unreachable_pub, reason = "shared by test programs, none of which uses all of it")]
 
 use std::fs;
