@@ -211,7 +211,7 @@ impl Global {
 
 /// Turns `-long` and `-long=value` into `--long…`, as Go's flag parser takes both, and engines use both.
 pub(crate) fn in_clap_form(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    const LONG: [&str; 18] = [
+    const LONG: [&str; 19] = [
         "all",
         "bundle",
         "console-socket",
@@ -230,6 +230,7 @@ pub(crate) fn in_clap_form(arguments: impl Iterator<Item = OsString>) -> Vec<OsS
         "root",
         "rootless",
         "systemd-cgroup",
+        "version",
     ];
     let mut literal = false;
     arguments
@@ -247,9 +248,19 @@ pub(crate) fn in_clap_form(arguments: impl Iterator<Item = OsString>) -> Vec<OsS
         .collect()
 }
 
-/// Returns the text of `corten --help`.
-pub(crate) fn help() -> String {
-    Arguments::command().render_help().to_string()
+/// Returns the text of `corten --help`, or of `corten COMMAND --help` if there is such a command.
+pub(crate) fn help(command: Option<&str>) -> String {
+    let mut definition = Arguments::command();
+    definition.build();
+    let found = command.and_then(|name| definition.find_subcommand_mut(name)).map(|command| command.render_help());
+    found.unwrap_or_else(|| definition.render_help()).to_string()
+}
+
+/// Returns the first of the arguments that is the name of a command.
+pub(crate) fn command_name(arguments: &[OsString]) -> Option<&str> {
+    let definition = Arguments::command();
+    let mut names = arguments.iter().skip(1).filter_map(|argument| argument.to_str());
+    names.find(|name| definition.find_subcommand(name).is_some())
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use crate::Failure;
 use crate::arguments::{Global, LogFormat};
+use crate::{Failure, reason};
 
 /// The log of `--log`, if there is one.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ impl Log {
     pub(crate) fn open(global: &Global) -> Result<Self, Failure> {
         let open = |path: &std::path::PathBuf| {
             let opened = OpenOptions::new().append(true).create(true).mode(0o644).open(path);
-            opened.map_err(|error| Failure::new(format!("--log: open {}: {error}", path.display())))
+            opened.map_err(|error| Failure::new(format!("--log: open {}: {}", path.display(), reason(&error))))
         };
         Ok(Self { file: global.log.as_ref().map(open).transpose()?, format: global.log_format })
     }
@@ -33,15 +33,37 @@ impl Log {
 
     /// Reports a failure: once on stderr, once in the log. Engines read either.
     pub(crate) fn fail(mut self, failure: &Failure) -> ExitCode {
-        let message = failure.message.trim_end();
+        let message = &one_line(failure.message.trim_end());
         // If neither can be written to, the exit status still tells.
         writeln!(stderr(), "{message}").ok();
         let entry = entry(self.format, message, &libcorten::state::rfc3339(SystemTime::now()));
-        if let Some(file) = &mut self.file
-            && file.write_all(entry.as_bytes()).is_err()
-        {}
+        if let Some(file) = &mut self.file {
+            file.write_all(entry.as_bytes()).ok();
+        }
         ExitCode::from(failure.status)
     }
+}
+
+/// Longest message. conmon reads the pipe once, after the end of the runtime: what does not fit in it would never end.
+const MESSAGE_BYTES: usize = 4000;
+
+/// Makes a message one line of a sensible length, whatever the names in it hold: control characters are written as escapes,
+/// and a long message keeps its ends, what was done and what was wrong.
+fn one_line(message: &str) -> String {
+    let mut line = String::new();
+    for character in message.chars() {
+        if character.is_control() {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    if line.len() <= MESSAGE_BYTES {
+        return line;
+    }
+    let head = line.floor_char_boundary(MESSAGE_BYTES / 2);
+    let tail = line.ceil_char_boundary(line.len() - MESSAGE_BYTES / 2);
+    format!("{} ... {}", &line[..head], &line[tail..])
 }
 
 fn entry(format: LogFormat, message: &str, time: &str) -> String {
@@ -57,6 +79,14 @@ fn entry(format: LogFormat, message: &str, time: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn messages_are_one_line() {
+        assert_eq!(one_line("mkdir(\"a\\nb\"): \u{e4}"), "mkdir(\"a\\nb\"): \u{e4}");
+        assert_eq!(one_line("a\nb\u{1b}[31m\t"), "a\\nb\\u{1b}[31m\\t");
+        let long = one_line(&format!("open({}): no such file", "\u{e4}".repeat(1 << 20)));
+        assert!(long.len() < MESSAGE_BYTES + 10 && long.starts_with("open(") && long.ends_with(": no such file"));
+    }
 
     #[test]
     fn entries_are_as_engines_read_them() {

@@ -34,6 +34,12 @@ impl Failure {
     }
 }
 
+/// Says why a call failed in the words of runc and of the library: lower case, without the number.
+pub(crate) fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+}
+
 impl From<libcorten::Error> for Failure {
     fn from(error: libcorten::Error) -> Self {
         Self::new(error.chain())
@@ -44,9 +50,10 @@ impl From<libcorten::Error> for Failure {
 pub(crate) type Outcome = Result<u8, Failure>;
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments::in_clap_form(std::env::args_os())) {
+    let given = arguments::in_clap_form(std::env::args_os());
+    let arguments = match Arguments::try_parse_from(&given) {
         Ok(arguments) => arguments,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&error, arguments::command_name(&given)),
     };
     let log = match Log::open(&arguments.global) {
         Ok(log) => log,
@@ -75,14 +82,14 @@ fn run(arguments: &Arguments) -> Outcome {
         Some(Command::Start(options)) => commands::start::run(global, options),
         Some(Command::State(options)) => commands::state::run(global, options),
         None => {
-            output::print(&arguments::help())?;
+            output::print(&arguments::help(None))?;
             Ok(0)
         }
     }
 }
 
 /// Answers `--help` and wrong usage, with runc's exit codes: 0, 1, and 3 for a command that there is not.
-fn usage(error: &clap::Error) -> ExitCode {
+fn usage(error: &clap::Error, command: Option<&str>) -> ExitCode {
     let text = error.render().to_string();
     match error.kind() {
         ClapError::DisplayHelp => ExitCode::from(u8::from(output::print(&text).is_err())),
@@ -92,8 +99,10 @@ fn usage(error: &clap::Error) -> ExitCode {
             Log::stderr().fail(&Failure { message: format!("No help topic for '{name}'"), status: 3 })
         }
         _ => {
-            let reason = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-            let printed = output::print(&format!("Incorrect Usage: {reason}\n\n{}", arguments::help()));
+            // The first paragraph, as one line: what is missing stands on lines of its own.
+            let lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
+            let reason = lines.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned();
+            let printed = output::print(&format!("Incorrect Usage: {reason}\n\n{}", arguments::help(command)));
             let failure = printed.err().unwrap_or_else(|| Failure::new(reason));
             Log::stderr().fail(&failure)
         }

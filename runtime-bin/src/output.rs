@@ -13,6 +13,17 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Writes JSON with an indent, as the Go programs do that engines know.
+pub(crate) fn json(document: &serde_json::Value, indent: &[u8]) -> Result<String, Failure> {
+    let failed = |error: &dyn std::fmt::Display| Failure::new(format!("JSON: {error}"));
+    let mut text = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(indent);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);
+    serde::Serialize::serialize(document, &mut serializer).map_err(|error| failed(&error))?;
+    text.push(b'\n');
+    String::from_utf8(text).map_err(|error| failed(&error))
+}
+
 /// Lays out a table as Go's tabwriter does for runc: cells at least 12 wide, with 3 spaces after them; the last column as it is.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);

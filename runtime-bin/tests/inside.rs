@@ -1,5 +1,11 @@
 //! What a process sees from inside, and that it is what it would see under crun and runc.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests stop at what they do not expect, and say what they skip"
+)]
+
 mod common;
 
 use std::collections::BTreeSet;

@@ -1,5 +1,11 @@
 //! The commands and their messages, exit codes and outputs, as engines know them from runc.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests stop at what they do not expect, and say what they skip"
+)]
+
 mod common;
 
 use std::fs;
@@ -7,7 +13,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use common::{CORTEN, TestBundle, can_make_containers, corten, fail, one_error, run, stdout, succeed};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn status(test: &TestBundle) -> String {
     let state: Value = serde_json::from_str(&succeed(test, &["state", &test.id])).unwrap();
@@ -295,6 +301,82 @@ fn spec_is_runcs() {
         sets.retain(|name, _| ["bounding", "effective", "permitted"].contains(&name.as_str()));
     }
     assert_eq!(ours, theirs);
+}
+
+/// The mounts of a rootless config are runc's, and in runc's order: a mount on /sys would hide one below it.
+#[test]
+fn rootless_spec_is_runcs() {
+    let test = TestBundle::new(&["true"]);
+    let (ours, theirs) = (test.beside("ours"), test.beside("theirs"));
+    for directory in [&ours, &theirs] {
+        fs::create_dir(directory).unwrap();
+    }
+    succeed(&test, &["spec", "--rootless", "--bundle", ours.to_str().unwrap()]);
+    if std::process::Command::new("runc").args(["spec", "--rootless"]).current_dir(&theirs).status().is_err() {
+        return common::skip("no runc to compare `spec --rootless` with");
+    }
+    let [ours, theirs] = [ours, theirs].map(|directory| -> Value {
+        serde_json::from_slice(&fs::read(directory.join("config.json")).unwrap()).unwrap()
+    });
+    let sys = |document: &Value| document["mounts"][5]["destination"].clone();
+    // runc 1.1.5 and later put the bind mount of /sys before that of /sys/fs/cgroup.
+    assert_eq!((sys(&ours), sys(&theirs)), (json!("/sys"), json!("/sys")));
+    assert_eq!(ours["mounts"], theirs["mounts"]);
+    for member in ["uidMappings", "gidMappings", "resources"] {
+        assert_eq!(ours["linux"][member], theirs["linux"][member]);
+    }
+}
+
+/// Engines always pass it; only what makes a cgroup has to refuse.
+#[test]
+fn cgroups_of_systemd_are_refused_where_they_matter() {
+    let test = TestBundle::new(&["true"]);
+    let path = test.write().path();
+    for command in ["create", "run"] {
+        assert_eq!(
+            fail(&test, &["--systemd-cgroup", command, "-b", path.to_str().unwrap(), &test.id]),
+            format!("corten {command} failed: --systemd-cgroup: systemd cgroups are not supported yet")
+        );
+    }
+    assert_eq!(fail(&test, &["--systemd-cgroup", "state", &test.id]), "container does not exist");
+    succeed(&test, &["--systemd-cgroup", "delete", "--force", &test.id]);
+}
+
+#[test]
+fn run_keeps_a_stopped_container() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = TestBundle::new(&["sh", "-c", "exit 3"]);
+    let path = test.write().path();
+    let arguments = ["run", "--keep", "-b", path.to_str().unwrap(), &test.id];
+    assert_eq!(corten(&test, &arguments).status().unwrap().code(), Some(3));
+    let state: Value = serde_json::from_str(&succeed(&test, &["state", &test.id])).unwrap();
+    assert_eq!((&state["status"], &state["pid"]), (&json!("stopped"), &json!(0)));
+    succeed(&test, &["delete", &test.id]);
+    test.assert_nothing_left("after run --keep");
+}
+
+/// The log is appended to, with one entry for each failure and none for a success.
+#[test]
+fn a_failed_create_makes_one_entry() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = TestBundle::new(&["nosuch"]);
+    let (path, log) = (test.write().path(), test.beside("log.json"));
+    let create = |id: &str| {
+        let log = ["--log", log.to_str().unwrap(), "-log-format=json"];
+        fail(&test, &[&log[..], &["create", "-b", path.to_str().unwrap(), id]].concat())
+    };
+    let errors = [create(&test.id), create(&test.id)];
+    let entries: Vec<Value> =
+        fs::read_to_string(&log).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let messages: Vec<_> = entries.iter().map(|entry| entry["msg"].as_str().unwrap()).collect();
+    assert_eq!(messages, errors);
+    succeed(&test, &["--log", log.to_str().unwrap(), "features"]);
+    assert_eq!(fs::read_to_string(&log).unwrap().lines().count(), 2);
+    test.assert_nothing_left("after a failed create");
 }
 
 #[test]

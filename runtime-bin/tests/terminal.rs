@@ -1,5 +1,11 @@
 //! A terminal: in the foreground the caller's, detached the console socket's.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests stop at what they do not expect, and say what they skip"
+)]
+
 mod common;
 
 use std::fs::File;

@@ -35,7 +35,7 @@ pub(super) fn create_options(options: &Create, console: Console) -> Result<Creat
 /// Refuses what would otherwise be ignored. Other commands take the flag, which engines always pass, without needing it.
 pub(super) fn check_cgroup_manager(global: &Global) -> Result<(), Failure> {
     if global.systemd_cgroup {
-        return Err(Failure::new("--systemd-cgroup: cgroups through systemd are not supported yet"));
+        return Err(Failure::new("--systemd-cgroup: systemd cgroups are not supported yet"));
     }
     Ok(())
 }

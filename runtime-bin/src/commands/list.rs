@@ -4,7 +4,7 @@ use libcorten::State;
 
 use super::runtime;
 use crate::arguments::{Global, List, ListFormat};
-use crate::{Failure, Outcome, output};
+use crate::{Failure, Outcome, output, reason};
 
 pub(crate) fn run(global: &Global, options: &List) -> Outcome {
     let runtime = runtime(global)?;
@@ -12,9 +12,7 @@ pub(crate) fn run(global: &Global, options: &List) -> Outcome {
     if global.root.is_some()
         && let Err(error) = std::fs::read_dir(runtime.root())
     {
-        let reason = error.to_string().to_lowercase();
-        let reason = reason.split(" (os error").next().unwrap_or_default();
-        return Err(Failure::new(format!("open {}: {reason}", runtime.root().display())));
+        return Err(Failure::new(format!("open {}: {}", runtime.root().display(), reason(&error))));
     }
     let states = runtime.list()?;
     let text = match options.format {
@@ -58,7 +56,7 @@ fn json(states: &[State]) -> Result<String, Failure> {
     Ok(format!("{}\n", serde_json::to_string(&values).map_err(failed)?))
 }
 
-/// The name of a user, from /etc/passwd, or the number. A static program does without the name service.
+/// The name of a user, from /etc/passwd, or as runc the number (`#1000`). A static program does without the name service.
 fn owner(uid: u32) -> String {
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let name = passwd.lines().find_map(|line| {

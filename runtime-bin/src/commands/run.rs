@@ -1,7 +1,7 @@
 //! `corten run`: create and start, in the foreground or (`-d`) in the background.
 
 use libcorten::lifecycle::foreground::{Signals, attach};
-use libcorten::{Bundle, Console, Container, Runtime};
+use libcorten::{Bundle, Console, Runtime};
 
 use super::create::{check_cgroup_manager, create_options};
 use super::{bundle, runtime};
@@ -37,12 +37,9 @@ fn foreground(runtime: &Runtime, bundle: &Bundle, options: &Run) -> Outcome {
     let mut container = runtime.run(&options.create.id, bundle, &create_options(&options.create, console)?)?;
     let console = container.take_console();
     let exit = attach(&container, console, &signals);
-    if !options.keep {
-        delete(&container, exit.is_err())?;
-    }
-    Ok(u8::try_from(exit?.code()).unwrap_or(u8::MAX))
-}
-
-fn delete(container: &Container, running: bool) -> Result<(), Failure> {
-    Ok(container.delete(running)?)
+    // A container that nobody looks after any more does not run on.
+    let deleted = if options.keep && exit.is_ok() { Ok(()) } else { container.delete(true) };
+    let exit = exit?;
+    deleted?;
+    Ok(u8::try_from(exit.code()).unwrap_or(u8::MAX))
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::arguments::Spec;
-use crate::{Failure, Outcome};
+use crate::{Failure, Outcome, output, reason};
 
 pub(crate) fn run(options: &Spec) -> Outcome {
     let directory = options.bundle.as_deref().unwrap_or(Path::new("."));
@@ -18,20 +18,12 @@ pub(crate) fn run(options: &Spec) -> Outcome {
     }
     let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => Failure::new("File config.json exists. Remove it first"),
-        _ => Failure::new(format!("open {}: {error}", path.display())),
+        _ => Failure::new(format!("open {}: {}", path.display(), reason(&error))),
     })?;
-    let text = pretty(&document)?;
-    file.write_all(text.as_bytes()).map_err(|error| Failure::new(format!("write {}: {error}", path.display())))?;
+    let text = output::json(&document, b"\t")?;
+    file.write_all(text.as_bytes())
+        .map_err(|error| Failure::new(format!("write {}: {}", path.display(), reason(&error))))?;
     Ok(0)
-}
-
-/// Writes JSON with tabs, as Go programs do.
-fn pretty(document: &Value) -> Result<String, Failure> {
-    let mut text = Vec::new();
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"\t");
-    let mut serializer = serde_json::Serializer::with_formatter(&mut text, formatter);
-    serde::Serialize::serialize(document, &mut serializer).map_err(|error| Failure::new(format!("spec: {error}")))?;
-    String::from_utf8(text).map_err(|error| Failure::new(format!("spec: {error}")))
 }
 
 fn default_config() -> Value {
@@ -120,8 +112,14 @@ fn make_rootless(document: &mut Value) {
     linux.insert("gidMappings".to_owned(), json!([{ "containerID": 0, "hostID": gid, "size": 1 }]));
     linux.remove("resources");
     let Some(mounts) = document.get_mut("mounts").and_then(Value::as_array_mut) else { return };
-    mounts.retain(|mount| mount["destination"] != "/sys");
     for mount in mounts.iter_mut() {
+        if mount["destination"] == "/sys" {
+            // sysfs shows the network namespace, and only its owner may mount it. In its place: mounts on it come after it.
+            *mount = json!({
+                "destination": "/sys", "type": "none", "source": "/sys",
+                "options": ["rbind", "nosuid", "noexec", "nodev", "ro"],
+            });
+        }
         if let Some(options) = mount.get_mut("options").and_then(Value::as_array_mut) {
             // No such ids in the namespace.
             options.retain(|option| {
@@ -129,8 +127,4 @@ fn make_rootless(document: &mut Value) {
             });
         }
     }
-    mounts.push(json!({
-        "destination": "/sys", "type": "none", "source": "/sys",
-        "options": ["rbind", "nosuid", "noexec", "nodev", "ro"],
-    }));
 }

@@ -246,6 +246,12 @@ fn open_tree(source: &Path, recursive: bool, directory: bool) -> Result<OwnedFd,
         if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFDIR {
             return Err(SysError::new(nix::errno::Errno::ENOTDIR, || format!("open_tree({source:?})")));
         }
+        // Whatever way the path took there: a container on the host's own root would be none.
+        let host = nix::sys::stat::stat("/").map_err(|errno| SysError::new(errno, || "stat(\"/\")".to_owned()))?;
+        if (stat.st_dev, stat.st_ino) == (host.st_dev, host.st_ino) {
+            let call = || format!("{source:?} is the root of the host");
+            return Err(SysError::new(nix::errno::Errno::EINVAL, call));
+        }
     }
     Ok(tree)
 }
