@@ -14,6 +14,7 @@ use crate::{Failure, reason};
 pub(crate) struct Log {
     file: Option<File>,
     format: LogFormat,
+    debug: bool,
 }
 
 impl Log {
@@ -23,12 +24,27 @@ impl Log {
             let opened = OpenOptions::new().append(true).create(true).mode(0o644).open(path);
             opened.map_err(|error| Failure::new(format!("--log: open {}: {}", path.display(), reason(&error))))
         };
-        Ok(Self { file: global.log.as_ref().map(open).transpose()?, format: global.log_format })
+        Ok(Self { file: global.log.as_ref().map(open).transpose()?, format: global.log_format, debug: global.debug })
     }
 
     /// No log but stderr.
     pub(crate) fn stderr() -> Self {
-        Self { file: None, format: LogFormat::Text }
+        Self { file: None, format: LogFormat::Text, debug: false }
+    }
+
+    /// Whether details are wanted (`--debug`).
+    pub(crate) fn wants_details(&self) -> bool {
+        self.debug
+    }
+
+    /// Writes a detail to the log, or to stderr if there is no log.
+    pub(crate) fn detail(&self, message: &str) {
+        let entry = entry(self.format, "debug", message, &libcorten::state::rfc3339(SystemTime::now()));
+        // A detail that cannot be written is not worth a failure.
+        match &self.file {
+            Some(file) => { file }.write_all(entry.as_bytes()).ok(),
+            None => stderr().write_all(entry.as_bytes()).ok(),
+        };
     }
 
     /// Reports a failure: once on stderr, once in the log. Engines read either.
@@ -36,7 +52,7 @@ impl Log {
         let message = &one_line(failure.message.trim_end());
         // If neither can be written to, the exit status still tells.
         writeln!(stderr(), "{message}").ok();
-        let entry = entry(self.format, message, &libcorten::state::rfc3339(SystemTime::now()));
+        let entry = entry(self.format, "error", message, &libcorten::state::rfc3339(SystemTime::now()));
         if let Some(file) = &mut self.file {
             file.write_all(entry.as_bytes()).ok();
         }
@@ -66,13 +82,13 @@ fn one_line(message: &str) -> String {
     format!("{} ... {}", &line[..head], &line[tail..])
 }
 
-fn entry(format: LogFormat, message: &str, time: &str) -> String {
+fn entry(format: LogFormat, level: &str, message: &str, time: &str) -> String {
     match format {
         LogFormat::Json => {
-            let entry = serde_json::json!({ "level": "error", "msg": message, "time": time });
+            let entry = serde_json::json!({ "level": level, "msg": message, "time": time });
             format!("{entry}\n")
         }
-        LogFormat::Text => format!("time={time:?} level=error msg={message:?}\n"),
+        LogFormat::Text => format!("time={time:?} level={level} msg={message:?}\n"),
     }
 }
 
@@ -90,8 +106,8 @@ mod tests {
 
     #[test]
     fn entries_are_as_engines_read_them() {
-        let json = entry(LogFormat::Json, "a \"b\"", "T");
+        let json = entry(LogFormat::Json, "error", "a \"b\"", "T");
         assert_eq!(json, "{\"level\":\"error\",\"msg\":\"a \\\"b\\\"\",\"time\":\"T\"}\n");
-        assert_eq!(entry(LogFormat::Text, "a \"b\"", "T"), "time=\"T\" level=error msg=\"a \\\"b\\\"\"\n");
+        assert_eq!(entry(LogFormat::Text, "error", "a \"b\"", "T"), "time=\"T\" level=error msg=\"a \\\"b\\\"\"\n");
     }
 }

@@ -59,25 +59,25 @@ fn main() -> ExitCode {
         Ok(log) => log,
         Err(failure) => return Log::stderr().fail(&failure),
     };
-    match run(&arguments) {
+    match run(&arguments, &log) {
         Ok(status) => ExitCode::from(status),
         Err(failure) => log.fail(&failure),
     }
 }
 
-fn run(arguments: &Arguments) -> Outcome {
+fn run(arguments: &Arguments, log: &Log) -> Outcome {
     let global = &arguments.global;
     if global.version {
         return commands::version::run();
     }
     match &arguments.command {
-        Some(Command::Create(options)) => commands::create::run(global, options),
+        Some(Command::Create(options)) => commands::create::run(global, log, options),
         Some(Command::Delete(options)) => commands::delete::run(global, options),
         Some(Command::Features) => commands::features::run(),
         Some(Command::Kill(options)) => commands::kill::run(global, options),
         Some(Command::List(options)) => commands::list::run(global, options),
         Some(Command::Plan(options)) => commands::plan::run(global, options),
-        Some(Command::Run(options)) => commands::run::run(global, options),
+        Some(Command::Run(options)) => commands::run::run(global, log, options),
         Some(Command::Spec(options)) => commands::spec::run(options),
         Some(Command::Start(options)) => commands::start::run(global, options),
         Some(Command::State(options)) => commands::state::run(global, options),

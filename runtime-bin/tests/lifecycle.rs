@@ -235,6 +235,22 @@ fn one_entry_in_the_log() {
 }
 
 #[test]
+fn every_step_is_in_the_log_with_debug() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = TestBundle::new(&["true"]);
+    let (path, log) = (test.write().path(), test.beside("log"));
+    let log = log.to_str().unwrap();
+    let arguments = ["--debug", "--log", log, "--log-format=json", "run", "-b", path.to_str().unwrap(), &test.id];
+    assert_eq!(succeed(&test, &arguments), "");
+    let text = fs::read_to_string(log).unwrap();
+    let entries: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(entries.iter().all(|entry| entry["level"] == "debug"));
+    assert!(entries.iter().any(|entry| entry["msg"].as_str().unwrap().contains("CloneInit")), "{text}");
+}
+
+#[test]
 fn wrong_usage() {
     let test = TestBundle::new(&["true"]);
     let output = corten(&test, &["frob"]).output().unwrap();

@@ -1,22 +1,41 @@
 //! `corten create`: a container that waits for start.
 
-use libcorten::{Console, CreateOptions};
+use libcorten::{Bundle, Console, Container, CreateOptions, Runtime};
 
 use super::{bundle, runtime};
 use crate::arguments::{Create, Global};
+use crate::log::Log;
 use crate::{Failure, Outcome};
 
-pub(crate) fn run(global: &Global, options: &Create) -> Outcome {
+pub(crate) fn run(global: &Global, log: &Log, options: &Create) -> Outcome {
     let failed = |failure: Failure| Failure::new(format!("corten create failed: {}", failure.message));
-    create(global, options).map_err(failed)
+    create(global, log, options).map_err(failed)
 }
 
-fn create(global: &Global, options: &Create) -> Outcome {
+fn create(global: &Global, log: &Log, options: &Create) -> Outcome {
     check_cgroup_manager(global)?;
     let bundle = bundle(options.bundle.as_deref())?;
     let console = options.console_socket.clone().map_or(Console::None, Console::Socket);
-    runtime(global)?.create(&options.id, &bundle, &create_options(options, console)?)?;
+    make(&runtime(global)?, log, &options.id, &bundle, &create_options(options, console)?, true)?;
     Ok(0)
+}
+
+/// Makes a container; with `--debug`, each step of the runtime is logged before it is done.
+pub(super) fn make(
+    runtime: &Runtime,
+    log: &Log,
+    id: &str,
+    bundle: &Bundle,
+    options: &CreateOptions,
+    wait_for_start: bool,
+) -> Result<Container, Failure> {
+    let plan = runtime.plan(id, bundle, options, wait_for_start)?;
+    let container = runtime.create_by_plan(id, bundle, options, &plan, &mut |planned| {
+        if log.wants_details() {
+            log.detail(&format!("{}: {:?}", planned.item.to_string_lossy(), planned.step));
+        }
+    })?;
+    Ok(container)
 }
 
 /// Turns flags into options.

@@ -3,29 +3,30 @@
 use libcorten::lifecycle::foreground::{Signals, attach};
 use libcorten::{Bundle, Console, Runtime};
 
-use super::create::{check_cgroup_manager, create_options};
+use super::create::{check_cgroup_manager, create_options, make};
 use super::{bundle, runtime};
 use crate::arguments::{Global, Run};
+use crate::log::Log;
 use crate::{Failure, Outcome};
 
-pub(crate) fn run(global: &Global, options: &Run) -> Outcome {
+pub(crate) fn run(global: &Global, log: &Log, options: &Run) -> Outcome {
     let failed = |failure: Failure| Failure::new(format!("corten run failed: {}", failure.message));
-    run_bundle(global, options).map_err(failed)
+    run_bundle(global, log, options).map_err(failed)
 }
 
-fn run_bundle(global: &Global, options: &Run) -> Outcome {
+fn run_bundle(global: &Global, log: &Log, options: &Run) -> Outcome {
     check_cgroup_manager(global)?;
     let bundle = bundle(options.create.bundle.as_deref())?;
     let runtime = runtime(global)?;
     if options.detach {
         let console = options.create.console_socket.clone().map_or(Console::None, Console::Socket);
-        runtime.run(&options.create.id, &bundle, &create_options(&options.create, console)?)?;
+        make(&runtime, log, &options.create.id, &bundle, &create_options(&options.create, console)?, false)?;
         return Ok(0);
     }
-    foreground(&runtime, &bundle, options)
+    foreground(&runtime, log, &bundle, options)
 }
 
-fn foreground(runtime: &Runtime, bundle: &Bundle, options: &Run) -> Outcome {
+fn foreground(runtime: &Runtime, log: &Log, bundle: &Bundle, options: &Run) -> Outcome {
     let terminal = bundle.spec().process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
     let console = match &options.create.console_socket {
         // runc: in the foreground the terminal is the caller's.
@@ -34,7 +35,8 @@ fn foreground(runtime: &Runtime, bundle: &Bundle, options: &Run) -> Outcome {
         None => Console::None,
     };
     let signals = Signals::block()?;
-    let mut container = runtime.run(&options.create.id, bundle, &create_options(&options.create, console)?)?;
+    let create = create_options(&options.create, console)?;
+    let mut container = make(runtime, log, &options.create.id, bundle, &create, false)?;
     let console = container.take_console();
     let exit = attach(&container, console, &signals);
     // A container that nobody looks after any more does not run on.
