@@ -276,3 +276,34 @@ fn remove_below(directory: BorrowedFd<'_>) -> nix::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+    use crate::Hierarchy;
+
+    /// What a kernel without `cgroup.kill` gets: every process dies, and the cgroup is thawed.
+    #[test]
+    fn processes_are_killed_one_by_one() {
+        let path = PathBuf::from(format!("/corten-cgroup-each-{}", std::process::id()));
+        let Some(cgroup) = Hierarchy::detect().ok().and_then(|hierarchy| hierarchy.create(&path).ok()) else {
+            println!("skipped: cgroups cannot be made here");
+            return;
+        };
+        let children: Vec<_> =
+            (0..5).map(|_| Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().unwrap()).collect();
+        for child in &children {
+            cgroup.write("cgroup.procs", &child.id().to_string()).unwrap();
+        }
+        cgroup.kill_each().unwrap();
+        for mut child in children {
+            assert!(!child.wait().unwrap().success());
+        }
+        assert!(cgroup.wait_empty(Duration::from_secs(5)).unwrap());
+        assert!(!cgroup.frozen().unwrap());
+        cgroup.remove(Duration::from_secs(5)).unwrap();
+    }
+}

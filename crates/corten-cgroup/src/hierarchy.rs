@@ -2,7 +2,6 @@
 //!
 //! Stage: host. Attacker: a container that manages its own sub-cgroups; names below its cgroup are its own choice.
 
-use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
@@ -152,7 +151,7 @@ impl Hierarchy {
 /// The caller's own cgroup: the line `0::PATH` of /proc/self/cgroup.
 fn own_cgroup() -> Result<PathBuf, Error> {
     let file = "/proc/self/cgroup";
-    let text = fs::read_to_string(file).map_err(|error| failed_io(&error, || format!("read({file:?})")))?;
+    let text = sys::read_all(Path::new(file)).map_err(|error| failed_io(&error, || format!("read({file:?})")))?;
     match text.lines().find_map(|line| line.strip_prefix("0::")) {
         // "(deleted)" cannot be joined to; the parent may still be there.
         Some(path) => Ok(PathBuf::from(path.strip_suffix(" (deleted)").unwrap_or(path))),

@@ -1,7 +1,7 @@
 //! The kernel as nix does not offer it: openat2 below a directory, bpf. The only room of this crate with `unsafe`.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{BufReader, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -138,6 +138,7 @@ pub(crate) fn attach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<
 /// Reads a whole file.
 pub(crate) fn read_all(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
-    File::open(path)?.read_to_string(&mut text)?;
+    // Files of procfs have no size to read by: a buffer saves calls.
+    BufReader::with_capacity(4096, File::open(path)?).read_to_string(&mut text)?;
     Ok(text)
 }

@@ -103,6 +103,8 @@ struct Executor<'s> {
     report: Fd,
     /// The program that `FindProgram` found.
     program: Text<4096>,
+    /// Covers of masked paths that are attached themselves: for files, for directories.
+    attached_covers: [Option<Slot>; 2],
     /// Whether the working directory has been entered.
     in_directory: bool,
     /// `HOME=…` from `HomeFromPasswd`.
@@ -164,6 +166,7 @@ impl<'s> Executor<'s> {
             root: CLOSED,
             report: CLOSED,
             program: Text::new(),
+            attached_covers: [None; 2],
             in_directory: false,
             home: Text::new(),
             detail: Text::new(),

@@ -121,8 +121,15 @@ impl Executor<'_> {
                 sys::close(copy);
                 moved
             }
-            // Before Linux 6.15 a mount that is not attached yet cannot be copied: attach it, and copy it from there.
-            Err(Errno::EINVAL) => sys::move_mount(cover, target).from(Call::MoveMount),
+            // Before Linux 6.15 a mount that is not attached yet cannot be copied: attach it, and copy it from there. Once
+            // only: moving it on would uncover the first path.
+            Err(Errno::EINVAL) if !self.attached_covers.contains(&Some(slot)) => {
+                let place = usize::from(directory);
+                if let Some(attached) = self.attached_covers.get_mut(place) {
+                    *attached = Some(slot);
+                }
+                sys::move_mount(cover, target).from(Call::MoveMount)
+            }
             Err(errno) => Err(Failure { call: Call::OpenTree, errno }),
         };
         sys::close(target);

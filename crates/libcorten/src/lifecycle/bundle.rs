@@ -1,6 +1,7 @@
 //! The bundle: a directory with config.json. Spec: bundle.md.
 
 use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use crate::oci::Spec;
@@ -46,7 +47,9 @@ impl Bundle {
                 Error::new(ErrorKind::Kernel, BundleError::Unreadable(error))
             }
         })?;
-        let spec = spec::load(file).map_err(|error| Error::new(error.kind(), error))?;
+        // One read of the usual size.
+        let spec =
+            spec::load(BufReader::with_capacity(64 * 1024, file)).map_err(|error| Error::new(error.kind(), error))?;
         Self::new(directory, spec)
     }
 
