@@ -1,9 +1,9 @@
 //! The command line: runc's commands and flags.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Component, PathBuf};
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::Failure;
 
@@ -196,10 +196,12 @@ impl Global {
     /// Returns the state root.
     pub(crate) fn state_root(&self) -> Result<PathBuf, Failure> {
         if let Some(root) = &self.root {
-            if root.as_os_str() == "/" {
+            let root = std::path::absolute(root).map_err(|error| Failure::new(format!("--root {root:?}: {error}")))?;
+            // However it is written: `//`, `/.`, `/..`.
+            if !root.components().any(|component| matches!(component, Component::Normal(_))) {
                 return Err(Failure::new("Option --root argument should not be set to /"));
             }
-            return std::path::absolute(root).map_err(|error| Failure::new(format!("--root {root:?}: {error}")));
+            return Ok(root);
         }
         let runtime_directory = std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty());
         Ok(match runtime_directory {
@@ -211,7 +213,7 @@ impl Global {
 
 /// Turns `-long` and `-long=value` into `--long…`, as Go's flag parser takes both, and engines use both.
 pub(crate) fn in_clap_form(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    const LONG: [&str; 19] = [
+    const LONG: [&str; 21] = [
         "all",
         "bundle",
         "console-socket",
@@ -224,6 +226,8 @@ pub(crate) fn in_clap_form(arguments: impl Iterator<Item = OsString>) -> Vec<OsS
         "log",
         "log-format",
         "no-new-keyring",
+        "no-pivot",
+        "no-subreaper",
         "pid-file",
         "preserve-fds",
         "quiet",
@@ -254,6 +258,12 @@ pub(crate) fn help(command: Option<&str>) -> String {
     definition.build();
     let found = command.and_then(|name| definition.find_subcommand_mut(name)).map(|command| command.render_help());
     found.unwrap_or_else(|| definition.render_help()).to_string()
+}
+
+/// Returns what can be made out of the flags before the command when the rest is wrong: the log is to tell of that, too.
+pub(crate) fn global_of_wrong(arguments: &[OsString]) -> Option<Global> {
+    let matches = Arguments::command().ignore_errors(true).try_get_matches_from(arguments).ok()?;
+    Global::from_arg_matches(&matches).ok()
 }
 
 /// Returns the first of the arguments that is the name of a command.

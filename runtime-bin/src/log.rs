@@ -47,6 +47,12 @@ impl Log {
         };
     }
 
+    /// Tells of something that is wrong and does not keep the command from its work.
+    pub(crate) fn warn(&self, message: &str) {
+        // The command's result does not depend on it.
+        writeln!(stderr(), "{}", one_line(message)).ok();
+    }
+
     /// Reports a failure: once on stderr, once in the log. Engines read either.
     pub(crate) fn fail(mut self, failure: &Failure) -> ExitCode {
         let message = &one_line(failure.message.trim_end());

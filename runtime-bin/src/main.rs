@@ -53,7 +53,7 @@ fn main() -> ExitCode {
     let given = arguments::in_clap_form(std::env::args_os());
     let arguments = match Arguments::try_parse_from(&given) {
         Ok(arguments) => arguments,
-        Err(error) => return usage(&error, arguments::command_name(&given)),
+        Err(error) => return usage(&error, &given),
     };
     let log = match Log::open(&arguments.global) {
         Ok(log) => log,
@@ -75,7 +75,7 @@ fn run(arguments: &Arguments, log: &Log) -> Outcome {
         Some(Command::Delete(options)) => commands::delete::run(global, options),
         Some(Command::Features) => commands::features::run(),
         Some(Command::Kill(options)) => commands::kill::run(global, options),
-        Some(Command::List(options)) => commands::list::run(global, options),
+        Some(Command::List(options)) => commands::list::run(global, log, options),
         Some(Command::Plan(options)) => commands::plan::run(global, options),
         Some(Command::Run(options)) => commands::run::run(global, log, options),
         Some(Command::Spec(options)) => commands::spec::run(options),
@@ -89,22 +89,27 @@ fn run(arguments: &Arguments, log: &Log) -> Outcome {
 }
 
 /// Answers `--help` and wrong usage, with runc's exit codes: 0, 1, and 3 for a command that there is not.
-fn usage(error: &clap::Error, command: Option<&str>) -> ExitCode {
+fn usage(error: &clap::Error, given: &[std::ffi::OsString]) -> ExitCode {
     let text = error.render().to_string();
+    let log = || {
+        let opened = arguments::global_of_wrong(given).and_then(|global| Log::open(&global).ok());
+        opened.unwrap_or_else(Log::stderr)
+    };
     match error.kind() {
         ClapError::DisplayHelp => ExitCode::from(u8::from(output::print(&text).is_err())),
         ClapError::InvalidSubcommand => {
             let name =
                 error.get(clap::error::ContextKind::InvalidSubcommand).map(ToString::to_string).unwrap_or_default();
-            Log::stderr().fail(&Failure { message: format!("No help topic for '{name}'"), status: 3 })
+            log().fail(&Failure { message: format!("No help topic for '{name}'"), status: 3 })
         }
         _ => {
             // The first paragraph, as one line: what is missing stands on lines of its own.
             let lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
             let reason = lines.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned();
+            let command = arguments::command_name(given);
             let printed = output::print(&format!("Incorrect Usage: {reason}\n\n{}", arguments::help(command)));
             let failure = printed.err().unwrap_or_else(|| Failure::new(reason));
-            Log::stderr().fail(&failure)
+            log().fail(&failure)
         }
     }
 }

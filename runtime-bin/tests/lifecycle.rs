@@ -163,8 +163,10 @@ fn missing_programs_are_told_apart() {
     let test = TestBundle::new(&["/etc/data"]);
     fs::write(test.rootfs().join("etc/data"), "data").unwrap();
     fs::set_permissions(test.rootfs().join("etc/data"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let error = one_error(&run(&test));
-    assert_eq!(error, format!("corten run failed: {init}exec /etc/data: exec format error"));
+    let (path, pid_file) = (test.write().path(), test.beside("pid"));
+    let arguments = ["run", "-b", path.to_str().unwrap(), "--pid-file", pid_file.to_str().unwrap(), &test.id];
+    assert_eq!(fail(&test, &arguments), format!("corten run failed: {init}exec /etc/data: exec format error"));
+    assert!(!pid_file.exists(), "a pid file of a container that there is not");
     create(&test);
     assert_eq!(fail(&test, &["start", &test.id]), format!("{init}exec /etc/data: exec format error"));
     wait_for(&test, "stopped");
@@ -203,6 +205,30 @@ fn run_in_the_background() {
     test.assert_nothing_left("after run in the background");
 }
 
+/// A container that cannot be read does not hide the others. runc tells of it and goes on.
+#[test]
+fn damaged_containers_do_not_hide_the_others() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = TestBundle::new(&["true"]);
+    create(&test);
+    fs::create_dir(test.state_root().join("damaged")).unwrap();
+    fs::write(test.state_root().join("damaged/state.json"), "{").unwrap();
+    fs::create_dir(test.state_root().join("unfinished")).unwrap();
+    fs::write(test.state_root().join("a-file"), "").unwrap();
+    let output = corten(&test, &["list", "-q"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{}\n", test.id));
+    assert_eq!(output.status.code(), Some(0));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.starts_with("load container damaged: ") && told.lines().count() == 1, "{told}");
+    for id in ["damaged", "unfinished", &test.id] {
+        succeed(&test, &["delete", "--force", id]);
+    }
+    fs::remove_file(test.state_root().join("a-file")).unwrap();
+    test.assert_nothing_left("after deleting damaged ones");
+}
+
 #[test]
 fn signals_are_forwarded_in_the_foreground() {
     if !can_make_containers() {
@@ -228,6 +254,17 @@ fn one_entry_in_the_log() {
     let entry: Value = serde_json::from_str(&fs::read_to_string(&log).unwrap()).unwrap();
     assert_eq!((&entry["level"], &entry["msg"]), (&"error".into(), &Value::from(error)));
     assert!(entry["time"].as_str().unwrap().ends_with('Z'));
+    // Wrong usage is told there, too.
+    for arguments in [&["run", "--frob", "x"][..], &["run"], &["frob"], &["state", "a", "b"]] {
+        let log = test.beside("usage.json");
+        let flags = ["--log", log.to_str().unwrap(), "--log-format", "json"];
+        let output = corten(&test, &[&flags, arguments].concat()).output().unwrap();
+        assert!(!output.status.success());
+        let text = fs::read_to_string(&log).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
+        let entry: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(entry["msg"], String::from_utf8_lossy(&output.stderr).trim_end(), "{arguments:?}");
+        fs::remove_file(&log).unwrap();
+    }
     let log = test.beside("log.text");
     fail(&test, &["--log", log.to_str().unwrap(), "state", "nobody"]);
     let text = fs::read_to_string(&log).unwrap();
@@ -263,8 +300,12 @@ fn wrong_usage() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(fail(&test, &["state", ""]), "container id cannot be empty");
     assert_eq!(fail(&test, &["state", "a/b"]), "invalid container ID format: \"a/b\"");
-    let root_refused = std::process::Command::new(CORTEN).args(["--root", "/", "list"]).output().unwrap();
-    assert_eq!(one_error(&root_refused), "Option --root argument should not be set to /");
+    for root in ["/", "//", "/.", "/..", "/../."] {
+        let refused = std::process::Command::new(CORTEN).args(["--root", root, "list"]).output().unwrap();
+        assert_eq!(one_error(&refused), "Option --root argument should not be set to /", "{root}");
+    }
+    let output = corten(&test, &["create", "-no-pivot", "x"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "unexpected argument '--no-pivot' found\n");
 }
 
 #[test]
@@ -293,14 +334,21 @@ fn versions_and_features() {
 
 #[test]
 fn spec_is_runcs() {
+    for flags in [&[][..], &["--rootless"]] {
+        compare_spec(flags);
+    }
+}
+
+fn compare_spec(flags: &[&str]) {
     let test = TestBundle::new(&["true"]);
     let ours = test.beside("ours");
     fs::create_dir(&ours).unwrap();
-    succeed(&test, &["spec", "--bundle", ours.to_str().unwrap()]);
-    assert_eq!(fail(&test, &["spec", "-b", ours.to_str().unwrap()]), "File config.json exists. Remove it first");
+    let arguments = [&["spec", "--bundle", ours.to_str().unwrap()], flags].concat();
+    succeed(&test, &arguments);
+    assert_eq!(fail(&test, &arguments), "File config.json exists. Remove it first");
     let theirs = test.beside("theirs");
     fs::create_dir(&theirs).unwrap();
-    if std::process::Command::new("runc").arg("spec").current_dir(&theirs).status().is_err() {
+    if std::process::Command::new("runc").arg("spec").args(flags).current_dir(&theirs).status().is_err() {
         return common::skip("no runc to compare `spec` with");
     }
     let read = |directory: &std::path::Path| -> Value {

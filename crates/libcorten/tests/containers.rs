@@ -29,7 +29,7 @@ fn a_container_goes_through_its_life() {
     assert_eq!(container.state().unwrap().status, Status::Created);
     assert_eq!(runtime.create(&test.id, &bundle, &CreateOptions::default()).unwrap_err().kind(), ErrorKind::Exists);
     let listed = runtime.list().unwrap();
-    assert_eq!(listed.iter().map(|state| state.id.as_str()).collect::<Vec<_>>(), [&test.id]);
+    assert_eq!(listed.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), [&test.id]);
     runtime.load(&test.id).unwrap().start().unwrap();
     assert_eq!(container.wait().unwrap(), Exit::Code(7));
     let state = container.state().unwrap();

@@ -4,9 +4,10 @@ use libcorten::State;
 
 use super::runtime;
 use crate::arguments::{Global, List, ListFormat};
+use crate::log::Log;
 use crate::{Failure, Outcome, output, reason};
 
-pub(crate) fn run(global: &Global, options: &List) -> Outcome {
+pub(crate) fn run(global: &Global, log: &Log, options: &List) -> Outcome {
     let runtime = runtime(global)?;
     // A root that was named must be there; the default one comes with the first container.
     if global.root.is_some()
@@ -14,7 +15,14 @@ pub(crate) fn run(global: &Global, options: &List) -> Outcome {
     {
         return Err(Failure::new(format!("open {}: {}", runtime.root().display(), reason(&error))));
     }
-    let states = runtime.list()?;
+    let mut states = Vec::new();
+    for (id, state) in runtime.list()? {
+        match state {
+            Ok(state) => states.push(state),
+            // As runc: told, and no reason to hide the others.
+            Err(error) => log.warn(&format!("load container {id}: {}", error.chain())),
+        }
+    }
     let text = match options.format {
         _ if options.quiet => states.iter().map(|state| format!("{}\n", state.id)).collect(),
         ListFormat::Table => table(&states),

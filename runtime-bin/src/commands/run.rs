@@ -1,7 +1,11 @@
 //! `corten run`: create and start, in the foreground or (`-d`) in the background.
 
+use std::io::stdin;
+use std::sync::Mutex;
+
 use libcorten::lifecycle::foreground::{Signals, attach};
 use libcorten::{Bundle, Console, Runtime};
+use nix::sys::termios::{SetArg, tcgetattr, tcsetattr};
 
 use super::create::{check_cgroup_manager, create_options, make};
 use super::{bundle, runtime};
@@ -34,6 +38,9 @@ fn foreground(runtime: &Runtime, log: &Log, bundle: &Bundle, options: &Run) -> O
         None if terminal => Console::Master,
         None => Console::None,
     };
+    if terminal {
+        restore_terminal_on_panic();
+    }
     let signals = Signals::block()?;
     let create = create_options(&options.create, console)?;
     let mut container = make(runtime, log, &options.create.id, bundle, &create, false)?;
@@ -44,4 +51,18 @@ fn foreground(runtime: &Runtime, log: &Log, bundle: &Bundle, options: &Run) -> O
     let exit = exit?;
     deleted?;
     Ok(u8::try_from(exit.code()).unwrap_or(u8::MAX))
+}
+
+/// A release build aborts on a panic, before anything is dropped: then it is the hook that takes the caller's terminal out of
+/// raw mode.
+fn restore_terminal_on_panic() {
+    // Without a terminal there is nothing to restore.
+    let Ok(before) = tcgetattr(stdin()) else { return };
+    let (before, report) = (Mutex::new(before), std::panic::take_hook());
+    std::panic::set_hook(Box::new(move |panic| {
+        if let Ok(before) = before.lock() {
+            tcsetattr(stdin(), SetArg::TCSANOW, &before).ok();
+        }
+        report(panic);
+    }));
 }

@@ -15,7 +15,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -51,6 +51,7 @@ pub(crate) struct Launch<'a> {
     init: Option<InitProcess>,
     channel: Option<Channel>,
     master: Option<OwnedFd>,
+    pid_file: Option<PathBuf>,
 }
 
 /// A container that has been launched.
@@ -69,7 +70,19 @@ impl<'a> Launch<'a> {
         console: &'a Console,
     ) -> Self {
         let fds = (0..plan.slots).map(|_| None).collect();
-        Self { plan, directory, record, hierarchy, console, fds, cgroup: None, init: None, channel: None, master: None }
+        Self {
+            plan,
+            directory,
+            record,
+            hierarchy,
+            console,
+            fds,
+            cgroup: None,
+            init: None,
+            channel: None,
+            master: None,
+            pid_file: None,
+        }
     }
 
     /// Carries out the plan. `observe` sees each step before it is done.
@@ -132,7 +145,11 @@ impl<'a> Launch<'a> {
                 self.record.creating = false;
                 Ok(self.directory.write(self.record)?)
             }
-            HostStep::PidFile { path } => write_pid_file(path, self.record.pid).map_err(at),
+            HostStep::PidFile { path } => {
+                write_pid_file(path, self.record.pid).map_err(at)?;
+                self.pid_file = Some(path.clone());
+                Ok(())
+            }
             HostStep::Release { point } => Ok(self.channel()?.release(*point)?),
             HostStep::AwaitExec => self.await_exec(),
         }
@@ -209,20 +226,29 @@ impl<'a> Launch<'a> {
         }
         if let Some(init) = &mut self.init {
             // It may have ended by itself before; then the signal finds nobody.
-            let killed = match sys::send_signal(init.pidfd().as_fd(), libc::SIGKILL) {
-                Err(error) if error.errno.0 != nix::errno::Errno::ESRCH => Err(error),
-                _ => sys::wait_exit(init.pidfd().as_fd(), true),
-            };
-            match killed {
-                Ok(waited) => cause.explain(init.exec_failure(), waited),
-                Err(error) => left.push(error.to_string()),
+            match sys::send_signal(init.pidfd().as_fd(), libc::SIGKILL) {
+                Err(error) if error.errno.0 != nix::errno::Errno::ESRCH => left.push(error.to_string()),
+                _ => {}
             }
-            init.has_left();
+            if sys::wait_ended(init.pidfd().as_fd(), KILL_DEADLINE) {
+                match sys::wait_exit(init.pidfd().as_fd(), false) {
+                    Ok(waited) => cause.explain(init.exec_failure(), waited),
+                    Err(error) => left.push(error.to_string()),
+                }
+                init.has_left();
+            } else {
+                left.push(format!("process {}", init.pid()));
+            }
         }
         if let Some(cgroup) = self.cgroup.take()
             && let Err(error) = cgroup.remove(KILL_DEADLINE)
         {
             left.push(error.to_string());
+        }
+        if let Some(path) = &self.pid_file
+            && let Err(error) = std::fs::remove_file(path)
+        {
+            left.push(format!("{}: {error}", path.display()));
         }
         if left.is_empty() { cause } else { LaunchError::Left { cause: Box::new(cause), left: left.join("; ") } }
     }

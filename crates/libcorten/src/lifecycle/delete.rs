@@ -3,11 +3,10 @@
 //! Teardown goes on after an error and reports all of them; the state directory goes last, so that what is left can be found.
 
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use corten_cgroup::Hierarchy;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::{Container, LifecycleError};
 use crate::host::cgroup_error;
@@ -64,7 +63,9 @@ impl Container {
         if let Some(pidfd) = &pidfd {
             match sys::send_signal(pidfd.as_fd(), libc::SIGKILL) {
                 Err(error) if error.errno.0 != Errno::ESRCH => left.push(format!("{error}: {}", error.errno)),
-                _ if !ended(pidfd.as_fd()) => left.push(format!("process {} does not end", record.pid)),
+                _ if !sys::wait_ended(pidfd.as_fd(), DEADLINE) => {
+                    left.push(format!("process {} does not end", record.pid))
+                }
                 _ => {}
             }
         }
@@ -73,21 +74,6 @@ impl Container {
             && let Err(error) = sys::wait_exit(pidfd, false)
         {
             left.push(format!("{error}: {}", error.errno));
-        }
-    }
-}
-
-/// Waits for the end of a process, up to the deadline.
-fn ended(pidfd: std::os::fd::BorrowedFd<'_>) -> bool {
-    let end = Instant::now() + DEADLINE;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
-        match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
-            Ok(0) => return false,
-            Err(Errno::EINTR) => {}
-            Err(_) => return false,
-            Ok(_) => return true,
         }
     }
 }

@@ -61,6 +61,8 @@ impl Signals {
 
 impl Drop for Signals {
     fn drop(&mut self) {
+        // What came too late for the container is not for this process either.
+        while matches!(self.fd.read_signal(), Ok(Some(_))) {}
         // With the mask that was there before this cannot fail.
         pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None).ok();
     }

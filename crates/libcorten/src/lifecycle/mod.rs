@@ -165,18 +165,17 @@ impl Runtime {
         Ok(Container { id: id.to_owned(), directory, init: None, console: None })
     }
 
-    /// Returns the states of all containers, sorted by id. Those that go away meanwhile are left out, and so are directories
-    /// of containers that were never finished.
+    /// Returns the states of all containers, sorted by id, with the error of each whose state cannot be read. Those that go
+    /// away meanwhile are left out, and so are directories of containers that were never finished.
     ///
     /// # Errors
-    /// The state root or a state in it cannot be read.
-    pub fn list(&self) -> Result<Vec<State>> {
+    /// The state root cannot be read.
+    pub fn list(&self) -> Result<Vec<(String, Result<State>)>> {
         let mut states = Vec::new();
         for id in ids(&self.root)? {
             match self.load(&id).and_then(|container| container.state()) {
-                Ok(state) => states.push(state),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+                state => states.push((id, state)),
             }
         }
         Ok(states)

@@ -1,9 +1,10 @@
 //! The state directory of one container.
 
 use std::ffi::CStr;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -106,8 +107,9 @@ impl StateDirectory {
         let make = || nix::unistd::mkdir(&path, Mode::S_IRWXU);
         let made = match make() {
             Err(Errno::ENOENT) => {
-                std::fs::create_dir_all(root)
-                    .map_err(|error| SysError::from_io(&error, || format!("mkdir({root:?})")))?;
+                // Others may pass through, as with runc, but not look around.
+                let made = DirBuilder::new().recursive(true).mode(0o711).create(root);
+                made.map_err(|error| SysError::from_io(&error, || format!("mkdir({root:?})")))?;
                 make()
             }
             other => other,
@@ -267,6 +269,7 @@ pub(crate) fn ids(root: &Path) -> Result<Vec<String>, StateError> {
         let entry = entry.map_err(|error| SysError::from_io(&error, call))?;
         if let Ok(name) = entry.file_name().into_string()
             && check_id(&name).is_ok()
+            && entry.file_type().is_ok_and(|kind| kind.is_dir())
         {
             ids.push(name);
         }

@@ -113,7 +113,8 @@ impl Drop for Shared {
         if !self.in_use {
             return;
         }
-        // The child may still run on our stack: it must end before the stack does. Failure means that it has ended.
+        // The child may still run on our stack: it must end before the stack does. Failure means that it has ended. No
+        // deadline: between clone3 and execveat it makes no call that waits for anybody.
         send_signal(&*self.pidfd, libc::SIGKILL).ok();
         wait_exit(&*self.pidfd, true).ok();
     }

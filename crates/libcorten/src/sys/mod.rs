@@ -14,7 +14,7 @@ pub(crate) use clone::{InitProcess, InitStart};
 pub(crate) use fds::{adopt_received, is_inherited};
 pub(crate) use memfd::sealed_memfd;
 pub(crate) use mount::{TreeKind, open_tree};
-pub(crate) use pidfd::{Waited, open_pidfd, send_signal, wait_exit};
+pub(crate) use pidfd::{Waited, open_pidfd, send_signal, wait_ended, wait_exit};
 
 use nix::errno::Errno;
 

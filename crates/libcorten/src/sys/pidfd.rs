@@ -1,8 +1,10 @@
 //! Processes by file descriptor: no pid is signalled that may have become another's.
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
@@ -25,6 +27,20 @@ pub(crate) fn send_signal(pidfd: impl AsFd, signal: i32) -> Result<(), SysError>
     // SAFETY: the info pointer is null, which the call allows: the kernel fills it in as kill(2) does.
     let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, none, 0) };
     Errno::result(result).map(drop).map_err(|errno| SysError::new(errno, || format!("pidfd_send_signal({signal})")))
+}
+
+/// Waits for the end of a process, any process, with poll(2); false if it has not ended by the deadline.
+pub(crate) fn wait_ended(pidfd: impl AsFd, deadline: Duration) -> bool {
+    let end = Instant::now() + deadline;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+            Err(Errno::EINTR) => {}
+            Ok(0) | Err(_) => return false,
+            Ok(_) => return true,
+        }
+    }
 }
 
 /// What waiting for a process gave.
