@@ -6,17 +6,12 @@ use std::time::SystemTime;
 use corten_cgroup::Hierarchy;
 use nix::unistd::Pid;
 
-use super::{Bundle, Container, CreateOptions, LifecycleError, Runtime};
+use super::{Bundle, CannotStart, Container, CreateOptions, LifecycleError, Runtime};
 use crate::host::{self, cgroup_error};
 use crate::launch::{Launch, LaunchError};
 use crate::plan::{HostStep, Planned, Request};
 use crate::state::{Record, StateDirectory, rfc3339};
 use crate::{Error, Plan, Result, sys};
-
-/// The error of a process that could not be started. runc's words, which users know.
-#[derive(Debug, thiserror::Error)]
-#[error("unable to start container process")]
-struct CannotStart(#[source] LaunchError);
 
 /// Makes a container, by the way that the crate's page describes.
 pub(super) fn create(

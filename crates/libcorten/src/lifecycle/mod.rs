@@ -23,6 +23,7 @@ pub use bundle::Bundle;
 pub use wait::Exit;
 
 use crate::host::cgroup_error;
+use crate::launch::LaunchError;
 use crate::plan::{HostStep, Planned};
 use crate::state::{Record, State, StateDirectory, StateError, Status, ids};
 use crate::{Error, ErrorKind, Plan, Result, sys};
@@ -68,6 +69,11 @@ pub(crate) enum LifecycleError {
     #[error("{left}")]
     Left { left: String },
 }
+
+/// The error of a process that could not be started. runc's words, which users know.
+#[derive(Debug, thiserror::Error)]
+#[error("unable to start container process")]
+struct CannotStart(#[source] LaunchError);
 
 impl LifecycleError {
     fn kind(&self) -> ErrorKind {

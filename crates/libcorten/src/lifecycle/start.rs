@@ -7,19 +7,14 @@ use corten_init::SyncPoint;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 
-use super::{Container, LifecycleError};
-use crate::launch::{Channel, LaunchError};
+use super::{CannotStart, Container, LifecycleError};
+use crate::launch::Channel;
 use crate::state::{START_SOCKET, Status};
 use crate::sys::SysError;
 use crate::{Error, Result};
 
 /// How long the exec may take: startContainer hooks and a slow disk.
 const EXEC_DEADLINE: Duration = Duration::from_secs(120);
-
-/// The error of a process that could not be started.
-#[derive(Debug, thiserror::Error)]
-#[error("unable to start container process")]
-struct CannotStart(#[source] LaunchError);
 
 impl Container {
     /// Starts the user's process of a created container.

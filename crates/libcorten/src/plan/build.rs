@@ -7,10 +7,9 @@ use corten_init::{OwnedStep as Step, Slot, SyncPoint};
 
 use crate::lifecycle::Console;
 use crate::oci::{LinuxNamespaceType, Process, Spec};
-
-use super::paths::{path_in_root, text};
 use crate::spec::sysctl_file;
 
+use super::paths::{path_in_root, text};
 use super::{Facts, HostStep, Plan, PlanError, Planned, Request, devices, mounts, process};
 
 /// Slots with a fixed meaning.
