@@ -75,13 +75,13 @@ fn a_shell_in_the_foreground() {
     // ^C ends the program in the foreground of the container, and nothing else.
     master.write_all(b"sleep 1000\n").unwrap();
     expect(&mut master, "sleep 1000");
-    std::thread::sleep(Duration::from_millis(300));
+    test.wait_for_program("sleep");
     master.write_all(b"\x03").unwrap();
     master.write_all(b"echo after $?\n").unwrap();
     expect(&mut master, "after 130");
     // ^Z and job control.
     master.write_all(b"sleep 1000\n").unwrap();
-    std::thread::sleep(Duration::from_millis(300));
+    test.wait_for_program("sleep");
     master.write_all(b"\x1a").unwrap();
     expect(&mut master, "Stopped");
     master.write_all(b"kill %1; exec sh -c 'exit 7'\n").unwrap();

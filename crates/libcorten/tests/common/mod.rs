@@ -116,21 +116,48 @@ impl TestBundle {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
         let path = self.directory.path().to_str().unwrap().to_owned();
         assert!(!mounts.contains(&path), "{what}: a mount is left");
-        // A killed init may take a moment to be reaped by whoever is its parent now; zombies have no root.
+        // A killed init may take a moment to be reaped by whoever is its parent now.
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
-        while let Some(pid) = self.process() {
-            assert!(std::time::Instant::now() < deadline, "{what}: process {pid} is left");
+        loop {
+            let pids = self.processes();
+            if pids.is_empty() {
+                break;
+            }
+            assert!(std::time::Instant::now() < deadline, "{what}: processes {pids:?} are left");
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
     }
 
-    /// A process whose root is the bundle's, if there is one.
-    fn process(&self) -> Option<String> {
-        fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
-            let root = fs::read_link(entry.path().join("root")).ok()?;
-            let name = entry.file_name().into_string().ok()?;
-            (root.starts_with(self.path()) && name.parse::<i32>().is_ok()).then_some(name)
-        })
+    /// Waits until a program of this name runs in the container.
+    pub fn wait_for_program(&self, name: &str) {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        let is_named =
+            |pid: &String| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == name);
+        while !self.processes().iter().any(is_named) {
+            assert!(std::time::Instant::now() < deadline, "no {name} runs");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+
+    /// The processes in cgroups of this test's containers: a process keeps its cgroup to the end, even one that has been
+    /// removed. Zombies count if they are this process's to reap; those of a runtime that has ended are their new parent's.
+    fn processes(&self) -> Vec<String> {
+        let (exact, longer) = (format!("/{}", self.id), format!("/{}-", self.id));
+        let is_ours = |line: &str| {
+            let line = line.trim_end_matches(" (deleted)");
+            line.ends_with(&exact) || line.contains(&longer)
+        };
+        let own = format!("PPid:\t{}", std::process::id());
+        let counts = |pid: &String| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+            !status.contains("\nState:\tZ") || status.lines().any(|line| line == own)
+        };
+        let ours = |pid: &String| {
+            fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| text.lines().any(is_ours))
+        };
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        names.filter(|name| name.parse::<i32>().is_ok()).filter(ours).filter(counts).collect()
     }
 }
 
