@@ -186,6 +186,42 @@ fn the_runtime_is_killed_at_every_step() {
     }
 }
 
+/// A runtime is killed after it wrote down a cgroup that it would not have got, as another container is in it: deleting what it
+/// left does not touch the other.
+#[test]
+fn a_cgroup_that_was_only_written_down_is_not_killed() {
+    if !can_make_containers() {
+        return;
+    }
+    let (other, mut test) = (TestBundle::new(&["sleep", "1000"]), TestBundle::new(&["true"]));
+    let bundle = Bundle::open(other.write().path()).unwrap();
+    let running = Runtime::new(other.state_root()).run(&other.id, &bundle, &CreateOptions::default()).unwrap();
+    test.config["linux"]["cgroupsPath"] = other.config["linux"]["cgroupsPath"].clone();
+    let (runtime, options) = (Runtime::new(test.state_root()), CreateOptions::default());
+    let bundle = Bundle::open(test.write().path()).unwrap();
+    let plan = runtime.plan(&test.id, &bundle, &options, true).unwrap();
+    let index = plan.host.iter().position(|planned| planned.step.name() == "CreateCgroup").unwrap();
+    let status = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "killed_runtime"])
+        .env(KILL_AT, format!("{index} true {}", test.id))
+        .env(KILL_BUNDLE, test.path())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
+    let error = runtime.load(&test.id).unwrap().delete(true).unwrap_err().chain();
+    assert!(error.contains("still has processes"), "{error}");
+    assert_eq!(running.state().unwrap().status, Status::Running);
+    // Asked for rightly, it is refused in the same way.
+    let error = runtime.create("second", &bundle, &options).unwrap_err().chain();
+    assert!(error.contains("container's cgroup is not empty"), "{error}");
+    running.delete(true).unwrap();
+    runtime.load(&test.id).unwrap().delete(true).unwrap();
+    other.assert_nothing_left("the other");
+    test.assert_nothing_left("the killed one");
+}
+
 /// Not a test: the runtime that the one above kills.
 #[test]
 fn killed_runtime() {

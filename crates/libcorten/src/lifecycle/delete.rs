@@ -15,6 +15,8 @@ use crate::{Result, sys};
 
 /// How long processes may take to end, and the cgroup to become free.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// How long an init that nobody knows may take to notice that its runtime has gone.
+const UNKNOWN_DEADLINE: Duration = Duration::from_secs(3);
 
 impl Container {
     /// Removes a stopped container; a created one is killed first, as engines expect (runc). With `force`, any.
@@ -80,6 +82,9 @@ impl Container {
 
 fn remove_cgroup(record: &Record, left: &mut Vec<String>) {
     let removed = Hierarchy::detect().and_then(|hierarchy| match hierarchy.open(&record.cgroup)? {
+        // A runtime that was killed before it knew init's pid may not even have made the cgroup that it wrote down: who is in
+        // there may be somebody else's. An init of ours ends by itself, as its socket has closed.
+        Some(cgroup) if record.pid == 0 => cgroup.remove(UNKNOWN_DEADLINE),
         Some(cgroup) => {
             cgroup.kill(DEADLINE)?;
             cgroup.remove(DEADLINE)
