@@ -104,6 +104,12 @@ pub(crate) struct Create {
     /// Keep the caller's session keyring
     #[arg(long)]
     pub(crate) no_new_keyring: bool,
+    /// Use chroot(2) instead of pivot_root(2), for a host whose root is the initramfs (less safe)
+    #[arg(long)]
+    pub(crate) no_pivot: bool,
+    /// Socket that gets init's pidfd
+    #[arg(long, value_name = "PATH")]
+    pub(crate) pidfd_socket: Option<PathBuf>,
     /// Pass N fds to the container, beside stdin, stdout and stderr
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) preserve_fds: u32,

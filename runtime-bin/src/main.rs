@@ -72,7 +72,7 @@ fn run(arguments: &Arguments, log: &Log) -> Outcome {
     }
     match &arguments.command {
         Some(Command::Create(options)) => commands::create::run(global, log, options),
-        Some(Command::Delete(options)) => commands::delete::run(global, options),
+        Some(Command::Delete(options)) => commands::delete::run(global, log, options),
         Some(Command::Features) => commands::features::run(),
         Some(Command::Kill(options)) => commands::kill::run(global, options),
         Some(Command::List(options)) => commands::list::run(global, log, options),

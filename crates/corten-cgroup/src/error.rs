@@ -29,6 +29,12 @@ impl Error {
             _ => None,
         }
     }
+
+    /// Whether the caller may not do it: no permission, or a read-only mount of cgroups.
+    pub fn is_refused(&self) -> bool {
+        let refused = [Errno::EACCES, Errno::EPERM, Errno::EROFS];
+        self.errno().is_some_and(|errno| refused.contains(&Errno::from_raw(errno)))
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -1,8 +1,8 @@
 //! What init and the runtime say to each other, over one SOCK_SEQPACKET pair: a datagram is a message.
 //!
 //! ```text
-//! init → runtime   Reached(point)   Console + one fd   Failed{step, call, errno, item, detail}
-//! runtime → init   Continue(point)
+//! init → runtime   Reached(point)   Console + one fd   Cloned + one fd   Listener(fd)   Failed{step, call, errno, item, detail}
+//! runtime → init   Continue(point)   (at `hooks` with two fds)
 //! ```
 //!
 //! The end of the stream after the last point means that execve succeeded (the socket is close-on-exec). `docs/protocol.md` has
@@ -15,6 +15,10 @@ pub const MAX_MESSAGE: usize = 4096;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SyncPoint {
+    /// Init is in a new user namespace: the runtime writes the id maps.
+    Mapped,
+    /// The mounts are made and the root is not entered yet: the runtime runs its hooks, and hands over the state for init's.
+    Hooks,
     /// Everything is set up but the wait for start and the exec: the runtime finishes cgroup and state.
     Ready,
     /// `start` says go.
@@ -23,13 +27,15 @@ pub enum SyncPoint {
 
 impl SyncPoint {
     /// All points, in the order in which a container passes them.
-    pub const ALL: [Self; 2] = [Self::Ready, Self::Start];
+    pub const ALL: [Self; 4] = [Self::Mapped, Self::Hooks, Self::Ready, Self::Start];
 
     /// Returns the wire form.
     pub const fn to_number(self) -> u32 {
         match self {
             Self::Ready => 1,
             Self::Start => 2,
+            Self::Mapped => 3,
+            Self::Hooks => 4,
         }
     }
 
@@ -43,6 +49,8 @@ impl SyncPoint {
         match self {
             Self::Ready => "ready",
             Self::Start => "start",
+            Self::Mapped => "mapped",
+            Self::Hooks => "hooks",
         }
     }
 }
@@ -85,6 +93,11 @@ calls! {
     35 Capset "capset", 36 Getcwd "getcwd", 37 Accept4 "accept4", 38 CloseRange "close_range", 39 Execve "execve",
     40 FindProgram "looking for the program", 41 Mmap "mmap", 42 Unlinkat "unlinkat", 43 Openat "openat", 44 Slot "slot",
     45 Fchown "fchown", 46 Sigaction "rt_sigaction",
+    47 Setns "setns", 48 Clone3 "clone3", 49 PidfdOpen "pidfd_open", 50 SchedSetattr "sched_setattr", 51 IoprioSet "ioprio_set",
+    52 Personality "personality", 53 SetMempolicy "set_mempolicy", 54 Chroot "chroot", 55 Hook "running the hook",
+    56 Fspick "fspick", 57 Getdents64 "getdents64", 58 Readlinkat "readlinkat", 59 Fchmod "fchmod", 60 MemfdCreate "memfd_create",
+    61 Recvmsg "recvmsg", 62 SchedSetaffinity "sched_setaffinity", 63 HookTimeout "waiting for the hook", 64 Mount "mount",
+    65 Utimensat "utimensat",
 }
 
 /// Why bytes are not a message.
@@ -107,6 +120,13 @@ pub enum Message<'a> {
     Reached(SyncPoint),
     /// The terminal's master comes with this message.
     Console,
+    /// A clone of init goes on in init's place; its pidfd comes with this message.
+    Cloned,
+    /// The filter's listener is this fd of init's (`pidfd_getfd`): after the filter only write(2) is sure to work.
+    Listener {
+        /// The fd.
+        fd: i32,
+    },
     /// Step number `step` failed; init ends.
     Failed {
         /// Index of the step in the program.
@@ -134,6 +154,8 @@ impl<'a> Message<'a> {
             Self::Console => (2, 0, 0, 0, &[], &[]),
             Self::Failed { step, call, errno, item, detail } => (3, step, call.to_number(), errno, item, detail),
             Self::Continue(point) => (4, point.to_number(), 0, 0, &[], &[]),
+            Self::Cloned => (5, 0, 0, 0, &[], &[]),
+            Self::Listener { fd } => (6, 0, 0, fd, &[], &[]),
         };
         let item = item.get(..1024).unwrap_or(item);
         let mut at = 0;
@@ -176,6 +198,8 @@ impl<'a> Message<'a> {
                 Ok(Self::Failed { step: word(1), call, errno: word(3).cast_signed(), item, detail })
             }
             4 => Ok(Self::Continue(point()?)),
+            5 => Ok(Self::Cloned),
+            6 => Ok(Self::Listener { fd: word(3).cast_signed() }),
             _ => Err(MessageError),
         }
     }

@@ -22,6 +22,8 @@ pub enum Target {
     PlainDirectory,
     /// A directory or a file, like the object in the slot.
     Like(Slot),
+    /// The same, and a symbolic link under the last name is the target itself (`dest-nofollow`).
+    LinkItself(Slot),
 }
 
 impl Target {
@@ -32,6 +34,7 @@ impl Target {
             Self::File => 1,
             Self::PlainDirectory => 2,
             Self::Like(Slot(slot)) => 1 << 16 | slot as u64,
+            Self::LinkItself(Slot(slot)) => 2 << 16 | slot as u64,
         }
     }
 
@@ -42,6 +45,7 @@ impl Target {
             1 => Some(Self::File),
             2 => Some(Self::PlainDirectory),
             n if n >> 16 == 1 => Some(Self::Like(Slot((n & 0xffff) as u16))),
+            n if n >> 16 == 2 => Some(Self::LinkItself(Slot((n & 0xffff) as u16))),
             _ => None,
         }
     }
@@ -169,10 +173,12 @@ steps! {
     /// `mkdirat`. Attacker: symbolic links in the rootfs and their exchange while this runs (CVE-2019-18837, CVE-2021-30465).
     6 OpenTarget { path: S, target: u64, slot: Slot, }
     /// Makes a detached mount of a new filesystem: `fsopen`, `fsconfig`, `fsmount`. `options`: key and value in turn, each
-    /// ending with NUL; an empty value is a flag. `attributes`: `MOUNT_ATTR_*`.
+    /// ending with NUL; an empty value is a flag, a string begins with `=`. `attributes`: `MOUNT_ATTR_*`.
     7 MountFs { fstype: S, source: S, options: B, attributes: u64, slot: Slot, }
     /// Changes attributes (`MOUNT_ATTR_*`) and propagation of a mount: `mount_setattr`. `recursive`: 1 for the whole tree.
-    8 SetAttributes { mount: Slot, set: u64, clear: u64, propagation: u64, recursive: u64, }
+    /// `unnamed`: attributes to clear that no option names; they stay where the kernel has locked them (a mount that came
+    /// from another user namespace).
+    8 SetAttributes { mount: Slot, set: u64, clear: u64, unnamed: u64, propagation: u64, recursive: u64, }
     /// Attaches a detached mount on an opened target and closes both: `move_mount`. By fd, so no path can be exchanged.
     9 MoveMount { mount: Slot, target: Slot, }
     /// Makes a directory and its parents inside the root: `openat2`, `mkdirat`.
@@ -217,12 +223,14 @@ steps! {
     27 NoNewPrivileges {}
     /// Loads a filter: `seccomp(SECCOMP_SET_MODE_FILTER)`. `program`: an array of `struct sock_filter`. `privileged`: 1 when
     /// no_new_privs is not set, so that the kernel asks for CAP_SYS_ADMIN: the permitted capabilities are made effective first.
-    28 Seccomp { flags: u64, program: B, privileged: u64, }
+    /// `notify`: 1 when there is a listener, which the runtime is told of by write(2) alone.
+    28 Seccomp { flags: u64, program: B, privileged: u64, notify: u64, }
     /// Drops every capability not in `keep` from the bounding set: `prctl(PR_CAPBSET_DROP)`.
     29 BoundingSet { keep: u64, }
     /// Becomes the user: `setgroups`, `setresgid`, `setresuid`, with capabilities kept until [`Step::Capabilities`].
-    /// `groups`: an array of 32-bit ids.
-    30 User { uid: u64, gid: u64, groups: B, }
+    /// `groups`: an array of 32-bit ids. `keep_groups`: 0 sets them; 1 keeps the caller's; 2 keeps them where the kernel
+    /// denies the change (user_namespaces(7), `setgroups`).
+    30 User { uid: u64, gid: u64, groups: B, keep_groups: u64, }
     /// Sets the thread's capabilities: `capset`. Bit n is capability n.
     31 Capabilities { effective: u64, permitted: u64, inheritable: u64, }
     /// Sets the ambient capabilities: `prctl(PR_CAP_AMBIENT)`.
@@ -245,10 +253,65 @@ steps! {
     39 Exec { arguments: B, environment: B, }
     /// Sets the terminal's size on the master: `TIOCSWINSZ`. Spec: config.md#process, `consoleSize`.
     40 TerminalSize { master: Slot, rows: u64, columns: u64, }
-    /// Closes every fd but stdio, the `keep` fds from 3 on that the program gets, the runtime's socket and `listener` (the
-    /// runtime's socket's slot if there is none), which become close-on-exec: `dup3`, `close_range`. Done before init gives
-    /// up its privileges (CVE-2016-9962, CVE-2024-21626), and before a filter can forbid it.
-    42 CloseFiles { keep: u64, listener: Slot, }
+    /// Closes every fd but stdio, the `keep` fds from 3 on that the program gets, the runtime's socket and those in `slots` (an
+    /// array of 16-bit numbers), which become close-on-exec: `dup3`, `close_range`. Done before init gives up its privileges
+    /// (CVE-2016-9962, CVE-2024-21626), and before a filter can forbid it.
+    42 CloseFiles { keep: u64, slots: B, }
     /// Closes a slot: `close`.
     41 Close { slot: Slot, }
+    /// Joins the namespace that the slot holds (`kind`: `CLONE_NEW*`) and closes the slot: `setns`.
+    /// Spec: config-linux.md#namespaces, `path`. The runtime has checked that the file is a namespace of this kind.
+    43 Join { namespace: Slot, kind: u64, }
+    /// Moves into new namespaces: `unshare`. For the time namespace, which only children are in.
+    44 Unshare { flags: u64, }
+    /// Goes on in a clone that takes init's place as the runtime's child: `clone3(CLONE_PARENT)`, `pidfd_open`; the clone sends
+    /// its pidfd to the runtime, the first process ends. `flags`: the `CLONE_NEW*` that need a process of their own.
+    45 CloneAgain { flags: u64, }
+    /// Becomes the root of the user namespace, or whoever stands in for it in the maps: `setresgid`, `setresuid`. Before that
+    /// the ids of init have no name in the namespace, and files could not be made.
+    46 NamespaceRoot { uid: u64, gid: u64, }
+    /// Lets the user who started the runtime write init's id maps (1), or nobody look at init any more (0): `prctl`.
+    /// Only for a runtime without privileges, whose user owns all that init has at that time.
+    47 Dumpable { on: u64, }
+    /// Copies what is mounted at a path of the caller's namespace: `open_tree`. For a runtime that may not do it outside.
+    /// `flags`: 1 with the mounts below, 2 must be a directory, 4 a link under the last name is the object.
+    48 OpenSource { path: S, flags: u64, slot: Slot, }
+    /// Checks that the object in the slot is the device of this type (`S_IFCHR`, `S_IFBLK`) and number: `statx`.
+    49 CheckDevice { device: Slot, mode: u64, major: u64, minor: u64, }
+    /// Makes the attached root the root of the process without `pivot_root`: `chroot`. `--no-pivot`, for a host whose root is
+    /// the initramfs.
+    50 MoveRoot {}
+    /// Detaches every procfs and sysfs of the namespace: `umount2`, or covers what is locked. Without `pivot_root` they would
+    /// stay below the new root, and let a process in a user namespace mount its own (`mount_too_revealing`).
+    51 HideHostMounts { proc: Slot, }
+    /// Copies the directory in `from` into the new filesystem in `mount`, owners and modes kept (`tmpcopyup`). Attacker: the
+    /// tree; nothing in it is followed.
+    52 CopyUp { mount: Slot, from: Slot, }
+    /// Sets the scheduling policy: `sched_setattr`. Spec: config.md#posix-process, `scheduler`.
+    53 Scheduler { policy: u64, flags: u64, nice: u64, priority: u64, runtime: u64, deadline: u64, period: u64, }
+    /// Sets the I/O priority: `ioprio_set`. Spec: config.md, `ioPriority`.
+    54 IoPriority { value: u64, }
+    /// Sets the execution domain: `personality`. Spec: config-linux.md#personality.
+    55 Personality { persona: u64, }
+    /// Sets the memory policy of the process: `set_mempolicy`. `nodes`: a mask in 64-bit words. Spec: config-linux.md.
+    56 MemoryPolicy { mode: u64, nodes: B, }
+    /// Writes a file of init's own directory in the procfs of the slot (`self/…`): `openat2(RESOLVE_BENEATH)`, `write`. Checked
+    /// by `fstatfs`: what the container shows at `/proc` is never written (CVE-2019-16884, CVE-2025-52881). `optional`: 1 when
+    /// a file that the kernel does not have is no error.
+    57 WriteOwn { proc: Slot, path: S, value: S, optional: u64, }
+    /// Waits for the runtime's hooks (`SyncPoint::Hooks`) and takes the state for init's hooks: two files, as JSON, of a
+    /// container that is being created and of one that has been.
+    58 AwaitHooks { creating: Slot, created: Slot, }
+    /// Runs a hook to its end: `clone`, `execve`, `waitid`. stdin: the state. `timeout`: in seconds, 0 for none; then it is
+    /// killed. Its output goes to the slots, or is kept for the error (slot 0).
+    59 RunHook { path: S, arguments: B, environment: B, timeout: u64, state: Slot, stdout: Slot, stderr: Slot, }
+    /// Lets init run on every CPU that its cgroup has: `sched_setaffinity`. The affinity of whoever called the runtime is none
+    /// of the container's business.
+    60 ResetAffinity {}
+    /// Changes the superblock of the filesystem that is mounted on the target: `fspick`, `fsconfig`. `remount` without `bind`.
+    61 Reconfigure { mount: Slot, options: B, }
+    /// Brings the loopback device of a new network namespace up: `ioctl(SIOCSIFFLAGS)`.
+    62 Loopback {}
+    /// Makes a symbolic link in place of a mount (`copy-symlink`): `symlinkat`. One with the same target may be there already.
+    63 CopyLink { path: S, target: S, }
 }

@@ -13,8 +13,9 @@ pub use crate::arch::{O_DIRECTORY, O_NOFOLLOW};
 pub struct Errno(pub i32);
 
 impl Errno {
-    pub const ENOENT: Self = Self(2);
     pub const EPERM: Self = Self(1);
+    pub const ENOENT: Self = Self(2);
+    pub const EIO: Self = Self(5);
     pub const EINTR: Self = Self(4);
     pub const EBADF: Self = Self(9);
     pub const EAGAIN: Self = Self(11);
@@ -66,7 +67,9 @@ pub const RESOLVE_IN_ROOT: u64 = 0x10;
 pub const S_IFMT: u32 = 0o170_000;
 pub const S_IFDIR: u32 = 0o040_000;
 pub const S_IFCHR: u32 = 0o020_000;
+pub const S_IFBLK: u32 = 0o060_000;
 pub const S_IFREG: u32 = 0o100_000;
+pub const S_IFLNK: u32 = 0o120_000;
 pub const CLONE_NEWCGROUP: u64 = 0x0200_0000;
 pub const MOUNT_ATTR_RDONLY: u64 = 0x1;
 pub const MOUNT_ATTR_NOSUID: u64 = 0x2;
@@ -209,6 +212,7 @@ pub fn fchown(fd: Fd, uid: u32, gid: u32) -> Result<()> {
 pub struct Stat {
     pub mode: u32,
     pub uid: u32,
+    pub gid: u32,
     pub size: u64,
     pub rdev_major: u32,
     pub rdev_minor: u32,
@@ -217,6 +221,11 @@ pub struct Stat {
 /// `statx` of the open file itself. The structure is 256 bytes on every architecture.
 pub fn stat(fd: Fd) -> Result<Stat> {
     statx(fd.arg(), c"", AT_EMPTY_PATH)
+}
+
+/// `statx` of a name, no link followed.
+pub fn stat_name(dir: Fd, name: &CStr) -> Result<Stat> {
+    statx(dir.arg(), name, AT_SYMLINK_NOFOLLOW)
 }
 
 /// `statx` of a path, links followed.
@@ -229,12 +238,13 @@ fn statx(dir: usize, path: &CStr, flags: usize) -> Result<Stat> {
     let mut buffer = [0u64; 32];
     // SAFETY: `path` ends with NUL; the buffer has the 256 bytes of struct statx; both outlive the call.
     unsafe { call(nr::STATX, [dir, text(path), flags, BASIC, &raw mut buffer as usize]) }?;
-    // struct statx: u32 at 20 uid, u16 at 28 mode, u64 at 40 size, u32 at 128 rdev_major, at 132 rdev_minor.
+    // struct statx: u32 at 20 uid, at 24 gid, u16 at 28 mode, u64 at 40 size, u32 at 128 rdev_major, at 132 rdev_minor.
     let word = |byte: usize| {
         let pair = buffer.get(byte / 8).copied().unwrap_or(0);
         u32::try_from(if byte % 8 == 4 { pair >> 32 } else { pair & 0xffff_ffff }).unwrap_or(0)
     };
-    Ok(Stat { mode: word(28) & 0xffff, uid: word(20), size: buffer[5], rdev_major: word(128), rdev_minor: word(132) })
+    let (rdev_major, rdev_minor) = (word(128), word(132));
+    Ok(Stat { mode: word(28) & 0xffff, uid: word(20), gid: word(24), size: buffer[5], rdev_major, rdev_minor })
 }
 
 /// `fstatfs`: the magic number of the filesystem.
@@ -303,6 +313,35 @@ pub fn send_fd(to: Fd, bytes: &[u8], carried: Fd) -> Result<()> {
     unsafe { call(nr::SENDMSG, [to.arg(), &raw const header as usize, MSG_NOSIGNAL]) }.map(drop)
 }
 
+/// Receives bytes and up to two fds; returns the number of bytes.
+pub fn receive_fds(from: Fd, bytes: &mut [u8], fds: &mut [Fd; 2]) -> Result<usize> {
+    #[repr(C)]
+    struct ControlMessage {
+        length: usize,
+        level: i32,
+        kind: i32,
+        fds: [i32; 2],
+    }
+    const SCM_RIGHTS: i32 = 1;
+    const MSG_CMSG_CLOEXEC: usize = 0x4000_0000;
+    let mut control = ControlMessage { length: 0, level: 0, kind: 0, fds: [-1; 2] };
+    let iov = [bytes.as_mut_ptr() as usize, bytes.len()];
+    // struct msghdr: name, its length, iov, their number, control, its length, flags.
+    let mut header = [0, 0, &raw const iov as usize, 1, &raw mut control as usize, size_of::<ControlMessage>(), 0usize];
+    let length = loop {
+        // SAFETY: header, iov, control buffer and bytes are laid out as recvmsg(2) wants (64-bit) and outlive the call.
+        match unsafe { call(nr::RECVMSG, [from.arg(), &raw mut header as usize, MSG_CMSG_CLOEXEC]) } {
+            Err(Errno::EINTR) => {}
+            other => break other?,
+        }
+    };
+    if control.kind == SCM_RIGHTS {
+        // One fd makes 20 bytes, two make 24; what was not sent stays -1.
+        *fds = control.fds.map(Fd);
+    }
+    Ok(length)
+}
+
 pub fn accept(listener: Fd) -> Result<Fd> {
     const SOCK_CLOEXEC: usize = 0o2_000_000;
     loop {
@@ -332,6 +371,17 @@ pub fn map_words(count: usize) -> Result<&'static mut [usize]> {
     let address = plain(nr::MMAP, [0, length, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, usize::MAX, 0])?;
     // SAFETY: the mapping is fresh, page aligned, zeroed, of at least `count` words, and nobody else knows it.
     Ok(unsafe { core::slice::from_raw_parts_mut(address as *mut usize, count) })
+}
+
+/// Copies what is mounted at a path of the process's own mount namespace, the path resolved once, here.
+pub fn open_tree_at(path: &CStr, recursive: bool, follow: bool) -> Result<Fd> {
+    const OPEN_TREE_CLONE: usize = 1;
+    let flags = OPEN_TREE_CLONE
+        | 0o2_000_000
+        | if recursive { AT_RECURSIVE } else { 0 }
+        | if follow { 0 } else { AT_SYMLINK_NOFOLLOW };
+    // SAFETY: `path` ends with NUL and outlives the call.
+    unsafe { call(nr::OPEN_TREE, [AT_FDCWD, text(path), flags]) }.and_then(fd)
 }
 
 pub fn open_tree(from: Fd, recursive: bool) -> Result<Fd> {
@@ -410,6 +460,40 @@ pub fn fsmount(context: Fd, attributes: u64) -> Result<Fd> {
     plain(nr::FSMOUNT, [context.arg(), FSMOUNT_CLOEXEC, usize::try_from(attributes).unwrap_or(0)]).and_then(fd)
 }
 
+/// Opens the superblock of the filesystem that is mounted at the fd.
+pub fn fspick(mount: Fd) -> Result<Fd> {
+    const FSPICK_CLOEXEC: usize = 1;
+    const FSPICK_EMPTY_PATH: usize = 8;
+    // SAFETY: the path is an empty constant string.
+    unsafe { call(nr::FSPICK, [mount.arg(), text(c""), FSPICK_CLOEXEC | FSPICK_EMPTY_PATH]) }.and_then(fd)
+}
+
+/// Applies the options to the superblock.
+pub fn fsconfig_reconfigure(context: Fd) -> Result<()> {
+    const RECONFIGURE: usize = 7;
+    plain(nr::FSCONFIG, [context.arg(), RECONFIGURE, 0, 0, 0]).map(drop)
+}
+
+/// Makes the working directory the root of the process.
+pub fn chroot_here() -> Result<()> {
+    // SAFETY: the path is a constant string.
+    unsafe { call(nr::CHROOT, [text(c".")]) }.map(drop)
+}
+
+/// Detaches what is mounted on the path itself.
+pub fn unmount(path: &CStr) -> Result<()> {
+    const MNT_DETACH_NOFOLLOW: usize = 2 | 8;
+    // SAFETY: `path` ends with NUL and outlives the call.
+    unsafe { call(nr::UMOUNT2, [text(path), MNT_DETACH_NOFOLLOW]) }.map(drop)
+}
+
+/// Covers a path of the process's own mount namespace with an empty tmpfs.
+pub fn cover(path: &CStr) -> Result<()> {
+    const MS_RDONLY: usize = 1;
+    // SAFETY: the strings end with NUL and outlive the call; there is no data.
+    unsafe { call(nr::MOUNT, [text(c"tmpfs"), text(path), text(c"tmpfs"), MS_RDONLY, 0]) }.map(drop)
+}
+
 /// `pivot_root(".", ".")`: the working directory becomes the root, the old root lies over it.
 pub fn pivot_root_here() -> Result<()> {
     // SAFETY: both paths are constant strings.
@@ -452,6 +536,99 @@ pub fn unshare(flags: u64) -> Result<()> {
     plain(nr::UNSHARE, [usize::try_from(flags).unwrap_or(0)]).map(drop)
 }
 
+/// Joins a namespace, which must be of this kind.
+pub fn setns(namespace: Fd, kind: u64) -> Result<()> {
+    plain(nr::SETNS, [namespace.arg(), usize::try_from(kind).unwrap_or(usize::MAX)]).map(drop)
+}
+
+/// Goes on twice, in this process and in a new one with a copy of the memory and the same parent; true in the new one.
+pub fn clone_sibling(namespaces: u64) -> Result<bool> {
+    const CLONE_PARENT: u64 = 0x8000;
+    // struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls. With CLONE_PARENT the
+    // signal is that of this process.
+    let arguments = [namespaces | CLONE_PARENT, 0, 0, 0, 0, 0, 0, 0u64];
+    // SAFETY: the structure is clone_args of version 0 and outlives the call. Without CLONE_VM the child has memory of its
+    // own, this stack included, and init has no other thread whose locks could be held.
+    unsafe { call(nr::CLONE3, [&raw const arguments as usize, size_of_val(&arguments)]) }.map(|pid| pid == 0)
+}
+
+/// A pidfd of this very process.
+pub fn own_pidfd() -> Result<Fd> {
+    let pid = plain(nr::GETPID, [])?;
+    plain(nr::PIDFD_OPEN, [pid, 0]).and_then(fd)
+}
+
+/// Goes on twice, as fork(2): `None` in the child, the child's pidfd here. The old call, because filters like Docker's refuse
+/// clone3.
+pub fn fork() -> Result<Option<Fd>> {
+    const CLONE_PIDFD: usize = 0x1000;
+    const SIGCHLD: usize = 17;
+    let mut pidfd = -1i32;
+    // SAFETY: the stack is null, so that the child goes on on its copy of this one; the kernel writes the pidfd to an int that
+    // outlives the call.
+    let pid = unsafe { call(nr::CLONE, [CLONE_PIDFD | SIGCHLD, 0, &raw mut pidfd as usize, 0, 0]) }?;
+    Ok((pid != 0).then_some(Fd(pidfd)))
+}
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    Exited(i32),
+    Killed(i32),
+}
+
+/// Waits for the end of a child; `None` when it has not ended after so many seconds (0: no limit).
+pub fn wait_child(pidfd: Fd, seconds: u64) -> Result<Option<Ended>> {
+    const POLLIN: u64 = 1;
+    const P_PIDFD: usize = 3;
+    const WEXITED: usize = 4;
+    const CLD_EXITED: i32 = 1;
+    let time = [i64::try_from(seconds).unwrap_or(i64::MAX), 0i64];
+    loop {
+        // struct pollfd: int fd, short events, short revents.
+        let mut poll = [u64::from(pidfd.0.cast_unsigned()) | POLLIN << 32];
+        let limit = if seconds == 0 { 0 } else { &raw const time as usize };
+        // SAFETY: one struct pollfd and, if there is a limit, a timespec; both outlive the call. There is no signal mask.
+        match unsafe { call(nr::PPOLL, [&raw mut poll as usize, 1, limit, 0, 8]) } {
+            Ok(0) => return Ok(None),
+            Ok(_) => break,
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    let mut info = [0i32; 32];
+    // SAFETY: the buffer has the 128 bytes of siginfo_t and outlives the call; resource usage is not asked for.
+    unsafe { call(nr::WAITID, [P_PIDFD, pidfd.arg(), &raw mut info as usize, WEXITED, 0]) }?;
+    // siginfo_t of SIGCHLD on 64-bit architectures: signo, errno, code, padding, pid, uid, status.
+    Ok(Some(if info[2] == CLD_EXITED { Ended::Exited(info[6]) } else { Ended::Killed(info[6]) }))
+}
+
+/// SIGKILL for a child.
+pub fn kill(pidfd: Fd) -> Result<()> {
+    plain(nr::PIDFD_SEND_SIGNAL, [pidfd.arg(), 9, 0, 0]).map(drop)
+}
+
+/// A word that this process and its children share.
+pub fn shared_word() -> Result<&'static core::sync::atomic::AtomicI32> {
+    const PROT_READ_WRITE: usize = 3;
+    const MAP_SHARED_ANONYMOUS: usize = 0x21;
+    let address = plain(nr::MMAP, [0, 4096, PROT_READ_WRITE, MAP_SHARED_ANONYMOUS, usize::MAX, 0])?;
+    // SAFETY: the mapping is fresh, page aligned and zeroed, and is never unmapped; it is only used as this atomic.
+    Ok(unsafe { &*(address as *const core::sync::atomic::AtomicI32) })
+}
+
+/// A file in memory, close-on-exec.
+pub fn memfd(name: &CStr) -> Result<Fd> {
+    const MFD_CLOEXEC: usize = 1;
+    // SAFETY: `name` ends with NUL and outlives the call.
+    unsafe { call(nr::MEMFD_CREATE, [text(name), MFD_CLOEXEC]) }.and_then(fd)
+}
+
+/// Goes back to the beginning of a file.
+pub fn rewind(file: Fd) -> Result<()> {
+    plain(nr::LSEEK, [file.arg(), 0, 0]).map(drop)
+}
+
 pub fn setsid() -> Result<()> {
     plain(nr::SETSID, []).map(drop)
 }
@@ -470,6 +647,59 @@ pub fn prlimit(resource: u64, soft: u64, hard: u64) -> Result<()> {
         .map(drop)
 }
 
+pub fn sched_setattr(policy: u64, flags: u64, nice: u64, priority: u64, times: [u64; 3]) -> Result<()> {
+    // struct sched_attr of version 0, 48 bytes: u32 size, u32 policy, u64 flags, s32 nice, u32 priority, u64 × 3.
+    let low = |number: u64| number & 0xffff_ffff;
+    let [runtime, deadline, period] = times;
+    let attributes = [48 | low(policy) << 32, flags, low(nice) | low(priority) << 32, runtime, deadline, period];
+    // SAFETY: the structure has the size that it says and outlives the call.
+    unsafe { call(nr::SCHED_SETATTR, [0, &raw const attributes as usize, 0]) }.map(drop)
+}
+
+/// Sets the I/O priority of the process.
+pub fn ioprio_set(value: u64) -> Result<()> {
+    const IOPRIO_WHO_PROCESS: usize = 1;
+    plain(nr::IOPRIO_SET, [IOPRIO_WHO_PROCESS, 0, usize::try_from(value).unwrap_or(usize::MAX)]).map(drop)
+}
+
+pub fn personality(persona: u64) -> Result<()> {
+    plain(nr::PERSONALITY, [usize::try_from(persona).unwrap_or(usize::MAX)]).map(drop)
+}
+
+/// `nodes`: a mask in 64-bit words; empty for the policies that have none.
+pub fn set_mempolicy(mode: u64, nodes: &[u8]) -> Result<()> {
+    // The kernel takes one bit less than it is told (set_mempolicy(2), "maxnode").
+    let bits = if nodes.is_empty() { 0 } else { nodes.len() * 8 + 1 };
+    let mask = if nodes.is_empty() { 0 } else { nodes.as_ptr() as usize };
+    // SAFETY: the mask is readable for its bits and outlives the call, which copies it; null is allowed for no bits.
+    unsafe { call(nr::SET_MEMPOLICY, [usize::try_from(mode).unwrap_or(0), mask, bits]) }.map(drop)
+}
+
+/// Lets the process run on every CPU.
+pub fn reset_affinity() -> Result<()> {
+    // 8192 CPUs, the most that Linux can be built for. What the machine has not got is ignored.
+    let all = [u64::MAX; 128];
+    // SAFETY: the mask is readable for its size and outlives the call.
+    unsafe { call(nr::SCHED_SETAFFINITY, [0, size_of_val(&all), &raw const all as usize]) }.map(drop)
+}
+
+/// Reads entries of a directory (`struct linux_dirent64`); 0 at the end.
+pub fn read_directory(dir: Fd, buffer: &mut [u8]) -> Result<usize> {
+    // SAFETY: the buffer is writable for its length and outlives the call.
+    unsafe { call(nr::GETDENTS64, [dir.arg(), buffer.as_mut_ptr() as usize, buffer.len()]) }
+}
+
+/// Reads where a link leads; returns the length, which is that of the buffer when it did not fit. An empty `name`: the link
+/// that is open itself.
+pub fn readlinkat(dir: Fd, name: &CStr, buffer: &mut [u8]) -> Result<usize> {
+    // SAFETY: `name` ends with NUL; the buffer is writable for its length; both outlive the call.
+    unsafe { call(nr::READLINKAT, [dir.arg(), text(name), buffer.as_mut_ptr() as usize, buffer.len()]) }
+}
+
+pub fn fchmod(file: Fd, mode: u32) -> Result<()> {
+    plain(nr::FCHMOD, [file.arg(), mode as usize]).map(drop)
+}
+
 pub fn umask(mask: u64) {
     // Cannot fail.
     plain(nr::UMASK, [usize::try_from(mask).unwrap_or(0)]).ok();
@@ -486,6 +716,10 @@ pub mod prctl {
 
     pub fn set_not_dumpable() -> Result<()> {
         set(4, [0; 4]).map(drop)
+    }
+
+    pub fn set_dumpable() -> Result<()> {
+        set(4, [1, 0, 0, 0]).map(drop)
     }
 
     pub fn keep_capabilities(keep: bool) -> Result<()> {
@@ -516,7 +750,8 @@ pub fn set_name(name: &CStr) {
     unsafe { call(nr::PRCTL, [15, text(name)]) }.ok();
 }
 
-pub fn seccomp_filter(flags: u64, program: &[u8]) -> Result<()> {
+/// Loads a filter and returns the fd of its listener if `flags` ask for one (0 otherwise).
+pub fn seccomp_filter(flags: u64, program: &[u8]) -> Result<i32> {
     #[repr(C)]
     struct FilterProgram {
         length: u16,
@@ -528,7 +763,7 @@ pub fn seccomp_filter(flags: u64, program: &[u8]) -> Result<()> {
     // SAFETY: `header` is a struct sock_fprog whose filter has `length` instructions of 8 bytes (the kernel copies them
     // byte by byte); both outlive the call.
     unsafe { call(nr::SECCOMP, [SET_MODE_FILTER, usize::try_from(flags).unwrap_or(0), &raw const header as usize]) }
-        .map(drop)
+        .map(|listener| i32::try_from(listener).unwrap_or(-1))
 }
 
 /// `setgroups` with an array of 32-bit ids.
@@ -594,6 +829,27 @@ pub fn set_window_size(terminal: Fd, rows: u16, columns: u16) -> Result<()> {
     let size = [rows, columns, 0, 0];
     // SAFETY: `size` is a struct winsize and outlives the call.
     unsafe { call(nr::IOCTL, [terminal.arg(), TIOCSWINSZ, &raw const size as usize]) }.map(drop)
+}
+
+/// Sets the flag UP of the device `lo`.
+pub fn loopback_up() -> Result<()> {
+    const AF_INET: usize = 2;
+    const SOCK_DGRAM: usize = 2;
+    const SOCK_CLOEXEC: usize = 0o2_000_000;
+    const SIOCSIFFLAGS: usize = 0x8914;
+    const IFF_UP: u8 = 1;
+    let socket = plain(nr::SOCKET, [AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0]).and_then(fd)?;
+    // struct ifreq: 16 bytes of name, then the flags in 16 bits. Of those of a new loopback device all others are the kernel's.
+    let mut request = [0u8; 40];
+    let name = b"lo";
+    for (to, from) in request.iter_mut().zip(name) {
+        *to = *from;
+    }
+    request[16] = IFF_UP;
+    // SAFETY: the request has the 40 bytes of struct ifreq and outlives the call.
+    let result = unsafe { call(nr::IOCTL, [socket.arg(), SIOCSIFFLAGS, request.as_ptr() as usize]) }.map(drop);
+    close(socket);
+    result
 }
 
 /// Whether the process's effective ids may execute the path.

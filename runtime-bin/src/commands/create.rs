@@ -48,6 +48,8 @@ pub(super) fn create_options(options: &Create, console: Console) -> Result<Creat
         pid_file: options.pid_file.as_ref().map(absolute).transpose()?,
         preserve_fds: options.preserve_fds,
         no_new_keyring: options.no_new_keyring,
+        no_pivot: options.no_pivot,
+        pidfd_socket: options.pidfd_socket.clone(),
     })
 }
 

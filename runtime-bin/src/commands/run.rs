@@ -47,9 +47,11 @@ fn foreground(runtime: &Runtime, log: &Log, bundle: &Bundle, options: &Run) -> O
     let console = container.take_console();
     let exit = attach(&container, console, &signals);
     // A container that nobody looks after any more does not run on.
-    let deleted = if options.keep && exit.is_ok() { Ok(()) } else { container.delete(true) };
+    let deleted = if options.keep && exit.is_ok() { Ok(Vec::new()) } else { container.delete(true) };
     let exit = exit?;
-    deleted?;
+    for warning in deleted? {
+        log.warn(&warning);
+    }
     Ok(u8::try_from(exit.code()).unwrap_or(u8::MAX))
 }
 

@@ -79,5 +79,25 @@ pub mod nr {
     pub const PRLIMIT64: usize = 261;
     pub const SECCOMP: usize = 277;
     pub const STATX: usize = 291;
+    pub const IOPRIO_SET: usize = 30;
+    pub const MOUNT: usize = 40;
+    pub const CHROOT: usize = 51;
+    pub const FCHMOD: usize = 52;
+    pub const GETDENTS64: usize = 61;
+    pub const LSEEK: usize = 62;
+    pub const PPOLL: usize = 73;
+    pub const READLINKAT: usize = 78;
+    pub const UTIMENSAT: usize = 88;
+    pub const PERSONALITY: usize = 92;
+    pub const WAITID: usize = 95;
+    pub const SCHED_SETAFFINITY: usize = 122;
+    pub const GETPID: usize = 172;
+    pub const RECVMSG: usize = 212;
+    pub const CLONE: usize = 220;
+    pub const SET_MEMPOLICY: usize = 237;
+    pub const SETNS: usize = 268;
+    pub const SCHED_SETATTR: usize = 274;
+    pub const MEMFD_CREATE: usize = 279;
+    pub const SOCKET: usize = 198;
     pub use super::super::nr_common::*;
 }

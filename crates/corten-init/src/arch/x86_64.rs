@@ -80,5 +80,25 @@ pub mod nr {
     pub const PRLIMIT64: usize = 302;
     pub const SECCOMP: usize = 317;
     pub const STATX: usize = 332;
+    pub const LSEEK: usize = 8;
+    pub const CLONE: usize = 56;
+    pub const GETPID: usize = 39;
+    pub const RECVMSG: usize = 47;
+    pub const FCHMOD: usize = 91;
+    pub const PERSONALITY: usize = 135;
+    pub const CHROOT: usize = 161;
+    pub const MOUNT: usize = 165;
+    pub const SCHED_SETAFFINITY: usize = 203;
+    pub const GETDENTS64: usize = 217;
+    pub const SET_MEMPOLICY: usize = 238;
+    pub const WAITID: usize = 247;
+    pub const IOPRIO_SET: usize = 251;
+    pub const READLINKAT: usize = 267;
+    pub const PPOLL: usize = 271;
+    pub const UTIMENSAT: usize = 280;
+    pub const SETNS: usize = 308;
+    pub const SCHED_SETATTR: usize = 314;
+    pub const MEMFD_CREATE: usize = 319;
+    pub const SOCKET: usize = 41;
     pub use super::super::nr_common::*;
 }

@@ -7,7 +7,10 @@
 //! A step that fails ends init: the failure is told (step, call, errno, config item, detail) and the runtime, which holds the
 //! same plan, makes the sentence.
 
+mod copy;
+mod hooks;
 mod mounts;
+mod namespaces;
 mod paths;
 mod process;
 mod terminal;
@@ -213,9 +216,9 @@ impl<'s> Executor<'s> {
             WireStep::MountFs { fstype, source, options, attributes, slot } => {
                 self.mount_fs(fstype, source, options, attributes, slot)
             }
-            WireStep::SetAttributes { mount, set, clear, propagation, recursive } => {
+            WireStep::SetAttributes { mount, set, clear, unnamed, propagation, recursive } => {
                 let mount = self.fd(mount)?;
-                sys::mount_setattr(Some(mount), recursive != 0, set, clear, propagation).from(Call::MountSetattr)
+                mounts::set_attributes(mount, recursive != 0, [set, clear, unnamed, propagation])
             }
             WireStep::MoveMount { mount, target } => self.move_mount(mount, target),
             WireStep::MakeDirectory { path, mode } => self.make_directory(path, mode),
@@ -246,9 +249,11 @@ impl<'s> Executor<'s> {
                 Ok(())
             }
             WireStep::NoNewPrivileges {} => sys::prctl::set_no_new_privileges().from(Call::Prctl),
-            WireStep::Seccomp { flags, program, privileged } => process::seccomp(flags, program, privileged != 0),
+            WireStep::Seccomp { flags, program, privileged, notify } => {
+                self.seccomp(flags, program, privileged != 0, notify != 0)
+            }
             WireStep::BoundingSet { keep } => process::bounding_set(keep),
-            WireStep::User { uid, gid, groups } => process::become_user(uid, gid, groups),
+            WireStep::User { uid, gid, groups, keep_groups } => process::become_user(uid, gid, groups, keep_groups),
             WireStep::Capabilities { effective, permitted, inheritable } => {
                 sys::capset(effective, permitted, inheritable).from(Call::Capset)
             }
@@ -260,8 +265,37 @@ impl<'s> Executor<'s> {
             WireStep::Sync { point } => self.sync(point),
             WireStep::WaitForStart { listener } => self.wait_for_start(listener),
             WireStep::Exec { arguments, environment } => self.exec(arguments, environment),
-            WireStep::CloseFiles { keep, listener } => self.close_files(keep, listener),
+            WireStep::CloseFiles { keep, slots } => self.close_files(keep, slots),
             WireStep::Close { slot } => self.close(slot),
+            WireStep::Join { namespace, kind } => self.join(namespace, kind),
+            WireStep::Unshare { flags } => sys::unshare(flags).from(Call::Unshare),
+            WireStep::CloneAgain { flags } => self.clone_again(flags),
+            WireStep::NamespaceRoot { uid, gid } => namespaces::become_root(uid, gid),
+            WireStep::Dumpable { on } => {
+                let change = if on != 0 { sys::prctl::set_dumpable() } else { sys::prctl::set_not_dumpable() };
+                change.from(Call::Prctl)
+            }
+            WireStep::OpenSource { path, flags, slot } => self.open_source(path, flags, slot),
+            WireStep::CheckDevice { device, mode, major, minor } => self.check_device(device, [mode, major, minor]),
+            WireStep::MoveRoot {} => self.move_root(),
+            WireStep::HideHostMounts { proc } => self.hide_host_mounts(proc),
+            WireStep::CopyUp { mount, from } => self.copy_up(mount, from),
+            WireStep::Scheduler { policy, flags, nice, priority, runtime, deadline, period } => {
+                let times = [runtime, deadline, period];
+                sys::sched_setattr(policy, flags, nice, priority, times).from(Call::SchedSetattr)
+            }
+            WireStep::IoPriority { value } => sys::ioprio_set(value).from(Call::IoprioSet),
+            WireStep::Personality { persona } => sys::personality(persona).from(Call::Personality),
+            WireStep::MemoryPolicy { mode, nodes } => sys::set_mempolicy(mode, nodes).from(Call::SetMempolicy),
+            WireStep::WriteOwn { proc, path, value, optional } => self.write_own(proc, path, value, optional != 0),
+            WireStep::AwaitHooks { creating, created } => self.await_hooks(creating, created),
+            WireStep::RunHook { path, arguments, environment, timeout, state, stdout, stderr } => {
+                self.run_hook(path, [arguments, environment], timeout, [state, stdout, stderr])
+            }
+            WireStep::ResetAffinity {} => sys::reset_affinity().from(Call::SchedSetaffinity),
+            WireStep::Loopback {} => sys::loopback_up().from(Call::Ioctl),
+            WireStep::CopyLink { path, target } => self.copy_link(path, target),
+            WireStep::Reconfigure { mount, options } => self.reconfigure(mount, options),
         }
     }
 
@@ -293,22 +327,32 @@ impl<'s> Executor<'s> {
         self.put(slot, CLOSED)
     }
 
-    fn close_files(&mut self, keep: u64, listener: Slot) -> Outcome {
+    fn close_files(&mut self, keep: u64, slots: &'static [u8]) -> Outcome {
+        const MOST: usize = 8;
         let first = 3 + i32::try_from(keep).unwrap_or(0);
-        let socket = self.fd(listener)?;
+        let kept = || slots.as_chunks::<2>().0.iter().take(MOST).map(|number| Slot(u16::from_le_bytes(*number)));
         // Aside first: the places may be taken by each other. No slot is below `first` (the runtime saw to that), so that
         // nothing that the program gets is overwritten.
-        let report = sys::dup_above(self.report, first + 2).from(Call::Dup3)?;
-        let socket = sys::dup_above(socket, first + 2).from(Call::Dup3)?;
-        sys::dup_to(report, first, false).from(Call::Dup3)?;
-        sys::dup_to(socket, first + 1, false).from(Call::Dup3)?;
-        sys::close_from(first.cast_unsigned() + 2).from(Call::CloseRange)?;
+        let above = first + 1 + i32::try_from(MOST).unwrap_or(0);
+        let report = sys::dup_above(self.report, above).from(Call::Dup3)?;
+        let mut aside = [CLOSED; MOST];
+        for (slot, place) in kept().zip(aside.iter_mut()) {
+            *place = sys::dup_above(self.fd(slot)?, above).from(Call::Dup3)?;
+        }
         for place in self.slots.iter_mut() {
             *place = usize::MAX;
         }
-        self.root = CLOSED;
+        sys::dup_to(report, first, false).from(Call::Dup3)?;
         self.report = Fd(first);
-        self.put(listener, Fd(first + 1))
+        let mut next = first + 1;
+        for (slot, fd) in kept().zip(aside) {
+            sys::dup_to(fd, next, false).from(Call::Dup3)?;
+            self.put(slot, Fd(next))?;
+            next += 1;
+        }
+        sys::close_from(next.cast_unsigned()).from(Call::CloseRange)?;
+        self.root = CLOSED;
+        Ok(())
     }
 
     // Waiting for the runtime

@@ -6,7 +6,7 @@
 
 use core::ffi::CStr;
 
-use super::{CLOSED, Executor, Failure, From, Outcome};
+use super::{CLOSED, Executor, Failure, From, Outcome, Text};
 use crate::message::Call;
 use crate::step::Slot;
 use crate::sys::{self, Errno, Fd};
@@ -32,6 +32,59 @@ impl Executor<'_> {
         sys::chdir(c"/").from(Call::Chdir)
     }
 
+    /// Leaves the old root where it is, below the new one, for a host that cannot give it up.
+    pub(super) fn move_root(&mut self) -> Outcome {
+        sys::fchdir(self.root).from(Call::Fchdir)?;
+        sys::chroot_here().from(Call::Chroot)?;
+        sys::chdir(c"/").from(Call::Chdir)
+    }
+
+    /// Takes every procfs and sysfs out of the namespace, or covers it where it is locked.
+    pub(super) fn hide_host_mounts(&mut self, proc: Slot) -> Outcome {
+        let resolve = sys::RESOLVE_BENEATH | sys::RESOLVE_NO_XDEV | sys::RESOLVE_NO_MAGICLINKS;
+        let table = sys::openat2(self.fd(proc)?, c"self/mountinfo", sys::O_RDONLY, 0, resolve).from(Call::Openat2)?;
+        let mut covered = 0;
+        // Each turn takes one away or covers one, so that it ends; the bound is for a table that somebody else makes longer.
+        for _ in 0..4096 {
+            let Some(path) = nth_host_mount(table, covered)? else {
+                sys::close(table);
+                return Ok(());
+            };
+            self.detail.set_cut(path.as_bytes());
+            match sys::unmount(path.as_cstr()) {
+                Ok(()) => {}
+                Err(Errno::EINVAL | Errno::EPERM) => {
+                    sys::cover(path.as_cstr()).from(Call::Mount)?;
+                    covered += 1;
+                }
+                // Below something else that covers it already.
+                Err(Errno::ENOENT | Errno::EACCES | Errno::ENOTDIR) => covered += 1,
+                Err(errno) => return Err(Failure { call: Call::Umount2, errno }),
+            }
+        }
+        Err(Failure { call: Call::Umount2, errno: Errno::ELOOP })
+    }
+
+    pub(super) fn open_source(&mut self, path: &'static CStr, flags: u64, slot: Slot) -> Outcome {
+        const RECURSIVE: u64 = 1;
+        const DIRECTORY: u64 = 2;
+        const LINK_ITSELF: u64 = 4;
+        self.detail.set_cut(path.to_bytes());
+        let tree = sys::open_tree_at(path, flags & RECURSIVE != 0, flags & LINK_ITSELF == 0).from(Call::OpenTree)?;
+        let mode = sys::stat(tree).from(Call::Fstat)?.mode;
+        if flags & DIRECTORY != 0 && mode & sys::S_IFMT != sys::S_IFDIR {
+            return Err(Failure { call: Call::OpenTree, errno: Errno::ENOTDIR });
+        }
+        self.put(slot, tree)
+    }
+
+    /// `numbers`: type bits, major, minor.
+    pub(super) fn check_device(&mut self, device: Slot, numbers: [u64; 3]) -> Outcome {
+        let stat = sys::stat(self.fd(device)?).from(Call::Fstat)?;
+        let found = [stat.mode & sys::S_IFMT, stat.rdev_major, stat.rdev_minor].map(u64::from);
+        if found == numbers { Ok(()) } else { Err(Failure { call: Call::Fstat, errno: Errno::ENODEV }) }
+    }
+
     pub(super) fn mount_fs(
         &mut self,
         fstype: &'static CStr,
@@ -45,21 +98,35 @@ impl Executor<'_> {
         if !source.is_empty() {
             self.configure(context, sys::fsconfig_string(context, c"source", source))?;
         }
-        let mut words = super::strings(options);
-        while let (Some(key), Some(value)) = (words.next(), words.next()) {
-            self.detail.set_cut(key.to_bytes());
-            let set = if value.is_empty() {
-                sys::fsconfig_flag(context, key)
-            } else {
-                sys::fsconfig_string(context, key, value)
-            };
-            self.configure(context, set)?;
-        }
+        self.set_options(context, options)?;
         self.detail.set_cut(fstype.to_bytes());
         self.configure(context, sys::fsconfig_create(context))?;
         let mount = sys::fsmount(context, attributes).from(Call::Fsmount)?;
         sys::close(context);
         self.put(slot, mount)
+    }
+
+    fn set_options(&mut self, context: Fd, options: &'static [u8]) -> Outcome {
+        let mut words = super::strings(options);
+        while let (Some(key), Some(value)) = (words.next(), words.next()) {
+            self.detail.set_cut(key.to_bytes());
+            // The value of a string begins with `=`; a flag has none.
+            let string = CStr::from_bytes_with_nul(value.to_bytes_with_nul().get(1..).unwrap_or_default());
+            let set = match string {
+                Ok(value) => sys::fsconfig_string(context, key, value),
+                Err(_) => sys::fsconfig_flag(context, key),
+            };
+            self.configure(context, set)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn reconfigure(&mut self, mount: Slot, options: &'static [u8]) -> Outcome {
+        let context = sys::fspick(self.fd(mount)?).from(Call::Fspick)?;
+        self.set_options(context, options)?;
+        self.configure(context, sys::fsconfig_reconfigure(context))?;
+        sys::close(context);
+        Ok(())
     }
 
     /// On failure, takes what the kernel says about it (`e tmpfs: Bad value for 'size'`) into the detail.
@@ -154,4 +221,66 @@ impl Executor<'_> {
             other => other.from(Call::Openat2).map(Some),
         }
     }
+}
+
+/// `changes`: set, clear, unnamed, propagation.
+pub(super) fn set_attributes(mount: Fd, recursive: bool, changes: [u64; 4]) -> Outcome {
+    let [set, clear, unnamed, propagation] = changes;
+    let changed = match sys::mount_setattr(Some(mount), recursive, set, clear | unnamed, propagation) {
+        // What nobody asked to be cleared and the kernel keeps (mount_namespaces(7), locked flags) stays.
+        Err(Errno::EPERM) if unnamed != 0 => sys::mount_setattr(Some(mount), recursive, set, clear, propagation),
+        other => other,
+    };
+    changed.from(Call::MountSetattr)
+}
+
+/// Returns the mount point of the nth whole procfs or sysfs of the mount table, from the beginning of the file.
+fn nth_host_mount(table: Fd, mut skip: usize) -> Outcome<Option<Text<4096>>> {
+    sys::rewind(table).from(Call::Read)?;
+    let mut line = Text::<8192>::new();
+    let mut too_long = false;
+    let mut buffer = [0; 4096];
+    loop {
+        let length = sys::read(table, &mut buffer).from(Call::Read)?;
+        if length == 0 {
+            return Ok(None);
+        }
+        for byte in buffer.get(..length).unwrap_or_default() {
+            if *byte != b'\n' {
+                too_long |= line.push(&[*byte]).is_err();
+                continue;
+            }
+            let found = if too_long { None } else { host_mount(line.as_bytes()) };
+            line.clear();
+            too_long = false;
+            match found {
+                Some(path) if skip == 0 => return Ok(Some(path)),
+                Some(_) => skip -= 1,
+                None => {}
+            }
+        }
+    }
+}
+
+/// The mount point of a line of mountinfo if it is a whole procfs or sysfs (proc_pid_mountinfo(5)).
+fn host_mount(line: &[u8]) -> Option<Text<4096>> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let (root, point) = (fields.nth(3)?, fields.next()?);
+    let mut rest = fields.skip_while(|field| *field != b"-");
+    let kind = rest.nth(1)?;
+    if root != b"/" || !matches!(kind, b"proc" | b"sysfs") {
+        return None;
+    }
+    // Space, tab, newline and backslash are written in octal.
+    let mut path = Text::new();
+    let mut bytes = point.iter();
+    while let Some(byte) = bytes.next() {
+        let byte = if *byte == b'\\' {
+            bytes.by_ref().take(3).fold(0u8, |number, digit| number.wrapping_mul(8).wrapping_add(digit.wrapping_sub(b'0')))
+        } else {
+            *byte
+        };
+        path.push(&[byte]).ok()?;
+    }
+    Some(path)
 }

@@ -13,6 +13,9 @@ use crate::sys::{self, Errno, Fd};
 
 const IN_ROOT: u64 = sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_MAGICLINKS;
 const NO_LINKS: u64 = IN_ROOT | sys::RESOLVE_NO_SYMLINKS;
+const BELOW: u64 = sys::RESOLVE_BENEATH | sys::RESOLVE_NO_MAGICLINKS | sys::RESOLVE_NO_SYMLINKS;
+/// Links that lead to nothing, one after the other, that are followed to make what is missing. The kernel's limit is the same.
+const LINKS_MAX: u32 = 40;
 
 /// A path split at its last name. The plan has cleaned it: absolute, no `.` or `..`, no doubled or final slash.
 fn parent_and_name(path: &CStr) -> Outcome<(Text<4096>, &CStr)> {
@@ -32,6 +35,10 @@ impl Executor<'_> {
 
     /// Opens the directory at the path in the root, making what is missing of it.
     pub(super) fn open_or_make_directory(&mut self, path: &CStr, mode: u64, resolve: u64) -> Outcome<Fd> {
+        self.directory(path, mode, resolve, LINKS_MAX)
+    }
+
+    fn directory(&mut self, path: &CStr, mode: u64, resolve: u64, links: u32) -> Outcome<Fd> {
         let flags = sys::O_PATH | sys::O_DIRECTORY;
         match sys::openat2(self.root, path, flags, 0, resolve) {
             Err(Errno::ENOENT) => {}
@@ -40,7 +47,8 @@ impl Executor<'_> {
         // Walk down by fd; `walked` is what the fd was reached by, for names that turn out to be links.
         let mut walked = Text::<4096>::new();
         let mut here = sys::openat2(self.root, c"/", flags, 0, IN_ROOT).from(Call::Openat2)?;
-        for name in path.to_bytes().split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+        let mut names = path.to_bytes().split(|byte| *byte == b'/').filter(|name| !name.is_empty());
+        while let Some(name) = names.next() {
             let mut single = Text::<256>::new();
             single.push(name).from(Call::Mkdirat)?;
             walked.push(b"/").from(Call::Mkdirat)?;
@@ -51,21 +59,43 @@ impl Executor<'_> {
                 Err(Errno::EROFS) => {}
                 Err(errno) => return Err(Failure { call: Call::Mkdirat, errno }),
             }
-            let next = match sys::openat2(
-                here,
-                single.as_cstr(),
-                flags,
-                0,
-                sys::RESOLVE_BENEATH | NO_LINKS & !sys::RESOLVE_IN_ROOT,
-            ) {
-                // A link: let the kernel resolve it, inside the root.
-                Err(Errno::ELOOP) if resolve == IN_ROOT => sys::openat2(self.root, walked.as_cstr(), flags, 0, IN_ROOT),
+            let next = match sys::openat2(here, single.as_cstr(), flags, 0, BELOW) {
+                // A link, or the `..` of one: let the kernel resolve it, inside the root.
+                Err(Errno::ELOOP | Errno::EXDEV) if resolve == IN_ROOT => {
+                    match sys::openat2(self.root, walked.as_cstr(), flags, 0, IN_ROOT) {
+                        // It leads to nothing yet: what it leads to is what is to be made.
+                        Err(Errno::ENOENT) if links > 0 => {
+                            let mut target = self.link_target(here, single.as_cstr(), walked.as_bytes())?;
+                            for name in names {
+                                target.push(b"/").and_then(|()| target.push(name)).from(Call::Mkdirat)?;
+                            }
+                            sys::close(here);
+                            return self.directory(target.as_cstr(), mode, resolve, links - 1);
+                        }
+                        other => other,
+                    }
+                }
                 other => other,
             };
             sys::close(here);
             here = next.from(Call::Openat2)?;
         }
         Ok(here)
+    }
+
+    /// Where the link `name` in `directory` leads, as a path from the root. `walked`: the link's own path.
+    fn link_target(&self, directory: Fd, name: &CStr, walked: &[u8]) -> Outcome<Text<4096>> {
+        let mut target = [0; 4096];
+        let length = sys::readlinkat(directory, name, &mut target).from(Call::Readlinkat)?;
+        let target = target.get(..length).unwrap_or_default();
+        let mut path = Text::new();
+        if target.first() != Some(&b'/') {
+            let parent = walked.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+            path.push(walked.get(..parent).unwrap_or_default()).from(Call::Readlinkat)?;
+            path.push(b"/").from(Call::Readlinkat)?;
+        }
+        path.push(target).from(Call::Readlinkat)?;
+        Ok(path)
     }
 
     /// Opens the directory above the last name of the path, making it if it is missing, and returns the name.
@@ -80,26 +110,46 @@ impl Executor<'_> {
         let directory = match target {
             Target::Directory | Target::PlainDirectory => true,
             Target::File => false,
-            Target::Like(like) => sys::stat(self.fd(like)?).from(Call::Fstat)?.mode & sys::S_IFMT == sys::S_IFDIR,
+            Target::Like(like) | Target::LinkItself(like) => {
+                sys::stat(self.fd(like)?).from(Call::Fstat)?.mode & sys::S_IFMT == sys::S_IFDIR
+            }
         };
         let fd = match target {
             Target::PlainDirectory => self.open_or_make_directory(path, 0o755, NO_LINKS)?,
+            Target::LinkItself(_) => {
+                let (parent, name) = self.open_parent(path)?;
+                match sys::open_name(parent, name, sys::O_PATH, 0) {
+                    Ok(there) => there,
+                    Err(Errno::ENOENT) if directory => self.open_or_make_directory(path, 0o755, IN_ROOT)?,
+                    Err(Errno::ENOENT) => self.open_or_make_file(path, LINKS_MAX)?,
+                    Err(errno) => return Err(Failure { call: Call::Openat, errno }),
+                }
+            }
             _ if directory => self.open_or_make_directory(path, 0o755, IN_ROOT)?,
-            _ => self.open_or_make_file(path)?,
+            _ => self.open_or_make_file(path, LINKS_MAX)?,
         };
         self.put(slot, fd)
     }
 
-    fn open_or_make_file(&mut self, path: &CStr) -> Outcome<Fd> {
+    fn open_or_make_file(&mut self, path: &CStr, links: u32) -> Outcome<Fd> {
         match self.open_in_root(path) {
             Err(Errno::ENOENT) => {}
             other => return other.from(Call::Openat2),
         }
         let (parent, name) = self.open_parent(path)?;
         let flags = sys::O_CREAT | sys::O_EXCL | sys::O_RDONLY | sys::O_NONBLOCK;
-        let file = sys::open_name(parent, name, flags, 0o644).from(Call::Openat);
-        sys::close(parent);
-        file
+        match sys::open_name(parent, name, flags, 0o644) {
+            // A link that leads to nothing yet: what it leads to is what is to be made.
+            Err(Errno::EEXIST) if links > 0 => {
+                let target = self.link_target(parent, name, path.to_bytes())?;
+                sys::close(parent);
+                self.open_or_make_file(target.as_cstr(), links - 1)
+            }
+            other => {
+                sys::close(parent);
+                other.from(Call::Openat)
+            }
+        }
     }
 
     pub(super) fn make_directory(&mut self, path: &'static CStr, mode: u64) -> Outcome {
@@ -139,5 +189,21 @@ impl Executor<'_> {
         }
         sys::close(parent);
         Ok(())
+    }
+
+    pub(super) fn copy_link(&mut self, path: &'static CStr, target: &'static CStr) -> Outcome {
+        self.detail.set_cut(path.to_bytes());
+        let (parent, name) = self.open_parent(path)?;
+        let made = match sys::symlinkat(target, parent, name) {
+            Err(Errno::EEXIST) => {
+                let mut there = [0; 4096];
+                let length = sys::readlinkat(parent, name, &mut there).unwrap_or(0);
+                let same = there.get(..length) == Some(target.to_bytes());
+                if same { Ok(()) } else { Err(Errno::EEXIST) }
+            }
+            other => other,
+        };
+        sys::close(parent);
+        made.from(Call::Symlinkat)
     }
 }

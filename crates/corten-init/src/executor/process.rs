@@ -5,7 +5,7 @@
 use core::ffi::CStr;
 
 use super::{Executor, Failure, From, Outcome, Text, strings};
-use crate::message::Call;
+use crate::message::{Call, MAX_MESSAGE, Message};
 use crate::sys::{self, Errno, Fd};
 
 pub(super) fn session_keyring(name: &CStr) -> Outcome {
@@ -29,9 +29,16 @@ pub(super) fn bounding_set(keep: u64) -> Outcome {
     Ok(())
 }
 
-pub(super) fn become_user(uid: u64, gid: u64, groups: &[u8]) -> Outcome {
+pub(super) fn become_user(uid: u64, gid: u64, groups: &[u8], keep_groups: u64) -> Outcome {
+    const KEEP: u64 = 1;
+    const KEEP_IF_DENIED: u64 = 2;
     sys::prctl::keep_capabilities(true).from(Call::Prctl)?;
-    sys::setgroups(groups).from(Call::Setgroups)?;
+    if keep_groups != KEEP {
+        match sys::setgroups(groups) {
+            Err(Errno::EPERM) if keep_groups == KEEP_IF_DENIED && groups.is_empty() => {}
+            other => other.from(Call::Setgroups)?,
+        }
+    }
     sys::setresgid(gid).from(Call::Setresgid)?;
     sys::setresuid(uid).from(Call::Setresuid)?;
     // The change of ids may have made init dumpable again (prctl(2), PR_SET_DUMPABLE).
@@ -47,13 +54,6 @@ pub(super) fn ambient_capabilities(set: u64) -> Outcome {
         }
     }
     Ok(())
-}
-
-pub(super) fn seccomp(flags: u64, program: &[u8], privileged: bool) -> Outcome {
-    if privileged {
-        sys::raise_effective().from(Call::Capset)?;
-    }
-    sys::seccomp_filter(flags, program).from(Call::Seccomp)
 }
 
 pub(super) fn own_stdio(uid: u64) -> Outcome {
@@ -76,6 +76,45 @@ pub(super) fn own_stdio(uid: u64) -> Outcome {
 }
 
 impl Executor<'_> {
+    pub(super) fn seccomp(&mut self, flags: u64, program: &[u8], privileged: bool, notify: bool) -> Outcome {
+        const NEW_LISTENER: u64 = 1 << 3;
+        if privileged {
+            sys::raise_effective().from(Call::Capset)?;
+        }
+        let flags = if notify { flags | NEW_LISTENER } else { flags };
+        let listener = sys::seccomp_filter(flags, program).from(Call::Seccomp)?;
+        if notify {
+            // From here on any call but write(2) may wait for the listener's answer. The runtime takes the fd by its number;
+            // it is close-on-exec.
+            let mut buffer = [0; MAX_MESSAGE];
+            let length = Message::Listener { fd: listener }.encode(&mut buffer);
+            sys::write(self.report, buffer.get(..length).unwrap_or_default()).from(Call::Write)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn write_own(
+        &mut self,
+        proc: crate::step::Slot,
+        path: &'static CStr,
+        value: &'static CStr,
+        optional: bool,
+    ) -> Outcome {
+        self.detail.set_cut(path.to_bytes());
+        let proc = self.fd(proc)?;
+        if sys::filesystem(proc).from(Call::Fstatfs)? != sys::PROC_SUPER_MAGIC {
+            return Err(Failure { call: Call::Fstatfs, errno: Errno::EXDEV });
+        }
+        let resolve = sys::RESOLVE_BENEATH | sys::RESOLVE_NO_XDEV | sys::RESOLVE_NO_MAGICLINKS;
+        let file = match sys::openat2(proc, path, sys::O_WRONLY, 0, resolve) {
+            Err(Errno::ENOENT) if optional => return Ok(()),
+            other => other.from(Call::Openat2)?,
+        };
+        let written = sys::write(file, value.to_bytes()).from(Call::Write)?;
+        sys::close(file);
+        if written == value.count_bytes() { Ok(()) } else { Err(Failure { call: Call::Write, errno: Errno::EINVAL }) }
+    }
+
     pub(super) fn working_directory(&mut self, path: &'static CStr, late: bool) -> Outcome {
         if self.in_directory {
             return Ok(());

@@ -2,6 +2,7 @@
 
 pub(crate) mod seccomp_cache;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use corten_cgroup::{Hierarchy, Layout, legacy};
@@ -9,17 +10,18 @@ use corten_cgroup::{Hierarchy, Layout, legacy};
 use crate::oci::Spec;
 use crate::plan::seccomp::SeccompError;
 use crate::plan::{Facts, LegacyHierarchy};
+use crate::sys::SysError;
 use crate::{Error, ErrorKind, Result};
 
 /// Where compiled filters are kept, below the state root. No container id has this character.
 const SECCOMP_CACHE: &str = "@seccomp";
 
 /// Probes what the config's plan needs.
-pub(crate) fn facts(spec: &Spec, id: &str, root: &Path, hierarchy: &Hierarchy) -> Result<Facts> {
+pub(crate) fn facts(spec: &Spec, id: &str, bundle: &Path, root: &Path, hierarchy: &Hierarchy) -> Result<Facts> {
     let linux = spec.linux().as_ref();
     let cgroups_path = linux.and_then(|linux| linux.cgroups_path().as_deref());
     let cgroup = hierarchy.resolve(cgroups_path, id).map_err(cgroup_error)?;
-    let mut facts = Facts { cgroup, ..Facts::default() };
+    let mut facts = Facts { cgroup, links: links(spec, bundle), ..privileges()? };
     let shows_cgroups = spec.mounts().iter().flatten().any(|mount| mount.typ().as_deref() == Some("cgroup"));
     if shows_cgroups && hierarchy.layout() == Layout::Hybrid {
         legacy_hierarchies(&mut facts)?;
@@ -29,6 +31,36 @@ pub(crate) fn facts(spec: &Spec, id: &str, root: &Path, hierarchy: &Hierarchy) -
         facts.seccomp = Some(filter.map_err(|error: SeccompError| Error::new(error.kind(), error))?);
     }
     Ok(facts)
+}
+
+/// Probes what the runtime itself may do.
+fn privileges() -> Result<Facts> {
+    /// `PROC_USER_INIT_INO`: the inode of the first user namespace.
+    const FIRST_NAMESPACE: u64 = 0xefff_fffd;
+    let own = nix::sys::stat::stat("/proc/self/ns/user")
+        .map_err(|errno| SysError::new(errno, || "stat(\"/proc/self/ns/user\")".to_owned()))?;
+    let first = own.st_ino == FIRST_NAMESPACE;
+    let has = |capability| caps::has_cap(None, caps::CapSet::Effective, capability).unwrap_or(false);
+    Ok(Facts {
+        privileged: has(caps::Capability::CAP_SYS_ADMIN),
+        rootless: !first || !nix::unistd::geteuid().is_root(),
+        may_mknod: first && has(caps::Capability::CAP_MKNOD),
+        ..Facts::default()
+    })
+}
+
+/// Sources of mounts that are symbolic links to copy (`copy-symlink`), by their position.
+fn links(spec: &Spec, bundle: &Path) -> BTreeMap<usize, PathBuf> {
+    let mut links = BTreeMap::new();
+    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
+        let copies = mount.options().iter().flatten().any(|option| option == "copy-symlink");
+        let source = mount.source().as_ref().filter(|_| copies);
+        // What is no link is mounted; what is not there is that mount's error.
+        if let Some(Ok(target)) = source.map(|source| std::fs::read_link(bundle.join(source))) {
+            links.insert(index, target);
+        }
+    }
+    links
 }
 
 fn legacy_hierarchies(facts: &mut Facts) -> Result<()> {

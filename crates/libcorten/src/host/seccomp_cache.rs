@@ -52,7 +52,7 @@ pub(crate) fn filter(cache_dir: &Path, profile: &LinuxSeccomp) -> Result<Filter,
     };
     let directory = open_directory(cache_dir);
     if let Some(program) = directory.as_ref().and_then(|directory| load(directory, &key)) {
-        return Ok(Filter { flags: flags(profile), program });
+        return Ok(Filter { flags: flags(profile), program, notify: false });
     }
     let filter = compile(profile)?;
     let directory = directory.or_else(|| make_directory(cache_dir));

@@ -3,6 +3,8 @@
 use corten_init::Call;
 use nix::errno::Errno;
 
+use super::hooks::HookError;
+use super::id_maps::IdMapError;
 use crate::ErrorKind;
 use crate::state::StateError;
 use crate::sys::{ErrnoText, SysError, Waited};
@@ -48,6 +50,24 @@ pub(crate) enum LaunchError {
     /// A call that belongs to no config item.
     #[error(transparent)]
     Call(#[from] SysError),
+    /// Ids could not be mapped.
+    #[error("{item}")]
+    IdMap {
+        /// The config item.
+        item: String,
+        #[source]
+        source: IdMapError,
+    },
+    /// A hook failed.
+    #[error("error during container init")]
+    Hook(#[from] HookError),
+    /// The launch failed, and so did hooks that are run then.
+    #[error("{}", warnings(hooks))]
+    Warned {
+        #[source]
+        cause: Box<LaunchError>,
+        hooks: Vec<HookError>,
+    },
     /// The launch failed, and not all of it could be taken back.
     #[error("{left}, left behind after")]
     Left {
@@ -64,10 +84,11 @@ impl LaunchError {
             Self::Step { source, .. } | Self::Call(source) => errno_kind(source.errno.0),
             Self::Init(failure) => errno_kind(failure.errno.0),
             Self::State(error) => error.kind(),
-            Self::Left { cause, .. } => cause.kind(),
+            Self::IdMap { source, .. } => source.errno().map_or(ErrorKind::Kernel, errno_kind),
+            Self::Left { cause, .. } | Self::Warned { cause, .. } => cause.kind(),
             Self::Encode(_) => ErrorKind::InvalidConfig,
             Self::Protocol | Self::NoInit => ErrorKind::Internal,
-            Self::Died { .. } | Self::Deadline { .. } | Self::Cgroup(_) => ErrorKind::Kernel,
+            Self::Died { .. } | Self::Deadline { .. } | Self::Cgroup(_) | Self::Hook(_) => ErrorKind::Kernel,
         }
     }
 
@@ -81,6 +102,15 @@ impl LaunchError {
             (None, Waited::Running | Waited::NotOurs) => None,
         };
     }
+}
+
+/// An error with its sources, as one line.
+fn warnings(hooks: &[HookError]) -> String {
+    let line = |error: &HookError| {
+        let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
+        format!("{error}{source}, after")
+    };
+    hooks.iter().map(line).collect::<Vec<_>>().join("; ")
 }
 
 fn errno_kind(errno: Errno) -> ErrorKind {
@@ -110,11 +140,31 @@ impl InitFailure {
         let (item, detail) = (String::from_utf8_lossy(item), String::from_utf8_lossy(detail));
         let sentence = match call {
             Call::FindProgram => return Self::program(errno, &detail),
+            Call::Hook | Call::HookTimeout | Call::Execve if item.starts_with("hooks.") => {
+                return Self::hook(call, errno, &item, &detail);
+            }
             Call::Execve => format!("exec {detail}"),
             _ if detail.is_empty() => format!("{item}: {}", call.name()),
             _ => format!("{item}: {} {detail:?}", call.name()),
         };
         Self { sentence, errno: ErrnoText(errno), source: Some(ErrnoText(errno)) }
+    }
+
+    /// runc's words for a hook that init ran. `item`: `hooks.createContainer[0]`.
+    fn hook(call: Call, errno: Errno, item: &str, detail: &str) -> Self {
+        let (kind, index) = item.trim_start_matches("hooks.").trim_end_matches(']').split_once('[').unwrap_or((item, ""));
+        let head = format!("error running {kind} hook #{index}");
+        let errno = ErrnoText(errno);
+        match call {
+            Call::Execve => Self { sentence: format!("{head}: fork/exec {detail}"), errno, source: Some(errno) },
+            Call::HookTimeout => {
+                let sentence = format!("{head}: hook ran past specified timeout of {detail}.0s");
+                Self { sentence, errno, source: None }
+            }
+            // The call that runs it failed, not the hook.
+            _ if !detail.contains(", stdout: ") => Self { sentence: format!("{head}: {detail}"), errno, source: Some(errno) },
+            _ => Self { sentence: format!("{head}: {detail}"), errno, source: None },
+        }
     }
 
     fn program(errno: Errno, name: &str) -> Self {

@@ -7,8 +7,11 @@
 //!
 //! A failed launch leaves nothing: init is killed and reaped, the cgroup removed; the caller removes the state directory.
 
-mod console;
+mod agents;
 mod error;
+pub(crate) mod hooks;
+mod id_maps;
+mod open;
 mod sync;
 
 use std::fs::OpenOptions;
@@ -20,20 +23,22 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use corten_cgroup::{Cgroup, Hierarchy, device};
-use corten_init::{Slot, SyncPoint};
+use corten_init::{OwnedStep, Slot, SyncPoint};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket, socketpair};
-use nix::sys::stat::{SFlag, fstat};
+use nix::unistd::Pid;
 
 pub(crate) use error::LaunchError;
 pub(crate) use sync::Channel;
 
 use crate::lifecycle::Console;
-use crate::plan::{HostStep, Plan, Planned};
-use crate::state::{Record, StateDirectory, start_time};
-use crate::sys::{self, InitProcess, InitStart, SysError, TreeKind};
+use crate::plan::{HookKind, HostStep, Plan, Planned};
+use crate::state::{ProcessState, Record, StateDirectory, Status, start_time};
+use crate::sys::{self, InitProcess, InitStart, SysError};
 
 /// How long init may take from one point to the next. Mounts of slow network filesystems set the measure.
 const INIT_DEADLINE: Duration = Duration::from_secs(120);
+/// How long init may take when it runs hooks, which may have no limit of their own.
+pub(crate) const HOOKS_DEADLINE: Duration = Duration::from_secs(3600);
 /// How long the processes of a failed launch may take to die.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -110,30 +115,65 @@ impl<'a> Launch<'a> {
             |error: SysError| LaunchError::Step { item: planned.item.to_string_lossy().into_owned(), source: error };
         match &planned.step {
             HostStep::RecordCreating => Ok(self.directory.write(self.record)?),
-            HostStep::CreateCgroup { path } => {
-                self.cgroup = Some(self.hierarchy.create(path)?);
-                Ok(())
-            }
-            HostStep::OpenTree { source, recursive, directory, slot } => {
-                let tree = open_tree(source, *recursive, *directory).map_err(at)?;
+            HostStep::CreateCgroup { path, optional } => self.create_cgroup(path, *optional),
+            HostStep::OpenCgroup { slot } => {
+                let path = self.cgroup.as_ref().ok_or(LaunchError::NoInit)?.path();
+                let tree = sys::open_tree(&path, sys::OpenTree::default()).map_err(at)?;
                 self.put(*slot, tree)
             }
-            HostStep::OpenNull { slot } => {
-                let null = open_null().map_err(at)?;
-                self.put(*slot, null)
+            HostStep::OpenTree { source, recursive, directory, link_itself, slot } => {
+                let how = sys::OpenTree { recursive: *recursive, link_itself: *link_itself };
+                let tree = open::tree(source, how, *directory).map_err(at)?;
+                self.put(*slot, tree)
+            }
+            HostStep::MapTree { slot, maps, recursive } => {
+                let tree = self.fds.get(usize::from(slot.0)).and_then(Option::as_ref).ok_or(LaunchError::NoInit)?;
+                let item = planned.item.to_string_lossy().into_owned();
+                open::map_tree(tree, maps, *recursive).map_err(|source| LaunchError::IdMap { item, source })
+            }
+            HostStep::OpenDevice { path, kind, major, minor, slot } => {
+                let device = open::device(path, *kind, *major, *minor).map_err(at)?;
+                self.put(*slot, device)
+            }
+            HostStep::OpenNamespace { path, kind, flag, foreign, slot } => {
+                let namespace = open::namespace(path, *kind, *flag, *foreign).map_err(at)?;
+                self.put(*slot, namespace)
+            }
+            HostStep::OpenHostProc { slot } => {
+                let proc = open::host_proc().map_err(at)?;
+                self.put(*slot, proc)
+            }
+            HostStep::OpenHookOutput { path, slot } => {
+                let file = hooks::open_output(path).map_err(at)?;
+                self.put(*slot, file.into())
             }
             HostStep::ListenForStart { slot } => {
                 let listener = listen_for_start(self.directory).map_err(at)?;
                 self.put(*slot, listener)
             }
             HostStep::CloneInit { namespaces } => self.clone_init(*namespaces),
-            HostStep::DeviceFilter { rules } => {
-                let filter = device::Filter::compile(rules);
-                if filter.allows_everything() {
-                    return Ok(());
-                }
-                self.cgroup.as_ref().ok_or(LaunchError::NoInit)?.attach_device_filter(&filter)?;
-                Ok(())
+            HostStep::FollowClone => self.follow_clone(),
+            HostStep::WriteIdMaps { uids, gids } => {
+                let item = planned.item.to_string_lossy().into_owned();
+                let pid = Pid::from_raw(self.record.pid);
+                id_maps::write(pid, uids, gids).map_err(|source| LaunchError::IdMap { item, source })
+            }
+            HostStep::DeviceFilter { rules, optional } => self.attach_device_filter(rules, *optional),
+            HostStep::IntelRdt { .. } => Ok(()),
+            HostStep::ResourceLimit { resource, soft, hard } => {
+                sys::set_limit(Pid::from_raw(self.record.pid), *resource, *soft, *hard).map_err(at)
+            }
+            HostStep::MoveNetDevices { .. } => Ok(()),
+            HostStep::RunHooks { kind, hooks } => {
+                let status = if *kind == HookKind::Poststart { Status::Running } else { Status::Creating };
+                Ok(hooks::run(*kind, hooks, self.record, status)?)
+            }
+            HostStep::SendSeccompListener { path, metadata } => {
+                self.send_listener(path, metadata.as_deref(), planned.item.to_string_lossy().into_owned())
+            }
+            HostStep::SendPidfd { path } => {
+                let pidfd = self.init.as_ref().ok_or(LaunchError::NoInit)?.pidfd().clone();
+                agents::send(path, b"standard", pidfd.as_fd()).map_err(at)
             }
             HostStep::OomScoreAdjust { value } => {
                 let path = format!("/proc/{}/oom_score_adj", self.record.pid);
@@ -150,6 +190,7 @@ impl<'a> Launch<'a> {
                 self.pid_file = Some(path.clone());
                 Ok(())
             }
+            HostStep::Release { point: SyncPoint::Hooks } => self.release_hooks(),
             HostStep::Release { point } => Ok(self.channel()?.release(*point)?),
             HostStep::AwaitExec => self.await_exec(),
         }
@@ -196,21 +237,79 @@ impl<'a> Launch<'a> {
     }
 
     fn await_point(&mut self, point: SyncPoint) -> Result<(), LaunchError> {
-        self.channel()?.await_point(point, INIT_DEADLINE)?;
+        let deadline = self.deadline();
+        self.channel()?.await_point(point, deadline)?;
         if let Some(init) = &mut self.init {
             init.has_left();
         }
         Ok(())
     }
 
+    /// How long init may take: hooks that it runs may have no limit of their own.
+    fn deadline(&self) -> Duration {
+        let hooks = self.plan.inside.iter().any(|planned| matches!(planned.step, OwnedStep::RunHook { .. }));
+        if hooks { HOOKS_DEADLINE } else { INIT_DEADLINE }
+    }
+
     fn await_exec(&mut self) -> Result<(), LaunchError> {
-        self.channel()?.await_end(INIT_DEADLINE)
+        let deadline = self.deadline();
+        self.channel()?.await_end(deadline)
+    }
+
+    fn create_cgroup(&mut self, path: &Path, optional: bool) -> Result<(), LaunchError> {
+        match self.hierarchy.create(path) {
+            Ok(cgroup) => self.cgroup = Some(cgroup),
+            // The container stays in the caller's cgroup. What is written down is what `delete` is to remove.
+            Err(error) if optional && error.is_refused() => {
+                self.record.cgroup = PathBuf::new();
+                self.directory.write(self.record)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    fn attach_device_filter(&self, rules: &[device::Rule], optional: bool) -> Result<(), LaunchError> {
+        let filter = device::Filter::compile(rules);
+        let Some(cgroup) = self.cgroup.as_ref().filter(|_| !filter.allows_everything()) else { return Ok(()) };
+        match cgroup.attach_device_filter(&filter) {
+            Err(error) if optional && error.is_refused() => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    /// Takes the process that goes on in init's place.
+    fn follow_clone(&mut self) -> Result<(), LaunchError> {
+        let pidfd = self.channel()?.await_clone(INIT_DEADLINE)?;
+        let pid = sys::pid_of(&pidfd).ok_or(LaunchError::Died { how: None })?;
+        self.init.as_mut().ok_or(LaunchError::NoInit)?.replace(pid, pidfd)?;
+        self.record.pid = pid.as_raw();
+        self.record.start_time = start_time(self.record.pid).unwrap_or(0);
+        Ok(())
+    }
+
+    /// Lets init pass its hooks' point, with the state that they get.
+    fn release_hooks(&mut self) -> Result<(), LaunchError> {
+        let pid = pid_inside(self.record.pid);
+        let creating = hooks::state_file(self.record, Status::Creating, pid)?;
+        let created = hooks::state_file(self.record, Status::Created, pid)?;
+        self.channel()?.release_with(SyncPoint::Hooks, &[creating.as_raw_fd(), created.as_raw_fd()])
+    }
+
+    fn send_listener(&mut self, path: &Path, metadata: Option<&str>, item: String) -> Result<(), LaunchError> {
+        let number = self.channel()?.await_listener(INIT_DEADLINE)?;
+        let init = self.init.as_ref().ok_or(LaunchError::NoInit)?;
+        let sent = sys::take_fd(init.pidfd(), number).and_then(|listener| {
+            let data = ProcessState::json(self.record, metadata);
+            agents::send(path, &data, listener.as_fd())
+        });
+        sent.map_err(|source| LaunchError::Step { item, source })
     }
 
     fn receive_console(&mut self) -> Result<(), LaunchError> {
         let master = self.channel()?.await_console(INIT_DEADLINE)?;
         match self.console {
-            Console::Socket(path) => console::send(path, master.as_fd())?,
+            Console::Socket(path) => agents::send(path, b"/dev/ptmx", master.as_fd())?,
             Console::Master | Console::None => self.master = Some(master),
         }
         Ok(())
@@ -250,6 +349,15 @@ impl<'a> Launch<'a> {
         {
             left.push(format!("{}: {error}", path.display()));
         }
+        let hooks = HookKind::Poststop.of(self.record.hooks.as_ref());
+        if self.record.pid > 0 && !hooks.is_empty() {
+            // runtime.md#lifecycle: a container that could not be made is destroyed like any other.
+            self.record.pid = 0;
+            let failed = hooks::run_all(HookKind::Poststop, hooks, self.record, Status::Stopped);
+            if !failed.is_empty() {
+                cause = LaunchError::Warned { cause: Box::new(cause), hooks: failed };
+            }
+        }
         if left.is_empty() { cause } else { LaunchError::Left { cause: Box::new(cause), left: left.join("; ") } }
     }
 }
@@ -265,33 +373,11 @@ fn init_elf() -> Result<BorrowedFd<'static>, SysError> {
     Ok(ELF.get_or_init(|| elf).as_fd())
 }
 
-fn open_tree(source: &Path, recursive: bool, directory: bool) -> Result<OwnedFd, SysError> {
-    let tree = sys::open_tree(source, if recursive { TreeKind::Recursive } else { TreeKind::Single })?;
-    if directory {
-        let stat = fstat(&tree).map_err(|errno| SysError::new(errno, || format!("fstat({source:?})")))?;
-        if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFDIR {
-            return Err(SysError::new(nix::errno::Errno::ENOTDIR, || format!("open_tree({source:?})")));
-        }
-        // Whatever way the path took there: a container on the host's own root would be none.
-        let host = nix::sys::stat::stat("/").map_err(|errno| SysError::new(errno, || "stat(\"/\")".to_owned()))?;
-        if (stat.st_dev, stat.st_ino) == (host.st_dev, host.st_ino) {
-            let call = || format!("{source:?} is the root of the host");
-            return Err(SysError::new(nix::errno::Errno::EINVAL, call));
-        }
-    }
-    Ok(tree)
-}
-
-/// The null device as a detached mount, checked: what the host has at the path must be char 1:3.
-fn open_null() -> Result<OwnedFd, SysError> {
-    let tree = sys::open_tree(Path::new("/dev/null"), TreeKind::Single)?;
-    let stat = fstat(&tree).map_err(|errno| SysError::new(errno, || "fstat(\"/dev/null\")".to_owned()))?;
-    let character = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFCHR;
-    if character && stat.st_rdev == nix::sys::stat::makedev(1, 3) {
-        Ok(tree)
-    } else {
-        Err(SysError::new(nix::errno::Errno::ENODEV, || "/dev/null is not char 1:3".to_owned()))
-    }
+/// The pid of a process in the innermost of its PID namespaces (proc_pid_status(5), `NSpid`).
+fn pid_inside(pid: i32) -> i32 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    line.and_then(|pids| pids.split_whitespace().next_back()?.parse().ok()).unwrap_or(pid)
 }
 
 fn listen_for_start(directory: &StateDirectory) -> Result<OwnedFd, SysError> {

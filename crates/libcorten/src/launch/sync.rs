@@ -3,7 +3,13 @@
 //! ```text
 //! init                                   runtime
 //!  │ steps …                               │ device filter, OOM score, …
+//!  │── Cloned + pidfd ────────────────────▶│ only where init clones itself (user namespaces, joined PID namespaces)
+//!  │── Reached(mapped) ───────────────────▶│ only with a new user namespace: writes the id maps
+//!  │◀──────────────────── Continue(mapped)─│
 //!  │── Console + master (if a terminal) ──▶│ hands the master on
+//!  │── Reached(hooks) ────────────────────▶│ only with hooks: runs prestart and createRuntime
+//!  │◀───────── Continue(hooks) + two files─│
+//!  │── Listener(fd) ──────────────────────▶│ only with a seccomp agent
 //!  │── Reached(ready) ────────────────────▶│ writes the state and the pid file
 //!  │◀───────────────────── Continue(ready)─│
 //!  │ waits for `start`, or execs           │ `run` waits for the end of the stream
@@ -13,13 +19,13 @@
 //! wait has a deadline.
 
 use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use corten_init::{MAX_MESSAGE, Message, SyncPoint};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
 use super::error::{InitFailure, LaunchError};
 use crate::sys::SysError;
@@ -35,6 +41,8 @@ pub(crate) struct Channel {
 enum Heard {
     Reached(SyncPoint),
     Console(OwnedFd),
+    Cloned(OwnedFd),
+    Listener(i32),
     Failed(InitFailure),
     /// The stream has ended.
     End,
@@ -51,7 +59,27 @@ impl Channel {
             Heard::Reached(reached) if reached == point => Ok(()),
             Heard::Failed(failure) => Err(failure.into()),
             Heard::End => Err(LaunchError::Died { how: None }),
-            Heard::Reached(_) | Heard::Console(_) => Err(LaunchError::Protocol),
+            _ => Err(LaunchError::Protocol),
+        }
+    }
+
+    /// Waits for the clone that takes init's place; returns its pidfd.
+    pub(crate) fn await_clone(&mut self, deadline: Duration) -> Result<OwnedFd, LaunchError> {
+        match self.hear(deadline, "clone")? {
+            Heard::Cloned(pidfd) => Ok(pidfd),
+            Heard::Failed(failure) => Err(failure.into()),
+            Heard::End => Err(LaunchError::Died { how: None }),
+            _ => Err(LaunchError::Protocol),
+        }
+    }
+
+    /// Waits for the filter's listener; returns its number in init.
+    pub(crate) fn await_listener(&mut self, deadline: Duration) -> Result<i32, LaunchError> {
+        match self.hear(deadline, "listener")? {
+            Heard::Listener(fd) => Ok(fd),
+            Heard::Failed(failure) => Err(failure.into()),
+            Heard::End => Err(LaunchError::Died { how: None }),
+            _ => Err(LaunchError::Protocol),
         }
     }
 
@@ -61,7 +89,7 @@ impl Channel {
             Heard::Console(master) => Ok(master),
             Heard::Failed(failure) => Err(failure.into()),
             Heard::End => Err(LaunchError::Died { how: None }),
-            Heard::Reached(_) => Err(LaunchError::Protocol),
+            _ => Err(LaunchError::Protocol),
         }
     }
 
@@ -70,16 +98,23 @@ impl Channel {
         match self.hear(deadline, "exec")? {
             Heard::End => Ok(()),
             Heard::Failed(failure) => Err(failure.into()),
-            Heard::Reached(_) | Heard::Console(_) => Err(LaunchError::Protocol),
+            _ => Err(LaunchError::Protocol),
         }
     }
 
     /// Lets init pass `point`.
     pub(crate) fn release(&mut self, point: SyncPoint) -> Result<(), LaunchError> {
+        self.release_with(point, &[])
+    }
+
+    /// Lets init pass `point`, and hands it files.
+    pub(crate) fn release_with(&mut self, point: SyncPoint, files: &[RawFd]) -> Result<(), LaunchError> {
         let mut buffer = [0; MAX_MESSAGE];
         let length = Message::Continue(point).encode(&mut buffer);
         let bytes = [IoSlice::new(buffer.get(..length).unwrap_or_default())];
-        match sendmsg::<()>(self.socket.as_raw_fd(), &bytes, &[], MsgFlags::MSG_NOSIGNAL, None) {
+        let rights = [ControlMessage::ScmRights(files)];
+        let control = if files.is_empty() { &[] } else { &rights[..] };
+        match sendmsg::<()>(self.socket.as_raw_fd(), &bytes, control, MsgFlags::MSG_NOSIGNAL, None) {
             Ok(_) => Ok(()),
             Err(Errno::EPIPE | Errno::ECONNRESET) => Err(LaunchError::Died { how: None }),
             Err(errno) => Err(SysError::new(errno, || format!("sendmsg(Continue({}))", point.name())).into()),
@@ -111,6 +146,8 @@ impl Channel {
             _ if length == 0 => Ok(Heard::End),
             Ok(Message::Reached(point)) => Ok(Heard::Reached(point)),
             Ok(Message::Console) => carried.map(Heard::Console).ok_or(LaunchError::Protocol),
+            Ok(Message::Cloned) => carried.map(Heard::Cloned).ok_or(LaunchError::Protocol),
+            Ok(Message::Listener { fd }) => Ok(Heard::Listener(fd)),
             Ok(Message::Failed { call, errno, item, detail, .. }) => {
                 Ok(Heard::Failed(InitFailure::new(call, errno, item, detail)))
             }

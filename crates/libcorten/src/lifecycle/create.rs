@@ -34,7 +34,7 @@ pub(super) fn plan(
     options: &CreateOptions,
     wait_for_start: bool,
 ) -> Result<Plan> {
-    let facts = host::facts(bundle.spec(), id, runtime.root(), hierarchy)?;
+    let facts = host::facts(bundle.spec(), id, bundle.directory(), runtime.root(), hierarchy)?;
     let request = Request { id, bundle: bundle.directory(), wait_for_start, options };
     Plan::new(bundle.spec(), &request, &facts).map_err(|error| Error::new(error.kind(), error))
 }
@@ -69,7 +69,7 @@ pub(super) fn launch(
 
 fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
     let cgroup = plan.host.iter().find_map(|planned| match &planned.step {
-        HostStep::CreateCgroup { path } => Some(path.clone()),
+        HostStep::CreateCgroup { path, .. } => Some(path.clone()),
         _ => None,
     });
     let annotations: BTreeMap<_, _> = bundle.spec().annotations().clone().unwrap_or_default().into_iter().collect();
@@ -84,6 +84,7 @@ fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
         creating: true,
         pid: 0,
         start_time: 0,
+        hooks: bundle.spec().hooks().clone(),
     }
 }
 

@@ -10,8 +10,10 @@ use nix::errno::Errno;
 
 use super::{Container, LifecycleError};
 use crate::host::cgroup_error;
+use crate::launch::hooks;
+use crate::plan::HookKind;
 use crate::state::{Record, Status};
-use crate::{Result, sys};
+use crate::{Error, ErrorKind, Result, sys};
 
 /// How long processes may take to end, and the cgroup to become free.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -24,7 +26,9 @@ impl Container {
     /// # Errors
     /// The container runs and `force` is not set. Or something could not be removed: the error names all of it, and deleting
     /// can be tried again.
-    pub fn delete(&self, force: bool) -> Result<()> {
+    ///
+    /// Returns what went wrong with poststop hooks, one line each: they are no reason for the container to stay.
+    pub fn delete(&self, force: bool) -> Result<Vec<String>> {
         let record = match self.directory.read() {
             Ok(record) => record,
             // Damaged: with force, what can be removed is.
@@ -34,7 +38,8 @@ impl Container {
         let Some(record) = record else {
             // Killed before anything was made, or so damaged that nothing is known.
             let _lock = self.directory.lock()?;
-            return Ok(self.directory.remove()?);
+            self.directory.remove()?;
+            return Ok(Vec::new());
         };
         if !force {
             let status = self.status(&record)?;
@@ -53,7 +58,11 @@ impl Container {
         if !left.is_empty() {
             return Err(LifecycleError::Left { left: left.join("; ") }.into());
         }
-        Ok(self.directory.remove()?)
+        self.directory.remove()?;
+        let stopped = Record { pid: 0, ..record };
+        let hooks = HookKind::Poststop.of(stopped.hooks.as_ref());
+        let failed = hooks::run_all(HookKind::Poststop, hooks, &stopped, Status::Stopped);
+        Ok(failed.into_iter().map(|error| Error::new(ErrorKind::Kernel, error).chain()).collect())
     }
 
     /// Kills init and waits for its end.
@@ -81,6 +90,10 @@ impl Container {
 }
 
 fn remove_cgroup(record: &Record, left: &mut Vec<String>) {
+    if record.cgroup.as_os_str().is_empty() {
+        // A rootless container without one.
+        return;
+    }
     let removed = Hierarchy::detect().and_then(|hierarchy| match hierarchy.open(&record.cgroup)? {
         // A runtime that was killed before it knew init's pid may not even have made the cgroup that it wrote down: who is in
         // there may be somebody else's. An init of ours ends by itself, as its socket has closed.

@@ -51,6 +51,10 @@ pub struct CreateOptions {
     pub preserve_fds: u32,
     /// Keep the caller's session keyring instead of a new one.
     pub no_new_keyring: bool,
+    /// `chroot(2)` instead of `pivot_root(2)`, for a host whose root is the initramfs. Less safe.
+    pub no_pivot: bool,
+    /// Socket that gets init's pidfd.
+    pub pidfd_socket: Option<PathBuf>,
 }
 
 /// What is wrong with the order of operations.

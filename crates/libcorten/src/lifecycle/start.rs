@@ -1,20 +1,17 @@
 //! start: lets a created container's init become the program.
 
-use std::os::fd::AsRawFd;
-use std::time::Duration;
+use std::os::fd::{AsFd, AsRawFd};
 
 use corten_init::SyncPoint;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 
 use super::{CannotStart, Container, LifecycleError};
-use crate::launch::Channel;
+use crate::launch::{Channel, HOOKS_DEADLINE, hooks};
+use crate::plan::HookKind;
 use crate::state::{START_SOCKET, Status};
-use crate::sys::SysError;
-use crate::{Error, Result};
-
-/// How long the exec may take: startContainer hooks and a slow disk.
-const EXEC_DEADLINE: Duration = Duration::from_secs(120);
+use crate::sys::{self, SysError};
+use crate::{Error, ErrorKind, Result};
 
 impl Container {
     /// Starts the user's process of a created container.
@@ -23,7 +20,8 @@ impl Container {
     /// The container is not in status created, or the program cannot be executed; the container has stopped then.
     pub fn start(&self) -> Result<()> {
         let _lock = self.directory.lock()?;
-        match self.status(&self.record()?)? {
+        let record = self.record()?;
+        match self.status(&record)? {
             Status::Created => {}
             Status::Stopped => return Err(LifecycleError::HasStopped.into()),
             _ => return Err(LifecycleError::AlreadyRunning.into()),
@@ -37,10 +35,22 @@ impl Container {
             }
             Err(error) => return Err(error.into()),
         };
-        let started = channel.release(SyncPoint::Start).and_then(|()| channel.await_end(EXEC_DEADLINE));
+        let started = channel.release(SyncPoint::Start).and_then(|()| channel.await_end(HOOKS_DEADLINE));
         // Whatever came of it, init waits no more.
         self.directory.remove_start_socket()?;
-        started.map_err(|error| Error::new(error.kind(), CannotStart(error)))
+        started.map_err(|error| Error::new(error.kind(), CannotStart(error)))?;
+        let hooks = HookKind::Poststart.of(record.hooks.as_ref());
+        match hooks::run(HookKind::Poststart, hooks, &record, Status::Running) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                // runtime.md#lifecycle: the container is stopped. What it started besides goes with its PID namespace, or stays
+                // for `delete`; a container that has ended by itself is as good.
+                if let Some(init) = self.open_init(&record)? {
+                    sys::send_signal(init.as_fd(), libc::SIGKILL).ok();
+                }
+                Err(Error::new(ErrorKind::Kernel, error))
+            }
+        }
     }
 
     fn connect(&self) -> Result<Channel, SysError> {

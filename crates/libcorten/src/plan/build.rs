@@ -6,11 +6,12 @@ use std::path::Path;
 use corten_init::{OwnedStep as Step, Slot, SyncPoint};
 
 use crate::lifecycle::Console;
-use crate::oci::{LinuxNamespaceType, Process, Spec};
-use crate::spec::sysctl_file;
+use crate::oci::{LinuxNamespace, LinuxNamespaceType, Process, Spec};
+use crate::spec::{sysctl_file, sysctl_namespace};
 
 use super::paths::{path_in_root, text};
-use super::{Facts, HostStep, Plan, PlanError, Planned, Request, devices, mounts, process};
+use super::namespaces::{self, TreeFlags, UserNamespace};
+use super::{Facts, HostStep, Plan, PlanError, Planned, Request, devices, hooks, mounts, process};
 
 /// Slots with a fixed meaning.
 pub(super) mod slot {
@@ -33,10 +34,18 @@ pub(super) mod slot {
     /// The terminal's two ends.
     pub(in crate::plan) const MASTER: Slot = Slot(7);
     pub(in crate::plan) const PEER: Slot = Slot(8);
-    /// Init's own procfs.
+    /// A procfs that is not the container's: init's own, or the host's.
     pub(in crate::plan) const PROC: Slot = Slot(9);
-    /// The first of the sources of bind mounts.
-    pub(in crate::plan) const FIRST_SOURCE: Slot = Slot(10);
+    /// The state for hooks that init runs: while the container is being created, and after.
+    pub(in crate::plan) const STATE_CREATING: Slot = Slot(10);
+    pub(in crate::plan) const STATE_CREATED: Slot = Slot(11);
+    /// Where the output of hooks goes that init runs.
+    pub(in crate::plan) const HOOK_STDOUT: Slot = Slot(12);
+    pub(in crate::plan) const HOOK_STDERR: Slot = Slot(13);
+    /// The container's cgroup, where a mount must show it without a cgroup namespace.
+    pub(in crate::plan) const CGROUP: Slot = Slot(14);
+    /// The first of the sources of bind mounts, and of namespaces to join.
+    pub(in crate::plan) const FIRST_SOURCE: Slot = Slot(15);
 }
 
 /// `MS_SLAVE`: mounts of the host reach the container, never the other way round. runc's default.
@@ -48,8 +57,17 @@ pub(super) struct Builder<'a> {
     pub(super) request: &'a Request<'a>,
     pub(super) facts: &'a Facts,
     host: Vec<Planned<HostStep>>,
+    /// What the runtime does in turn with init while init enters the namespaces.
+    entry: Vec<Planned<HostStep>>,
+    /// The same before `pivot_root(2)`.
+    meeting: Vec<Planned<HostStep>>,
+    early: Vec<Planned<Step>>,
     inside: Vec<Planned<Step>>,
+    entered: bool,
     next_source: u16,
+    pub(super) user_namespace: UserNamespace,
+    /// A mount shows the container's cgroup by a bind mount.
+    pub(super) shows_own_cgroup: bool,
 }
 
 /// Works out what is done for a container, in order.
@@ -60,33 +78,48 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
         request,
         facts,
         host: Vec::with_capacity(16),
+        entry: Vec::new(),
+        meeting: Vec::new(),
+        early: Vec::new(),
         inside: Vec::with_capacity(96),
+        entered: false,
         next_source: slot::FIRST_SOURCE.0,
+        user_namespace: namespaces::user_namespace(spec.linux().as_ref()),
+        shows_own_cgroup: false,
     };
     let b = &mut builder;
     check_console(process, request)?;
-    enter(b)?;
+    host_proc(b);
+    let cloned = namespaces::enter(b)?;
+    b.entered = true;
+    begin(b)?;
     root(b)?;
     mounts::mounts(b)?;
     devices::devices(b)?;
     terminal(b, process)?;
     working_directory(b, process)?;
-    b.inside(c"root", Step::PivotRoot {});
+    hooks::create(b)?;
+    if b.request.options.no_pivot {
+        b.inside(c"root", Step::MoveRoot {});
+    } else {
+        b.inside(c"root", Step::PivotRoot {});
+    }
     names(b)?;
-    sysctls(b)?;
+    kernel_files(b, process)?;
     hide(b)?;
     readonly_root(b);
     process::become_it(b, process)?;
-    host_half(b, process);
+    host_half(b, process, cloned)?;
+    builder.early.append(&mut builder.inside);
     Ok(Plan {
         host: builder.host,
-        inside: builder.inside,
+        inside: builder.early,
         slots: builder.next_source,
         preserved_fds: request.options.preserve_fds,
     })
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
     /// Adds a step to the runtime's half.
     pub(super) fn host(&mut self, item: impl Into<CString>, step: HostStep) {
         self.host.push(Planned { item: item.into(), step });
@@ -95,6 +128,61 @@ impl Builder<'_> {
     /// Adds a step to init's half.
     pub(super) fn inside(&mut self, item: impl Into<CString>, step: Step) {
         self.inside.push(Planned { item: item.into(), step });
+    }
+
+    /// Adds a step to the beginning of init's half: before the root is attached, paths are those of the caller.
+    pub(super) fn early(&mut self, item: impl Into<CString>, step: Step) {
+        self.early.push(Planned { item: item.into(), step });
+    }
+
+    /// Adds a step that the runtime makes in turn with init.
+    pub(super) fn meet(&mut self, item: impl Into<CString>, step: HostStep) {
+        let list = if self.entered { &mut self.meeting } else { &mut self.entry };
+        list.push(Planned { item: item.into(), step });
+    }
+
+    /// The runtime takes the clone that takes init's place.
+    pub(super) fn follow(&mut self) {
+        self.meet(c"linux.namespaces", HostStep::FollowClone);
+    }
+
+    /// Returns an annotation that is not empty.
+    pub(super) fn annotation(&self, name: &str) -> Option<&'a str> {
+        let value = self.spec.annotations().as_ref()?.get(name)?;
+        Some(value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// Whether a joined namespace must be another than the runtime's own: something is set in it that would be set on the host.
+    pub(super) fn needs_foreign(&self, kind: LinuxNamespaceType) -> bool {
+        let named = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
+        let sysctls = self.spec.linux().as_ref().and_then(|linux| linux.sysctl().as_ref());
+        let mut sysctls = sysctls.into_iter().flatten();
+        sysctls.any(|(key, _)| sysctl_file(key).is_some_and(|file| sysctl_namespace(&file) == Ok(kind)))
+            || kind == LinuxNamespaceType::Uts && (named(self.spec.hostname()) || named(self.spec.domainname()))
+    }
+
+    /// Whether init writes to files of the kernel.
+    fn needs_proc(&self) -> bool {
+        let named = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
+        let sysctls = self.spec.linux().as_ref().and_then(|linux| linux.sysctl().as_ref());
+        let process = self.spec.process().as_ref();
+        sysctls.is_some_and(|sysctls| !sysctls.is_empty())
+            || process.is_some_and(|process| {
+                named(process.apparmor_profile())
+                    || named(process.selinux_label())
+                    || process.oom_score_adj().is_some() && !self.facts.privileged
+            })
+    }
+
+    /// The propagation of trees that come from the host: what `linux.rootfsPropagation` asks for, and never more than the host
+    /// gives. `None`: as the host has it.
+    pub(super) fn tree_propagation(&self) -> Option<u64> {
+        let word = self.spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().as_deref());
+        match word.and_then(propagation_flags) {
+            Some((libc::MS_SHARED, _)) => None,
+            Some((libc::MS_PRIVATE | libc::MS_UNBINDABLE, _)) => Some(libc::MS_PRIVATE),
+            _ => Some(SLAVE),
+        }
     }
 
     /// Takes a new slot for the source of a bind mount.
@@ -107,9 +195,15 @@ impl Builder<'_> {
     }
 
     /// Whether the container gets a new namespace of this type.
-    pub(super) fn has_namespace(&self, kind: LinuxNamespaceType) -> bool {
+    pub(super) fn has_new_namespace(&self, kind: LinuxNamespaceType) -> bool {
         let namespaces = self.spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
-        namespaces.is_some_and(|namespaces| namespaces.iter().any(|namespace| namespace.typ() == kind))
+        let is_new = |namespace: &LinuxNamespace| namespace.typ() == kind && !namespaces::is_joined(namespace);
+        namespaces.is_some_and(|namespaces| namespaces.iter().any(is_new))
+    }
+
+    /// Whether the container is in a user namespace that the runtime is not in.
+    pub(super) fn in_user_namespace(&self) -> bool {
+        self.user_namespace != UserNamespace::Same
     }
 }
 
@@ -121,9 +215,23 @@ fn check_console(process: &Process, request: &Request<'_>) -> Result<(), PlanErr
     }
 }
 
+/// Whether a procfs is needed that is not the container's, and whether init can make it: a user namespace can only mount the
+/// procfs of a PID namespace of its own, and only where it sees all of one already.
+fn host_proc(b: &mut Builder<'_>) {
+    let offsets = b.spec.linux().as_ref().and_then(|linux| linux.time_offsets().as_ref());
+    let offsets = offsets.is_some_and(|offsets| !offsets.is_empty());
+    if offsets || b.request.options.no_pivot || b.in_user_namespace() && b.needs_proc() {
+        b.host(c"runtime", HostStep::OpenHostProc { slot: slot::PROC });
+    }
+}
+
 /// The first steps inside: cgroup namespace, keyring, session.
-fn enter(b: &mut Builder<'_>) -> Result<(), PlanError> {
-    if b.has_namespace(LinuxNamespaceType::Cgroup) {
+fn begin(b: &mut Builder<'_>) -> Result<(), PlanError> {
+    if b.has_new_namespace(LinuxNamespaceType::Network) {
+        // runc: nobody else would, and everybody counts on it.
+        b.inside(c"linux.namespaces", Step::Loopback {});
+    }
+    if b.has_new_namespace(LinuxNamespaceType::Cgroup) {
         b.inside(c"linux.namespaces", Step::UnshareCgroup {});
     }
     if !b.request.options.no_new_keyring {
@@ -138,10 +246,14 @@ fn enter(b: &mut Builder<'_>) -> Result<(), PlanError> {
 fn root(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let root = b.spec.root().as_ref().ok_or(PlanError::Missing { item: "root" })?;
     let source = b.request.bundle.join(root.path());
-    let step = HostStep::OpenTree { source, recursive: true, directory: true, slot: slot::ROOT };
-    b.host(c"root.path", step);
+    let flags = TreeFlags { recursive: true, directory: true, ..TreeFlags::default() };
+    namespaces::open_tree(b, &CString::from(c"root.path"), &source, flags, slot::ROOT)?;
     b.inside(c"linux.rootfsPropagation", Step::Propagation { flags: SLAVE });
-    let slave = Step::SetAttributes { mount: slot::ROOT, set: 0, clear: 0, propagation: SLAVE, recursive: 1 };
+    if b.request.options.no_pivot {
+        b.inside(c"root", Step::HideHostMounts { proc: slot::PROC });
+    }
+    let propagation = b.tree_propagation().unwrap_or(SLAVE);
+    let slave = Step::SetAttributes { mount: slot::ROOT, set: 0, clear: 0, unnamed: 0, propagation, recursive: 1 };
     b.inside(c"linux.rootfsPropagation", slave);
     b.inside(c"root.path", Step::AttachRoot { tree: slot::ROOT });
     Ok(())
@@ -187,15 +299,41 @@ fn names(b: &mut Builder<'_>) -> Result<(), PlanError> {
     Ok(())
 }
 
-fn sysctls(b: &mut Builder<'_>) -> Result<(), PlanError> {
-    let Some(sysctls) = b.spec.linux().as_ref().and_then(|linux| linux.sysctl().as_ref()) else { return Ok(()) };
-    if sysctls.is_empty() {
+/// What is written to files of the kernel: parameters, labels, the OOM score where the runtime cannot write it.
+fn kernel_files(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
+    if !b.needs_proc() {
         return Ok(());
     }
+    let held = b.request.options.no_pivot || b.host.iter().any(|planned| matches!(planned.step, HostStep::OpenHostProc { .. }));
+    let proc = slot::PROC;
+    if !held {
+        b.inside(c"runtime", Step::OpenProc { slot: proc });
+    }
+    let mut own = |item: &std::ffi::CStr, path: &std::ffi::CStr, value: CString| {
+        b.inside(item, Step::WriteOwn { proc, path: path.into(), value, optional: 0 });
+    };
+    // From the exec on: the labels are for the program, not for init.
+    if let Some(profile) = process.apparmor_profile().as_deref().filter(|profile| !profile.is_empty()) {
+        let value = text("process.apparmorProfile", format!("exec {profile}"))?;
+        own(c"process.apparmorProfile", c"self/attr/apparmor/exec", value);
+    }
+    if let Some(label) = process.selinux_label().as_deref().filter(|label| !label.is_empty()) {
+        own(c"process.selinuxLabel", c"self/attr/exec", text("process.selinuxLabel", label)?);
+    }
+    if let Some(value) = process.oom_score_adj().filter(|_| !b.facts.privileged) {
+        let value = text("process.oomScoreAdj", value.to_string())?;
+        b.inside(c"process.oomScoreAdj", Step::WriteOwn { proc, path: c"self/oom_score_adj".into(), value, optional: 0 });
+    }
+    sysctls(b)?;
+    b.inside(c"runtime", Step::Close { slot: proc });
+    Ok(())
+}
+
+fn sysctls(b: &mut Builder<'_>) -> Result<(), PlanError> {
+    let Some(sysctls) = b.spec.linux().as_ref().and_then(|linux| linux.sysctl().as_ref()) else { return Ok(()) };
     // A map has no order; a plan has.
     let mut sysctls: Vec<_> = sysctls.iter().collect();
     sysctls.sort();
-    b.inside(c"linux.sysctl", Step::OpenProc { slot: slot::PROC });
     for (key, value) in sysctls {
         let item = format!("linux.sysctl[{key:?}]");
         let path = sysctl_file(key).ok_or(PlanError::Missing { item: "linux.sysctl" })?;
@@ -203,7 +341,6 @@ fn sysctls(b: &mut Builder<'_>) -> Result<(), PlanError> {
         let value = text(&item, value.as_str())?;
         b.inside(text(&item, item.as_str())?, Step::Sysctl { proc: slot::PROC, path, value });
     }
-    b.inside(c"linux.sysctl", Step::Close { slot: slot::PROC });
     Ok(())
 }
 
@@ -216,7 +353,8 @@ fn hide(b: &mut Builder<'_>) -> Result<(), PlanError> {
         b.inside(item, Step::ReadonlyPath { path });
     }
     let Some(masked) = linux.masked_paths().as_ref().filter(|paths| !paths.is_empty()) else { return Ok(()) };
-    b.host(c"linux.maskedPaths", HostStep::OpenNull { slot: slot::NULL });
+    let item = CString::from(c"linux.maskedPaths");
+    namespaces::open_device(b, &item, Path::new("/dev/null"), libc::S_IFCHR, (1, 3), slot::NULL)?;
     let empty = mounts::empty_directory(slot::EMPTY)?;
     b.inside(c"linux.maskedPaths", empty);
     for (index, path) in masked.iter().enumerate() {
@@ -256,24 +394,64 @@ fn propagation_flags(word: &str) -> Option<(u64, bool)> {
     Some((flag, recursive))
 }
 
-/// The runtime's half around what the other rooms have added to it (the trees of mounts).
-fn host_half(b: &mut Builder<'_>, process: &Process) {
+/// The runtime's half around what the other rooms have added to it (the trees of mounts). `cloned`: the namespaces that come
+/// with the clone of init.
+fn host_half(b: &mut Builder<'_>, process: &Process, cloned: u64) -> Result<(), PlanError> {
+    let linux = b.spec.linux().as_ref();
     let trees = std::mem::take(&mut b.host);
     b.host(c"runtime", HostStep::RecordCreating);
     b.host.extend(trees);
     if b.request.wait_for_start {
         b.host(c"runtime", HostStep::ListenForStart { slot: slot::LISTENER });
     }
-    b.host(c"linux.cgroupsPath", HostStep::CreateCgroup { path: b.facts.cgroup.clone() });
-    b.host(c"linux.namespaces", HostStep::CloneInit { namespaces: namespace_flags(b) });
-    b.host(c"linux.resources.devices", HostStep::DeviceFilter { rules: devices::rules(b.spec) });
-    if let Some(value) = process.oom_score_adj() {
+    let optional = b.facts.rootless && linux.is_none_or(|linux| linux.cgroups_path().is_none());
+    b.host(c"linux.cgroupsPath", HostStep::CreateCgroup { path: b.facts.cgroup.clone(), optional });
+    if b.shows_own_cgroup {
+        b.host(c"linux.cgroupsPath", HostStep::OpenCgroup { slot: slot::CGROUP });
+    }
+    b.host(c"linux.namespaces", HostStep::CloneInit { namespaces: cloned });
+    let entry = std::mem::take(&mut b.entry);
+    b.host.extend(entry);
+    let rules = devices::rules(b.spec);
+    b.host(c"linux.resources.devices", HostStep::DeviceFilter { rules, optional: b.facts.rootless });
+    if let Some(config) = linux.and_then(|linux| linux.intel_rdt().as_ref()) {
+        b.host(c"linux.intelRdt", HostStep::IntelRdt { config: config.clone() });
+    }
+    if let Some(value) = process.oom_score_adj().filter(|_| b.facts.privileged) {
         b.host(c"process.oomScoreAdj", HostStep::OomScoreAdjust { value });
+    }
+    if b.in_user_namespace() && b.facts.privileged {
+        // Inside, not even root may raise a hard limit.
+        for (item, resource, soft, hard) in process::limits(process)? {
+            b.host(item, HostStep::ResourceLimit { resource, soft, hard });
+        }
+    }
+    let devices = linux.and_then(|linux| linux.net_devices().as_ref()).filter(|devices| !devices.is_empty());
+    if let Some(devices) = devices {
+        let inside = |name: &String, device: &crate::oci::LinuxNetDevice| {
+            device.name().clone().filter(|inside| !inside.is_empty()).unwrap_or_else(|| name.clone())
+        };
+        let mut devices: Vec<_> =
+            devices.iter().map(|(name, device)| (name.clone(), inside(name, device))).collect();
+        devices.sort();
+        b.host(c"linux.netDevices", HostStep::MoveNetDevices { devices });
     }
     if process.terminal().unwrap_or(false) {
         b.host(c"process.terminal", HostStep::ReceiveConsole);
     }
+    let meeting = std::mem::take(&mut b.meeting);
+    b.host.extend(meeting);
+    if let Some(path) = process::seccomp_listener(b) {
+        let seccomp = linux.and_then(|linux| linux.seccomp().as_ref());
+        let metadata = seccomp.and_then(|seccomp| seccomp.listener_metadata().clone());
+        b.host(c"linux.seccomp.listenerPath", HostStep::SendSeccompListener { path, metadata });
+    }
     b.host(c"runtime", HostStep::Await { point: SyncPoint::Ready });
+    let receiver = b.request.options.pidfd_socket.clone();
+    let receiver = receiver.or_else(|| b.annotation("run.oci.pidfd_receiver").map(Into::into));
+    if let Some(path) = receiver {
+        b.host(c"runtime", HostStep::SendPidfd { path });
+    }
     b.host(c"runtime", HostStep::RecordCreated);
     if let Some(path) = &b.request.options.pid_file {
         b.host(c"runtime", HostStep::PidFile { path: path.clone() });
@@ -281,20 +459,12 @@ fn host_half(b: &mut Builder<'_>, process: &Process) {
     b.host(c"runtime", HostStep::Release { point: SyncPoint::Ready });
     if !b.request.wait_for_start {
         b.host(c"process.args", HostStep::AwaitExec);
+        let hooks = hooks::HookKind::Poststart.of(b.spec.hooks().as_ref());
+        if !hooks.is_empty() {
+            b.host(c"hooks.poststart", HostStep::RunHooks { kind: hooks::HookKind::Poststart, hooks: hooks.to_vec() });
+        }
     }
-}
-
-/// `CLONE_NEW*` of the namespaces to make. The cgroup namespace is init's to unshare (`UnshareCgroup`).
-fn namespace_flags(b: &Builder<'_>) -> u64 {
-    let flags = [
-        (LinuxNamespaceType::Mount, libc::CLONE_NEWNS),
-        (LinuxNamespaceType::Uts, libc::CLONE_NEWUTS),
-        (LinuxNamespaceType::Ipc, libc::CLONE_NEWIPC),
-        (LinuxNamespaceType::Pid, libc::CLONE_NEWPID),
-        (LinuxNamespaceType::Network, libc::CLONE_NEWNET),
-    ];
-    let new = flags.into_iter().filter(|(kind, _)| b.has_namespace(*kind));
-    new.fold(0, |all, (_, flag)| all | u64::from(flag.cast_unsigned()))
+    Ok(())
 }
 
 /// Makes a config item's name with its position.

@@ -4,15 +4,18 @@
 //! Spec: config-linux.md#devices, #default-devices, #allowed-device-list. Attacker: `/dev` of the rootfs may be a link
 //! (CVE-2026-41579): the executor opens the parent inside the root.
 
+use std::ffi::CString;
+use std::path::Path;
+
 use corten_cgroup::device::{Access, Kind, Rule};
-use corten_init::OwnedStep as Step;
+use corten_init::{OwnedStep as Step, Target};
 
 use crate::oci::{LinuxDeviceType, Spec};
+use crate::spec::clean_in_root;
 
-use super::PlanError;
-use super::build::{Builder, item_at};
-use super::mounts;
-use super::paths::path_in_root;
+use super::build::{Builder, item_at, slot};
+use super::paths::text;
+use super::{PlanError, mounts, namespaces};
 
 /// Devices that every container has: name, major, minor; mode 0666, root's. config-linux.md#default-devices.
 const DEFAULT_DEVICES: [(&str, u64, u64); 6] =
@@ -38,9 +41,9 @@ pub(super) fn devices(b: &mut Builder<'_>) -> Result<(), PlanError> {
             if listed.iter().any(|device| device.path().as_os_str() == path.as_str()) {
                 continue;
             }
-            let path = super::paths::text("linux.devices", path)?;
-            let mode = u64::from(libc::S_IFCHR | 0o666);
-            b.inside(c"default devices", Step::MakeNode { path, mode, major, minor, uid: 0, gid: 0 });
+            let item = CString::from(c"default devices");
+            let node = Node { path, kind: libc::S_IFCHR, mode: 0o666, number: (major, minor), owner: (0, 0) };
+            make(b, &item, &node)?;
         }
     }
     for (index, device) in listed.iter().enumerate() {
@@ -60,16 +63,15 @@ pub(super) fn devices(b: &mut Builder<'_>) -> Result<(), PlanError> {
             u64::try_from(value).map_err(|_| PlanError::Range { item: format!("linux.devices[{index}]"), value })
         };
         let fifo = kind == libc::S_IFIFO;
-        let path = path_in_root("linux.devices", device.path())?;
-        let step = Step::MakeNode {
-            path,
-            mode: u64::from(kind | device.file_mode().unwrap_or(0o666) & 0o7777),
-            major: if fifo { 0 } else { range(device.major())? },
-            minor: if fifo { 0 } else { range(device.minor())? },
-            uid: u64::from(device.uid().unwrap_or(0)),
-            gid: u64::from(device.gid().unwrap_or(0)),
+        let number = if fifo { (0, 0) } else { (range(device.major())?, range(device.minor())?) };
+        let node = Node {
+            path: clean_in_root(device.path()).to_string_lossy().into_owned(),
+            kind,
+            mode: device.file_mode().unwrap_or(0o666) & 0o7777,
+            number,
+            owner: (device.uid().unwrap_or(0), device.gid().unwrap_or(0)),
         };
-        b.inside(item, step);
+        make(b, &item, &node)?;
     }
     if own {
         for (path, target) in DEFAULT_LINKS {
@@ -82,6 +84,35 @@ pub(super) fn devices(b: &mut Builder<'_>) -> Result<(), PlanError> {
         b.inside(c"default links", ptmx);
     }
     mounts::late_readonly(b)
+}
+
+/// A node to make.
+struct Node {
+    path: String,
+    /// `S_IFCHR`, `S_IFBLK` or `S_IFIFO`.
+    kind: u32,
+    mode: u32,
+    number: (u64, u64),
+    owner: (u32, u32),
+}
+
+/// Makes a node, or shows the host's where the kernel makes no device nodes: in a user namespace, or without CAP_MKNOD.
+fn make(b: &mut Builder<'_>, item: &CString, node: &Node) -> Result<(), PlanError> {
+    let path = text("linux.devices", node.path.as_str())?;
+    if node.kind != libc::S_IFIFO && (b.in_user_namespace() || !b.facts.may_mknod) {
+        let source = b.new_source()?;
+        // What the host has under the same name; it must be the same device.
+        namespaces::open_device(b, item, Path::new(&node.path), node.kind, node.number, source)?;
+        let target = Target::File.to_number();
+        b.inside(item.clone(), Step::OpenTarget { path, target, slot: slot::TARGET });
+        b.inside(item.clone(), Step::MoveMount { mount: source, target: slot::TARGET });
+        return Ok(());
+    }
+    let (major, minor) = node.number;
+    let (uid, gid) = (node.owner.0.into(), node.owner.1.into());
+    let mode = u64::from(node.kind | node.mode);
+    b.inside(item.clone(), Step::MakeNode { path, mode, major, minor, uid, gid });
+    Ok(())
 }
 
 /// The rules of the device filter: the config's, then what every container may do. runc's order; the last match decides.

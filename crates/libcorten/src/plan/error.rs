@@ -54,6 +54,18 @@ pub(crate) enum PlanError {
         /// The destination.
         path: String,
     },
+    /// An ID-mapped mount without both maps.
+    #[error("{item}: id-mapped mounts must have both uid and gid mappings specified")]
+    HalfIdMap {
+        /// The config item.
+        item: String,
+    },
+    /// An ID-mapped mount that only a privileged runtime can make.
+    #[error("{item}: id-mapped mounts are not supported for rootless containers")]
+    RootlessIdMap {
+        /// The config item.
+        item: String,
+    },
     /// `process.terminal` without a place for the terminal to go.
     #[error("process.terminal: cannot allocate tty if runc will detach without setting console socket")]
     NoConsole,
@@ -67,7 +79,7 @@ impl PlanError {
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
             Self::MountOption(error) => error.kind(),
-            Self::Unsupported { .. } => ErrorKind::Unsupported,
+            Self::Unsupported { .. } | Self::RootlessIdMap { .. } => ErrorKind::Unsupported,
             _ => ErrorKind::InvalidConfig,
         }
     }

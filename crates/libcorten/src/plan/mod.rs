@@ -8,8 +8,11 @@
 mod build;
 mod devices;
 mod error;
+mod hooks;
+mod kernel;
 mod mount_options;
 mod mounts;
+mod namespaces;
 mod paths;
 mod print;
 mod process;
@@ -17,11 +20,14 @@ pub(crate) mod seccomp;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::path::PathBuf;
 
 pub use corten_init::{OwnedStep, Slot, SyncPoint, Target};
 pub(crate) use error::PlanError;
+pub use hooks::HookKind;
+pub(crate) use hooks::OUTPUT_ANNOTATIONS;
 pub use mount_options::MOUNT_OPTIONS;
 
 /// A step with the config item that it came from.
@@ -43,6 +49,13 @@ pub enum HostStep {
     CreateCgroup {
         /// Path below the mount of cgroup2.
         path: PathBuf,
+        /// A caller who may not make it goes without: rootless, and nothing asks for it.
+        optional: bool,
+    },
+    /// Opens the container's cgroup as a detached mount.
+    OpenCgroup {
+        /// Where init finds it.
+        slot: Slot,
     },
     /// Copies what is mounted at `source` into a detached tree: `open_tree`.
     OpenTree {
@@ -52,11 +65,55 @@ pub enum HostStep {
         recursive: bool,
         /// The tree must be a directory.
         directory: bool,
+        /// A link under the last name is the object itself.
+        link_itself: bool,
         /// Where init finds it.
         slot: Slot,
     },
-    /// Opens the null device, checks that it is char 1:3, and copies it into a detached mount.
-    OpenNull {
+    /// Maps the ids of a detached tree: `mount_setattr(MOUNT_ATTR_IDMAP)`.
+    MapTree {
+        /// The tree.
+        slot: Slot,
+        /// Where the maps come from.
+        maps: IdMapSource,
+        /// The mounts below, too.
+        recursive: bool,
+    },
+    /// Opens a device of the host as a detached mount, and checks its type and number.
+    OpenDevice {
+        /// Absolute path on the host.
+        path: PathBuf,
+        /// `S_IFCHR` or `S_IFBLK`.
+        kind: u32,
+        /// Major number.
+        major: u64,
+        /// Minor number.
+        minor: u64,
+        /// Where init finds it.
+        slot: Slot,
+    },
+    /// Opens a namespace to join, and checks that it is one of this type.
+    OpenNamespace {
+        /// The file.
+        path: PathBuf,
+        /// The type that it must have.
+        kind: crate::oci::LinuxNamespaceType,
+        /// Its `CLONE_NEW*`.
+        flag: u64,
+        /// It must not be the runtime's own: something is set in it.
+        foreign: bool,
+        /// Where init finds it.
+        slot: Slot,
+    },
+    /// Opens the host's procfs, and checks that it is one.
+    OpenHostProc {
+        /// Where init finds it.
+        slot: Slot,
+    },
+    /// Opens a file for the output of hooks that init runs.
+    OpenHookOutput {
+        /// The file; made if it is missing.
+        path: PathBuf,
         /// Where init finds it.
         slot: Slot,
     },
@@ -70,10 +127,59 @@ pub enum HostStep {
         /// `CLONE_NEW*`.
         namespaces: u64,
     },
+    /// Takes the clone that goes on in init's place: its pidfd comes with a message; the first process is reaped.
+    FollowClone,
+    /// Writes the id maps of init's new user namespace: `/proc/PID/uid_map`, or newuidmap(1) and newgidmap(1).
+    WriteIdMaps {
+        /// User ids.
+        uids: Vec<crate::oci::LinuxIdMapping>,
+        /// Group ids.
+        gids: Vec<crate::oci::LinuxIdMapping>,
+    },
     /// Attaches the device filter to the cgroup: `bpf`.
     DeviceFilter {
         /// The rules, the last match of which decides.
         rules: Vec<corten_cgroup::device::Rule>,
+        /// A caller who may not attach it goes without: rootless, where the devices of the host are not the user's anyway.
+        optional: bool,
+    },
+    /// Puts init into a resctrl group.
+    IntelRdt {
+        /// `linux.intelRdt`.
+        config: crate::oci::LinuxIntelRdt,
+    },
+    /// Sets a resource limit of init: `prlimit64`.
+    ResourceLimit {
+        /// `RLIMIT_*`.
+        resource: u64,
+        /// Soft limit.
+        soft: u64,
+        /// Hard limit.
+        hard: u64,
+    },
+    /// Moves network devices into init's network namespace.
+    MoveNetDevices {
+        /// Names on the host and inside.
+        devices: Vec<(String, String)>,
+    },
+    /// Runs hooks in the runtime's namespaces.
+    RunHooks {
+        /// When they run.
+        kind: HookKind,
+        /// The hooks, in order.
+        hooks: Vec<crate::oci::Hook>,
+    },
+    /// Takes the filter's listener from init and sends it to the seccomp agent.
+    SendSeccompListener {
+        /// The agent's socket.
+        path: PathBuf,
+        /// `listenerMetadata`.
+        metadata: Option<String>,
+    },
+    /// Sends init's pidfd to a socket.
+    SendPidfd {
+        /// The socket.
+        path: PathBuf,
     },
     /// Sets init's OOM score adjustment: a write to `/proc/PID/oom_score_adj`.
     OomScoreAdjust {
@@ -103,6 +209,23 @@ pub enum HostStep {
     AwaitExec,
 }
 
+/// Where the maps of an ID-mapped mount come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IdMapSource {
+    /// Given.
+    Maps {
+        /// User ids.
+        uids: Vec<crate::oci::LinuxIdMapping>,
+        /// Group ids.
+        gids: Vec<crate::oci::LinuxIdMapping>,
+    },
+    /// Those of a user namespace.
+    Namespace {
+        /// Its file.
+        path: PathBuf,
+    },
+}
+
 /// Everything that is done to make a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
@@ -130,7 +253,7 @@ pub(crate) struct Request<'a> {
 }
 
 /// What the plan needs to know of the host. Probed before, so that planning stays pure.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Facts {
     /// The container's cgroup below the cgroup2 mount.
     pub(crate) cgroup: PathBuf,
@@ -140,6 +263,30 @@ pub(crate) struct Facts {
     pub(crate) legacy_links: Vec<(String, String)>,
     /// The compiled seccomp filter.
     pub(crate) seccomp: Option<seccomp::Filter>,
+    /// The runtime may mount in its own user namespace (CAP_SYS_ADMIN), so that it opens what init is to mount.
+    pub(crate) privileged: bool,
+    /// The runtime is not root of the whole machine.
+    pub(crate) rootless: bool,
+    /// Device nodes can be made: CAP_MKNOD in the first user namespace.
+    pub(crate) may_mknod: bool,
+    /// Sources of mounts (by their position) that are symbolic links to copy, with where they lead.
+    pub(crate) links: BTreeMap<usize, PathBuf>,
+}
+
+impl Default for Facts {
+    /// Root of a machine with pure cgroup v2.
+    fn default() -> Self {
+        Self {
+            cgroup: PathBuf::new(),
+            legacy: Vec::new(),
+            legacy_links: Vec::new(),
+            seccomp: None,
+            privileged: true,
+            rootless: false,
+            may_mknod: true,
+            links: BTreeMap::new(),
+        }
+    }
 }
 
 /// A v1 hierarchy.

@@ -16,7 +16,6 @@ use libc::{
 };
 
 use crate::ErrorKind;
-use crate::spec::MOUNT_OPTIONS_NOT_YET;
 
 /// A mount's options, by the kernel object that they belong to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,8 +28,7 @@ pub(crate) struct MountOptions {
     pub(crate) set: u64,
     /// `MOUNT_ATTR_*` that the options ask to clear on this mount; the atime field counts as one (see [`AttrChange`]).
     ///
-    /// Only what was named is here. runc 1.2 and later: a bind mount with any attribute option loses those attributes
-    /// of its source that it does not name, atime excepted; without any it keeps all of them.
+    /// Only what was named is here; see [`Self::unnamed`].
     pub(crate) clear: u64,
     /// Like `set`, for the whole tree (`AT_RECURSIVE`).
     pub(crate) recursive_set: u64,
@@ -45,7 +43,43 @@ pub(crate) struct MountOptions {
     pub(crate) superblock: Vec<String>,
     /// The filesystem's own options, `key` or `key=value`, in the order given; empty for bind mounts.
     pub(crate) data: Vec<(String, Option<String>)>,
+    /// An attribute of this mount was named, set or cleared.
+    pub(crate) names_attributes: bool,
+    /// `idmap`, `ridmap`: the mount's ids are mapped.
+    pub(crate) id_map: Option<IdMap>,
+    /// `tmpcopyup`: what the image has there is copied into the tmpfs.
+    pub(crate) copy_up: bool,
+    /// `copy-symlink`: a source that is a symbolic link is copied, not mounted.
+    pub(crate) copy_symlink: bool,
+    /// `src-nofollow`: a source that is a symbolic link is mounted itself.
+    pub(crate) source_nofollow: bool,
+    /// `dest-nofollow`: a destination that is a symbolic link is mounted on itself.
+    pub(crate) destination_nofollow: bool,
 }
+
+impl MountOptions {
+    /// The attributes that no option names and that a bind mount loses nevertheless.
+    ///
+    /// runc and crun: a bind mount with any attribute option has exactly those that are named, atime excepted; without any it
+    /// keeps those of its source.
+    pub(crate) fn unnamed(&self) -> u64 {
+        const LOST: u64 =
+            MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSYMFOLLOW;
+        if self.bind.is_some() && self.names_attributes { LOST & !self.set & !self.clear } else { 0 }
+    }
+}
+
+/// How the ids of a mount are mapped.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct IdMap {
+    /// `ridmap`: the mounts below, too.
+    pub(crate) recursive: bool,
+    /// crun's `idmap=uids=C-H-S#…;gids=…`: maps of its own, as (container, host, size).
+    pub(crate) maps: Option<(Vec<Range>, Vec<Range>)>,
+}
+
+/// A range of ids: container, host, size.
+pub(crate) type Range = (u32, u32, u32);
 
 /// What kind of bind mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,23 +110,43 @@ pub(crate) enum MountOptionError {
         /// The option as it was written.
         option: String,
     },
-    /// An option that Corten knows and does not do.
-    #[error("mounts[{index}].options: {option:?} is not supported yet")]
-    NotYet {
+    /// A map that cannot be read.
+    #[error(
+        "mounts[{index}].options: {option:?} is not of the form idmap=uids=CONTAINER-HOST-SIZE[#…];gids=CONTAINER-HOST-SIZE[#…]"
+    )]
+    IdMap {
         /// Position in `mounts`.
         index: usize,
         /// The option.
         option: String,
     },
+    /// Options that mean opposite things.
+    #[error("mounts[{index}].options: copy-symlink is mutually exclusive with src-nofollow and dest-nofollow")]
+    CopyAndNoFollow {
+        /// Position in `mounts`.
+        index: usize,
+    },
+    /// An option for bind mounts alone.
+    #[error("mounts[{index}].options: {option} is for bind mounts only")]
+    BindOnly {
+        /// Position in `mounts`.
+        index: usize,
+        /// The option.
+        option: &'static str,
+    },
+    /// `tmpcopyup` on anything else.
+    #[error("mounts[{index}].options: tmpcopyup can be used only with tmpfs")]
+    CopyUp {
+        /// Position in `mounts`.
+        index: usize,
+    },
 }
 
 impl MountOptionError {
     /// Returns what kind of error this is.
+    #[expect(clippy::unused_self, reason = "as with the other phases' errors")]
     pub(crate) fn kind(&self) -> ErrorKind {
-        match self {
-            Self::DataOnBind { .. } => ErrorKind::InvalidConfig,
-            Self::NotYet { .. } => ErrorKind::Unsupported,
-        }
+        ErrorKind::InvalidConfig
     }
 }
 
@@ -105,6 +159,13 @@ enum Meaning {
         recursive: bool,
     },
     Remount,
+    IdMap {
+        recursive: bool,
+    },
+    CopyUp,
+    CopySymlink,
+    SourceNoFollow,
+    DestinationNoFollow,
     Propagation {
         flag: u64,
         recursive: bool,
@@ -194,11 +255,14 @@ const OPTIONS: &[(&str, Meaning)] = &[
     ("async",          superblock("sync", false)),
     ("atime",          Meaning::Attr(AttrChange::NotAtime(MOUNT_ATTR_NOATIME))),
     ("bind",           Meaning::Bind { recursive: false }),
+    ("copy-symlink",   Meaning::CopySymlink),
     ("defaults",       Meaning::Nothing),
+    ("dest-nofollow",  Meaning::DestinationNoFollow),
     ("dev",            no_attr(MOUNT_ATTR_NODEV)),
     ("diratime",       no_attr(MOUNT_ATTR_NODIRATIME)),
     ("dirsync",        superblock("dirsync", true)),
     ("exec",           no_attr(MOUNT_ATTR_NOEXEC)),
+    ("idmap",          Meaning::IdMap { recursive: false }),
     ("iversion",       Meaning::Nothing),
     ("lazytime",       superblock("lazytime", true)),
     ("loud",           Meaning::Nothing),
@@ -215,17 +279,22 @@ const OPTIONS: &[(&str, Meaning)] = &[
     ("nosuid",         attr(MOUNT_ATTR_NOSUID)),
     ("nosymfollow",    attr(MOUNT_ATTR_NOSYMFOLLOW)),
     ("private",        propagation(MS_PRIVATE, false)),
+    ("rasync",         superblock("sync", false)),
     ("ratime",         Meaning::RecursiveAttr(AttrChange::NotAtime(MOUNT_ATTR_NOATIME))),
     ("rbind",          Meaning::Bind { recursive: true }),
     ("rdev",           no_rattr(MOUNT_ATTR_NODEV)),
     ("rdiratime",      no_rattr(MOUNT_ATTR_NODIRATIME)),
+    ("rdirsync",       superblock("dirsync", true)),
     ("relatime",       Meaning::Attr(AttrChange::Atime(MOUNT_ATTR_RELATIME))),
     ("remount",        Meaning::Remount),
     ("rexec",          no_rattr(MOUNT_ATTR_NOEXEC)),
+    ("ridmap",         Meaning::IdMap { recursive: true }),
+    ("rmand",          superblock("mand", true)),
     ("rnoatime",       Meaning::RecursiveAttr(AttrChange::Atime(MOUNT_ATTR_NOATIME))),
     ("rnodev",         rattr(MOUNT_ATTR_NODEV)),
     ("rnodiratime",    rattr(MOUNT_ATTR_NODIRATIME)),
     ("rnoexec",        rattr(MOUNT_ATTR_NOEXEC)),
+    ("rnomand",        superblock("mand", false)),
     ("rnorelatime",    Meaning::Nothing),
     ("rnostrictatime", Meaning::RecursiveAttr(AttrChange::NotAtime(MOUNT_ATTR_STRICTATIME))),
     ("rnosuid",        rattr(MOUNT_ATTR_NOSUID)),
@@ -240,15 +309,18 @@ const OPTIONS: &[(&str, Meaning)] = &[
     ("rstrictatime",   Meaning::RecursiveAttr(AttrChange::Atime(MOUNT_ATTR_STRICTATIME))),
     ("rsuid",          no_rattr(MOUNT_ATTR_NOSUID)),
     ("rsymfollow",     no_rattr(MOUNT_ATTR_NOSYMFOLLOW)),
+    ("rsync",          superblock("sync", true)),
     ("runbindable",    propagation(MS_UNBINDABLE, true)),
     ("rw",             Meaning::ReadOnly(false)),
     ("shared",         propagation(MS_SHARED, false)),
     ("silent",         Meaning::Nothing),
     ("slave",          propagation(MS_SLAVE, false)),
+    ("src-nofollow",   Meaning::SourceNoFollow),
     ("strictatime",    Meaning::Attr(AttrChange::Atime(MOUNT_ATTR_STRICTATIME))),
     ("suid",           no_attr(MOUNT_ATTR_NOSUID)),
     ("symfollow",      no_attr(MOUNT_ATTR_NOSYMFOLLOW)),
     ("sync",           superblock("sync", true)),
+    ("tmpcopyup",      Meaning::CopyUp),
     ("unbindable",     propagation(MS_UNBINDABLE, false)),
 ];
 
@@ -283,14 +355,17 @@ pub(crate) fn parse(
     let mut read_only = None;
     for option in options {
         let Ok(row) = OPTIONS.binary_search_by_key(&option.as_str(), |(name, _)| name) else {
-            if MOUNT_OPTIONS_NOT_YET.contains(&option.as_str()) {
-                return Err(MountOptionError::NotYet { index, option: option.clone() });
+            if let Some(id_map) = own_id_map(option) {
+                let id_map = id_map.ok_or_else(|| MountOptionError::IdMap { index, option: option.clone() })?;
+                parsed.id_map = Some(id_map);
+                continue;
             }
             parsed.data.extend(split_data(option));
             continue;
         };
         apply(OPTIONS[row].1, &mut parsed, &mut read_only);
     }
+    check(index, mount_type, &parsed)?;
 
     if parsed.bind.is_some() {
         if let Some((key, value)) = parsed.data.first() {
@@ -305,6 +380,53 @@ pub(crate) fn parse(
     Ok(parsed)
 }
 
+fn check(index: usize, mount_type: Option<&str>, parsed: &MountOptions) -> Result<(), MountOptionError> {
+    if parsed.copy_symlink && (parsed.source_nofollow || parsed.destination_nofollow) {
+        return Err(MountOptionError::CopyAndNoFollow { index });
+    }
+    let for_binds = [
+        ("copy-symlink", parsed.copy_symlink),
+        ("src-nofollow", parsed.source_nofollow),
+        ("dest-nofollow", parsed.destination_nofollow),
+    ];
+    match for_binds.into_iter().find(|(_, given)| *given) {
+        Some((option, _)) if parsed.bind.is_none() => return Err(MountOptionError::BindOnly { index, option }),
+        _ => {}
+    }
+    if parsed.copy_up && (parsed.bind.is_some() || mount_type != Some("tmpfs")) {
+        return Err(MountOptionError::CopyUp { index });
+    }
+    Ok(())
+}
+
+/// Reads `idmap=…` and `ridmap=…`: `None` if it is neither, `Some(None)` if it is wrong.
+fn own_id_map(option: &str) -> Option<Option<IdMap>> {
+    let (maps, recursive) = match option.strip_prefix("idmap=") {
+        Some(maps) => (maps, false),
+        None => (option.strip_prefix("ridmap=")?, true),
+    };
+    let read = || {
+        let (mut uids, mut gids) = (None, None);
+        for part in maps.split(';') {
+            let (which, list) = part.split_once('=')?;
+            let ranges: Option<Vec<Range>> = list.split('#').map(range).collect();
+            match which {
+                "uids" => uids = ranges,
+                "gids" => gids = ranges,
+                _ => return None,
+            }
+        }
+        Some(IdMap { recursive, maps: Some((uids?, gids?)) })
+    };
+    Some(read())
+}
+
+fn range(text: &str) -> Option<Range> {
+    let mut numbers = text.split('-').map(|number| number.parse().ok());
+    let range = (numbers.next()??, numbers.next()??, numbers.next()??);
+    numbers.next().is_none().then_some(range)
+}
+
 fn apply(meaning: Meaning, parsed: &mut MountOptions, read_only: &mut Option<bool>) {
     match meaning {
         Meaning::Nothing => {}
@@ -314,13 +436,22 @@ fn apply(meaning: Meaning, parsed: &mut MountOptions, read_only: &mut Option<boo
             parsed.bind = Some(Bind { recursive });
         }
         Meaning::Remount => parsed.remount = true,
+        Meaning::IdMap { recursive } => parsed.id_map = Some(IdMap { recursive, maps: None }),
+        Meaning::CopyUp => parsed.copy_up = true,
+        Meaning::CopySymlink => parsed.copy_symlink = true,
+        Meaning::SourceNoFollow => parsed.source_nofollow = true,
+        Meaning::DestinationNoFollow => parsed.destination_nofollow = true,
         Meaning::Propagation { flag, recursive } => parsed.propagation.push(Propagation { flag, recursive }),
         Meaning::ReadOnly(on) => {
             *read_only = Some(on);
+            parsed.names_attributes = true;
             let change = if on { AttrChange::Set(MOUNT_ATTR_RDONLY) } else { AttrChange::Clear(MOUNT_ATTR_RDONLY) };
             change.apply(&mut parsed.set, &mut parsed.clear);
         }
-        Meaning::Attr(change) => change.apply(&mut parsed.set, &mut parsed.clear),
+        Meaning::Attr(change) => {
+            parsed.names_attributes = true;
+            change.apply(&mut parsed.set, &mut parsed.clear);
+        }
         Meaning::RecursiveAttr(change) => change.apply(&mut parsed.recursive_set, &mut parsed.recursive_clear),
         Meaning::Superblock { word, on } => {
             parsed.superblock.retain(|present| present != word);
@@ -386,11 +517,8 @@ mod tests {
     #[test]
     fn the_table_is_sorted_and_complete() {
         assert!(MOUNT_OPTIONS.is_sorted_by(|a, b| a < b));
-        // runc 1.5 lists 60: these and tmpcopyup.
-        assert_eq!(MOUNT_OPTIONS.len(), 59);
-        for name in MOUNT_OPTIONS_NOT_YET {
-            assert!(!MOUNT_OPTIONS.contains(name));
-        }
+        // The 60 that runc 1.5 lists, idmap and ridmap, and eight of crun's.
+        assert_eq!(MOUNT_OPTIONS.len(), 70);
     }
 
     #[test]
@@ -472,6 +600,34 @@ mod tests {
     }
 
     #[test]
+    fn attributes_that_no_option_names() {
+        const ALL: u64 =
+            MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSYMFOLLOW;
+        let cases: &[(Option<&str>, &str, u64)] = &[
+            (None, "bind", 0),
+            (None, "rbind rprivate", 0),
+            (None, "rbind rro", 0),
+            (None, "bind ro", ALL & !MOUNT_ATTR_RDONLY),
+            (None, "bind rw", ALL & !MOUNT_ATTR_RDONLY),
+            (None, "bind noatime", ALL),
+            (None, "bind ro nosuid nodev noexec nosymfollow", 0),
+            (MOUNT, "ro", 0),
+        ];
+        for (mount_type, words, unnamed) in cases {
+            assert_eq!(ok(*mount_type, words).unnamed(), *unnamed, "{words}");
+        }
+    }
+
+    #[test]
+    fn id_maps() {
+        let map = |words: &str| ok(None, words).id_map.expect("a map");
+        assert_eq!(map("bind idmap"), IdMap { recursive: false, maps: None });
+        assert_eq!(map("bind ridmap"), IdMap { recursive: true, maps: None });
+        let maps = Some((vec![(0, 1, 10), (10, 11, 5)], vec![(0, 3, 10)]));
+        assert_eq!(map("bind ridmap=uids=0-1-10#10-11-5;gids=0-3-10"), IdMap { recursive: true, maps });
+    }
+
+    #[test]
     fn propagation_keeps_its_order() {
         let options = ok(None, "rbind rslave shared runbindable private");
         let expected = [(MS_SLAVE, true), (MS_SHARED, false), (MS_UNBINDABLE, true), (MS_PRIVATE, false)];
@@ -510,10 +666,26 @@ mod tests {
             data.to_string(),
             "mounts[7].options: bind mounts cannot have any filesystem-specific options applied, found \"mode=755\""
         );
-        for name in MOUNT_OPTIONS_NOT_YET {
-            let error = parse_words(MOUNT, name).expect_err("not supported yet");
-            assert_eq!(error.kind(), ErrorKind::Unsupported);
-            assert_eq!(error.to_string(), format!("mounts[7].options: {name:?} is not supported yet"));
+        let cases = [
+            (MOUNT, "src-nofollow", "mounts[7].options: src-nofollow is for bind mounts only"),
+            (
+                None,
+                "bind copy-symlink dest-nofollow",
+                "mounts[7].options: copy-symlink is mutually exclusive with src-nofollow and dest-nofollow",
+            ),
+            (None, "bind tmpcopyup", "mounts[7].options: tmpcopyup can be used only with tmpfs"),
+            (Some("proc"), "tmpcopyup", "mounts[7].options: tmpcopyup can be used only with tmpfs"),
+            (
+                None,
+                "bind idmap=uids=1-2",
+                "mounts[7].options: \"idmap=uids=1-2\" is not of the form \
+                 idmap=uids=CONTAINER-HOST-SIZE[#…];gids=CONTAINER-HOST-SIZE[#…]",
+            ),
+        ];
+        for (mount_type, words, expected) in cases {
+            let error = parse_words(mount_type, words).expect_err(words);
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+            assert_eq!(error.to_string(), expected);
         }
     }
 

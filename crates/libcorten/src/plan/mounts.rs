@@ -10,13 +10,14 @@ use std::path::Path;
 
 use corten_init::{OwnedStep as Step, Slot, Target};
 
-use crate::oci::{LinuxNamespaceType, Mount};
+use crate::oci::{LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespaceType, Mount};
 use crate::spec::clean_in_root;
 
 use super::build::{Builder, item_at, slot};
 use super::mount_options::{self, MountOptions};
+use super::namespaces::{self, TreeFlags, UserNamespace};
 use super::paths::{block, text};
-use super::{HostStep, PlanError};
+use super::{HostStep, IdMapSource, PlanError};
 
 /// `MS_SLAVE`.
 const SLAVE: u64 = libc::MS_SLAVE;
@@ -43,6 +44,7 @@ struct Entry<'a> {
     fstype: &'a str,
     source: Option<&'a Path>,
     options: MountOptions,
+    mount: &'a Mount,
 }
 
 /// Adds the steps of all mounts, in the config's order.
@@ -54,10 +56,7 @@ pub(super) fn mounts(b: &mut Builder<'_>) -> Result<(), PlanError> {
         match (entry.options.bind, entry.fstype) {
             (Some(_), _) if entry.options.remount => remount(b, &entry)?,
             (Some(bind), _) => bind_mount(b, &entry, bind.recursive)?,
-            (None, _) if entry.options.remount => {
-                let item = format!("mounts[{index}].options");
-                return Err(PlanError::Unsupported { item, what: "remounting a filesystem" });
-            }
+            (None, _) if entry.options.remount => reconfigure(b, &entry)?,
             (None, "cgroup") => cgroup(b, &entry)?,
             (None, _) => filesystem(b, &entry)?,
         }
@@ -76,6 +75,7 @@ impl<'a> Entry<'a> {
             fstype: mount.typ().as_deref().unwrap_or("none"),
             source: mount.source().as_deref(),
             options: mount_options::parse(index, mount.typ().as_deref(), options)?,
+            mount,
         })
     }
 
@@ -112,39 +112,171 @@ fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     // The default devices go into /dev: it becomes read-only after them.
     let late = entry.destination == "/dev" && entry.options.set & libc::MOUNT_ATTR_RDONLY != 0;
     let set = if late { entry.options.set & !libc::MOUNT_ATTR_RDONLY } else { entry.options.set };
-    let mut words: Vec<(&str, Option<&str>)> =
-        entry.options.superblock.iter().map(|word| (word.as_str(), None)).collect();
-    words.retain(|(word, _)| !(late && *word == "ro"));
-    words.extend(entry.options.data.iter().map(|(key, value)| (key.as_str(), value.as_deref())));
+    let mut words = fs_words(b, entry);
+    words.retain(|(word, _)| !(late && word == "ro"));
+    // The superblock of a tmpfs that is filled first becomes read-only with the mount alone.
+    words.retain(|(word, _)| !(entry.options.copy_up && word == "ro"));
     let source = entry.source.map_or_else(|| entry.fstype.to_owned(), |source| source.to_string_lossy().into_owned());
     let item = entry.item.to_string_lossy();
     let step = Step::MountFs {
         fstype: text(&item, entry.fstype)?,
         source: text(&item, source)?,
-        options: block(&item, words.into_iter().flat_map(|(key, value)| [key, value.unwrap_or("")]))?,
-        attributes: set,
+        options: option_block(&item, &words)?,
+        attributes: if entry.options.copy_up { set & !libc::MOUNT_ATTR_RDONLY } else { set },
         slot: slot::MOUNT,
     };
     b.inside(entry.item.clone(), step);
+    if entry.options.copy_up {
+        b.inside(entry.item.clone(), Step::CopyUp { mount: slot::MOUNT, from: slot::TARGET });
+        let set = set & libc::MOUNT_ATTR_RDONLY;
+        if set != 0 {
+            let step = Step::SetAttributes { mount: slot::MOUNT, set, clear: 0, unnamed: 0, propagation: 0, recursive: 0 };
+            b.inside(entry.item.clone(), step);
+        }
+    }
     change_attributes(b, entry, slot::MOUNT, false);
     attach(b, &entry.item, slot::MOUNT);
+    Ok(())
+}
+
+/// The options for the superblock: words and data, and the label of `linux.mountLabel`.
+fn fs_words(b: &Builder<'_>, entry: &Entry<'_>) -> Vec<(String, Option<String>)> {
+    let mut words: Vec<_> = entry.options.superblock.iter().map(|word| (word.clone(), None)).collect();
+    for (key, value) in &entry.options.data {
+        match value.as_deref() {
+            // fsconfig(2) takes 255 bytes at most, a layer at a time.
+            Some(layers) if entry.fstype == "overlay" && key == "lowerdir" && layers.len() > FSCONFIG_STRING_MAX => {
+                words.extend(overlay_layers(layers).into_iter().map(|layer| ("lowerdir+".to_owned(), Some(layer))));
+            }
+            _ => words.push((key.clone(), value.clone())),
+        }
+    }
+    let label = b.spec.linux().as_ref().and_then(|linux| linux.mount_label().clone());
+    if let Some(label) = label.filter(|label| !label.is_empty()) {
+        // proc and sysfs are labelled by the policy; mqueue takes no such option.
+        if !matches!(entry.fstype, "proc" | "sysfs" | "mqueue") {
+            let kind = b.annotation(crate::spec::MOUNT_CONTEXT_ANNOTATION).unwrap_or("context");
+            words.push((kind.to_owned(), Some(label)));
+        }
+    }
+    words
+}
+
+/// The longest string that fsconfig(2) takes.
+const FSCONFIG_STRING_MAX: usize = 255;
+
+/// Splits overlay's `lowerdir` at its colons, backslash-escaped ones excepted.
+fn overlay_layers(text: &str) -> Vec<String> {
+    let mut layers = vec![String::new()];
+    let mut escaped = false;
+    for character in text.chars() {
+        match (character, layers.last_mut()) {
+            (':', _) if !escaped => layers.push(String::new()),
+            (other, Some(layer)) => layer.push(other),
+            (_, None) => {}
+        }
+        escaped = character == '\\' && !escaped;
+    }
+    layers
+}
+
+/// Options as the executor reads them: a string begins with `=`, a flag has none.
+fn option_block(item: &str, words: &[(String, Option<String>)]) -> Result<Vec<u8>, PlanError> {
+    let value = |value: &Option<String>| value.as_ref().map(|value| format!("={value}")).unwrap_or_default();
+    let pairs: Vec<String> = words.iter().flat_map(|(key, given)| [key.clone(), value(given)]).collect();
+    block(item, pairs.iter().map(String::as_str))
+}
+
+/// `remount` without `bind`: the options of a filesystem that is mounted there already.
+fn reconfigure(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
+    open_target(b, &entry.item, entry.path()?, Target::Directory);
+    let words = fs_words(b, entry);
+    if !words.is_empty() {
+        let options = option_block(&entry.item.to_string_lossy(), &words)?;
+        b.inside(entry.item.clone(), Step::Reconfigure { mount: slot::TARGET, options });
+    }
+    change_attributes(b, entry, slot::TARGET, true);
+    b.inside(entry.item.clone(), Step::Close { slot: slot::TARGET });
     Ok(())
 }
 
 /// A bind mount: the runtime opens the source, init attaches the copy.
 fn bind_mount(b: &mut Builder<'_>, entry: &Entry<'_>, recursive: bool) -> Result<(), PlanError> {
     let source = entry.source.ok_or(PlanError::Missing { item: "mounts[].source" })?;
-    let tree = b.new_source()?;
     // A relative source is relative to the bundle (config.md#mounts).
     let source = b.request.bundle.join(source);
-    b.host(entry.item.clone(), HostStep::OpenTree { source, recursive, directory: false, slot: tree });
-    // The copy starts as a peer of its source; made a slave, it cannot carry the container's mounts to the host.
-    let slave = Step::SetAttributes { mount: tree, set: 0, clear: 0, propagation: SLAVE, recursive: 1 };
-    b.inside(entry.item.clone(), slave);
+    if let Some(target) = b.facts.links.get(&entry.index).filter(|_| entry.options.copy_symlink) {
+        let (path, target) = (entry.path()?, text("mounts", target.as_os_str().as_encoded_bytes())?);
+        b.inside(entry.item.clone(), Step::CopyLink { path, target });
+        return Ok(());
+    }
+    let tree = b.new_source()?;
+    let flags = TreeFlags { recursive, directory: false, link_itself: entry.options.source_nofollow };
+    namespaces::open_tree(b, &entry.item, &source, flags, tree)?;
+    map_ids(b, entry, tree)?;
+    if let Some(propagation) = b.tree_propagation() {
+        // The copy starts as a peer of its source; made a slave, it cannot carry the container's mounts to the host.
+        let step = Step::SetAttributes { mount: tree, set: 0, clear: 0, unnamed: 0, propagation, recursive: 1 };
+        b.inside(entry.item.clone(), step);
+    }
     change_attributes(b, entry, tree, true);
-    open_target(b, &entry.item, entry.path()?, Target::Like(tree));
+    let target = if entry.options.destination_nofollow { Target::LinkItself(tree) } else { Target::Like(tree) };
+    open_target(b, &entry.item, entry.path()?, target);
     attach(b, &entry.item, tree);
     Ok(())
+}
+
+/// `idmap`, `ridmap`, `uidMappings`: the runtime maps the tree before init gets it.
+fn map_ids(b: &mut Builder<'_>, entry: &Entry<'_>, tree: Slot) -> Result<(), PlanError> {
+    let item = |name: &str| format!("mounts[{}].{name}", entry.index);
+    let listed = |maps: &Option<Vec<LinuxIdMapping>>| maps.iter().flatten().copied().collect::<Vec<_>>();
+    let (uids, gids) = (listed(entry.mount.uid_mappings()), listed(entry.mount.gid_mappings()));
+    let recursive = match &entry.options.id_map {
+        None if uids.is_empty() && gids.is_empty() => return Ok(()),
+        // The spec says that the option should be there; runc does without.
+        None => false,
+        Some(id_map) => id_map.recursive,
+    };
+    if !b.facts.privileged {
+        return Err(PlanError::RootlessIdMap { item: item("options") });
+    }
+    let ranges = |ranges: &[mount_options::Range]| {
+        let mapping = |(container, host, size): &mount_options::Range| {
+            let builder = LinuxIdMappingBuilder::default().container_id(*container).host_id(*host).size(*size);
+            // Every field is set, so that there is nothing to fail.
+            builder.build().unwrap_or_default()
+        };
+        ranges.iter().map(mapping).collect::<Vec<_>>()
+    };
+    let own = entry.options.id_map.as_ref().and_then(|id_map| id_map.maps.as_ref());
+    let maps = match own {
+        Some((uids, gids)) => IdMapSource::Maps { uids: ranges(uids), gids: ranges(gids) },
+        None if !uids.is_empty() && !gids.is_empty() => IdMapSource::Maps { uids, gids },
+        None if uids.is_empty() != gids.is_empty() => return Err(PlanError::HalfIdMap { item: item("uidMappings") }),
+        None => match container_maps(b) {
+            Some(maps) => maps,
+            None => return Err(PlanError::HalfIdMap { item: item("options") }),
+        },
+    };
+    b.host(entry.item.clone(), HostStep::MapTree { slot: tree, maps, recursive });
+    Ok(())
+}
+
+/// The maps of the container's user namespace, if it has one.
+fn container_maps(b: &Builder<'_>) -> Option<IdMapSource> {
+    let linux = b.spec.linux().as_ref()?;
+    match b.user_namespace {
+        UserNamespace::Same => None,
+        UserNamespace::New => {
+            let listed = |maps: &Option<Vec<LinuxIdMapping>>| maps.clone().unwrap_or_default();
+            Some(IdMapSource::Maps { uids: listed(linux.uid_mappings()), gids: listed(linux.gid_mappings()) })
+        }
+        UserNamespace::Joined => {
+            let mut namespaces = linux.namespaces().iter().flatten();
+            let user = namespaces.find(|namespace| namespace.typ() == LinuxNamespaceType::User)?;
+            Some(IdMapSource::Namespace { path: user.path().clone()? })
+        }
+    }
 }
 
 /// `remount` with `bind`: the attributes of a mount that is there already.
@@ -159,17 +291,19 @@ fn remount(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
 /// Attributes and propagation of a detached mount. `own`: its plain attributes, too, which a new filesystem is made with.
 fn change_attributes(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot, own: bool) {
     let options = &entry.options;
-    if own && (options.set, options.clear) != (0, 0) {
-        let (set, clear) = (options.set, options.clear);
-        b.inside(entry.item.clone(), Step::SetAttributes { mount, set, clear, propagation: 0, recursive: 0 });
+    let mut change = |set, clear, unnamed, propagation, recursive| {
+        let step = Step::SetAttributes { mount, set, clear, unnamed, propagation, recursive };
+        b.inside(entry.item.clone(), step);
+    };
+    let unnamed = options.unnamed();
+    if own && (options.set, options.clear, unnamed) != (0, 0, 0) {
+        change(options.set, options.clear, unnamed, 0, 0);
+    }
+    for propagation in &options.propagation {
+        change(0, 0, 0, propagation.flag, propagation.recursive.into());
     }
     if (options.recursive_set, options.recursive_clear) != (0, 0) {
-        let (set, clear) = (options.recursive_set, options.recursive_clear);
-        b.inside(entry.item.clone(), Step::SetAttributes { mount, set, clear, propagation: 0, recursive: 1 });
-    }
-    for change in &options.propagation {
-        let (propagation, recursive) = (change.flag, change.recursive.into());
-        b.inside(entry.item.clone(), Step::SetAttributes { mount, set: 0, clear: 0, propagation, recursive });
+        change(options.recursive_set, options.recursive_clear, 0, 0, 1);
     }
 }
 
@@ -181,7 +315,7 @@ pub(super) fn late_readonly(b: &mut Builder<'_>) -> Result<(), PlanError> {
         if entry.destination == "/dev" && entry.options.bind.is_none() && readonly {
             open_target(b, &entry.item, entry.path()?, Target::Directory);
             let (mount, set) = (slot::TARGET, libc::MOUNT_ATTR_RDONLY);
-            b.inside(entry.item.clone(), Step::SetAttributes { mount, set, clear: 0, propagation: 0, recursive: 0 });
+            b.inside(entry.item.clone(), Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: 0, recursive: 0 });
             b.inside(entry.item, Step::Close { slot: slot::TARGET });
         }
     }
@@ -201,6 +335,9 @@ pub(super) fn owns_dev(b: &Builder<'_>) -> Result<bool, PlanError> {
 
 /// A `cgroup` mount: cgroup2, or on a hybrid machine a directory with one mount for each v1 hierarchy, as runc makes it.
 fn cgroup(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
+    if b.in_user_namespace() && !b.has_new_namespace(LinuxNamespaceType::Cgroup) {
+        return cgroup_in_user_namespace(b, entry);
+    }
     if b.facts.legacy.is_empty() {
         open_target(b, &entry.item, entry.path()?, Target::Directory);
         // No flags for the superblock: there is one for the whole machine.
@@ -215,13 +352,13 @@ fn cgroup(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
         Step::MountFs {
             fstype: c"tmpfs".into(),
             source: c"tmpfs".into(),
-            options: block("mounts", ["mode", "755"])?,
+            options: block("mounts", ["mode", "=755"])?,
             attributes: entry.options.set & !libc::MOUNT_ATTR_RDONLY,
             slot: slot::MOUNT,
         },
     );
     attach(b, &entry.item, slot::MOUNT);
-    let own_namespace = b.has_namespace(LinuxNamespaceType::Cgroup);
+    let own_namespace = b.has_new_namespace(LinuxNamespaceType::Cgroup);
     for hierarchy in &b.facts.legacy {
         let tree = if own_namespace {
             b.inside(entry.item.clone(), cgroup_fs(entry, c"cgroup", &hierarchy.options)?);
@@ -229,12 +366,13 @@ fn cgroup(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
         } else {
             // The runtime does not make v1 cgroups yet: what shows is its own, so it is read-only whatever the options say.
             let (tree, source) = (b.new_source()?, hierarchy.own.clone());
-            b.host(entry.item.clone(), HostStep::OpenTree { source, recursive: false, directory: true, slot: tree });
+            let flags = TreeFlags { directory: true, ..TreeFlags::default() };
+            namespaces::open_tree(b, &entry.item, &source, flags, tree)?;
             let set = entry.options.set | libc::MOUNT_ATTR_RDONLY;
             let clear = if set & libc::MOUNT_ATTR__ATIME == 0 { 0 } else { libc::MOUNT_ATTR__ATIME };
             b.inside(
                 entry.item.clone(),
-                Step::SetAttributes { mount: tree, set, clear, propagation: SLAVE, recursive: 0 },
+                Step::SetAttributes { mount: tree, set, clear, unnamed: 0, propagation: SLAVE, recursive: 0 },
             );
             tree
         };
@@ -250,21 +388,43 @@ fn cgroup(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     if entry.options.set & libc::MOUNT_ATTR_RDONLY != 0 {
         open_target(b, &entry.item, entry.path()?, Target::Directory);
         let (mount, set) = (slot::TARGET, libc::MOUNT_ATTR_RDONLY);
-        b.inside(entry.item.clone(), Step::SetAttributes { mount, set, clear: 0, propagation: 0, recursive: 0 });
+        b.inside(entry.item.clone(), Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: 0, recursive: 0 });
         b.inside(entry.item.clone(), Step::Close { slot: slot::TARGET });
     }
     Ok(())
 }
 
+/// Without a cgroup namespace of its own a user namespace cannot mount cgroups: what shows is the container's own cgroup. A
+/// runtime without privileges may have none, and what it could show would be the caller's, which the container could write
+/// to (CVE-2023-25809): then nothing shows.
+fn cgroup_in_user_namespace(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
+    open_target(b, &entry.item, entry.path()?, Target::Directory);
+    if b.facts.rootless || !b.facts.legacy.is_empty() {
+        b.inside(entry.item.clone(), empty_directory(slot::MOUNT)?);
+        attach(b, &entry.item, slot::MOUNT);
+        return Ok(());
+    }
+    b.shows_own_cgroup = true;
+    let mount = slot::CGROUP;
+    let step = Step::SetAttributes { mount, set: 0, clear: 0, unnamed: 0, propagation: SLAVE, recursive: 1 };
+    b.inside(entry.item.clone(), step);
+    change_attributes(b, entry, mount, true);
+    attach(b, &entry.item, mount);
+    Ok(())
+}
+
 fn cgroup_fs(entry: &Entry<'_>, fstype: &std::ffi::CStr, options: &[String]) -> Result<Step, PlanError> {
-    let words = options.iter().flat_map(|option| match option.split_once('=') {
-        Some((key, value)) => [key, value],
-        None => [option.as_str(), ""],
-    });
+    let words: Vec<_> = options
+        .iter()
+        .map(|option| match option.split_once('=') {
+            Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+            None => (option.clone(), None),
+        })
+        .collect();
     Ok(Step::MountFs {
         fstype: fstype.into(),
         source: c"cgroup".into(),
-        options: block("mounts", words)?,
+        options: option_block("mounts", &words)?,
         attributes: entry.options.set,
         slot: slot::MOUNT,
     })
@@ -275,7 +435,7 @@ pub(super) fn empty_directory(slot: Slot) -> Result<Step, PlanError> {
     Ok(Step::MountFs {
         fstype: c"tmpfs".into(),
         source: c"tmpfs".into(),
-        options: block("linux.maskedPaths", ["ro", "", "nr_blocks", "1", "nr_inodes", "1"])?,
+        options: block("linux.maskedPaths", ["ro", "", "nr_blocks", "=1", "nr_inodes", "=1"])?,
         attributes: libc::MOUNT_ATTR_RDONLY,
         slot,
     })

@@ -5,7 +5,7 @@ use std::fmt;
 use corten_init::{OwnedStep, SyncPoint, Value};
 use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
 
-use super::{HostStep, Plan, Planned};
+use super::{HostStep, IdMapSource, Plan, Planned};
 
 impl HostStep {
     /// Returns the step's name.
@@ -14,7 +14,20 @@ impl HostStep {
             Self::RecordCreating => "RecordCreating",
             Self::CreateCgroup { .. } => "CreateCgroup",
             Self::OpenTree { .. } => "OpenTree",
-            Self::OpenNull { .. } => "OpenNull",
+            Self::OpenCgroup { .. } => "OpenCgroup",
+            Self::MapTree { .. } => "MapTree",
+            Self::OpenDevice { .. } => "OpenDevice",
+            Self::OpenNamespace { .. } => "OpenNamespace",
+            Self::OpenHostProc { .. } => "OpenHostProc",
+            Self::OpenHookOutput { .. } => "OpenHookOutput",
+            Self::FollowClone => "FollowClone",
+            Self::WriteIdMaps { .. } => "WriteIdMaps",
+            Self::IntelRdt { .. } => "IntelRdt",
+            Self::ResourceLimit { .. } => "ResourceLimit",
+            Self::MoveNetDevices { .. } => "MoveNetDevices",
+            Self::RunHooks { .. } => "RunHooks",
+            Self::SendSeccompListener { .. } => "SendSeccompListener",
+            Self::SendPidfd { .. } => "SendPidfd",
             Self::ListenForStart { .. } => "ListenForStart",
             Self::CloneInit { .. } => "CloneInit",
             Self::DeviceFilter { .. } => "DeviceFilter",
@@ -30,22 +43,67 @@ impl HostStep {
 
     /// Returns the operands, written out.
     fn operands(&self) -> Vec<(&'static str, String)> {
+        let path = |path: &std::path::Path| ("path", path.display().to_string());
+        let at = |slot: &corten_init::Slot| ("slot", slot.0.to_string());
         match self {
-            Self::RecordCreating | Self::ReceiveConsole | Self::RecordCreated | Self::AwaitExec => Vec::new(),
-            Self::CreateCgroup { path } | Self::PidFile { path } => vec![("path", path.display().to_string())],
-            Self::OpenTree { source, recursive, directory, slot } => vec![
+            Self::RecordCreating | Self::ReceiveConsole | Self::RecordCreated | Self::AwaitExec | Self::FollowClone => {
+                Vec::new()
+            }
+            Self::CreateCgroup { path: cgroup, optional } => vec![path(cgroup), ("optional", optional.to_string())],
+            Self::PidFile { path: file } | Self::SendPidfd { path: file } | Self::SendSeccompListener { path: file, .. } => {
+                vec![path(file)]
+            }
+            Self::OpenTree { source, recursive, directory, link_itself, slot } => vec![
                 ("source", source.display().to_string()),
                 ("recursive", recursive.to_string()),
                 ("directory", directory.to_string()),
-                ("slot", slot.0.to_string()),
+                ("link_itself", link_itself.to_string()),
+                at(slot),
             ],
-            Self::OpenNull { slot } | Self::ListenForStart { slot } => vec![("slot", slot.0.to_string())],
+            Self::MapTree { slot, maps, recursive } => {
+                let mut operands = vec![at(slot), ("recursive", recursive.to_string())];
+                match maps {
+                    IdMapSource::Maps { uids, gids } => operands.extend([("uids", ids(uids)), ("gids", ids(gids))]),
+                    IdMapSource::Namespace { path: namespace } => operands.push(path(namespace)),
+                }
+                operands
+            }
+            Self::OpenDevice { path: device, kind, major, minor, slot } => {
+                vec![path(device), ("kind", format!("{kind:#o}")), ("number", format!("{major}:{minor}")), at(slot)]
+            }
+            Self::OpenNamespace { path: namespace, flag, foreign, slot, .. } => {
+                vec![path(namespace), ("flag", format!("{flag:#x}")), ("foreign", foreign.to_string()), at(slot)]
+            }
+            Self::OpenHookOutput { path: file, slot } => vec![path(file), at(slot)],
+            Self::OpenCgroup { slot } | Self::OpenHostProc { slot } | Self::ListenForStart { slot } => vec![at(slot)],
             Self::CloneInit { namespaces } => vec![("namespaces", format!("{namespaces:#x}"))],
-            Self::DeviceFilter { rules } => vec![("rules", rules.len().to_string())],
+            Self::WriteIdMaps { uids, gids } => vec![("uids", ids(uids)), ("gids", ids(gids))],
+            Self::DeviceFilter { rules, optional } => {
+                vec![("rules", rules.len().to_string()), ("optional", optional.to_string())]
+            }
+            Self::IntelRdt { config } => vec![("closID", config.clos_id().clone().unwrap_or_default())],
+            Self::ResourceLimit { resource, soft, hard } => {
+                let number = |number: &u64| number.to_string();
+                vec![("resource", number(resource)), ("soft", number(soft)), ("hard", number(hard))]
+            }
+            Self::MoveNetDevices { devices } => {
+                let devices: Vec<_> = devices.iter().map(|(outside, inside)| format!("{outside}→{inside}")).collect();
+                vec![("devices", devices.join(" "))]
+            }
+            Self::RunHooks { kind, hooks } => {
+                let paths: Vec<_> = hooks.iter().map(|hook| hook.path().display().to_string()).collect();
+                vec![("kind", kind.name().to_owned()), ("hooks", paths.join(" "))]
+            }
             Self::OomScoreAdjust { value } => vec![("value", value.to_string())],
             Self::Await { point } | Self::Release { point } => vec![("point", point.name().to_owned())],
         }
     }
+}
+
+/// Ranges as `container-host-size`.
+fn ids(maps: &[crate::oci::LinuxIdMapping]) -> String {
+    let range = |map: &crate::oci::LinuxIdMapping| format!("{}-{}-{}", map.container_id(), map.host_id(), map.size());
+    maps.iter().map(range).collect::<Vec<_>>().join(",")
 }
 
 /// The operands of a step inside, written out: strings quoted, lists as their strings, filters by their length.
@@ -56,7 +114,8 @@ fn inside_operands(step: &OwnedStep) -> Vec<(&'static str, String)> {
 }
 
 fn operand(name: &str, value: Value<'_>) -> String {
-    const FLAGS: [&str; 7] = ["attributes", "set", "clear", "propagation", "flags", "keep", "effective"];
+    const FLAGS: [&str; 9] =
+        ["attributes", "set", "clear", "unnamed", "propagation", "flags", "keep", "effective", "kind"];
     match (value, name) {
         (Value::Number(number), "point") => u32::try_from(number)
             .ok()
@@ -73,6 +132,14 @@ fn operand(name: &str, value: Value<'_>) -> String {
             let ids = bytes.as_chunks::<4>().0.iter().map(|id| u32::from_ne_bytes(*id).to_string());
             ids.collect::<Vec<_>>().join(" ")
         }
+        (Value::Bytes(bytes), "slots") => {
+            let slots = bytes.as_chunks::<2>().0.iter().map(|slot| u16::from_le_bytes(*slot).to_string());
+            slots.collect::<Vec<_>>().join(" ")
+        }
+        (Value::Bytes(bytes), "nodes") => {
+            let words = bytes.as_chunks::<8>().0.iter().map(|word| format!("{:#x}", u64::from_ne_bytes(*word)));
+            words.collect::<Vec<_>>().join(" ")
+        }
         (Value::Bytes(bytes), "options") => options(bytes),
         (Value::Bytes(bytes), _) => strings(bytes).map(|text| format!("{text:?}")).collect::<Vec<_>>().join(" "),
     }
@@ -85,7 +152,8 @@ fn strings(block: &[u8]) -> impl Iterator<Item = std::borrow::Cow<'_, str>> {
 fn options(block: &[u8]) -> String {
     let words: Vec<_> = strings(block).collect();
     let pairs = words.chunks(2).map(|pair| match pair {
-        [key, value] if !value.is_empty() => format!("{key}={value}"),
+        // A string begins with `=`.
+        [key, value] if !value.is_empty() => format!("{key}{value}"),
         [key, ..] => key.to_string(),
         [] => String::new(),
     });

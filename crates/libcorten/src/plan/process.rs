@@ -5,20 +5,20 @@
 //! Spec: config.md#process. Attacker: owns the rootfs (its programs, its `/etc/passwd`).
 
 use std::collections::HashSet;
+use std::ffi::CString;
 use std::str::FromStr;
 
 use corten_init::{OwnedStep as Step, SyncPoint};
 
 use crate::oci::{Capability, PosixRlimitType, Process};
 
-use super::PlanError;
+use super::{PlanError, hooks, kernel};
 use super::build::{Builder, item_at, slot};
 use super::paths::{block, path_in_root, text};
 
 /// Adds the steps that turn init into the process.
 pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     let user = process.user();
-    let listener = if b.request.wait_for_start { slot::LISTENER } else { slot::SYNC };
     let keep = u64::from(b.request.options.preserve_fds);
     let environment = environment(process);
     let home = environment.iter().any(|variable| variable.starts_with("HOME="));
@@ -26,14 +26,25 @@ pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), Pl
         b.inside(c"process.env", Step::HomeFromPasswd { uid: user.uid().into() });
     }
     b.inside(c"process.user", Step::OwnStdio { uid: user.uid().into() });
-    b.inside(c"runtime", Step::CloseFiles { keep, listener });
-    limits(b, process)?;
+    let mut kept = hooks::kept_slots(b);
+    if b.request.wait_for_start {
+        kept.push(slot::LISTENER);
+    }
+    let slots = kept.into_iter().flat_map(|slot| slot.0.to_le_bytes()).collect();
+    b.inside(c"runtime", Step::CloseFiles { keep, slots });
+    if !(b.in_user_namespace() && b.facts.privileged) {
+        for (item, resource, soft, hard) in limits(process)? {
+            b.inside(item, Step::ResourceLimit { resource, soft, hard });
+        }
+    }
+    scheduling(b, process)?;
     b.inside(c"process.user.umask", Step::Umask { mask: user.umask().unwrap_or(0o022).into() });
     b.inside(c"process.capabilities.bounding", Step::BoundingSet { keep: capabilities(process).bounding });
     let cwd = path_in_root("process.cwd", process.cwd())?;
     b.inside(c"process.cwd", Step::WorkingDirectory { path: cwd.clone(), late: 0 });
     let groups = user.additional_gids().iter().flatten().flat_map(|gid| gid.to_ne_bytes()).collect();
-    b.inside(c"process.user", Step::User { uid: user.uid().into(), gid: user.gid().into(), groups });
+    let keep_groups = keep_groups(b);
+    b.inside(c"process.user", Step::User { uid: user.uid().into(), gid: user.gid().into(), groups, keep_groups });
     b.inside(c"process.cwd", Step::WorkingDirectory { path: cwd, late: 1 });
     let arguments = process.args().as_ref().filter(|args| !args.is_empty());
     let arguments = arguments.ok_or(PlanError::Missing { item: "process.args" })?;
@@ -43,8 +54,11 @@ pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), Pl
     let no_new_privileges = process.no_new_privileges().unwrap_or(false);
     if no_new_privileges {
         b.inside(c"process.noNewPrivileges", Step::NoNewPrivileges {});
-    } else {
-        filter(b, true);
+    }
+    // With a listener the runtime must still be there to hand it on.
+    let early_filter = !no_new_privileges || b.facts.seccomp.as_ref().is_some_and(|filter| filter.notify);
+    if early_filter {
+        filter(b, !no_new_privileges);
     }
     let sets = capabilities(process);
     let (effective, permitted, inheritable) = (sets.effective, sets.permitted, sets.inheritable);
@@ -54,9 +68,10 @@ pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), Pl
     }
     b.inside(c"runtime", Step::Sync { point: SyncPoint::Ready.to_number().into() });
     if b.request.wait_for_start {
-        b.inside(c"runtime", Step::WaitForStart { listener });
+        b.inside(c"runtime", Step::WaitForStart { listener: slot::LISTENER });
     }
-    if no_new_privileges {
+    hooks::start(b, &environment)?;
+    if !early_filter {
         filter(b, false);
     }
     let exec = Step::Exec {
@@ -70,15 +85,56 @@ pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), Pl
 fn filter(b: &mut Builder<'_>, privileged: bool) {
     if let Some(filter) = &b.facts.seccomp {
         let (flags, program) = (filter.flags, filter.program.clone());
-        b.inside(c"linux.seccomp", Step::Seccomp { flags, program, privileged: privileged.into() });
+        let (privileged, notify) = (privileged.into(), filter.notify.into());
+        b.inside(c"linux.seccomp", Step::Seccomp { flags, program, privileged, notify });
     }
 }
 
-fn limits(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
-    for (index, limit) in process.rlimits().iter().flatten().enumerate() {
-        let item = item_at("process.rlimits", index)?;
-        let resource = u64::from(resource_number(limit.typ()));
-        b.inside(item, Step::ResourceLimit { resource, soft: limit.soft(), hard: limit.hard() });
+/// Where the listener of the filter goes: the config's path, or crun's annotation.
+pub(super) fn seccomp_listener(b: &Builder<'_>) -> Option<std::path::PathBuf> {
+    b.facts.seccomp.as_ref().filter(|filter| filter.notify)?;
+    let seccomp = b.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref())?;
+    let path = seccomp.listener_path().clone().filter(|path| !path.as_os_str().is_empty());
+    path.or_else(|| b.annotation("run.oci.seccomp.receiver").map(Into::into))
+}
+
+/// Whether the caller's supplementary groups stay: asked for (crun's annotation), or where the kernel may deny the change.
+fn keep_groups(b: &Builder<'_>) -> u64 {
+    const SET: u64 = 0;
+    const KEEP: u64 = 1;
+    const KEEP_IF_DENIED: u64 = 2;
+    match b.annotation("run.oci.keep_original_groups") {
+        Some("0") => SET,
+        Some(_) => KEEP,
+        None if b.in_user_namespace() || b.facts.rootless => KEEP_IF_DENIED,
+        None => SET,
+    }
+}
+
+/// The limits: config item, resource, soft, hard.
+pub(super) fn limits(process: &Process) -> Result<Vec<(CString, u64, u64, u64)>, PlanError> {
+    let limits = process.rlimits().iter().flatten().enumerate();
+    let number = |limit: &crate::oci::PosixRlimit| u64::from(resource_number(limit.typ()));
+    limits.map(|(at, limit)| Ok((item_at("process.rlimits", at)?, number(limit), limit.soft(), limit.hard()))).collect()
+}
+
+/// CPUs, scheduler, I/O priority, execution domain, memory policy: with all privileges, before the change of user.
+fn scheduling(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
+    b.inside(c"runtime", Step::ResetAffinity {});
+    if let Some(scheduler) = process.scheduler() {
+        b.inside(c"process.scheduler", kernel::scheduler(scheduler));
+    }
+    if let Some(priority) = process.io_priority() {
+        b.inside(c"process.ioPriority", Step::IoPriority { value: kernel::io_priority(priority) });
+    }
+    let Some(linux) = b.spec.linux().as_ref() else { return Ok(()) };
+    if let Some(personality) = linux.personality() {
+        let persona = kernel::personality(personality.domain());
+        b.inside(c"linux.personality", Step::Personality { persona });
+    }
+    if let Some(policy) = linux.memory_policy() {
+        let (mode, nodes) = kernel::memory_policy(policy)?;
+        b.inside(c"linux.memoryPolicy", Step::MemoryPolicy { mode, nodes });
     }
     Ok(())
 }

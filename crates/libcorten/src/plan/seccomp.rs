@@ -35,6 +35,8 @@ pub(crate) struct Filter {
     pub(crate) flags: u64,
     /// An array of `struct sock_filter`, native endian.
     pub(crate) program: Vec<u8>,
+    /// Some rule asks the listener.
+    pub(crate) notify: bool,
 }
 
 /// A profile that cannot be compiled.
@@ -125,7 +127,7 @@ pub(crate) fn compile(profile: &LinuxSeccomp) -> Result<Filter, SeccompError> {
     if found > INSTRUCTIONS_MAX {
         return Err(SeccompError::TooLong { found });
     }
-    Ok(Filter { flags: flags(profile), program })
+    Ok(Filter { flags: flags(profile), program, notify: false })
 }
 
 /// Returns the flags for `seccomp(2)`. They are no part of the program, and Linux 5.14 has all that can come out.

@@ -21,8 +21,10 @@ mod validate;
 
 pub use error::{Problem, SpecError};
 pub(crate) use path::{clean_in_root, sysctl_file};
-pub(crate) use unsupported::MOUNT_OPTIONS_NOT_YET;
 pub use validate::validate;
+pub(crate) use validate::{number_list, sysctl_namespace};
+
+pub(crate) const MOUNT_CONTEXT_ANNOTATION: &str = "run.oci.mount_context_type";
 
 /// The largest config.json that is read. Docker's is 10 KB; ten thousand mounts make 3 MB.
 pub const LIMIT_BYTES: u64 = 64 << 20;

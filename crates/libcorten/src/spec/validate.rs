@@ -256,7 +256,7 @@ fn sysctls_are_namespaced(spec: &Spec) -> Result<(), SpecError> {
 }
 
 /// runc's allow-list; `file` is relative to `/proc/sys`.
-fn sysctl_namespace(file: &str) -> Result<LinuxNamespaceType, Problem> {
+pub(crate) fn sysctl_namespace(file: &str) -> Result<LinuxNamespaceType, Problem> {
     match file {
         "kernel/msgmax"
         | "kernel/msgmnb"
@@ -383,6 +383,19 @@ fn seccomp_notify_is_sound(spec: &Spec) -> Result<(), SpecError> {
         let metadata = seccomp.listener_metadata().as_ref().is_some_and(|metadata| !metadata.is_empty());
         require(listener || !metadata, || ("linux.seccomp.listenerMetadata".into(), Problem::MetadataWithoutListener))
     })
+}
+
+pub(crate) fn number_list(text: &str) -> Option<Vec<usize>> {
+    let mut numbers = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        match part.split_once('-') {
+            Some((first, last)) => {
+                numbers.extend(usize::from(first.parse::<u16>().ok()?)..=usize::from(last.parse::<u16>().ok()?));
+            }
+            None => numbers.push(part.parse::<u16>().ok()?.into()),
+        }
+    }
+    Some(numbers)
 }
 
 // The words in which the rules are written.

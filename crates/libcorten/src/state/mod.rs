@@ -87,6 +87,68 @@ pub(crate) struct Record {
     pub(crate) pid: i32,
     /// Start time of init, in clock ticks since boot (proc_pid_stat(5)).
     pub(crate) start_time: u64,
+    /// The hooks of the config at the time of `create`: `start` and `delete` run some of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hooks: Option<crate::oci::Hooks>,
+}
+
+/// The state as hooks and agents get it (runtime.md#state).
+#[derive(Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct HookState<'a> {
+    oci_version: &'a str,
+    id: &'a str,
+    status: Status,
+    #[serde(skip_serializing_if = "is_zero")]
+    pid: i32,
+    bundle: &'a std::path::Path,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: &'a BTreeMap<String, String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(pid: &i32) -> bool {
+    *pid == 0
+}
+
+impl<'a> HookState<'a> {
+    fn new(record: &'a Record, status: Status, pid: i32) -> Self {
+        let Record { oci_version, id, bundle, annotations, .. } = record;
+        Self { oci_version, id, status, pid, bundle, annotations }
+    }
+
+    /// Returns the state as JSON. `pid`: as whoever reads it sees it.
+    pub(crate) fn json(record: &Record, status: Status, pid: i32) -> Vec<u8> {
+        // Strings and numbers only: nothing to fail.
+        serde_json::to_vec(&HookState::new(record, status, pid)).unwrap_or_default()
+    }
+}
+
+/// What a seccomp agent gets with the listener (config-linux.md#containerprocessstate).
+#[derive(Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ProcessState<'a> {
+    oci_version: &'a str,
+    fds: [&'static str; 1],
+    pid: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'a str>,
+    state: HookState<'a>,
+}
+
+impl ProcessState<'_> {
+    /// Returns it as JSON.
+    pub(crate) fn json(record: &Record, metadata: Option<&str>) -> Vec<u8> {
+        let state = ProcessState {
+            oci_version: &record.oci_version,
+            fds: ["seccompFd"],
+            pid: record.pid,
+            metadata,
+            state: HookState::new(record, Status::Creating, record.pid),
+        };
+        // Strings and numbers only: nothing to fail.
+        serde_json::to_vec(&state).unwrap_or_default()
+    }
 }
 
 impl Record {

@@ -189,6 +189,15 @@ impl InitProcess {
         &self.pidfd
     }
 
+    /// Takes the process that goes on in init's place, and reaps the first one, which ends by itself.
+    pub(crate) fn replace(&mut self, pid: Pid, pidfd: OwnedFd) -> Result<(), SysError> {
+        // It runs its own program, or the message would not have come.
+        self.has_left();
+        let first = std::mem::replace(&mut self.pidfd, Arc::new(pidfd));
+        self.pid = pid;
+        wait_exit(&*first, true).map(drop)
+    }
+
     /// Takes note that init has been heard of: it runs its own program and the memory is the caller's again.
     pub(crate) fn has_left(&mut self) {
         if let Some(shared) = &mut self.shared {
@@ -203,6 +212,70 @@ impl InitProcess {
             0 => None,
             errno => Some(SysError::new(Errno::from_raw(errno), || "execveat(corten-init)".to_owned())),
         }
+    }
+}
+
+/// A process that does nothing but be in a new user namespace. Dropping it ends it; the namespace lives on in open files.
+#[derive(Debug)]
+pub(crate) struct UserNamespaceHolder {
+    pid: Pid,
+    pidfd: OwnedFd,
+    _stack: Stack,
+}
+
+impl UserNamespaceHolder {
+    /// Clones the process: `clone3(CLONE_NEWUSER)`.
+    pub(crate) fn start() -> Result<Self, SysError> {
+        let stack = Stack::new()?;
+        let flags = u64::from((libc::CLONE_VM | libc::CLONE_PIDFD | libc::CLONE_NEWUSER).cast_unsigned());
+        let mut pidfd: RawFd = -1;
+        let arguments = CloneArguments {
+            flags,
+            pidfd: &raw mut pidfd as u64,
+            exit_signal: libc::SIGCHLD.cast_unsigned().into(),
+            stack: stack.usable() as u64,
+            stack_size: Stack::SIZE as u64,
+            ..CloneArguments::default()
+        };
+        let mut before = SigSet::empty();
+        let masked = |errno| SysError::new(errno, || "rt_sigprocmask(SIG_SETMASK)".to_owned());
+        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before)).map_err(masked)?;
+        // SAFETY: the stack lives until the process has been reaped (`drop`); `holder_main` uses no data.
+        let result = unsafe { clone3(&arguments, holder_main, std::ptr::null()) };
+        let result = Errno::result(result);
+        let restored = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None).map_err(masked);
+        let pid = result.map_err(|errno| SysError::new(errno, || "clone3(CLONE_NEWUSER)".to_owned()))?;
+        // SAFETY: the kernel wrote the new pidfd there before clone3 returned success, and nobody else knows its number.
+        let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+        let holder = Self { pid: Pid::from_raw(i32::try_from(pid).unwrap_or(0)), pidfd, _stack: stack };
+        restored?;
+        Ok(holder)
+    }
+
+    /// Returns its pid.
+    pub(crate) fn pid(&self) -> Pid {
+        self.pid
+    }
+}
+
+impl Drop for UserNamespaceHolder {
+    fn drop(&mut self) {
+        // It runs on our stack: it must end before the stack does. Failure means that it has ended.
+        send_signal(&self.pidfd, libc::SIGKILL).ok();
+        wait_exit(&self.pidfd, true).ok();
+    }
+}
+
+/// The process of [`UserNamespaceHolder`]: waits to be killed, by its parent or with it.
+///
+/// # Safety
+/// None beyond that of being called on a stack of its own.
+unsafe extern "C" fn holder_main(_: *const ChildData) -> ! {
+    // SAFETY: PR_SET_PDEATHSIG takes numbers.
+    unsafe { raw(libc::SYS_prctl, [1, libc::SIGKILL.cast_unsigned() as usize, 0, 0, 0]) };
+    loop {
+        // SAFETY: no fds, no time limit, no mask: waits for a signal that ends the process.
+        unsafe { raw(libc::SYS_ppoll, [0, 0, 0, 0, 0]) };
     }
 }
 

@@ -32,3 +32,9 @@ pub(crate) fn sealed_memfd(name: &CStr, bytes: &[u8], executable: bool) -> Resul
         .map_err(|errno| SysError::new(errno, || format!("fcntl({name:?}, F_ADD_SEALS)")))?;
     Ok(file.into())
 }
+
+/// Makes an empty file in memory, close-on-exec.
+pub(crate) fn memfd(name: &CStr) -> Result<File, SysError> {
+    let plain = MFdFlags::MFD_CLOEXEC;
+    memfd_create(name, plain).map(File::from).map_err(|errno| SysError::new(errno, || format!("memfd_create({name:?})")))
+}

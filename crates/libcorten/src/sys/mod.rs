@@ -5,16 +5,22 @@
 
 mod clone;
 mod fds;
+mod hook;
 mod memfd;
 mod mount;
+mod namespace;
 mod pidfd;
+mod process;
 pub(crate) mod term;
 
-pub(crate) use clone::{InitProcess, InitStart};
+pub(crate) use clone::{InitProcess, InitStart, UserNamespaceHolder};
 pub(crate) use fds::{adopt_received, is_inherited};
-pub(crate) use memfd::sealed_memfd;
-pub(crate) use mount::{TreeKind, open_tree};
-pub(crate) use pidfd::{Waited, open_pidfd, send_signal, wait_ended, wait_exit};
+pub(crate) use hook::close_other_files;
+pub(crate) use memfd::{memfd, sealed_memfd};
+pub(crate) use mount::{OpenTree, map_tree, open_tree};
+pub(crate) use namespace::{is_namespace, namespace_flag};
+pub(crate) use pidfd::{Waited, open_pidfd, pid_of, send_signal, take_fd, wait_ended, wait_exit};
+pub(crate) use process::set_limit;
 
 use nix::errno::Errno;
 

@@ -20,6 +20,25 @@ pub(crate) fn open_pidfd(pid: Pid) -> Result<OwnedFd, SysError> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Returns the pid of a pidfd's process in the PID namespace of the mounted procfs (proc_pid_fdinfo(5)), `None` if it has ended.
+pub(crate) fn pid_of(pidfd: impl AsFd) -> Option<Pid> {
+    let path = format!("/proc/self/fdinfo/{}", pidfd.as_fd().as_raw_fd());
+    let info = std::fs::read_to_string(path).ok()?;
+    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()?;
+    (pid > 0).then(|| Pid::from_raw(pid))
+}
+
+/// Copies an fd of another process: `pidfd_getfd`.
+pub(crate) fn take_fd(pidfd: impl AsFd, number: i32) -> Result<OwnedFd, SysError> {
+    // SAFETY: the call takes no pointer.
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_fd().as_raw_fd(), number, 0) };
+    let call = || format!("pidfd_getfd({number})");
+    let fd = Errno::result(result).map_err(|errno| SysError::new(errno, call))?;
+    let fd = i32::try_from(fd).map_err(|_| SysError::new(Errno::EBADF, call))?;
+    // SAFETY: the kernel just made this fd and nobody else knows its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// Sends a signal: `pidfd_send_signal`.
 pub(crate) fn send_signal(pidfd: impl AsFd, signal: i32) -> Result<(), SysError> {
     let fd = pidfd.as_fd().as_raw_fd();

@@ -1,0 +1,158 @@
+//! Hooks in the container's namespaces (`createContainer`, `startContainer`).
+//!
+//! Stage: inside; createContainer before `pivot_root(2)`, with paths of the runtime's namespace, startContainer right before the
+//! exec, with paths of the container. Spec: config.md#posix-platform-hooks. Attacker: startContainer hooks are programs of the
+//! rootfs: they get the state and nothing else, and run with what the container's process will have.
+
+use core::ffi::CStr;
+use core::sync::atomic::Ordering;
+
+use super::{CLOSED, Executor, Failure, From, Outcome, strings};
+use crate::message::{Call, MAX_MESSAGE, Message, SyncPoint};
+use crate::step::Slot;
+use crate::sys::{self, Ended, Errno, Fd};
+
+/// The part of a hook's output that an error can show.
+const OUTPUT_SHOWN: usize = 256;
+
+impl Executor<'_> {
+    /// Waits while the runtime runs its hooks; takes the state for those that init runs.
+    pub(super) fn await_hooks(&mut self, creating: Slot, created: Slot) -> Outcome {
+        let mut buffer = [0; MAX_MESSAGE];
+        let length = Message::Reached(SyncPoint::Hooks).encode(&mut buffer);
+        sys::write(self.report, buffer.get(..length).unwrap_or_default()).from(Call::Write)?;
+        let mut fds = [CLOSED; 2];
+        let length = match sys::receive_fds(self.report, &mut buffer, &mut fds) {
+            // A runtime that was killed with our message unread.
+            Err(Errno(104)) => 0,
+            other => other.from(Call::Recvmsg)?,
+        };
+        if length == 0 {
+            // The runtime has gone, or a hook of its has failed.
+            sys::exit(1);
+        }
+        match Message::decode(buffer.get(..length).unwrap_or_default()) {
+            Ok(Message::Continue(SyncPoint::Hooks)) => {}
+            _ => return Err(Failure { call: Call::Recvmsg, errno: Errno::EPROTO }),
+        }
+        let [first, second] = fds;
+        self.put(creating, first)?;
+        self.put(created, second)
+    }
+
+    /// `blocks`: arguments and environment. `slots`: state, stdout, stderr.
+    pub(super) fn run_hook(
+        &mut self,
+        path: &'static CStr,
+        blocks: [&'static [u8]; 2],
+        timeout: u64,
+        slots: [Slot; 3],
+    ) -> Outcome {
+        self.detail.set_cut(path.to_bytes());
+        let [arguments, environment] = blocks;
+        let [state, stdout, stderr] = slots;
+        let state = self.fd(state)?;
+        sys::rewind(state).from(Call::Hook)?;
+        let output = |slot: Slot| if slot.0 == 0 { sys::memfd(c"hook-output").from(Call::MemfdCreate) } else { self.fd(slot) };
+        let (out, err) = (output(stdout)?, output(stderr)?);
+        // What execve failed with, if it did.
+        let refused = sys::shared_word().from(Call::Mmap)?;
+        let address = |text: &CStr| text.as_ptr() as usize;
+        let (argv, envp) = (strings(arguments), strings(environment));
+        let count = argv.clone().count() + 1;
+        let arrays = sys::map_words(count + envp.clone().count() + 1).from(Call::Mmap)?;
+        for (place, text) in arrays.iter_mut().zip(argv.map(address).chain([0]).chain(envp.map(address)).chain([0])) {
+            *place = text;
+        }
+        let (argv, envp) = arrays.split_at_checked(count).unwrap_or((&[0], &[0]));
+        let Some(child) = sys::fork().from(Call::Hook)? else {
+            let errno = become_hook(path, [argv, envp], [state, out, err]);
+            refused.store(errno.0, Ordering::Release);
+            sys::exit(127);
+        };
+        let ended = match sys::wait_child(child, timeout).from(Call::Hook)? {
+            Some(ended) => ended,
+            None => {
+                sys::kill(child).from(Call::Hook)?;
+                sys::wait_child(child, 0).from(Call::Hook)?;
+                self.detail.clear();
+                self.push_number(timeout);
+                return Err(Failure { call: Call::HookTimeout, errno: Errno(110) });
+            }
+        };
+        sys::close(child);
+        match refused.load(Ordering::Acquire) {
+            0 => {}
+            errno => return Err(Failure { call: Call::Execve, errno: Errno(errno) }),
+        }
+        let result = self.judge(ended, [(out, stdout), (err, stderr)]);
+        for (fd, slot) in [(out, stdout), (err, stderr)] {
+            if slot.0 == 0 {
+                sys::close(fd);
+            }
+        }
+        result
+    }
+
+    /// Makes the failure of a hook that did not exit with 0: how it ended, and the head of what it wrote.
+    fn judge(&mut self, ended: Ended, outputs: [(Fd, Slot); 2]) -> Outcome {
+        let (how, number) = match ended {
+            Ended::Exited(0) => return Ok(()),
+            Ended::Exited(status) => (&b"exit status "[..], status),
+            Ended::Killed(signal) => (&b"signal "[..], signal),
+        };
+        self.detail.set_cut(how);
+        self.push_number(u64::try_from(number).unwrap_or(0));
+        for ((fd, slot), name) in outputs.into_iter().zip([&b", stdout: "[..], b", stderr: "]) {
+            let mut shown = [0; OUTPUT_SHOWN];
+            let length =
+                if slot.0 == 0 && sys::rewind(fd).is_ok() { sys::read(fd, &mut shown).unwrap_or(0) } else { 0 };
+            let said = shown.get(..length).unwrap_or_default();
+            let said = said.strip_suffix(b"\n").unwrap_or(said);
+            // Bounded by construction: two outputs of 256 bytes.
+            self.detail.push(name).and_then(|()| self.detail.push(said)).ok();
+        }
+        Err(Failure { call: Call::Hook, errno: Errno::EIO })
+    }
+
+    fn push_number(&mut self, number: u64) {
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        let mut rest = number;
+        loop {
+            at -= 1;
+            if let Some(digit) = digits.get_mut(at) {
+                *digit = b'0' + (rest % 10) as u8;
+            }
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        // 20 digits fit.
+        self.detail.push(digits.get(at..).unwrap_or_default()).ok();
+    }
+}
+
+/// In the child: stdio, no other fd, exec. Returns why it could not.
+fn become_hook(path: &CStr, arrays: [&[usize]; 2], stdio: [Fd; 3]) -> Errno {
+    // Aside first: one of them may have the number of another's place.
+    let mut aside = [CLOSED; 3];
+    for (place, fd) in aside.iter_mut().zip(stdio) {
+        match sys::dup_above(fd, 3) {
+            Ok(copy) => *place = copy,
+            Err(errno) => return errno,
+        }
+    }
+    for (fd, to) in aside.into_iter().zip(0..) {
+        if let Err(errno) = sys::dup_to(fd, to, true) {
+            return errno;
+        }
+    }
+    if let Err(errno) = sys::close_from(3) {
+        return errno;
+    }
+    let [argv, envp] = arrays;
+    // SAFETY: the addresses are those of strings of the mapped program that end with NUL; both arrays end with 0.
+    unsafe { sys::execve(path, argv, envp) }
+}

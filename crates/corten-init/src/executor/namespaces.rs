@@ -1,0 +1,41 @@
+//! Namespaces beyond those that the runtime's clone makes.
+//!
+//! Stage: inside, first of all. Spec: config-linux.md#namespaces. Attacker: processes in joined namespaces, which init enters as
+//! a process that is not dumpable and holds no fd but the runtime's.
+
+use super::{Executor, Failure, From, Outcome};
+use crate::message::{Call, MAX_MESSAGE, Message};
+use crate::step::Slot;
+use crate::sys::{self, Errno};
+
+impl Executor<'_> {
+    pub(super) fn join(&mut self, namespace: Slot, kind: u64) -> Outcome {
+        sys::setns(self.fd(namespace)?, kind).from(Call::Setns)?;
+        self.close(namespace)
+    }
+
+    /// Goes on in a clone: a PID namespace, a time namespace and a user namespace together with others are for new processes.
+    pub(super) fn clone_again(&mut self, flags: u64) -> Outcome {
+        if !sys::clone_sibling(flags).from(Call::Clone3)? {
+            sys::exit(0);
+        }
+        // The runtime knows the clone's pid by its pidfd: its own getpid(2) is that of another namespace.
+        let own = sys::own_pidfd().from(Call::PidfdOpen)?;
+        let mut buffer = [0; MAX_MESSAGE];
+        let length = Message::Cloned.encode(&mut buffer);
+        sys::send_fd(self.report, buffer.get(..length).unwrap_or_default(), own).from(Call::Sendmsg)?;
+        sys::close(own);
+        Ok(())
+    }
+}
+
+pub(super) fn become_root(uid: u64, gid: u64) -> Outcome {
+    sys::setresgid(gid).from(Call::Setresgid)?;
+    sys::setresuid(uid).from(Call::Setresuid)?;
+    // The groups of whoever called the runtime; a namespace that denies the change keeps them, and so does the runtime's user.
+    match sys::setgroups(&[]) {
+        Ok(()) | Err(Errno::EPERM) => {}
+        Err(errno) => return Err(Failure { call: Call::Setgroups, errno }),
+    }
+    sys::prctl::set_not_dumpable().from(Call::Prctl)
+}

@@ -1,0 +1,166 @@
+//! Hooks in the runtime's namespaces: prestart, createRuntime, poststart, poststop.
+//!
+//! The state comes on stdin as a file, so that it may have any size. Output goes to the files that annotations name, or is kept in
+//! memory for the error.
+//! Spec: config.md#posix-platform-hooks. Attacker: none; hooks are the engine's. They get no fd of the runtime.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::unistd::Pid;
+
+use crate::oci::Hook;
+use crate::plan::{HookKind, OUTPUT_ANNOTATIONS};
+use crate::state::{HookState, Record, Status};
+use crate::sys::{self, SysError};
+
+/// The part of a hook's output that an error shows.
+const OUTPUT_SHOWN: u64 = 2048;
+
+/// A hook that failed. runc's words, which engines show.
+#[derive(Debug, thiserror::Error)]
+#[error("error running {} hook #{index}", kind.name())]
+pub(crate) struct HookError {
+    kind: HookKind,
+    index: usize,
+    #[source]
+    cause: Cause,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error("{how}, stdout: {stdout}, stderr: {stderr}")]
+    Failed { how: String, stdout: String, stderr: String },
+    #[error("hook ran past specified timeout of {seconds}.0s")]
+    Timeout { seconds: i64 },
+    #[error("fork/exec {path}: {}", SysError::from_io(.source, String::new).errno)]
+    Exec { path: String, source: std::io::Error },
+    #[error(transparent)]
+    Call(#[from] SysError),
+}
+
+/// Runs hooks in order; the first that fails ends the list. `status`: what the state says.
+///
+/// # Errors
+/// The hook that failed.
+pub(crate) fn run(kind: HookKind, hooks: &[Hook], record: &Record, status: Status) -> Result<(), HookError> {
+    each(kind, hooks, record, status).find_map(Result::err).map_or(Ok(()), Err)
+}
+
+/// Runs all hooks, whatever comes of them (poststop); returns what is to be warned of.
+pub(crate) fn run_all(kind: HookKind, hooks: &[Hook], record: &Record, status: Status) -> Vec<HookError> {
+    each(kind, hooks, record, status).filter_map(Result::err).collect()
+}
+
+fn each(
+    kind: HookKind,
+    hooks: &[Hook],
+    record: &Record,
+    status: Status,
+) -> impl Iterator<Item = Result<(), HookError>> {
+    let state = state_file(record, status, record.pid);
+    hooks.iter().enumerate().map(move |(index, hook)| {
+        let state = state.as_ref().map_err(|error| SysError::new(error.errno.0, || error.call.clone()));
+        let ran = state.map_err(Cause::from).and_then(|state| one(hook, record, state));
+        ran.map_err(|cause| HookError { kind, index, cause })
+    })
+}
+
+/// The state for a hook's stdin.
+pub(crate) fn state_file(record: &Record, status: Status, pid: i32) -> Result<File, SysError> {
+    let mut file = sys::memfd(c"hook-state")?;
+    file.write_all(&HookState::json(record, status, pid))
+        .and_then(|()| file.rewind())
+        .map_err(|error| SysError::from_io(&error, || "write(hook-state)".to_owned()))?;
+    Ok(file)
+}
+
+fn one(hook: &Hook, record: &Record, state: &File) -> Result<(), Cause> {
+    let failed = |call: &'static str| move |error: std::io::Error| SysError::from_io(&error, || call.to_owned());
+    let mut input = state.try_clone().map_err(failed("dup(hook-state)"))?;
+    input.rewind().map_err(failed("lseek(hook-state)"))?;
+    let [mut stdout, mut stderr] = [Output::open(record, 0)?, Output::open(record, 1)?];
+    let mut command = Command::new(hook.path());
+    let arguments = hook.args().as_deref().unwrap_or_default();
+    if let Some((name, rest)) = arguments.split_first() {
+        command.arg0(name).args(rest);
+    }
+    // Without `env` a hook has the runtime's environment (runc); with one, that alone.
+    if let Some(environment) = hook.env() {
+        command.env_clear();
+        command.envs(environment.iter().filter_map(|variable| variable.split_once('=')));
+    }
+    command.current_dir(&record.bundle).stdin(input).stdout(stdout.stdio()?).stderr(stderr.stdio()?);
+    sys::close_other_files(&mut command);
+    let path = || hook.path().display().to_string();
+    let mut child = command.spawn().map_err(|source| Cause::Exec { path: path(), source })?;
+    if let Some(seconds) = hook.timeout() {
+        let pidfd = sys::open_pidfd(Pid::from_raw(i32::try_from(child.id()).unwrap_or(0)))?;
+        let deadline = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        if !sys::wait_ended(&pidfd, deadline) {
+            // It may have ended just now; waiting for it says.
+            child.kill().map_err(failed("kill(hook)"))?;
+            child.wait().map_err(failed("waitid(hook)"))?;
+            return Err(Cause::Timeout { seconds });
+        }
+    }
+    let status = child.wait().map_err(failed("waitid(hook)"))?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Cause::Failed { how: describe(status), stdout: stdout.said(), stderr: stderr.said() })
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "unknown end".to_owned(),
+    }
+}
+
+/// Where a hook's output goes.
+enum Output {
+    /// To a file that an annotation names.
+    File(File),
+    /// Into memory, for the error.
+    Kept(File),
+}
+
+impl Output {
+    fn open(record: &Record, which: usize) -> Result<Self, SysError> {
+        let named = OUTPUT_ANNOTATIONS.get(which).and_then(|annotation| record.annotations.get(*annotation));
+        match named.filter(|path| !path.is_empty()) {
+            Some(path) => open_output(Path::new(path)).map(Self::File),
+            None => sys::memfd(c"hook-output").map(Self::Kept),
+        }
+    }
+
+    fn stdio(&self) -> Result<Stdio, SysError> {
+        let (Self::File(file) | Self::Kept(file)) = self;
+        let copy = file.try_clone().map_err(|error| SysError::from_io(&error, || "dup(hook-output)".to_owned()))?;
+        Ok(Stdio::from(copy))
+    }
+
+    /// The head of what the hook wrote, if it was kept.
+    fn said(&mut self) -> String {
+        let Self::Kept(file) = self else { return String::new() };
+        let mut bytes = Vec::new();
+        match file.rewind().and_then(|()| file.take(OUTPUT_SHOWN).read_to_end(&mut bytes)) {
+            Ok(_) => String::from_utf8_lossy(&bytes).trim_end().to_owned(),
+            Err(error) => error.to_string(),
+        }
+    }
+}
+
+/// Opens a file for the output of hooks, to append to.
+pub(super) fn open_output(path: &Path) -> Result<File, SysError> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true).mode(0o700).custom_flags(libc::O_NOCTTY);
+    options.open(path).map_err(|error| SysError::from_io(&error, || format!("open({path:?}, O_APPEND|O_CREAT)")))
+}

@@ -1,0 +1,112 @@
+//! Id maps of user namespaces (`linux.uidMappings`, `linux.gidMappings`; user_namespaces(7)).
+//!
+//! Whoever has privileges writes them; others may map one id, their own, and need newuidmap(1) and newgidmap(1) for more.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::process::Command;
+
+use nix::errno::Errno;
+use nix::unistd::{Pid, getegid};
+
+use crate::oci::LinuxIdMapping;
+use crate::sys::{SysError, UserNamespaceHolder};
+
+/// Why ids could not be mapped.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IdMapError {
+    #[error("{field}")]
+    Call {
+        field: &'static str,
+        #[source]
+        source: SysError,
+    },
+    #[error("{field}: more ids than the caller's own need {tool}, which cannot be run (Debian: package uidmap)")]
+    NoTool {
+        field: &'static str,
+        tool: &'static str,
+        #[source]
+        source: SysError,
+    },
+    #[error("{field}: {tool}: {said}")]
+    Tool { field: &'static str, tool: &'static str, said: String },
+}
+
+impl IdMapError {
+    /// Returns the errno, where a call failed.
+    pub(super) fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Call { source, .. } | Self::NoTool { source, .. } => Some(source.errno.0),
+            Self::Tool { .. } => None,
+        }
+    }
+}
+
+/// Maps the ids of a process's new user namespace.
+pub(super) fn write(pid: Pid, uids: &[LinuxIdMapping], gids: &[LinuxIdMapping]) -> Result<(), IdMapError> {
+    write_one(pid, "linux.uidMappings", "uid_map", "newuidmap", uids)?;
+    // Whoever maps nothing but the own group without privileges gives up setgroups(2) for it. runc's rule.
+    if matches!(gids, [only] if only.size() == 1 && only.host_id() == getegid().as_raw()) && !may_set_groups() {
+        let denied = write_file(pid, "setgroups", "deny");
+        denied.map_err(|source| IdMapError::Call { field: "linux.gidMappings", source })?;
+    }
+    write_one(pid, "linux.gidMappings", "gid_map", "newgidmap", gids)
+}
+
+/// Makes a user namespace with these maps.
+pub(super) fn namespace(uids: &[LinuxIdMapping], gids: &[LinuxIdMapping]) -> Result<OwnedFd, IdMapError> {
+    let field = "mounts[].uidMappings";
+    let holder = UserNamespaceHolder::start().map_err(|source| IdMapError::Call { field, source })?;
+    write(holder.pid(), uids, gids)?;
+    let path = format!("/proc/{}/ns/user", holder.pid());
+    let file = File::open(&path).map_err(|error| SysError::from_io(&error, || format!("open({path:?})")));
+    file.map(OwnedFd::from).map_err(|source| IdMapError::Call { field, source })
+}
+
+fn may_set_groups() -> bool {
+    caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SETGID).unwrap_or(false)
+}
+
+fn write_one(
+    pid: Pid,
+    field: &'static str,
+    file: &str,
+    tool: &'static str,
+    maps: &[LinuxIdMapping],
+) -> Result<(), IdMapError> {
+    let line = |map: &LinuxIdMapping| format!("{} {} {}\n", map.container_id(), map.host_id(), map.size());
+    let text: String = maps.iter().map(line).collect();
+    match write_file(pid, file, &text) {
+        Err(error) if error.errno.0 == Errno::EPERM => map_by_tool(pid, field, tool, maps),
+        other => other.map_err(|source| IdMapError::Call { field, source }),
+    }
+}
+
+/// One write: the kernel takes a map whole.
+fn write_file(pid: Pid, file: &str, text: &str) -> Result<(), SysError> {
+    let path = format!("/proc/{pid}/{file}");
+    let call = || format!("write({path:?}, {text:?})");
+    let mut file = OpenOptions::new().write(true).open(&path).map_err(|error| SysError::from_io(&error, call))?;
+    file.write_all(text.as_bytes()).map_err(|error| SysError::from_io(&error, call))
+}
+
+fn map_by_tool(
+    pid: Pid,
+    field: &'static str,
+    tool: &'static str,
+    maps: &[LinuxIdMapping],
+) -> Result<(), IdMapError> {
+    let numbers = maps.iter().flat_map(|map| [map.container_id(), map.host_id(), map.size()]);
+    let mut command = Command::new(tool);
+    command.arg(pid.to_string()).args(numbers.map(|number| number.to_string()));
+    let output = command.output().map_err(|error| {
+        let source = SysError::from_io(&error, || format!("execve({tool:?})"));
+        IdMapError::NoTool { field, tool, source }
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
+    Err(IdMapError::Tool { field, tool, said })
+}

@@ -1,0 +1,115 @@
+//! What the runtime opens for init, each path resolved once, in the caller's namespaces.
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::stat::{SFlag, fstat, stat};
+
+use super::id_maps;
+use super::id_maps::IdMapError;
+use crate::plan::IdMapSource;
+use crate::sys::{self, OpenTree, SysError};
+
+/// Opens a tree; with `directory`, it must be one, and not the host's own root.
+pub(super) fn tree(source: &Path, how: OpenTree, directory: bool) -> Result<OwnedFd, SysError> {
+    let tree = sys::open_tree(source, how)?;
+    if directory {
+        let found = fstat(&tree).map_err(|errno| SysError::new(errno, || format!("fstat({source:?})")))?;
+        if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != SFlag::S_IFDIR {
+            return Err(SysError::new(Errno::ENOTDIR, || format!("open_tree({source:?})")));
+        }
+        // Whatever way the path took there: a container on the host's own root would be none.
+        let host = stat("/").map_err(|errno| SysError::new(errno, || "stat(\"/\")".to_owned()))?;
+        if (found.st_dev, found.st_ino) == (host.st_dev, host.st_ino) {
+            return Err(SysError::new(Errno::EINVAL, || format!("{source:?} is the root of the host")));
+        }
+    }
+    Ok(tree)
+}
+
+/// Opens a device as a detached mount, checked: what the host has at the path must be this one.
+pub(super) fn device(path: &Path, kind: u32, major: u64, minor: u64) -> Result<OwnedFd, SysError> {
+    let tree = sys::open_tree(path, OpenTree::default())?;
+    let found = fstat(&tree).map_err(|errno| SysError::new(errno, || format!("fstat({path:?})")))?;
+    let same_kind = found.st_mode & libc::S_IFMT == kind;
+    if same_kind && found.st_rdev == nix::sys::stat::makedev(major, minor) {
+        return Ok(tree);
+    }
+    let letter = if kind == libc::S_IFBLK { "block" } else { "char" };
+    Err(SysError::new(Errno::ENODEV, || format!("{} is not {letter} {major}:{minor}", path.display())))
+}
+
+/// Opens a namespace of this type.
+pub(super) fn namespace(
+    path: &Path,
+    kind: crate::oci::LinuxNamespaceType,
+    flag: u64,
+    foreign: bool,
+) -> Result<OwnedFd, SysError> {
+    // Looked at before it is opened for good: opening a fifo or a device of that name could wait or do something.
+    let look = open(path, libc::O_PATH)?;
+    if !sys::is_namespace(&look)? {
+        return Err(SysError::new(Errno::EINVAL, || format!("{path:?} is not a namespace")));
+    }
+    let by_fd = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&look));
+    let namespace = open(Path::new(&by_fd), 0)?;
+    if sys::namespace_flag(&namespace)? != flag {
+        return Err(SysError::new(Errno::EINVAL, || format!("{path:?} is not a {} namespace", name(kind))));
+    }
+    if foreign {
+        let own = format!("/proc/self/ns/{kind}");
+        let (theirs, ours) = (fstat(&namespace), stat(own.as_str()));
+        let (Ok(theirs), Ok(ours)) = (theirs, ours) else {
+            return Err(SysError::new(Errno::EIO, || format!("stat({own:?})")));
+        };
+        if (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino) {
+            let text = || format!("{path:?} is the host's {} namespace, in which nothing may be set", name(kind));
+            return Err(SysError::new(Errno::EPERM, text));
+        }
+    }
+    Ok(namespace.into())
+}
+
+/// The spec's word for a type.
+fn name(kind: crate::oci::LinuxNamespaceType) -> String {
+    serde_json::to_value(kind).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// Opens the host's procfs.
+pub(super) fn host_proc() -> Result<OwnedFd, SysError> {
+    let directory = open(Path::new("/proc"), libc::O_PATH | libc::O_DIRECTORY)?;
+    let found = nix::sys::statfs::fstatfs(&directory).map_err(|errno| SysError::new(errno, || "fstatfs(\"/proc\")".to_owned()))?;
+    if found.filesystem_type() == nix::sys::statfs::PROC_SUPER_MAGIC {
+        Ok(directory.into())
+    } else {
+        Err(SysError::new(Errno::ENODEV, || "/proc is no procfs".to_owned()))
+    }
+}
+
+/// Maps the ids of a tree.
+pub(super) fn map_tree(tree: impl AsFd, maps: &IdMapSource, recursive: bool) -> Result<(), IdMapError> {
+    let failed = |source: SysError| IdMapError::Call { field: "idmap", source };
+    let namespace = match maps {
+        IdMapSource::Maps { uids, gids } => id_maps::namespace(uids, gids)?,
+        IdMapSource::Namespace { path } => {
+            let kind = crate::oci::LinuxNamespaceType::User;
+            let flag = u64::from(libc::CLONE_NEWUSER.cast_unsigned());
+            namespace(path, kind, flag, false).map_err(failed)?
+        }
+    };
+    sys::map_tree(tree, namespace, recursive).map_err(|error| match error.errno.0 {
+        Errno::EINVAL => {
+            let hint = "mount_setattr(MOUNT_ATTR_IDMAP) (maybe the filesystem cannot map ids on this kernel)";
+            failed(SysError::new(Errno::EINVAL, || hint.to_owned()))
+        }
+        _ => failed(error),
+    })
+}
+
+fn open(path: &Path, flags: i32) -> Result<File, SysError> {
+    let opened = OpenOptions::new().read(true).custom_flags(flags | libc::O_NOCTTY | libc::O_NONBLOCK).open(path);
+    opened.map_err(|error| SysError::from_io(&error, || format!("open({path:?})")))
+}

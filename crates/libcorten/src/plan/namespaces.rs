@@ -1,0 +1,242 @@
+//! Namespaces (`linux.namespaces`): which are made, which are joined, and how many processes that takes.
+//!
+//! Stage: plan; the steps run inside, first of all. Most namespaces come with the clone of init. A PID or user namespace that is
+//! joined, a time namespace, and a new user namespace beside joined ones are for a second process: init clones itself
+//! (`CloneAgain`) and the clone takes its place. A new user namespace always comes that way, too: its maps can then be
+//! written while init waits at a sync point like any other.
+//! Spec: config-linux.md#namespaces, #user-namespace-mappings, #offset-for-time-namespace. Attacker: who made the namespaces that
+//! are joined.
+
+use std::ffi::CString;
+use std::path::Path;
+
+use corten_init::{OwnedStep as Step, Slot, SyncPoint};
+
+use crate::oci::{Linux, LinuxIdMapping, LinuxNamespace, LinuxNamespaceType as Type};
+
+use super::build::{Builder, slot};
+use super::paths::text;
+use super::{HostStep, PlanError};
+
+/// The kernel's flag of a type.
+const FLAGS: [(Type, libc::c_int); 8] = [
+    (Type::User, libc::CLONE_NEWUSER),
+    (Type::Ipc, libc::CLONE_NEWIPC),
+    (Type::Uts, libc::CLONE_NEWUTS),
+    (Type::Network, libc::CLONE_NEWNET),
+    (Type::Pid, libc::CLONE_NEWPID),
+    (Type::Mount, libc::CLONE_NEWNS),
+    (Type::Cgroup, libc::CLONE_NEWCGROUP),
+    (Type::Time, CLONE_NEWTIME),
+];
+const CLONE_NEWTIME: libc::c_int = 0x80;
+
+fn flag(kind: Type) -> u64 {
+    let found = FLAGS.into_iter().find(|(other, _)| *other == kind);
+    found.map_or(0, |(_, flag)| u64::from(flag.cast_unsigned()))
+}
+
+/// The user namespace of the container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum UserNamespace {
+    /// The runtime's own.
+    Same,
+    /// A new one.
+    New,
+    /// Joined by path.
+    Joined,
+}
+
+/// Returns what the container's user namespace is.
+pub(super) fn user_namespace(linux: Option<&Linux>) -> UserNamespace {
+    match find(linux, Type::User) {
+        None => UserNamespace::Same,
+        Some(namespace) if is_joined(namespace) => UserNamespace::Joined,
+        Some(_) => UserNamespace::New,
+    }
+}
+
+fn find(linux: Option<&Linux>, kind: Type) -> Option<&LinuxNamespace> {
+    linux?.namespaces().iter().flatten().find(|namespace| namespace.typ() == kind)
+}
+
+/// Whether a namespace exists already and is entered.
+pub(crate) fn is_joined(namespace: &LinuxNamespace) -> bool {
+    namespace.path().as_ref().is_some_and(|path| !path.as_os_str().is_empty())
+}
+
+/// A join: config item, slot, flag.
+type Join = (CString, Slot, u64);
+
+/// Adds the steps that enter the namespaces, and the host's steps around them. Returns the flags for the clone of init.
+pub(super) fn enter(b: &mut Builder<'_>) -> Result<u64, PlanError> {
+    let linux = b.spec.linux().as_ref();
+    let user = user_namespace(linux);
+    let mut new = 0;
+    let (mut joins, mut join_user): (Vec<Join>, Option<Join>) = (Vec::new(), None);
+    for (index, namespace) in linux.and_then(|linux| linux.namespaces().as_ref()).into_iter().flatten().enumerate() {
+        let kind = namespace.typ();
+        if !is_joined(namespace) {
+            // The cgroup namespace is unshared later, in the cgroup.
+            new |= if kind == Type::Cgroup { 0 } else { flag(kind) };
+            continue;
+        }
+        let item = text("linux.namespaces", format!("linux.namespaces[{index}].path"))?;
+        let slot = b.new_source()?;
+        let path = namespace.path().clone().unwrap_or_default();
+        let foreign = b.needs_foreign(kind);
+        b.host(item.clone(), HostStep::OpenNamespace { path, kind, flag: flag(kind), foreign, slot });
+        let join = (item, slot, flag(kind));
+        if kind == Type::User { join_user = Some(join) } else { joins.push(join) }
+    }
+    let time = flag(Type::Time);
+    let joins_pid = joins.iter().any(|(_, _, kind)| *kind == flag(Type::Pid));
+    let new_time = new & time != 0;
+    let item = c"linux.namespaces";
+    if user == UserNamespace::Same && !joins_pid && !new_time {
+        add_joins(b, joins);
+        return Ok(new);
+    }
+    if user == UserNamespace::New && !b.facts.privileged {
+        b.early(item, Step::Dumpable { on: 1 });
+    }
+    // Whoever has privileges here needs them to join what belongs to this user namespace; whoever has none gets them there.
+    if let (Some(join), false) = (&join_user, b.facts.privileged) {
+        add_joins(b, vec![join.clone()]);
+    }
+    add_joins(b, joins);
+    if let (Some(join), true) = (join_user, b.facts.privileged) {
+        add_joins(b, vec![join]);
+    }
+    match user {
+        UserNamespace::New => {
+            let with_clone = flag(Type::User) | flag(Type::Pid);
+            // A process that is the first of its PID namespace cannot clone a sibling for the time namespace.
+            let first = new & if new_time { flag(Type::User) } else { with_clone };
+            b.early(item, Step::CloneAgain { flags: first });
+            b.follow();
+            map_ids(b);
+            let (uid, gid) = root_ids(b);
+            b.early(c"linux.uidMappings", Step::NamespaceRoot { uid: uid.into(), gid: gid.into() });
+            // Made by the namespace's root they are its own: of an IPC namespace, for one, the owner stays who made it.
+            b.early(item, Step::Unshare { flags: new & !with_clone & !time });
+            if new_time {
+                time_offsets(b)?;
+                b.early(item, Step::CloneAgain { flags: new & flag(Type::Pid) });
+                b.follow();
+            }
+        }
+        UserNamespace::Joined | UserNamespace::Same => {
+            if user == UserNamespace::Joined {
+                b.early(item, Step::NamespaceRoot { uid: 0, gid: 0 });
+            }
+            if new_time {
+                time_offsets(b)?;
+            }
+            b.early(item, Step::CloneAgain { flags: new & !time });
+            b.follow();
+        }
+    }
+    Ok(0)
+}
+
+fn add_joins(b: &mut Builder<'_>, joins: Vec<Join>) {
+    for (item, namespace, kind) in joins {
+        b.early(item, Step::Join { namespace, kind });
+    }
+}
+
+/// Init waits while the runtime writes the maps.
+fn map_ids(b: &mut Builder<'_>) {
+    let linux = b.spec.linux().as_ref();
+    let list = |maps: Option<&Option<Vec<LinuxIdMapping>>>| maps.cloned().flatten().unwrap_or_default();
+    let uids = list(linux.map(Linux::uid_mappings));
+    let gids = list(linux.map(Linux::gid_mappings));
+    b.early(c"linux.uidMappings", Step::Sync { point: SyncPoint::Mapped.to_number().into() });
+    b.meet(c"linux.uidMappings", HostStep::Await { point: SyncPoint::Mapped });
+    b.meet(c"linux.uidMappings", HostStep::WriteIdMaps { uids, gids });
+    b.meet(c"linux.uidMappings", HostStep::Release { point: SyncPoint::Mapped });
+}
+
+/// The ids that own what init makes: root, or the process's own where the maps have no root.
+pub(super) fn root_ids(b: &Builder<'_>) -> (u32, u32) {
+    let linux = b.spec.linux().as_ref();
+    let has_root = |maps: &Option<Vec<LinuxIdMapping>>| maps.iter().flatten().any(|map| map.container_id() == 0);
+    let user = b.spec.process().as_ref().map(|process| process.user());
+    let id = |maps: Option<bool>, own: Option<u32>| if maps == Some(false) { own.unwrap_or(0) } else { 0 };
+    (
+        id(linux.map(|linux| has_root(linux.uid_mappings())), user.map(|user| user.uid())),
+        id(linux.map(|linux| has_root(linux.gid_mappings())), user.map(|user| user.gid())),
+    )
+}
+
+/// A new time namespace, with its offsets, for the next clone.
+fn time_offsets(b: &mut Builder<'_>) -> Result<(), PlanError> {
+    b.early(c"linux.namespaces", Step::Unshare { flags: flag(Type::Time) });
+    let offsets = b.spec.linux().as_ref().and_then(|linux| linux.time_offsets().as_ref());
+    let Some(offsets) = offsets.filter(|offsets| !offsets.is_empty()) else { return Ok(()) };
+    let mut lines: Vec<String> = offsets
+        .iter()
+        .map(|(clock, offset)| format!("{clock} {} {}\n", offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0)))
+        .collect();
+    // A map has no order; a plan has.
+    lines.sort();
+    let step = Step::WriteOwn {
+        proc: slot::PROC,
+        path: c"self/timens_offsets".into(),
+        value: text("linux.timeOffsets", lines.concat())?,
+        optional: 0,
+    };
+    b.early(c"linux.timeOffsets", step);
+    Ok(())
+}
+
+/// Opens what is mounted at `source`: by the runtime, or by init where the runtime may not.
+pub(super) fn open_tree(
+    b: &mut Builder<'_>,
+    item: &CString,
+    source: &Path,
+    flags: TreeFlags,
+    slot: Slot,
+) -> Result<(), PlanError> {
+    if b.facts.privileged {
+        let TreeFlags { recursive, directory, link_itself } = flags;
+        let source = source.to_owned();
+        b.host(item.clone(), HostStep::OpenTree { source, recursive, directory, link_itself, slot });
+        return Ok(());
+    }
+    let bits = u64::from(flags.recursive) | u64::from(flags.directory) << 1 | u64::from(flags.link_itself) << 2;
+    let path = text(&item.to_string_lossy(), source.as_os_str().as_encoded_bytes())?;
+    b.early(item.clone(), Step::OpenSource { path, flags: bits, slot });
+    Ok(())
+}
+
+/// How a tree is opened.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct TreeFlags {
+    /// With the mounts below.
+    pub(super) recursive: bool,
+    /// It must be a directory.
+    pub(super) directory: bool,
+    /// A link under the last name is the object itself.
+    pub(super) link_itself: bool,
+}
+
+/// Opens a device of the host for a bind mount, and checks that it is this one.
+pub(super) fn open_device(
+    b: &mut Builder<'_>,
+    item: &CString,
+    path: &Path,
+    kind: u32,
+    number: (u64, u64),
+    slot: Slot,
+) -> Result<(), PlanError> {
+    let (major, minor) = number;
+    if b.facts.privileged {
+        b.host(item.clone(), HostStep::OpenDevice { path: path.to_owned(), kind, major, minor, slot });
+        return Ok(());
+    }
+    open_tree(b, item, path, TreeFlags::default(), slot)?;
+    b.early(item.clone(), Step::CheckDevice { device: slot, mode: kind.into(), major, minor });
+    Ok(())
+}
