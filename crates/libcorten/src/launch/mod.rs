@@ -9,6 +9,8 @@
 
 mod console;
 mod error;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the plan"))]
+mod net_devices;
 mod sync;
 
 use std::fs::OpenOptions;
