@@ -11,6 +11,8 @@ mod console;
 mod error;
 #[cfg_attr(not(test), expect(dead_code, reason = "wired by the plan"))]
 mod net_devices;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired by the plan"))]
+mod resctrl;
 mod sync;
 
 use std::fs::OpenOptions;
