@@ -17,6 +17,8 @@ pub const MAX_MESSAGE: usize = 4096;
 pub enum SyncPoint {
     /// Init is in a new user namespace: the runtime writes the id maps.
     Mapped,
+    /// Init is in its network namespace: the runtime moves network devices there.
+    Network,
     /// The mounts are made and the root is not entered yet: the runtime runs its hooks, and hands over the state for init's.
     Hooks,
     /// Everything is set up but the wait for start and the exec: the runtime finishes cgroup and state.
@@ -27,7 +29,7 @@ pub enum SyncPoint {
 
 impl SyncPoint {
     /// All points, in the order in which a container passes them.
-    pub const ALL: [Self; 4] = [Self::Mapped, Self::Hooks, Self::Ready, Self::Start];
+    pub const ALL: [Self; 5] = [Self::Mapped, Self::Network, Self::Hooks, Self::Ready, Self::Start];
 
     /// Returns the wire form.
     pub const fn to_number(self) -> u32 {
@@ -36,6 +38,7 @@ impl SyncPoint {
             Self::Start => 2,
             Self::Mapped => 3,
             Self::Hooks => 4,
+            Self::Network => 5,
         }
     }
 
@@ -51,6 +54,7 @@ impl SyncPoint {
             Self::Start => "start",
             Self::Mapped => "mapped",
             Self::Hooks => "hooks",
+            Self::Network => "network",
         }
     }
 }

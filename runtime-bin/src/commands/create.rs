@@ -50,6 +50,7 @@ pub(super) fn create_options(options: &Create, console: Console) -> Result<Creat
         no_new_keyring: options.no_new_keyring,
         no_pivot: options.no_pivot,
         pidfd_socket: options.pidfd_socket.clone(),
+        resctrl_root: None,
     })
 }
 

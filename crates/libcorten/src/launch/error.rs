@@ -5,6 +5,8 @@ use nix::errno::Errno;
 
 use super::hooks::HookError;
 use super::id_maps::IdMapError;
+use super::net_devices::NetDeviceError;
+use super::resctrl::ResctrlError;
 use crate::ErrorKind;
 use crate::state::StateError;
 use crate::sys::{ErrnoText, SysError, Waited};
@@ -58,6 +60,12 @@ pub(crate) enum LaunchError {
         #[source]
         source: IdMapError,
     },
+    /// Network devices.
+    #[error(transparent)]
+    NetDevice(#[from] NetDeviceError),
+    /// Intel RDT.
+    #[error(transparent)]
+    Resctrl(#[from] ResctrlError),
     /// A hook failed.
     #[error("error during container init")]
     Hook(#[from] HookError),
@@ -85,6 +93,8 @@ impl LaunchError {
             Self::Init(failure) => errno_kind(failure.errno.0),
             Self::State(error) => error.kind(),
             Self::IdMap { source, .. } => source.errno().map_or(ErrorKind::Kernel, errno_kind),
+            Self::NetDevice(error) => error.errno().map_or(ErrorKind::InvalidConfig, errno_kind),
+            Self::Resctrl(error) => error.errno().map_or(ErrorKind::InvalidConfig, errno_kind),
             Self::Left { cause, .. } | Self::Warned { cause, .. } => cause.kind(),
             Self::Encode(_) => ErrorKind::InvalidConfig,
             Self::Protocol | Self::NoInit => ErrorKind::Internal,

@@ -11,7 +11,9 @@ mod agents;
 mod error;
 pub(crate) mod hooks;
 mod id_maps;
+mod net_devices;
 mod open;
+pub(crate) mod resctrl;
 mod sync;
 
 use std::fs::OpenOptions;
@@ -28,9 +30,10 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bin
 use nix::unistd::Pid;
 
 pub(crate) use error::LaunchError;
+use resctrl::Resctrl;
 pub(crate) use sync::Channel;
 
-use crate::lifecycle::Console;
+use crate::lifecycle::{Console, CreateOptions};
 use crate::plan::{HookKind, HostStep, Plan, Planned};
 use crate::state::{ProcessState, Record, StateDirectory, Status, start_time};
 use crate::sys::{self, InitProcess, InitStart, SysError};
@@ -50,6 +53,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) record: &'a mut Record,
     pub(crate) hierarchy: &'a Hierarchy,
     pub(crate) console: &'a Console,
+    /// A stand-in for the resctrl filesystem, for tests.
+    pub(crate) resctrl_root: Option<&'a Path>,
     /// Fds by slot.
     fds: Vec<Option<OwnedFd>>,
     cgroup: Option<Cgroup>,
@@ -72,7 +77,7 @@ impl<'a> Launch<'a> {
         directory: &'a StateDirectory,
         record: &'a mut Record,
         hierarchy: &'a Hierarchy,
-        console: &'a Console,
+        options: &'a CreateOptions,
     ) -> Self {
         let fds = (0..plan.slots).map(|_| None).collect();
         Self {
@@ -80,7 +85,8 @@ impl<'a> Launch<'a> {
             directory,
             record,
             hierarchy,
-            console,
+            console: &options.console,
+            resctrl_root: options.resctrl_root.as_deref(),
             fds,
             cgroup: None,
             init: None,
@@ -159,11 +165,17 @@ impl<'a> Launch<'a> {
                 id_maps::write(pid, uids, gids).map_err(|source| LaunchError::IdMap { item, source })
             }
             HostStep::DeviceFilter { rules, optional } => self.attach_device_filter(rules, *optional),
-            HostStep::IntelRdt { .. } => Ok(()),
+            HostStep::IntelRdt { config } => self.join_resctrl(config),
             HostStep::ResourceLimit { resource, soft, hard } => {
                 sys::set_limit(Pid::from_raw(self.record.pid), *resource, *soft, *hard).map_err(at)
             }
-            HostStep::MoveNetDevices { .. } => Ok(()),
+            HostStep::MoveNetDevices { devices } => {
+                let path = format!("/proc/{}/ns/net", self.record.pid);
+                let opened = std::fs::File::open(&path);
+                let namespace = opened
+                    .map_err(|error| at(SysError::from_io(&error, || format!("open({path:?})"))))?;
+                Ok(net_devices::move_devices(namespace.as_fd(), devices)?)
+            }
             HostStep::RunHooks { kind, hooks } => {
                 let status = if *kind == HookKind::Poststart { Status::Running } else { Status::Creating };
                 Ok(hooks::run(*kind, hooks, self.record, status)?)
@@ -278,6 +290,14 @@ impl<'a> Launch<'a> {
         }
     }
 
+    /// Puts init into its resctrl group, which is written down before init is in it.
+    fn join_resctrl(&mut self, config: &crate::oci::LinuxIntelRdt) -> Result<(), LaunchError> {
+        let group = Resctrl::open(self.resctrl_root.map(Path::to_owned))?.prepare(&self.record.id, config)?;
+        self.record.resctrl = Some(group.record().clone());
+        self.directory.write(self.record)?;
+        Ok(group.add(Pid::from_raw(self.record.pid))?)
+    }
+
     /// Takes the process that goes on in init's place.
     fn follow_clone(&mut self) -> Result<(), LaunchError> {
         let pidfd = self.channel()?.await_clone(INIT_DEADLINE)?;
@@ -343,6 +363,9 @@ impl<'a> Launch<'a> {
             && let Err(error) = cgroup.remove(KILL_DEADLINE)
         {
             left.push(error.to_string());
+        }
+        if let Some(Err(errors)) = self.record.resctrl.as_ref().map(resctrl::remove) {
+            left.extend(errors.iter().map(ToString::to_string));
         }
         if let Some(path) = &self.pid_file
             && let Err(error) = std::fs::remove_file(path)

@@ -51,7 +51,7 @@ pub(super) fn launch(
     check_preserved(options.preserve_fds)?;
     let (directory, lock) = StateDirectory::create(runtime.root(), id)?;
     let mut record = new_record(id, bundle, plan);
-    match Launch::new(plan, &directory, &mut record, hierarchy, &options.console).run(observe) {
+    match Launch::new(plan, &directory, &mut record, hierarchy, options).run(observe) {
         Ok(launched) => {
             drop(lock);
             let init = Some((launched.pidfd, Pid::from_raw(record.pid)));
@@ -85,6 +85,7 @@ fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
         pid: 0,
         start_time: 0,
         hooks: bundle.spec().hooks().clone(),
+        resctrl: None,
     }
 }
 

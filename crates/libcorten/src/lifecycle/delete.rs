@@ -10,7 +10,7 @@ use nix::errno::Errno;
 
 use super::{Container, LifecycleError};
 use crate::host::cgroup_error;
-use crate::launch::hooks;
+use crate::launch::{hooks, resctrl};
 use crate::plan::HookKind;
 use crate::state::{Record, Status};
 use crate::{Error, ErrorKind, Result, sys};
@@ -55,6 +55,9 @@ impl Container {
         let record = self.directory.read().ok().flatten().unwrap_or(record);
         self.kill_init(&record, &mut left);
         remove_cgroup(&record, &mut left);
+        if let Some(Err(errors)) = record.resctrl.as_ref().map(resctrl::remove) {
+            left.extend(errors.iter().map(ToString::to_string));
+        }
         if !left.is_empty() {
             return Err(LifecycleError::Left { left: left.join("; ") }.into());
         }

@@ -55,6 +55,8 @@ pub struct CreateOptions {
     pub no_pivot: bool,
     /// Socket that gets init's pidfd.
     pub pidfd_socket: Option<PathBuf>,
+    /// A directory that stands in for the resctrl filesystem, for tests on machines without one: limits have no effect.
+    pub resctrl_root: Option<PathBuf>,
 }
 
 /// What is wrong with the order of operations.

@@ -91,8 +91,8 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
     check_console(process, request)?;
     host_proc(b);
     let cloned = namespaces::enter(b)?;
-    b.entered = true;
     begin(b)?;
+    b.entered = true;
     root(b)?;
     mounts::mounts(b)?;
     devices::devices(b)?;
@@ -231,6 +231,7 @@ fn begin(b: &mut Builder<'_>) -> Result<(), PlanError> {
         // runc: nobody else would, and everybody counts on it.
         b.inside(c"linux.namespaces", Step::Loopback {});
     }
+    net_devices(b);
     if b.has_new_namespace(LinuxNamespaceType::Cgroup) {
         b.inside(c"linux.namespaces", Step::UnshareCgroup {});
     }
@@ -240,6 +241,23 @@ fn begin(b: &mut Builder<'_>) -> Result<(), PlanError> {
     }
     b.inside(c"runtime", Step::NewSession {});
     Ok(())
+}
+
+/// Init waits while the runtime moves network devices into its namespace.
+fn net_devices(b: &mut Builder<'_>) {
+    let listed = b.spec.linux().as_ref().and_then(|linux| linux.net_devices().as_ref());
+    let Some(listed) = listed.filter(|devices| !devices.is_empty()) else { return };
+    let inside = |name: &String, device: &crate::oci::LinuxNetDevice| {
+        device.name().clone().filter(|inside| !inside.is_empty()).unwrap_or_else(|| name.clone())
+    };
+    let mut devices: Vec<_> = listed.iter().map(|(name, device)| (name.clone(), inside(name, device))).collect();
+    // A map has no order; a plan has.
+    devices.sort();
+    let item = c"linux.netDevices";
+    b.inside(item, Step::Sync { point: SyncPoint::Network.to_number().into() });
+    b.meet(item, HostStep::Await { point: SyncPoint::Network });
+    b.meet(item, HostStep::MoveNetDevices { devices });
+    b.meet(item, HostStep::Release { point: SyncPoint::Network });
 }
 
 /// The root filesystem, attached over `/` of the new mount namespace.
@@ -425,16 +443,6 @@ fn host_half(b: &mut Builder<'_>, process: &Process, cloned: u64) -> Result<(), 
         for (item, resource, soft, hard) in process::limits(process)? {
             b.host(item, HostStep::ResourceLimit { resource, soft, hard });
         }
-    }
-    let devices = linux.and_then(|linux| linux.net_devices().as_ref()).filter(|devices| !devices.is_empty());
-    if let Some(devices) = devices {
-        let inside = |name: &String, device: &crate::oci::LinuxNetDevice| {
-            device.name().clone().filter(|inside| !inside.is_empty()).unwrap_or_else(|| name.clone())
-        };
-        let mut devices: Vec<_> =
-            devices.iter().map(|(name, device)| (name.clone(), inside(name, device))).collect();
-        devices.sort();
-        b.host(c"linux.netDevices", HostStep::MoveNetDevices { devices });
     }
     if process.terminal().unwrap_or(false) {
         b.host(c"process.terminal", HostStep::ReceiveConsole);

@@ -11,6 +11,7 @@ mod time;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::launch::resctrl::GroupRecord;
 pub(crate) use directory::{START_SOCKET, StateDirectory, StateError, ids};
 pub use time::rfc3339;
 
@@ -90,6 +91,9 @@ pub(crate) struct Record {
     /// The hooks of the config at the time of `create`: `start` and `delete` run some of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) hooks: Option<crate::oci::Hooks>,
+    /// What was made of the resctrl filesystem.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) resctrl: Option<GroupRecord>,
 }
 
 /// The state as hooks and agents get it (runtime.md#state).
