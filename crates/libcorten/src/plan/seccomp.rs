@@ -8,6 +8,8 @@
 //!
 //! Compiling Docker's profile takes 9 ms; `host::seccomp_cache` keeps the results.
 
+mod enosys;
+
 use std::collections::HashSet;
 use std::io::{self, Read, Seek};
 
@@ -114,7 +116,8 @@ struct Rule<'a> {
 
 /// Compiles a profile.
 ///
-/// Names that libseccomp does not know are left out, as in runc: profiles are written for newer kernels, too.
+/// Names that libseccomp does not know are left out, as in runc: profiles are written for newer kernels, too. System
+/// calls that are newer than the profile get ENOSYS, see [`enosys`].
 ///
 /// # Errors
 ///
@@ -126,8 +129,10 @@ pub(crate) fn compile(profile: &LinuxSeccomp, options: CompileOptions) -> Result
 
     let mut filter = ScmpFilterContext::new(default).map_err(|source| SeccompError::Create { source })?;
     // A new filter has the native architecture; the profile's come on top.
+    let mut archs = vec![ScmpArch::native()];
     for &arch in profile.architectures().iter().flatten() {
         filter.add_arch(libseccomp_arch(arch)).map_err(|source| SeccompError::Arch { arch, source })?;
+        archs.push(libseccomp_arch(arch));
     }
     if rules.len() > TREE_RULES {
         filter.set_ctl_optimize(2).map_err(|source| SeccompError::Create { source })?;
@@ -140,7 +145,8 @@ pub(crate) fn compile(profile: &LinuxSeccomp, options: CompileOptions) -> Result
         })?;
     }
 
-    let program = export(&filter)?;
+    let mut program = enosys::prologue(profile, default, &archs);
+    program.extend(export(&filter)?);
     let found = program.len() / INSTRUCTION_BYTES;
     if found > INSTRUCTIONS_MAX {
         return Err(SeccompError::TooLong { found });
