@@ -30,10 +30,12 @@ use nix::unistd::{Uid, UnlinkatFlags, unlinkat};
 use oci_spec::runtime::LinuxSeccomp;
 use sha2::{Digest, Sha256};
 
-use crate::plan::seccomp::{Filter, INSTRUCTION_BYTES, INSTRUCTIONS_MAX, SeccompError, compile, flags};
+use crate::plan::seccomp::{
+    CompileOptions, Filter, INSTRUCTION_BYTES, INSTRUCTIONS_MAX, SeccompError, compile, flags, notifies,
+};
 
 /// Changes with the file's layout and with what `compile` makes of a profile: bump the number then.
-const MAGIC: &[u8; 8] = b"CORTEN-1";
+const MAGIC: &[u8; 8] = b"CORTEN-2";
 const HASH_BYTES: usize = 32;
 const HEADER_BYTES: usize = MAGIC.len() + 2 * HASH_BYTES;
 const FILE_BYTES_MAX: usize = HEADER_BYTES + INSTRUCTIONS_MAX * INSTRUCTION_BYTES;
@@ -46,15 +48,19 @@ const FILES_MAX: usize = 64;
 /// # Errors
 ///
 /// Those of compiling. The cache itself never makes an error: if it cannot be used, it is not.
-pub(crate) fn filter(cache_dir: &Path, profile: &LinuxSeccomp) -> Result<Filter, SeccompError> {
-    let Some(key) = Key::of(profile) else {
-        return compile(profile);
+pub(crate) fn filter(
+    cache_dir: &Path,
+    profile: &LinuxSeccomp,
+    options: CompileOptions,
+) -> Result<Filter, SeccompError> {
+    let Some(key) = Key::of(profile, options) else {
+        return compile(profile, options);
     };
     let directory = open_directory(cache_dir);
     if let Some(program) = directory.as_ref().and_then(|directory| load(directory, &key)) {
-        return Ok(Filter { flags: flags(profile), program, notify: false });
+        return Ok(Filter { flags: flags(profile), program, notify: notifies(profile) });
     }
-    let filter = compile(profile)?;
+    let filter = compile(profile, options)?;
     let directory = directory.or_else(|| make_directory(cache_dir));
     if let Some(directory) = directory {
         #[expect(clippy::let_underscore_must_use, reason = "without the file the next container compiles again")]
@@ -68,10 +74,14 @@ pub(crate) fn filter(cache_dir: &Path, profile: &LinuxSeccomp) -> Result<Filter,
 ///
 /// The flags for `seccomp(2)` are not among it: they are no part of the program. Nor is the kernel: from 5.14 on all of
 /// them can do whatever `compile` asks libseccomp for.
+///
+/// The options change no program, but which profiles have one: a file made without `fail_unknown` must not hide that
+/// error. So such a profile has a file of its own, which is made only after it was compiled without an error.
 struct Key([u8; HASH_BYTES]);
 
 impl Key {
-    fn of(profile: &LinuxSeccomp) -> Option<Self> {
+    fn of(profile: &LinuxSeccomp, options: CompileOptions) -> Option<Self> {
+        let CompileOptions { fail_unknown } = options;
         let version = ScmpVersion::current().ok()?;
         // The profile's type has lists and numbers only, no maps, so the same profile is always the same text.
         let json = serde_json::to_vec(profile).ok()?;
@@ -80,7 +90,7 @@ impl Key {
         hash.update(version.to_string());
         hash.update([0]);
         hash.update(std::env::consts::ARCH);
-        hash.update([0]);
+        hash.update([0, u8::from(fail_unknown)]);
         hash.update(&json);
         Some(Self(hash.finalize().into()))
     }

@@ -8,9 +8,13 @@
 //!
 //! Compiling Docker's profile takes 9 ms; `host::seccomp_cache` keeps the results.
 
+mod enosys;
+
 use std::collections::HashSet;
 use std::io::{self, Read, Seek};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use libseccomp::{ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use oci_spec::runtime::{
@@ -28,6 +32,9 @@ pub(crate) const INSTRUCTIONS_MAX: usize = 4096;
 /// From how many rules on a binary tree pays (runc's number). libseccomp 2.5 makes a wrong tree of no rules at all.
 const TREE_RULES: usize = 32;
 
+/// crun: the annotation with a compiled program, in base64, that is used instead of `linux.seccomp`.
+pub(crate) const RAW_PROGRAM: &str = "run.oci.seccomp_bpf_data";
+
 /// A compiled filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Filter {
@@ -35,19 +42,27 @@ pub(crate) struct Filter {
     pub(crate) flags: u64,
     /// An array of `struct sock_filter`, native endian.
     pub(crate) program: Vec<u8>,
-    /// Some rule asks the listener.
+    /// The program answers SECCOMP_RET_USER_NOTIF to something: init loads it with NEW_LISTENER, else the kernel turns
+    /// that into ENOSYS.
     pub(crate) notify: bool,
+}
+
+/// What a caller can change about compiling.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct CompileOptions {
+    /// A name that libseccomp does not know is an error (crun: `run.oci.seccomp_fail_unknown_syscall`).
+    pub(crate) fail_unknown: bool,
 }
 
 /// A profile that cannot be compiled.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SeccompError {
-    #[error("{field}: SCMP_ACT_NOTIFY is not supported yet")]
-    Notify { field: String },
     #[error("{field}: must be at most {max}, found {found}")]
     ReturnValue { field: String, max: u32, found: u32 },
     #[error("linux.seccomp.syscalls[{index}].args[{nth}].index: must be at most 5, found {found}")]
     ArgIndex { index: usize, nth: usize, found: usize },
+    #[error("linux.seccomp.syscalls[{index}].names[{nth}]: libseccomp does not know {name:?}")]
+    UnknownName { index: usize, nth: usize, name: String },
     #[error("linux.seccomp: libseccomp cannot make a filter")]
     Create { source: libseccomp::error::SeccompError },
     #[error("linux.seccomp.architectures: libseccomp cannot add {arch}")]
@@ -62,18 +77,27 @@ pub(crate) enum SeccompError {
     Read { source: io::Error },
     #[error("linux.seccomp: {found} instructions are more than the kernel's limit of {INSTRUCTIONS_MAX}")]
     TooLong { found: usize },
+    #[error("annotations[{RAW_PROGRAM:?}]: not base64")]
+    RawEncoding { source: base64::DecodeError },
+    #[error(
+        "annotations[{RAW_PROGRAM:?}]: must be 1 to {INSTRUCTIONS_MAX} instructions of {INSTRUCTION_BYTES} bytes, \
+         found {found} bytes"
+    )]
+    RawLength { found: usize },
 }
 
 impl SeccompError {
     /// Returns what kind of error this is.
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
-            Self::Notify { .. } => ErrorKind::Unsupported,
             Self::ReturnValue { .. }
             | Self::ArgIndex { .. }
+            | Self::UnknownName { .. }
             | Self::Arch { .. }
             | Self::Rule { .. }
-            | Self::TooLong { .. } => ErrorKind::InvalidConfig,
+            | Self::TooLong { .. }
+            | Self::RawEncoding { .. }
+            | Self::RawLength { .. } => ErrorKind::InvalidConfig,
             Self::Create { .. } | Self::Export { .. } => ErrorKind::Internal,
             Self::Memfd { .. } | Self::Read { .. } => ErrorKind::Kernel,
         }
@@ -92,24 +116,23 @@ struct Rule<'a> {
 
 /// Compiles a profile.
 ///
-/// Names that libseccomp does not know are left out, as in runc: profiles are written for newer kernels, too.
-///
-/// The place for runc's other half of this is between `export` and the check of the length: a prologue which returns
-/// ENOSYS, not the default action, for system calls that are newer than any that the profile names.
+/// Names that libseccomp does not know are left out, as in runc: profiles are written for newer kernels, too. System
+/// calls that are newer than the profile get ENOSYS, see [`enosys`].
 ///
 /// # Errors
 ///
-/// The profile asks for something that is not supported or out of range, or libseccomp refuses it.
-pub(crate) fn compile(profile: &LinuxSeccomp) -> Result<Filter, SeccompError> {
-    let default = action(profile.default_action(), profile.default_errno_ret(), || {
-        ["linux.seccomp.defaultAction".into(), "linux.seccomp.defaultErrnoRet".into()]
-    })?;
-    let rules = rules(profile, default)?;
+/// The profile asks for something that is out of range, or libseccomp refuses it.
+pub(crate) fn compile(profile: &LinuxSeccomp, options: CompileOptions) -> Result<Filter, SeccompError> {
+    let default =
+        action(profile.default_action(), profile.default_errno_ret(), || "linux.seccomp.defaultErrnoRet".into())?;
+    let rules = rules(profile, default, options)?;
 
     let mut filter = ScmpFilterContext::new(default).map_err(|source| SeccompError::Create { source })?;
     // A new filter has the native architecture; the profile's come on top.
+    let mut archs = vec![ScmpArch::native()];
     for &arch in profile.architectures().iter().flatten() {
         filter.add_arch(libseccomp_arch(arch)).map_err(|source| SeccompError::Arch { arch, source })?;
+        archs.push(libseccomp_arch(arch));
     }
     if rules.len() > TREE_RULES {
         filter.set_ctl_optimize(2).map_err(|source| SeccompError::Create { source })?;
@@ -122,18 +145,44 @@ pub(crate) fn compile(profile: &LinuxSeccomp) -> Result<Filter, SeccompError> {
         })?;
     }
 
-    let program = export(&filter)?;
+    let mut program = enosys::prologue(profile, default, &archs);
+    program.extend(export(&filter)?);
     let found = program.len() / INSTRUCTION_BYTES;
     if found > INSTRUCTIONS_MAX {
         return Err(SeccompError::TooLong { found });
     }
-    Ok(Filter { flags: flags(profile), program, notify: false })
+    Ok(Filter { flags: flags(profile), program, notify: notifies(profile) })
 }
 
-/// Returns the flags for `seccomp(2)`. They are no part of the program, and Linux 5.14 has all that can come out.
+/// Takes a program as it is (crun: `run.oci.seccomp_bpf_data`). Whether it makes sense, the kernel judges.
+///
+/// crun: without a profile that says otherwise, the flags are those of a profile without `flags`, and nobody listens.
+///
+/// # Errors
+///
+/// It is not base64, or no array of instructions that the kernel could take.
+pub(crate) fn from_raw(base64: &str) -> Result<Filter, SeccompError> {
+    let program = BASE64_STANDARD.decode(base64).map_err(|source| SeccompError::RawEncoding { source })?;
+    let found = program.len();
+    if !found.is_multiple_of(INSTRUCTION_BYTES) || !(1..=INSTRUCTIONS_MAX).contains(&(found / INSTRUCTION_BYTES)) {
+        return Err(SeccompError::RawLength { found });
+    }
+    Ok(Filter { flags: libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW, program, notify: false })
+}
+
+/// Returns whether a rule asks for the listener.
+pub(crate) fn notifies(profile: &LinuxSeccomp) -> bool {
+    let notify = LinuxSeccompAction::ScmpActNotify;
+    profile.default_action() == notify || profile.syscalls().iter().flatten().any(|entry| entry.action() == notify)
+}
+
+/// Returns the flags for `seccomp(2)`, but for NEW_LISTENER, which init adds. They are no part of the program.
+///
+/// WAIT_KILLABLE_RECV is the only one that not all kernels have: before Linux 5.19 loading the filter fails with EINVAL.
+/// It is about the listener, and an error without one, so it counts only if some rule notifies.
 ///
 /// runc: without `flags` it is SPEC_ALLOW: no mitigation of speculative execution because of the filter alone. TSYNC is
-/// of no use, init has one thread. WAIT_KILLABLE_RECV is about the listener of SCMP_ACT_NOTIFY, which there is none of.
+/// of no use, init has one thread; with NEW_LISTENER it would be an error.
 pub(crate) fn flags(profile: &LinuxSeccomp) -> u64 {
     let Some(flags) = profile.flags() else {
         return libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
@@ -142,29 +191,33 @@ pub(crate) fn flags(profile: &LinuxSeccomp) -> u64 {
         sum | match flag {
             LinuxSeccompFilterFlag::SeccompFilterFlagLog => libc::SECCOMP_FILTER_FLAG_LOG,
             LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+            LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv if notifies(profile) => {
+                libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+            }
             LinuxSeccompFilterFlag::SeccompFilterFlagTsync
             | LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => 0,
         }
     })
 }
 
-fn rules(profile: &LinuxSeccomp, default: ScmpAction) -> Result<Vec<Rule<'_>>, SeccompError> {
+fn rules(profile: &LinuxSeccomp, default: ScmpAction, options: CompileOptions) -> Result<Vec<Rule<'_>>, SeccompError> {
     let mut rules = Vec::new();
     for (index, entry) in profile.syscalls().iter().flatten().enumerate() {
-        let action = action(entry.action(), entry.errno_ret(), || {
-            ["action", "errnoRet"].map(|name| format!("linux.seccomp.syscalls[{index}].{name}"))
-        })?;
+        let action = action(entry.action(), entry.errno_ret(), || format!("linux.seccomp.syscalls[{index}].errnoRet"))?;
         let args = entry.args().as_deref().unwrap_or_default();
         let alternatives = comparisons(index, args)?;
-        if action == default {
-            // libseccomp refuses a rule that changes nothing.
-            continue;
-        }
         let mut seen = HashSet::new();
-        for name in entry.names().iter().filter(|name| seen.insert(name.as_str())) {
+        for (nth, name) in entry.names().iter().enumerate().filter(|(_, name)| seen.insert(name.as_str())) {
             let Ok(syscall) = ScmpSyscall::from_name(name) else {
+                if options.fail_unknown {
+                    return Err(SeccompError::UnknownName { index, nth, name: name.clone() });
+                }
                 continue;
             };
+            if action == default {
+                // libseccomp refuses a rule that changes nothing.
+                continue;
+            }
             for comparisons in &alternatives {
                 rules.push(Rule { index, name, syscall, action, comparisons: comparisons.clone() });
             }
@@ -213,34 +266,28 @@ fn comparison(number: u32, arg: &LinuxSeccompArg) -> ScmpArgCompare {
 fn action(
     action: LinuxSeccompAction,
     value: Option<u32>,
-    fields: impl FnOnce() -> [String; 2],
+    field: impl FnOnce() -> String,
 ) -> Result<ScmpAction, SeccompError> {
     const EPERM: u32 = 1;
     // The kernel cuts larger ones than its MAX_ERRNO, 4095, down to it; libseccomp refuses that one, too.
     const ERRNO_MAX: u32 = 4094;
     let found = value.unwrap_or(EPERM);
-    let too_large = |max, fields: [String; 2]| {
-        let [_, field] = fields;
-        SeccompError::ReturnValue { field, max, found }
-    };
+    let too_large = |max| SeccompError::ReturnValue { field: field(), max, found };
     match action {
         LinuxSeccompAction::ScmpActKill | LinuxSeccompAction::ScmpActKillThread => Ok(ScmpAction::KillThread),
         LinuxSeccompAction::ScmpActKillProcess => Ok(ScmpAction::KillProcess),
         LinuxSeccompAction::ScmpActTrap => Ok(ScmpAction::Trap),
         LinuxSeccompAction::ScmpActErrno => match i32::try_from(found) {
             Ok(errno) if found <= ERRNO_MAX => Ok(ScmpAction::Errno(errno)),
-            _ => Err(too_large(ERRNO_MAX, fields())),
+            _ => Err(too_large(ERRNO_MAX)),
         },
         LinuxSeccompAction::ScmpActTrace => {
-            let data = u16::try_from(found).map_err(|_| too_large(u16::MAX.into(), fields()))?;
+            let data = u16::try_from(found).map_err(|_| too_large(u16::MAX.into()))?;
             Ok(ScmpAction::Trace(data))
         }
         LinuxSeccompAction::ScmpActLog => Ok(ScmpAction::Log),
         LinuxSeccompAction::ScmpActAllow => Ok(ScmpAction::Allow),
-        LinuxSeccompAction::ScmpActNotify => {
-            let [field, _] = fields();
-            Err(SeccompError::Notify { field })
-        }
+        LinuxSeccompAction::ScmpActNotify => Ok(ScmpAction::Notify),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{Console, CreateOptions, spec};
 
 /// A host with pure cgroup v2 and no compiled filter at hand.
 fn facts() -> Facts {
-    let filter = seccomp::Filter { flags: 4, program: vec![0; 8 * 10] };
+    let filter = seccomp::Filter { flags: 4, program: vec![0; 8 * 10], notify: false };
     Facts { cgroup: PathBuf::from("/box"), seccomp: Some(filter), ..Facts::default() }
 }
 

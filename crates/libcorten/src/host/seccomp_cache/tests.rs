@@ -32,7 +32,7 @@ struct Cache {
 impl Cache {
     fn new() -> Self {
         let profile = profile(38);
-        let expected = compile(&profile).expect("a filter");
+        let expected = compile(&profile, CompileOptions::default()).expect("a filter");
         let cache = Self { parent: tempfile::tempdir().expect("a directory"), profile, expected };
         cache.ask();
         cache
@@ -43,18 +43,21 @@ impl Cache {
     }
 
     fn file(&self) -> PathBuf {
-        self.directory().join(Key::of(&self.profile).expect("a key").file_name())
+        self.directory().join(Key::of(&self.profile, CompileOptions::default()).expect("a key").file_name())
     }
 
     /// Whatever is in the cache, the answer is right.
     fn ask(&self) {
-        assert_eq!(filter(&self.directory(), &self.profile).expect("a filter"), self.expected);
+        assert_eq!(
+            filter(&self.directory(), &self.profile, CompileOptions::default()).expect("a filter"),
+            self.expected
+        );
     }
 
     /// Returns whether the file would be used as it is.
     fn hits(&self) -> bool {
         let directory = open_directory(&self.directory());
-        let key = Key::of(&self.profile).expect("a key");
+        let key = Key::of(&self.profile, CompileOptions::default()).expect("a key");
         directory.and_then(|directory| load(&directory, &key)).is_some()
     }
 }
@@ -66,10 +69,13 @@ fn a_miss_stores_and_a_hit_loads() {
     assert_eq!(files(&cache.directory()), [cache.file()]);
     assert!(cache.hits());
     // The file is what is used: a sound one with another program in it comes out.
-    let key = Key::of(&cache.profile).expect("a key");
+    let key = Key::of(&cache.profile, CompileOptions::default()).expect("a key");
     let program = vec![6, 0, 0, 0, 0, 0, 0xff, 0x7f];
     fs::write(cache.file(), [header(&key, &program), program.clone()].concat()).expect("written");
-    assert_eq!(filter(&cache.directory(), &cache.profile).expect("a filter").program, program);
+    assert_eq!(
+        filter(&cache.directory(), &cache.profile, CompileOptions::default()).expect("a filter").program,
+        program
+    );
 }
 
 #[test]
@@ -78,7 +84,32 @@ fn flags_are_the_profiles_own() {
     let mut profile = cache.profile.clone();
     profile.set_flags(Some(vec![]));
     for _ in 0..2 {
-        assert_eq!(filter(&cache.directory(), &profile).expect("a filter").flags, 0);
+        assert_eq!(filter(&cache.directory(), &profile, CompileOptions::default()).expect("a filter").flags, 0);
+    }
+}
+
+#[test]
+fn notify_is_the_profiles_own() {
+    let cache = Cache::new();
+    let json =
+        r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["getpid"], "action": "SCMP_ACT_NOTIFY"}]}"#;
+    let profile: LinuxSeccomp = serde_json::from_str(json).expect("a profile");
+    for _ in 0..2 {
+        assert!(filter(&cache.directory(), &profile, CompileOptions::default()).expect("a filter").notify);
+    }
+    assert_eq!(files(&cache.directory()).len(), 2);
+}
+
+#[test]
+fn an_unknown_name_is_an_error_whatever_is_cached() {
+    let cache = Cache::new();
+    let json = r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["nope"], "action": "SCMP_ACT_ALLOW"}]}"#;
+    let unknown: LinuxSeccomp = serde_json::from_str(json).expect("a profile");
+    let strict = CompileOptions { fail_unknown: true };
+    for _ in 0..2 {
+        filter(&cache.directory(), &unknown, CompileOptions::default()).expect("a filter");
+        filter(&cache.directory(), &unknown, strict).expect_err("an unknown name");
+        assert_eq!(filter(&cache.directory(), &cache.profile, strict).expect("a filter"), cache.expected);
     }
 }
 
@@ -106,7 +137,7 @@ fn damage_is_noticed_and_repaired() {
 #[test]
 fn a_file_of_another_profile_is_not_used() {
     let cache = Cache::new();
-    let other = Key::of(&profile(39)).expect("a key");
+    let other = Key::of(&profile(39), CompileOptions::default()).expect("a key");
     fs::rename(cache.file(), cache.directory().join(other.file_name())).expect("renamed");
     let directory = open_directory(&cache.directory()).expect("ours");
     assert!(load(&directory, &other).is_none());
@@ -179,7 +210,11 @@ fn a_directory_that_cannot_be_used_costs_time_only() {
     assert!(!cache.hits());
     cache.ask();
     for path in ["/proc/1/no", "/dev/null", "/dev/null/no", ""] {
-        assert_eq!(filter(Path::new(path), &cache.profile).expect("a filter"), cache.expected, "{path}");
+        assert_eq!(
+            filter(Path::new(path), &cache.profile, CompileOptions::default()).expect("a filter"),
+            cache.expected,
+            "{path}"
+        );
     }
 }
 
@@ -192,7 +227,7 @@ fn the_number_of_files_is_bounded() {
         File::options().write(true).open(path).and_then(|file| file.set_modified(old)).expect("made old");
     }
     for errno in 100..100 + FILES_MAX {
-        filter(&cache.directory(), &profile(errno)).expect("a filter");
+        filter(&cache.directory(), &profile(errno), CompileOptions::default()).expect("a filter");
         assert!(files(&cache.directory()).len() <= FILES_MAX);
     }
     assert!(!cache.file().exists() && !cache.directory().join(".1.0.tmp").exists());
@@ -225,7 +260,7 @@ fn time_of_a_hit() {
         let count = if round == "miss" { 1 } else { 1000 };
         let start = Instant::now();
         for _ in 0..count {
-            filter(&cache.directory(), &profile).expect("a filter");
+            filter(&cache.directory(), &profile, CompileOptions::default()).expect("a filter");
         }
         eprintln!("{round}: {:?}", start.elapsed() / count);
     }

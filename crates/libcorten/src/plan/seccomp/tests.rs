@@ -2,35 +2,35 @@ use oci_spec::runtime::Spec;
 
 use super::*;
 
-const X86_64: u32 = 0xc000_003e;
+pub(super) const X86_64: u32 = 0xc000_003e;
 const AARCH64: u32 = 0xc000_00b7;
-const I386: u32 = 0x4000_0003;
+pub(super) const I386: u32 = 0x4000_0003;
 
-const NATIVE: u32 = if cfg!(target_arch = "x86_64") { X86_64 } else { AARCH64 };
+pub(super) const NATIVE: u32 = if cfg!(target_arch = "x86_64") { X86_64 } else { AARCH64 };
 
-const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
-const ERRNO: u32 = libc::SECCOMP_RET_ERRNO;
+pub(super) const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
+pub(super) const ERRNO: u32 = libc::SECCOMP_RET_ERRNO;
 
 pub(crate) fn dockers_profile() -> LinuxSeccomp {
     let spec: Spec = serde_json::from_slice(include_bytes!("../../../tests/data/docker-config.json")).expect("JSON");
     spec.linux().as_ref().and_then(|linux| linux.seccomp().clone()).expect("a profile")
 }
 
-fn profile(json: &str) -> LinuxSeccomp {
+pub(super) fn profile(json: &str) -> LinuxSeccomp {
     serde_json::from_str(json).expect(json)
 }
 
-fn compiled(json: &str) -> Filter {
-    compile(&profile(json)).expect(json)
+pub(super) fn compiled(json: &str) -> Filter {
+    compile(&profile(json), CompileOptions::default()).expect(json)
 }
 
-fn number(name: &str) -> u32 {
+pub(super) fn number(name: &str) -> u32 {
     let syscall = ScmpSyscall::from_name(name).expect(name);
     u32::try_from(syscall.as_raw_syscall()).expect(name)
 }
 
 /// Runs the program as the kernel does, on a `struct seccomp_data`.
-fn run(filter: &Filter, arch: u32, nr: u32, args: [u64; 6]) -> u32 {
+pub(super) fn run(filter: &Filter, arch: u32, nr: u32, args: [u64; 6]) -> u32 {
     let mut data = Vec::new();
     data.extend(nr.to_ne_bytes());
     data.extend(arch.to_ne_bytes());
@@ -63,13 +63,13 @@ fn run(filter: &Filter, arch: u32, nr: u32, args: [u64; 6]) -> u32 {
     }
 }
 
-fn run_native(filter: &Filter, name: &str, args: [u64; 6]) -> u32 {
+pub(super) fn run_native(filter: &Filter, name: &str, args: [u64; 6]) -> u32 {
     run(filter, NATIVE, number(name), args)
 }
 
 #[test]
 fn dockers_profile_says_what_docker_means() {
-    let filter = compile(&dockers_profile()).expect("docker's profile");
+    let filter = compile(&dockers_profile(), CompileOptions::default()).expect("docker's profile");
     let eperm = ERRNO | 1;
     let cases: &[(&str, [u64; 6], u32)] = &[
         ("read", [0; 6], ALLOW),
@@ -94,10 +94,11 @@ fn dockers_profile_says_what_docker_means() {
     for (name, args, expected) in cases {
         assert_eq!(run_native(&filter, name, *args), *expected, "{name} {args:x?}");
     }
-    assert_eq!(run(&filter, NATIVE, 5000, [0; 6]), eperm);
+    // Newer than the profile.
+    assert_eq!(run(&filter, NATIVE, 5000, [0; 6]), ERRNO | 38);
     // An architecture that nobody named is killed.
     assert_eq!(run(&filter, 0x1234, number("read"), [0; 6]), libc::SECCOMP_RET_KILL_THREAD);
-    assert_eq!(filter.flags, libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW);
+    assert_eq!((filter.flags, filter.notify), (libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW, false));
     if NATIVE == X86_64 {
         // read is 3 on i386; mount is 21.
         assert_eq!(run(&filter, I386, 3, [0; 6]), ALLOW);
@@ -119,6 +120,8 @@ fn every_action() {
         (r#""SCMP_ACT_ERRNO", "errnoRet": 4094"#, ERRNO | 4094),
         (r#""SCMP_ACT_TRACE""#, libc::SECCOMP_RET_TRACE | 1),
         (r#""SCMP_ACT_TRACE", "errnoRet": 65535"#, libc::SECCOMP_RET_TRACE | 0xffff),
+        (r#""SCMP_ACT_NOTIFY""#, libc::SECCOMP_RET_USER_NOTIF),
+        (r#""SCMP_ACT_NOTIFY", "errnoRet": 99999"#, libc::SECCOMP_RET_USER_NOTIF),
         // A rule that says what is the default anyway, with a value that means nothing for it.
         (r#""SCMP_ACT_ALLOW", "errnoRet": 99999"#, ALLOW),
     ];
@@ -128,10 +131,11 @@ fn every_action() {
         ));
         assert_eq!(run_native(&filter, "getpid", [0; 6]), *expected, "{action}");
         assert_eq!(run_native(&filter, "getppid", [0; 6]), ALLOW, "{action}");
+        assert_eq!(filter.notify, *expected == libc::SECCOMP_RET_USER_NOTIF, "{action}");
 
         let default = action.replace("errnoRet", "defaultErrnoRet");
         let filter = compiled(&format!(
-            r#"{{"defaultAction": {default}, "syscalls": [{{"names": ["getpid"], "action": "SCMP_ACT_ALLOW"}}]}}"#
+            r#"{{"defaultAction": {default}, "syscalls": [{{"names": ["getpid", "gettid"], "action": "SCMP_ACT_ALLOW"}}]}}"#
         ));
         assert_eq!(run_native(&filter, "getpid", [0; 6]), ALLOW, "{default}");
         assert_eq!(run_native(&filter, "getppid", [0; 6]), *expected, "{default}");
@@ -214,8 +218,10 @@ fn a_tree_of_many_rules_says_the_same_as_a_list() {
         let filter = compiled(&format!(
             r#"{{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{{"names": {list}, "action": "SCMP_ACT_ALLOW"}}]}}"#
         ));
+        let last_named = names[..count].iter().map(|name| number(name)).max();
         for (position, name) in names.iter().enumerate() {
-            let expected = if position < count { ALLOW } else { ERRNO | 1 };
+            let newer = Some(number(name)) > last_named;
+            let expected = if position < count { ALLOW } else { ERRNO | if newer { 38 } else { 1 } };
             assert_eq!(run_native(&filter, name, [0; 6]), expected, "{name} of {count}");
         }
     }
@@ -242,7 +248,7 @@ fn every_architecture_of_the_spec_compiles() {
             r#"{{"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_{name}"],
                "syscalls": [{{"names": ["getpid", "socket"], "action": "SCMP_ACT_ALLOW"}}]}}"#
         );
-        match compile(&profile(&json)) {
+        match compile(&profile(&json), CompileOptions::default()) {
             // The native architecture is always there.
             Ok(filter) => assert_eq!(run_native(&filter, "getpid", [0; 6]), ALLOW, "{name}"),
             // libseccomp before 2.6 does not know it.
@@ -253,8 +259,8 @@ fn every_architecture_of_the_spec_compiles() {
         }
     }
     // Of the other byte order: libseccomp makes no filter of both.
-    let error = compile(&profile(r#"{"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_S390X"]}"#));
-    let error = error.expect_err("big endian");
+    let big_endian = profile(r#"{"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_S390X"]}"#);
+    let error = compile(&big_endian, CompileOptions::default()).expect_err("big endian");
     assert!(error.to_string().starts_with("linux.seccomp.architectures: libseccomp cannot add"), "{error}");
 }
 
@@ -275,6 +281,68 @@ fn flags_follow_runc() {
         let filter = compiled(&format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW"{json}}}"#));
         assert_eq!(filter.flags, *expected, "{json}");
     }
+    // Only with a listener, without which the kernel takes it for an error.
+    let filter = compiled(
+        r#"{"defaultAction": "SCMP_ACT_ALLOW",
+            "flags": ["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"],
+            "syscalls": [{"names": ["getpid"], "action": "SCMP_ACT_NOTIFY"}]}"#,
+    );
+    assert_eq!((filter.flags, filter.notify), (libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, true));
+}
+
+#[test]
+fn notify_goes_by_arguments_too() {
+    let filter = compiled(
+        r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+            {"names": ["getpid", "gettid"], "action": "SCMP_ACT_ALLOW"},
+            {"names": ["mkdirat"], "action": "SCMP_ACT_NOTIFY",
+             "args": [{"index": 2, "value": 511, "op": "SCMP_CMP_EQ"}]}]}"#,
+    );
+    assert!(filter.notify);
+    assert_eq!(run_native(&filter, "mkdirat", [0, 0, 511, 0, 0, 0]), libc::SECCOMP_RET_USER_NOTIF);
+    assert_eq!(run_native(&filter, "mkdirat", [0; 6]), ERRNO | 1);
+    assert_eq!(run_native(&filter, "gettid", [0; 6]), ALLOW);
+}
+
+#[test]
+fn an_unknown_name_is_an_error_if_asked_for() {
+    let options = CompileOptions { fail_unknown: true };
+    // Of the default action's rules, too; the name of another architecture's call is known.
+    for action in ["SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO"] {
+        let json = format!(
+            r#"{{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+                {{"names": ["getpid", "set_tls", "socketcall"], "action": "SCMP_ACT_ALLOW"}},
+                {{"names": ["getpid", "getpid", "no_such_call"], "action": "{action}"}}]}}"#
+        );
+        assert!(compile(&profile(&json), CompileOptions::default()).is_ok());
+        let error = compile(&profile(&json), options).expect_err(action);
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+        assert_eq!(error.to_string(), r#"linux.seccomp.syscalls[1].names[2]: libseccomp does not know "no_such_call""#);
+        let known = profile(&json.replace("no_such_call", "getppid"));
+        assert_eq!(compile(&known, options).ok(), compile(&known, CompileOptions::default()).ok());
+    }
+}
+
+#[test]
+fn a_raw_program_is_taken_as_it_is() {
+    let program = compiled(r#"{"defaultAction": "SCMP_ACT_ALLOW"}"#).program;
+    let filter = from_raw(&BASE64_STANDARD.encode(&program)).expect("a program");
+    let expected = Filter { flags: libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW, program, notify: false };
+    assert_eq!(filter, expected);
+    let longest = BASE64_STANDARD.encode(vec![0; INSTRUCTIONS_MAX * INSTRUCTION_BYTES]);
+    assert_eq!(from_raw(&longest).expect("a program").program.len(), 1 << 15);
+
+    let field = r#"annotations["run.oci.seccomp_bpf_data"]"#;
+    for length in [0, 1, 7, 9, 12, (INSTRUCTIONS_MAX + 1) * INSTRUCTION_BYTES] {
+        let error = from_raw(&BASE64_STANDARD.encode(vec![0; length])).expect_err("a bad length");
+        let message = format!("{field}: must be 1 to 4096 instructions of 8 bytes, found {length} bytes");
+        assert_eq!((error.kind(), error.to_string()), (ErrorKind::InvalidConfig, message));
+    }
+    for text in ["/tmp/seccomp.bpf", "BgAAAAAA/38", "BgAAAAAA/38=\n", "BgAA AAAA/38=", "BgAAAAAA_38="] {
+        let error = from_raw(text).expect_err(text);
+        assert_eq!((error.kind(), error.to_string()), (ErrorKind::InvalidConfig, format!("{field}: not base64")));
+    }
+    assert_eq!(from_raw("BgAAAAAA/38=").expect("one instruction").program, [6, 0, 0, 0, 0, 0, 0xff, 0x7f]);
 }
 
 #[test]
@@ -299,23 +367,13 @@ fn errors_name_the_field() {
             "linux.seccomp.defaultErrnoRet: must be at most 4094, found 4294967295",
         ),
         (
-            rule(r#""SCMP_ACT_NOTIFY""#),
-            ErrorKind::Unsupported,
-            "linux.seccomp.syscalls[0].action: SCMP_ACT_NOTIFY is not supported yet",
-        ),
-        (
-            r#"{"defaultAction": "SCMP_ACT_NOTIFY"}"#.into(),
-            ErrorKind::Unsupported,
-            "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY is not supported yet",
-        ),
-        (
             rule(r#""SCMP_ACT_ERRNO", "args": [{"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}]"#),
             ErrorKind::InvalidConfig,
             "linux.seccomp.syscalls[0].args[0].index: must be at most 5, found 6",
         ),
     ];
     for (json, kind, message) in cases {
-        let error = compile(&profile(json)).expect_err(json);
+        let error = compile(&profile(json), CompileOptions::default()).expect_err(json);
         assert_eq!((error.kind(), error.to_string().as_str()), (*kind, *message));
     }
 }
