@@ -33,10 +33,11 @@ fn step() -> impl Strategy<Value = OwnedStep> {
         (text(), text(), bytes(), any::<u64>(), slot()).prop_map(|(fstype, source, options, attributes, slot)| {
             Step::MountFs { fstype, source, options, attributes, slot }
         }),
-        (any::<u64>(), bytes(), any::<u64>()).prop_map(|(flags, program, privileged)| Step::Seccomp {
+        (any::<u64>(), bytes(), any::<u64>(), any::<u64>()).prop_map(|(flags, program, privileged, notify)| Step::Seccomp {
             flags,
             program,
-            privileged
+            privileged,
+            notify
         }),
         (text(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>())
             .prop_map(|(path, mode, major, minor, uid, gid)| Step::MakeNode { path, mode, major, minor, uid, gid }),
@@ -115,7 +116,7 @@ proptest! {
     ) {
         let mut buffer = [0; MAX_MESSAGE];
         let failed = Message::Failed { step, call: Call::Fsconfig, errno, item: &item, detail: &detail };
-        for message in [failed, Message::Console, Message::Reached(SyncPoint::Ready), Message::Continue(SyncPoint::Start)] {
+        for message in [failed, Message::Console, Message::Cloned, Message::Listener { fd: 7 }, Message::Reached(SyncPoint::Ready), Message::Continue(SyncPoint::Start)] {
             let length = message.encode(&mut buffer);
             prop_assert_eq!(Message::decode(&buffer[..length]), Ok(message));
         }

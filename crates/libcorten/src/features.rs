@@ -5,7 +5,7 @@
 use libseccomp::ScmpVersion;
 use serde_json::{Value, json};
 
-use crate::plan::MOUNT_OPTIONS;
+use crate::plan::{HookKind, MOUNT_OPTIONS};
 
 /// The version of the runtime-spec that Corten follows.
 pub const SPEC_VERSION: &str = "1.3.0";
@@ -22,14 +22,19 @@ pub fn libseccomp_version() -> String {
 pub fn features() -> Value {
     let mut capabilities: Vec<String> = caps::all().into_iter().map(|capability| capability.to_string()).collect();
     capabilities.sort();
-    let disabled = json!({ "enabled": false });
+    let enabled = json!({ "enabled": true });
+    let mut supported_flags =
+        vec!["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC"];
+    if kernel_at_least(5, 19) {
+        supported_flags.push("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV");
+    }
     json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": SPEC_VERSION,
-        "hooks": [],
+        "hooks": HOOKS.map(HookKind::name),
         "mountOptions": MOUNT_OPTIONS,
         "linux": {
-            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "uts"],
+            "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
             "capabilities": capabilities,
             "cgroup": { "v1": false, "v2": true, "systemd": false, "systemdUser": false, "rdma": false },
             // libseccomp joins architectures of one byte order only, and Corten runs on little-endian ones.
@@ -37,7 +42,7 @@ pub fn features() -> Value {
                 "enabled": true,
                 "actions": [
                     "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS",
-                    "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP",
+                    "SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG", "SCMP_ACT_NOTIFY", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP",
                 ],
                 "operators": [
                     "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ",
@@ -52,19 +57,58 @@ pub fn features() -> Value {
                     "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC",
                     "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
                 ],
-                "supportedFlags": [
-                    "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC",
-                ],
+                "supportedFlags": supported_flags,
             },
-            "apparmor": disabled,
-            "selinux": disabled,
-            "intelRdt": disabled,
-            "mountExtensions": { "idmap": disabled },
-            "netDevices": disabled,
+            // What the runtime can do, not whether the kernel has it (features-linux.md).
+            "apparmor": enabled,
+            "selinux": enabled,
+            "intelRdt": { "enabled": true, "schemata": true, "monitoring": true },
+            "memoryPolicy": {
+                "modes": [
+                    "MPOL_BIND", "MPOL_DEFAULT", "MPOL_INTERLEAVE", "MPOL_LOCAL", "MPOL_PREFERRED", "MPOL_PREFERRED_MANY",
+                    "MPOL_WEIGHTED_INTERLEAVE",
+                ],
+                "flags": ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"],
+            },
+            "mountExtensions": { "idmap": enabled },
+            "netDevices": enabled,
         },
-        "annotations": { "io.github.seccomp.libseccomp.version": libseccomp_version() },
-        "potentiallyUnsafeConfigAnnotations": [],
+        "annotations": {
+            "io.github.seccomp.libseccomp.version": libseccomp_version(),
+            "dev.corten.version": env!("CARGO_PKG_VERSION"),
+        },
+        "potentiallyUnsafeConfigAnnotations": ANNOTATIONS,
     })
+}
+
+const HOOKS: [HookKind; 6] = [
+    HookKind::Prestart,
+    HookKind::CreateRuntime,
+    HookKind::CreateContainer,
+    HookKind::StartContainer,
+    HookKind::Poststart,
+    HookKind::Poststop,
+];
+
+/// Annotations of a config that change what is done. An engine that lets others write them lets them do that.
+const ANNOTATIONS: [&str; 8] = [
+    "run.oci.hooks.stderr",
+    "run.oci.hooks.stdout",
+    "run.oci.keep_original_groups",
+    "run.oci.mount_context_type",
+    "run.oci.pidfd_receiver",
+    "run.oci.seccomp.receiver",
+    "run.oci.seccomp_bpf_data",
+    "run.oci.seccomp_fail_unknown_syscall",
+];
+
+/// Whether the kernel is of this version or newer.
+fn kernel_at_least(major: u32, minor: u32) -> bool {
+    let Ok(names) = nix::sys::utsname::uname() else { return false };
+    let release = names.release().to_string_lossy().into_owned();
+    let mut numbers = release.split(|character: char| !character.is_ascii_digit()).map(|number| number.parse().ok());
+    let mut next = || numbers.next().flatten().unwrap_or(0);
+    (next(), next()) >= (major, minor)
 }
 
 #[cfg(test)]
@@ -79,9 +123,6 @@ mod tests {
         let read: Features = serde_json::from_value(document.clone()).unwrap();
         assert_eq!(read.oci_version_max(), SPEC_VERSION);
         assert_eq!(document["linux"]["capabilities"].as_array().unwrap().len(), 41);
-        for option in crate::spec::MOUNT_OPTIONS_NOT_YET {
-            assert!(!MOUNT_OPTIONS.contains(option), "{option}");
-        }
     }
 
     /// Each name that is offered can be used.

@@ -101,6 +101,31 @@ fn init_fails_at_every_step() {
     }
     let mut test = TestBundle::docker(&["true"]);
     test.config["process"]["cwd"] = "/tmp/made".into();
+    fail_at_every_step(&test);
+    fail_at_every_step(&with_everything());
+}
+
+/// A container in a user namespace, with hooks of all kinds and what else takes steps of its own.
+fn with_everything() -> TestBundle {
+    let mut test = TestBundle::new(&["sleep", "1000"]);
+    test.map_ids();
+    let hook = serde_json::json!([{ "path": "/bin/true" }]);
+    test.config["hooks"] = serde_json::json!({
+        "prestart": hook, "createRuntime": hook, "createContainer": hook, "startContainer": hook, "poststart": hook,
+        "poststop": hook,
+    });
+    test.config["process"]["oomScoreAdj"] = 10.into();
+    test.config["process"]["ioPriority"] = serde_json::json!({ "class": "IOPRIO_CLASS_BE", "priority": 7 });
+    test.config["linux"]["sysctl"] = serde_json::json!({ "net.ipv4.ip_forward": "1" });
+    let namespaces = test.config["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.push(serde_json::json!({ "type": "time" }));
+    test.config["linux"]["timeOffsets"] = serde_json::json!({ "boottime": { "secs": 1000 } });
+    let tmpfs = serde_json::json!({ "destination": "/tmp", "type": "tmpfs", "options": ["tmpcopyup"] });
+    test.config["mounts"].as_array_mut().unwrap().push(tmpfs);
+    test
+}
+
+fn fail_at_every_step(test: &TestBundle) {
     let bundle = Bundle::open(test.write().path()).unwrap();
     let runtime = Runtime::new(test.state_root());
     let options = CreateOptions::default();
@@ -128,20 +153,24 @@ fn init_dies_at_every_step() {
     if !can_make_containers() {
         return;
     }
-    let test = TestBundle::new(&["true"]);
+    die_at_every_step(&TestBundle::new(&["true"]));
+    die_at_every_step(&with_everything());
+}
+
+fn die_at_every_step(test: &TestBundle) {
     let bundle = Bundle::open(test.write().path()).unwrap();
     let runtime = Runtime::new(test.state_root());
     let options = CreateOptions::default();
     let plan = runtime.plan(&test.id, &bundle, &options, true).unwrap();
     // A filter that kills with the next call.
     let kill_all = [0x06u8, 0, 0, 0, 0, 0, 0, 0x80].to_vec();
-    let ready = plan.inside.iter().position(|planned| matches!(planned.step, OwnedStep::Sync { .. })).unwrap();
+    let ready = plan.inside.iter().rposition(|planned| matches!(planned.step, OwnedStep::Sync { .. })).unwrap();
     for index in 0..=ready {
         let mut broken = plan.clone();
         let item = broken.inside[index].item.clone();
         // Without no_new_privs the late steps, without privileges, could not load a filter.
         broken.inside.insert(index, Planned { item: item.clone(), step: OwnedStep::NoNewPrivileges {} });
-        let step = OwnedStep::Seccomp { flags: 0, program: kill_all.clone(), privileged: 0 };
+        let step = OwnedStep::Seccomp { flags: 0, program: kill_all.clone(), privileged: 0, notify: 0 };
         broken.inside.insert(index + 1, Planned { item, step });
         let error = runtime.create_by_plan(&test.id, &bundle, &options, &broken, &mut |_| {}).unwrap_err().chain();
         assert!(error.contains("container init ended unexpectedly: killed by signal 31"), "step {index}: {error}");
@@ -158,7 +187,11 @@ fn the_runtime_is_killed_at_every_step() {
     if !can_make_containers() {
         return;
     }
-    let test = TestBundle::new(&["sleep", "1000"]);
+    kill_at_every_step(&TestBundle::new(&["sleep", "1000"]));
+    kill_at_every_step(&with_everything());
+}
+
+fn kill_at_every_step(test: &TestBundle) {
     let bundle = Bundle::open(test.write().path()).unwrap();
     let runtime = Runtime::new(test.state_root());
     for wait_for_start in [true, false] {
@@ -179,7 +212,8 @@ fn the_runtime_is_killed_at_every_step() {
             match runtime.load(&test.id).and_then(|container| container.delete(true)) {
                 // Killed before anything was made.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                other => other.unwrap_or_else(|error| panic!("{what}: {}", error.chain())),
+                Err(error) => panic!("{what}: {}", error.chain()),
+                Ok(warnings) => assert!(warnings.is_empty(), "{what}: {warnings:?}"),
             }
             test.assert_nothing_left(&what);
         }

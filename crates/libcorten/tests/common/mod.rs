@@ -39,6 +39,9 @@ pub fn unique(prefix: &str) -> String {
     format!("{prefix}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// Root of the user namespaces of tests, on the host.
+pub const MAPPED_ROOT: u32 = 100_000;
+
 /// A bundle in a temporary directory, with a state root beside it. Removed when dropped.
 #[derive(Debug)]
 pub struct TestBundle {
@@ -77,6 +80,32 @@ impl TestBundle {
         bundle.config["process"]["args"] = json!(args);
         bundle.config["linux"]["cgroupsPath"] = json!(format!("/{}", bundle.id));
         bundle
+    }
+
+    /// Puts the container into a user namespace of its own, whose root is 100000 on the host and owns the rootfs.
+    pub fn map_ids(&mut self) {
+        let maps = json!([{ "containerID": 0, "hostID": MAPPED_ROOT, "size": 65536 }]);
+        self.config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
+        self.config["linux"]["uidMappings"] = maps.clone();
+        self.config["linux"]["gidMappings"] = maps;
+        self.own_rootfs(MAPPED_ROOT);
+    }
+
+    /// Gives the rootfs to a user, who may also pass through the directories above.
+    pub fn own_rootfs(&self, id: u32) {
+        fn give(path: &Path, id: u32) {
+            std::os::unix::fs::lchown(path, Some(id), Some(id)).unwrap();
+            if path.is_dir() && !path.is_symlink() {
+                for entry in fs::read_dir(path).unwrap() {
+                    give(&entry.unwrap().path(), id);
+                }
+            }
+        }
+        give(&self.rootfs(), id);
+        for directory in [self.directory.path(), &self.path()] {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+            fs::set_permissions(directory, mode).unwrap();
+        }
     }
 
     pub fn path(&self) -> PathBuf {
