@@ -12,7 +12,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
@@ -495,20 +495,28 @@ fn cve_2021_43784_an_id_of_minus_one_is_refused() {
     }
 }
 
-/// What a container could change: the runtime's own cgroup in each v1 hierarchy, and cgroup2.
-fn cgroup_values() -> BTreeMap<PathBuf, String> {
-    let mut directories = vec![PathBuf::from("/sys/fs/cgroup")];
-    let cgroups = fs::read_to_string("/proc/self/cgroup").unwrap();
-    for line in cgroups.lines() {
+/// The runtime's own cgroup in each v1 hierarchy, and in cgroup2.
+fn own_cgroups() -> Vec<PathBuf> {
+    let pure = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    let text = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let own = text.lines().map(|line| {
         let (name, path) = line.split_once(':').unwrap().1.split_once(':').unwrap();
-        let name = name.strip_prefix("name=").unwrap_or(name);
-        let name = if name.is_empty() { "unified" } else { name };
-        directories.push(Path::new("/sys/fs/cgroup").join(name).join(path.strip_prefix('/').unwrap()));
-    }
+        let name = match name.strip_prefix("name=").unwrap_or(name) {
+            "" if pure => "",
+            "" => "unified",
+            name => name,
+        };
+        Path::new("/sys/fs/cgroup").join(name).join(path.strip_prefix('/').unwrap())
+    });
+    own.collect()
+}
+
+/// What a container could change of them.
+fn cgroup_values() -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
     for name in ["notify_on_release", "release_agent", "cgroup.clone_children", "pids.max", "cpu.shares", "cpuset.cpus"]
     {
-        for path in directories.iter().map(|directory| directory.join(name)) {
+        for path in own_cgroups().iter().map(|directory| directory.join(name)) {
             if let Ok(value) = fs::read_to_string(&path) {
                 found.insert(path, value);
             }
@@ -549,11 +557,12 @@ fn cve_2023_25809_readonly_cgroups_cannot_be_written() {
     }
 }
 
-/// The cgroups that a container has made where the host sees them; removes them.
+/// The cgroups that a container has made beside its own; removes them.
 fn escaped(id: &str) -> Vec<PathBuf> {
     let name = format!("escaped-{id}");
-    let hierarchies = fs::read_dir("/sys/fs/cgroup").unwrap().map(|entry| entry.unwrap().path());
-    let found = hierarchies.chain(["/sys/fs/cgroup".into()]).map(|path| path.join(&name)).filter(|path| path.is_dir());
+    let roots = fs::read_dir("/sys/fs/cgroup").unwrap().map(|entry| entry.unwrap().path());
+    let places: BTreeSet<_> = roots.chain(["/sys/fs/cgroup".into()]).chain(own_cgroups()).collect();
+    let found = places.into_iter().map(|path| path.join(&name)).filter(|path| path.is_dir());
     found.inspect(|path| fs::remove_dir(path).unwrap()).collect()
 }
 
