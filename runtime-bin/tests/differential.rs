@@ -338,6 +338,8 @@ fn look(runtime: &Path, config: &Value) -> Result<BTreeSet<String>, String> {
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     if runtime == Path::new(CORTEN) {
         test.assert_nothing_left(&stderr);
+    } else {
+        remove_cgroups(&test.id);
     }
     if output.status.success() && stdout.contains("## rest") {
         // Peers apply it at other moments, to other mounts: some before the config's mounts, some after.
@@ -345,6 +347,19 @@ fn look(runtime: &Path, config: &Value) -> Result<BTreeSet<String>, String> {
         return Ok(normalise(&stdout.replace(beside, "@").replace(&test.id, "ID"), propagation));
     }
     Err(stderr.lines().last().unwrap_or_default().to_owned())
+}
+
+/// Removes what a peer that failed has left of its cgroups.
+fn remove_cgroups(id: &str) {
+    fn remove(directory: &Path) {
+        let below = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+        below.filter(|path| path.is_dir()).for_each(|path| remove(&path));
+        // One that is not empty after all stays: it is the peer's.
+        fs::remove_dir(directory).ok();
+    }
+    let hierarchies = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
+    let places = hierarchies.chain(["/sys/fs/cgroup".into()]);
+    places.map(|path| path.join(id)).filter(|path| path.is_dir()).for_each(|path| remove(&path));
 }
 
 /// What a run looked like, with what may differ taken out.
