@@ -1,0 +1,483 @@
+//! Random configs under corten and its peers: what the process sees must be what it sees with one of them.
+//!
+//! `CORTEN_TEST_CASES` sets how many configs are tried, and makes them other ones each time; without it they are few and
+//! always the same. `CORTEN_TEST_PEERS` names more peers. Differences that are meant are in [`KNOWN`], each with its reason.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests stop at what they do not expect, and say what they skip"
+)]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use common::{CORTEN, TestBundle, can_make_containers, skip};
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use serde_json::{Value, json};
+
+/// How many configs are tried without `CORTEN_TEST_CASES`.
+const CASES: u32 = 24;
+
+/// Looks around; sections begin with `## `.
+const LOOK: &str = "exec 2>&1; echo '## mounts'; cat /proc/self/mountinfo; \
+    echo '## status'; grep -E '^(Uid|Gid|Groups|NoNewPrivs|Seccomp|Cap|SigBlk|SigCgt)' /proc/self/status; \
+    echo '## limits'; cat /proc/self/limits; \
+    echo '## devices'; for d in /dev/* /dev/pts/ptmx /dev/mine; do stat -c '%n %F %a %u %g %t %T %N' $d; done; \
+    echo '## environment'; env; \
+    echo '## rest'; hostname; pwd; umask; cat /proc/self/oom_score_adj; stat -c 'cwd %a %u %g' .; \
+    for d in /deep /deep/er /m0 /m1 /b0 /b1 /made /etc/file /tmp; do stat -c '%n %F %a %u %g' $d; done; \
+    cat /proc/sys/net/ipv4/ip_default_ttl /proc/sys/net/ipv4/ping_group_range /proc/sys/net/core/somaxconn; \
+    ls /sys/class/net; ls -a /proc/acpi /sys/firmware; stat -c '%n %F' /proc/keys; head -n 1 /proc/timer_list; cat /etc/file; \
+    ls /proc/self/fd; for d in /proc/sys/kernel / /tmp /m0 /m1 /b0 /etc; do touch $d/x && echo made $d/x; done; \
+    echo > /dev/null; mknod /tmp/n c 1 3; head -c1 /tmp/n && echo null; true";
+
+/// A difference that is meant.
+type Known = fn(&Value, &str) -> bool;
+
+/// Lines that corten alone has or lacks, and why that is right. A line begins with `+` (corten's) or `-` (every peer's).
+const KNOWN: &[(Known, &str)] = &[
+    (
+        |config, line| {
+            let paths = config["linux"]["readonlyPaths"].as_array();
+            paths.is_some_and(|paths| paths.contains(&"/link".into())) && line.contains("/opt/b1 ")
+        },
+        "a readonly path is readonly with the mounts below it; with peers these stay writable",
+    ),
+    (
+        two_access_times,
+        "of two words about access times the last counts; peers give both to the kernel, which takes one",
+    ),
+];
+
+/// Whether the line is about a mount with contradicting options.
+fn two_access_times(config: &Value, line: &str) -> bool {
+    let is_word = |option: &&Value| ["noatime", "relatime", "strictatime"].contains(&option.as_str().unwrap());
+    config["mounts"].as_array().unwrap().iter().any(|mount| {
+        let words: BTreeSet<_> =
+            mount["options"].as_array().into_iter().flatten().filter(is_word).map(Value::to_string).collect();
+        let at = mount["destination"].as_str().unwrap().replace("/link", "/opt");
+        words.len() > 1 && line.contains(&format!(" {at} "))
+    })
+}
+
+/// A config that is shown as it is written.
+#[derive(Clone)]
+struct Json(Value);
+
+impl std::fmt::Debug for Json {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:#}", self.0)
+    }
+}
+
+/// A config, with `@` in the place of the directory beside the bundle.
+fn configs() -> impl Strategy<Value = Json> {
+    let process = (users(), capabilities(), rlimits(), environments(), cwds(), any::<bool>(), oom_scores());
+    let around = (namespaces(), default_mounts(), more_mounts(), devices(), hidden(), root(), hostnames(), sysctls());
+    (process, around).prop_map(|(process, around)| {
+        let (user, capabilities, rlimits, env, cwd, no_new_privileges, oom_score) = process;
+        let (namespaces, mounts, more, devices, (masked, readonly), (root, propagation), hostname, sysctl) = around;
+        let mut config = json!({
+            "ociVersion": "1.0.2",
+            "process": {
+                "user": user, "args": ["sh", "-c", LOOK], "env": env, "cwd": cwd, "capabilities": capabilities,
+                "rlimits": rlimits, "noNewPrivileges": no_new_privileges,
+            },
+            "root": { "path": "rootfs", "readonly": root },
+            "mounts": mounts.into_iter().chain(more).collect::<Vec<_>>(),
+            "linux": {
+                "namespaces": namespaces, "devices": devices, "maskedPaths": masked, "readonlyPaths": readonly,
+                "resources": { "devices": [{ "allow": false, "access": "rwm" }] },
+            },
+        });
+        if let Some(score) = oom_score {
+            config["process"]["oomScoreAdj"] = score.into();
+        }
+        if let Some(propagation) = propagation {
+            config["linux"]["rootfsPropagation"] = propagation.into();
+        }
+        let has = |kind| namespaces.iter().any(|namespace| namespace["type"] == kind);
+        if has("uts") {
+            config["hostname"] = hostname.into();
+        }
+        if has("network") {
+            config["linux"]["sysctl"] = sysctl;
+        }
+        Json(config)
+    })
+}
+
+fn users() -> impl Strategy<Value = Value> {
+    let ids = || select(vec![0, 1, 1000, 65_534, 2_000_000]);
+    let groups = subsequence(vec![0, 5, 10, 1000, 65_534], 0..=4);
+    let umask = proptest::option::of(select(vec![0, 0o022, 0o027, 0o077, 0o777]));
+    (ids(), ids(), groups, umask).prop_map(|(uid, gid, groups, umask)| {
+        let mut user = json!({ "uid": uid, "gid": gid });
+        if !groups.is_empty() {
+            user["additionalGids"] = groups.into();
+        }
+        if let Some(umask) = umask {
+            user["umask"] = umask.into();
+        }
+        user
+    })
+}
+
+fn capabilities() -> impl Strategy<Value = Value> {
+    let names =
+        ["CAP_CHOWN", "CAP_KILL", "CAP_SETUID", "CAP_NET_RAW", "CAP_MKNOD", "CAP_DAC_OVERRIDE", "CAP_SYS_PTRACE"];
+    let set = || subsequence(names.to_vec(), 0..=names.len());
+    (set(), set(), set(), set(), set()).prop_map(|(bounding, permitted, effective, inheritable, ambient)| {
+        let within = |set: Vec<&'static str>, of: &[&'static str]| -> Vec<_> {
+            set.into_iter().filter(|name| of.contains(name)).collect()
+        };
+        let permitted = within(permitted, &bounding);
+        let inheritable = within(inheritable, &permitted);
+        json!({
+            "effective": within(effective, &permitted), "ambient": within(ambient, &inheritable),
+            "bounding": bounding, "permitted": permitted, "inheritable": inheritable,
+        })
+    })
+}
+
+fn rlimits() -> impl Strategy<Value = Vec<Value>> {
+    let kinds = [
+        ("RLIMIT_CORE", 0),
+        ("RLIMIT_CPU", 100),
+        ("RLIMIT_FSIZE", 1_000_000),
+        ("RLIMIT_MEMLOCK", 65_536),
+        ("RLIMIT_MSGQUEUE", 1000),
+        ("RLIMIT_NICE", 0),
+        ("RLIMIT_NOFILE", 200),
+        ("RLIMIT_NPROC", 10_000),
+        ("RLIMIT_SIGPENDING", 100),
+        ("RLIMIT_STACK", 8_000_000),
+    ];
+    let limit = |(kind, least): (&'static str, u64)| {
+        (0..1000u64, 0..1000u64)
+            .prop_map(move |(soft, more)| json!({ "type": kind, "soft": least + soft, "hard": least + soft + more }))
+    };
+    subsequence(kinds.to_vec(), 0..=4).prop_flat_map(move |kinds| kinds.into_iter().map(limit).collect::<Vec<_>>())
+}
+
+fn environments() -> impl Strategy<Value = Vec<String>> {
+    let variables = ["A=1", "A=2", "A=", "B=x=y", "HOME=/somewhere", "TERM=dumb", "PATH=/nowhere:/bin", "C=ä\t"];
+    proptest::collection::vec(select(variables.to_vec()), 0..6).prop_map(|mut listed| {
+        listed.insert(0, "PATH=/bin");
+        listed.into_iter().map(str::to_owned).collect()
+    })
+}
+
+fn cwds() -> impl Strategy<Value = &'static str> {
+    select(vec!["/", "/tmp", "/made/here", "/m0", "/b0", "/tmp/../etc", "/link", "/proc/self"])
+}
+
+fn oom_scores() -> impl Strategy<Value = Option<i32>> {
+    proptest::option::of(0..=1000)
+}
+
+fn namespaces() -> impl Strategy<Value = Vec<Value>> {
+    subsequence(vec!["network", "ipc", "uts", "cgroup"], 0..=4)
+        .prop_map(|more| ["mount", "pid"].into_iter().chain(more).map(|kind| json!({ "type": kind })).collect())
+}
+
+/// What every engine mounts, now and then without a part of it.
+fn default_mounts() -> impl Strategy<Value = Vec<Value>> {
+    let mounts = common_mounts();
+    let count = mounts.len();
+    prop_oneof![3 => Just((0..count).collect::<Vec<_>>()), 1 => subsequence((0..count).collect::<Vec<_>>(), 0..count)]
+        .prop_map(move |kept| {
+            // procfs always: the look-around needs it.
+            mounts
+                .iter()
+                .enumerate()
+                .filter(|(index, _)| *index == 0 || kept.contains(index))
+                .map(|(_, m)| m.clone())
+                .collect()
+        })
+}
+
+fn common_mounts() -> Vec<Value> {
+    let whole = TestBundle::new(&["true"]).config;
+    whole["mounts"].as_array().unwrap().clone()
+}
+
+/// Options of every mount, in any order, contradictions included.
+fn plain_options() -> impl Strategy<Value = Vec<&'static str>> {
+    let words = vec![
+        "ro",
+        "rw",
+        "nosuid",
+        "suid",
+        "nodev",
+        "dev",
+        "noexec",
+        "exec",
+        "noatime",
+        "atime",
+        "relatime",
+        "strictatime",
+        "nodiratime",
+        "diratime",
+    ];
+    proptest::collection::vec(select(words), 0..4)
+}
+
+fn propagations() -> impl Strategy<Value = Vec<&'static str>> {
+    let words = vec!["private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable"];
+    proptest::collection::vec(select(words), 0..2)
+}
+
+fn more_mounts() -> impl Strategy<Value = Vec<Value>> {
+    let data = || subsequence(vec!["size=1m", "mode=0750", "uid=1000", "nr_inodes=50"], 0..3);
+    let tmpfs = |at: &'static str| {
+        (plain_options(), propagations(), data()).prop_map(move |(plain, propagation, data)| {
+            let options = [plain, propagation, data].concat();
+            json!({ "destination": at, "type": "tmpfs", "source": "tmpfs", "options": options })
+        })
+    };
+    let recursive = || subsequence(vec!["rro", "rnosuid", "rnodev", "rnoexec", "rnoatime"], 0..3);
+    let bind = |at: &'static str, source: &'static str| {
+        let kind = select(vec!["bind", "rbind"]);
+        (kind, plain_options(), propagations(), recursive()).prop_map(move |(kind, plain, propagation, recursive)| {
+            let options = [vec![kind], plain, propagation, recursive].concat();
+            json!({ "destination": at, "type": "bind", "source": source, "options": options })
+        })
+    };
+    let some = proptest::option::of::<BoxedStrategy<Value>>;
+    let mounts = (
+        some(tmpfs("/m0").boxed()),
+        some(tmpfs("/deep/er/m1").boxed()),
+        some(bind("/b0", "@/directory").boxed()),
+        some(bind("/etc/file", "@/file").boxed()),
+        some(bind("/link/b1", "@/directory").boxed()),
+    );
+    mounts.prop_map(|(a, b, c, d, e)| [a, b, c, d, e].into_iter().flatten().collect())
+}
+
+fn devices() -> impl Strategy<Value = Vec<Value>> {
+    let devices = vec![
+        json!({ "path": "/dev/mine", "type": "c", "major": 1, "minor": 5, "fileMode": 0o640, "uid": 1000, "gid": 5 }),
+        json!({ "path": "/dev/fifo", "type": "p", "fileMode": 0o600 }),
+        json!({ "path": "/dev/block", "type": "b", "major": 7, "minor": 200, "fileMode": 0o660 }),
+        json!({ "path": "/dev/sub/plain", "type": "u", "major": 1, "minor": 7 }),
+    ];
+    subsequence(devices, 0..=3)
+}
+
+fn hidden() -> impl Strategy<Value = (Vec<&'static str>, Vec<&'static str>)> {
+    let masked =
+        vec!["/proc/acpi", "/proc/keys", "/proc/timer_list", "/sys/firmware", "/missing", "/etc/file", "/m0", "/link"];
+    let readonly = vec!["/proc/bus", "/proc/sys", "/proc/irq", "/missing", "/m0", "/b0", "/tmp", "/link", "/dev/null"];
+    (subsequence(masked, 0..=5), subsequence(readonly, 0..=5))
+}
+
+/// Without `unbindable`, which runc cannot do.
+fn root() -> impl Strategy<Value = (bool, Option<&'static str>)> {
+    let propagation = select(vec!["private", "rprivate", "slave", "rslave", "shared", "rshared"]);
+    (any::<bool>(), proptest::option::weighted(0.3, propagation))
+}
+
+fn hostnames() -> impl Strategy<Value = &'static str> {
+    select(vec!["", "a", "a.long-name.example"])
+}
+
+fn sysctls() -> impl Strategy<Value = Value> {
+    let sysctls =
+        vec![("net.ipv4.ip_default_ttl", "77"), ("net.ipv4.ping_group_range", "5 10"), ("net/core/somaxconn", "1234")];
+    subsequence(sysctls, 0..=3).prop_map(|listed| {
+        listed
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), Value::from(value)))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    })
+}
+
+/// The peers that are there: `crun` and `runc`, and what CORTEN_TEST_PEERS lists, separated by colons.
+fn peers() -> Vec<PathBuf> {
+    let listed = std::env::var_os("CORTEN_TEST_PEERS").unwrap_or_default();
+    let listed: Vec<_> = std::env::split_paths(&listed).filter(|path| !path.as_os_str().is_empty()).collect();
+    // Two names of one program are one peer.
+    let found = ["/usr/bin/crun", "/usr/sbin/runc", "/usr/bin/runc"].into_iter().map(PathBuf::from).chain(listed);
+    let found: BTreeSet<_> = found.filter_map(|path| fs::canonicalize(path).ok()).collect();
+    found.into_iter().collect()
+}
+
+/// Runs the config in a bundle of its own; what was seen, or the error.
+fn look(runtime: &Path, config: &Value) -> Result<BTreeSet<String>, String> {
+    let mut test = TestBundle::new(&["true"]);
+    let beside = test.beside("");
+    let beside = beside.to_str().unwrap().trim_end_matches('/');
+    fs::create_dir(test.beside("directory")).unwrap();
+    fs::write(test.beside("directory/inside"), "").unwrap();
+    fs::write(test.beside("file"), "a file\n").unwrap();
+    fs::create_dir(test.rootfs().join("opt")).unwrap();
+    std::os::unix::fs::symlink("opt", test.rootfs().join("link")).unwrap();
+    fs::write(test.rootfs().join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nme:x:1000:1000:Me:/home/me:/bin/sh\n")
+        .unwrap();
+    test.config = serde_json::from_str(&config.to_string().replace("\"@/", &format!("\"{beside}/"))).unwrap();
+    test.config["linux"]["cgroupsPath"] = format!("/{}", test.id).into();
+    let path = test.write().path();
+    let output = Command::new(runtime)
+        .arg("--root")
+        .arg(test.state_root())
+        .args(["run", "--bundle"])
+        .arg(path)
+        .arg(&test.id)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if runtime == Path::new(CORTEN) {
+        test.assert_nothing_left(&stderr);
+    } else {
+        remove_cgroups(&test.id);
+    }
+    if output.status.success() && stdout.contains("## rest") {
+        // Peers apply it at other moments, to other mounts: some before the config's mounts, some after.
+        let propagation = config["linux"]["rootfsPropagation"].is_null();
+        return Ok(normalise(&stdout.replace(beside, "@").replace(&test.id, "ID"), propagation));
+    }
+    Err(stderr.lines().last().unwrap_or_default().to_owned())
+}
+
+/// Removes what a peer that failed has left of its cgroups.
+fn remove_cgroups(id: &str) {
+    fn remove(directory: &Path) {
+        let below = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+        below.filter(|path| path.is_dir()).for_each(|path| remove(&path));
+        // One that is not empty after all stays: it is the peer's.
+        fs::remove_dir(directory).ok();
+    }
+    let hierarchies = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
+    let places = hierarchies.chain(["/sys/fs/cgroup".into()]);
+    places.map(|path| path.join(id)).filter(|path| path.is_dir()).for_each(|path| remove(&path));
+}
+
+/// What a run looked like, with what may differ taken out.
+fn normalise(text: &str, propagation: bool) -> BTreeSet<String> {
+    let mut section = "";
+    let mut lines = BTreeSet::new();
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix("## ") {
+            section = if name == "mounts" { "mounts" } else { "rest" };
+        } else if section != "mounts" {
+            // A link of crun's alone, to a file that is masked.
+            if !line.starts_with("/dev/core ") {
+                lines.insert(line.to_owned());
+            }
+        } else {
+            lines.insert(mount(line, propagation));
+        }
+    }
+    lines
+}
+
+/// A line of mountinfo: `id parent major:minor root point options [optional…] - type source superblock`.
+fn mount(line: &str, propagation: bool) -> String {
+    let (left, right) = line.split_once(" - ").unwrap();
+    let left: Vec<_> = left.split(' ').collect();
+    let (root, point, options) = (left[3], left[4], left[5]);
+    let right: Vec<_> = right.split(' ').collect();
+    let (kind, superblock) = (right[0], right[2]);
+    // The numbers of peer groups are the machine's.
+    let words = if propagation { &left[6..] } else { &[] };
+    let propagation: BTreeSet<_> = words.iter().map(|word| word.split(':').next().unwrap()).collect();
+    match (root, kind) {
+        // The null device of the container or of the host.
+        (root, _) if root.ends_with("/null") => format!("null over {point}"),
+        // An empty filesystem, made in one of several ways.
+        ("/", "tmpfs")
+            if superblock.ends_with("nr_inodes=1") || options.starts_with("ro") && !superblock.contains(',') =>
+        {
+            format!("nothing over {point}")
+        }
+        // crun's empty directory is one of the host.
+        (root, _) if root.ends_with("/.empty-directory") => format!("nothing over {point}"),
+        // crun leaves the superblock of sysfs writable, and keeps links in cgroup2 from being followed.
+        (_, "sysfs") => format!("{root} {point} {options} {propagation:?} {kind}"),
+        (_, "cgroup2") => format!("{root} {point} {} {propagation:?} {kind}", options.replace(",nosymfollow", "")),
+        // Corten makes no v1 cgroups yet; runc versions differ about the directory around them.
+        (_, "cgroup") => format!("v1 {point} {options}"),
+        ("/", "tmpfs") if point == "/sys/fs/cgroup" => format!("v1 {point}"),
+        _ if point == "/" => format!("/ {options} {propagation:?} {kind}"),
+        // runc makes the filesystem writable and only the mount readonly.
+        (_, "tmpfs") => {
+            let superblock = superblock.trim_start_matches("ro").trim_start_matches("rw");
+            format!("{root} {point} {options} {propagation:?} {kind} {superblock}")
+        }
+        _ => format!("{root} {point} {options} {propagation:?} {kind} {superblock}"),
+    }
+}
+
+/// The differences between corten and all peers that are not known; `None` if no peer ran.
+fn differences(peers: &[PathBuf], config: &Value) -> Option<Vec<String>> {
+    let ours = look(Path::new(CORTEN), config);
+    let mut theirs = Vec::new();
+    let mut errors = Vec::new();
+    for peer in peers {
+        match look(peer, config) {
+            Ok(seen) => theirs.push(seen),
+            Err(error) => errors.push(error),
+        }
+    }
+    let found: Vec<String> = match (ours, theirs.as_slice()) {
+        (Err(_), []) => return None,
+        (Ok(_), []) => errors.into_iter().map(|error| format!("-error {error}")).collect(),
+        (Err(error), _) => vec![format!("+error {error}")],
+        (Ok(ours), [first, more @ ..]) => {
+            let alone = ours.iter().filter(|line| !theirs.iter().any(|seen| seen.contains(*line)));
+            let lacking = first.iter().filter(|line| !ours.contains(*line) && more.iter().all(|m| m.contains(*line)));
+            alone.map(|line| format!("+{line}")).chain(lacking.map(|line| format!("-{line}"))).collect()
+        }
+    };
+    Some(found.into_iter().filter(|line| !KNOWN.iter().any(|(is, _)| is(config, line))).collect())
+}
+
+#[test]
+fn random_configs_look_as_with_a_peer() {
+    if !can_make_containers() {
+        return;
+    }
+    let peers: Vec<_> = peers()
+        .into_iter()
+        .filter(|peer| {
+            let plain = look(peer, &TestBundle::new(&["sh", "-c", LOOK]).config);
+            if let Err(error) = &plain {
+                skip(&format!("{} does not run here: {error}", peer.display()));
+            }
+            plain.is_ok()
+        })
+        .collect();
+    if peers.is_empty() {
+        skip("no peer to compare random configs with");
+        return;
+    }
+    let cases = std::env::var("CORTEN_TEST_CASES").ok();
+    let config = Config {
+        cases: cases.as_ref().map_or(CASES, |cases| cases.parse().unwrap()),
+        failure_persistence: None,
+        max_shrink_iters: 200,
+        ..Config::default()
+    };
+    let mut runner = match cases {
+        Some(_) => TestRunner::new(config),
+        None => TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha)),
+    };
+    let result = runner.run(&configs(), |Json(config)| {
+        let found = differences(&peers, &config).unwrap_or_default();
+        prop_assert!(found.is_empty(), "{found:#?}");
+        Ok(())
+    });
+    if let Err(failure) = result {
+        panic!("{failure}");
+    }
+}
