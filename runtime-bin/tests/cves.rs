@@ -239,7 +239,6 @@ fn cve_2019_16884_volumes_over_proc_are_refused() {
 
 /// The same with a volume on all of `/proc`.
 #[test]
-#[ignore = "a bind mount of anything on /proc is accepted"]
 fn cve_2019_16884_a_bind_mount_on_proc_is_refused() {
     if !can_make_containers() {
         return;
@@ -255,7 +254,6 @@ fn cve_2019_16884_a_bind_mount_on_proc_is_refused() {
 
 /// The same through a link of the image: the config's words say nothing of `/proc`.
 #[test]
-#[ignore = "destinations are compared with /proc by their words, before links are followed"]
 fn cve_2019_16884_volumes_over_proc_through_a_link_are_refused() {
     if !can_make_containers() {
         return;
@@ -363,7 +361,6 @@ fn cve_2023_27561_a_race_on_the_parents_of_proc_in_a_volume() {
 /// `/proc` of a rootfs that is shared with a running container changes places with another directory. Wherever the procfs is
 /// seen in the end, it is masked.
 #[test]
-#[ignore = "a hole: paths are looked up by name again after procfs has been mounted, and its mount point may have moved"]
 fn cve_2023_27561_a_race_on_proc_in_a_shared_rootfs() {
     if !can_make_containers() {
         return;
@@ -481,7 +478,6 @@ fn cve_2021_43784_nul_bytes_and_long_values() {
 
 /// To `setresuid(2)` and `setresgid(2)` an id of -1 means "leave it", which is root.
 #[test]
-#[ignore = "a hole: the ids 4294967295 are accepted, and the process is root"]
 fn cve_2021_43784_an_id_of_minus_one_is_refused() {
     if !can_make_containers() {
         return;
@@ -588,7 +584,6 @@ fn writable_cgroups_are_the_containers_own(namespace: bool) {
 }
 
 #[test]
-#[ignore = "a hole on hybrid machines: the v1 hierarchies of the runtime's own cgroup are mounted writable"]
 fn cve_2023_25809_writable_cgroups_are_the_containers_own() {
     if can_make_containers() {
         writable_cgroups_are_the_containers_own(true);
@@ -912,12 +907,9 @@ fn cve_2026_41579_cve_2026_47766_devices_and_links_are_made_in_the_rootfs() {
                 fs::write(twin.join("ptmx"), "").unwrap();
             }
             let output = run(&test);
-            if twin {
-                let seen = String::from_utf8_lossy(&output.stdout);
-                assert!(seen.contains("null") && seen.contains("ptmx -> pts/ptmx"), "{to}: {output:?}");
-            } else {
-                item_error(&output);
-            }
+            // What the link leads to is inside: it is there, or is made.
+            let seen = String::from_utf8_lossy(&output.stdout);
+            assert!(seen.contains("null") && seen.contains("ptmx -> pts/ptmx"), "{to}: {output:?}");
             host.assert_untouched(&test, &to);
         }
     }

@@ -171,7 +171,8 @@ steps! {
     5 AttachRoot { tree: Slot, }
     /// Opens a mount target inside the root, making it if it is missing: `openat2(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)`,
     /// `mkdirat`. Attacker: symbolic links in the rootfs and their exchange while this runs (CVE-2019-18837, CVE-2021-30465).
-    6 OpenTarget { path: S, target: u64, slot: Slot, }
+    /// `in_proc`: 1 when the target may be in a procfs; wherever links lead, others may not be (CVE-2019-16884).
+    6 OpenTarget { path: S, target: u64, in_proc: u64, slot: Slot, }
     /// Makes a detached mount of a new filesystem: `fsopen`, `fsconfig`, `fsmount`. `options`: key and value in turn, each
     /// ending with NUL; an empty value is a flag, a string begins with `=`. `attributes`: `MOUNT_ATTR_*`.
     7 MountFs { fstype: S, source: S, options: B, attributes: u64, slot: Slot, }
@@ -179,8 +180,9 @@ steps! {
     /// `unnamed`: attributes to clear that no option names; they stay where the kernel has locked them (a mount that came
     /// from another user namespace).
     8 SetAttributes { mount: Slot, set: u64, clear: u64, unnamed: u64, propagation: u64, recursive: u64, }
-    /// Attaches a detached mount on an opened target and closes both: `move_mount`. By fd, so no path can be exchanged.
-    9 MoveMount { mount: Slot, target: Slot, }
+    /// Attaches a detached mount on an opened target and closes the target: `move_mount`. By fd, so no path can be exchanged.
+    /// `keep`: 1 leaves the mount's fd open.
+    9 MoveMount { mount: Slot, target: Slot, keep: u64, }
     /// Makes a directory and its parents inside the root: `openat2`, `mkdirat`.
     10 MakeDirectory { path: S, mode: u64, }
     /// Makes a device node or fifo in the root unless there is one: `mknodat`, `fchownat`. `mode` has the type bits.
@@ -210,9 +212,12 @@ steps! {
     21 Sysctl { proc: Slot, path: S, value: S, }
     /// Hides a path: a directory under the empty directory, anything else under the null device; a missing path is left alone.
     /// `openat2`, `open_tree`, `move_mount`. Both covers come from outside of the rootfs (CVE-2025-31133).
-    22 MaskPath { path: S, null: Slot, empty: Slot, }
+    /// `base`: the mount that the path counts from, slot 0 for the root. Paths in procfs and sysfs are looked up in the very
+    /// mounts, which a rename of their directories in the rootfs could carry elsewhere.
+    22 MaskPath { base: Slot, path: S, null: Slot, empty: Slot, }
     /// Makes a path and all below read-only: `open_tree(AT_RECURSIVE)`, `mount_setattr`, `move_mount`. A missing path is left alone.
-    23 ReadonlyPath { path: S, }
+    /// `base` as for [`Step::MaskPath`].
+    23 ReadonlyPath { base: Slot, path: S, }
     /// Makes the root mount read-only, or changes its propagation: `mount_setattr`. Spec: config.md#root.
     24 RootAttributes { set: u64, propagation: u64, recursive: u64, }
     /// Sets a resource limit: `prlimit64`. Spec: config.md#posix-process.
@@ -314,4 +319,6 @@ steps! {
     62 Loopback {}
     /// Makes a symbolic link in place of a mount (`copy-symlink`): `symlinkat`. One with the same target may be there already.
     63 CopyLink { path: S, target: S, }
+    /// Checks that what the slot holds is a procfs: `fstatfs`. For a bind mount on `/proc` (CVE-2019-16884).
+    64 CheckProc { mount: Slot, }
 }

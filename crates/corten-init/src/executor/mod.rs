@@ -212,7 +212,7 @@ impl<'s> Executor<'s> {
             WireStep::NewSession {} => sys::setsid().from(Call::Setsid),
             WireStep::Propagation { flags } => self.set_propagation(flags),
             WireStep::AttachRoot { tree } => self.attach_root(tree),
-            WireStep::OpenTarget { path, target, slot } => self.open_target(path, target, slot),
+            WireStep::OpenTarget { path, target, in_proc, slot } => self.open_target(path, target, in_proc != 0, slot),
             WireStep::MountFs { fstype, source, options, attributes, slot } => {
                 self.mount_fs(fstype, source, options, attributes, slot)
             }
@@ -220,7 +220,7 @@ impl<'s> Executor<'s> {
                 let mount = self.fd(mount)?;
                 mounts::set_attributes(mount, recursive != 0, [set, clear, unnamed, propagation])
             }
-            WireStep::MoveMount { mount, target } => self.move_mount(mount, target),
+            WireStep::MoveMount { mount, target, keep } => self.move_mount(mount, target, keep != 0),
             WireStep::MakeDirectory { path, mode } => self.make_directory(path, mode),
             WireStep::MakeNode { path, mode, major, minor, uid, gid } => {
                 self.make_node(path, [mode, major, minor, uid, gid])
@@ -236,8 +236,8 @@ impl<'s> Executor<'s> {
             WireStep::Domainname { name } => sys::setdomainname(name.to_bytes()).from(Call::Setdomainname),
             WireStep::OpenProc { slot } => self.open_proc(slot),
             WireStep::Sysctl { proc, path, value } => self.sysctl(proc, path, value),
-            WireStep::MaskPath { path, null, empty } => self.mask_path(path, null, empty),
-            WireStep::ReadonlyPath { path } => self.readonly_path(path),
+            WireStep::MaskPath { base, path, null, empty } => self.mask_path(base, path, null, empty),
+            WireStep::ReadonlyPath { base, path } => self.readonly_path(base, path),
             WireStep::RootAttributes { set, propagation, recursive } => {
                 sys::mount_setattr(Some(self.root), recursive != 0, set, 0, propagation).from(Call::MountSetattr)
             }
@@ -295,6 +295,7 @@ impl<'s> Executor<'s> {
             WireStep::ResetAffinity {} => sys::reset_affinity().from(Call::SchedSetaffinity),
             WireStep::Loopback {} => sys::loopback_up().from(Call::Ioctl),
             WireStep::CopyLink { path, target } => self.copy_link(path, target),
+            WireStep::CheckProc { mount } => mounts::check_proc(self.fd(mount)?),
             WireStep::Reconfigure { mount, options } => self.reconfigure(mount, options),
         }
     }

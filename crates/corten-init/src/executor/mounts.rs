@@ -147,9 +147,11 @@ impl Executor<'_> {
         self.put(slot, tree)
     }
 
-    pub(super) fn move_mount(&mut self, mount: Slot, target: Slot) -> Outcome {
+    pub(super) fn move_mount(&mut self, mount: Slot, target: Slot, keep: bool) -> Outcome {
         sys::move_mount(self.fd(mount)?, self.fd(target)?).from(Call::MoveMount)?;
-        self.close(mount)?;
+        if !keep {
+            self.close(mount)?;
+        }
         self.close(target)
     }
 
@@ -176,9 +178,9 @@ impl Executor<'_> {
         if written == value.count_bytes() { Ok(()) } else { Err(Failure { call: Call::Write, errno: Errno::EINVAL }) }
     }
 
-    pub(super) fn mask_path(&mut self, path: &'static CStr, null: Slot, empty: Slot) -> Outcome {
+    pub(super) fn mask_path(&mut self, base: Slot, path: &'static CStr, null: Slot, empty: Slot) -> Outcome {
         self.detail.set_cut(path.to_bytes());
-        let Some(target) = self.open_if_there(path)? else { return Ok(()) };
+        let Some(target) = self.open_if_there(base, path)? else { return Ok(()) };
         let directory = sys::stat(target).from(Call::Fstat)?.mode & sys::S_IFMT == sys::S_IFDIR;
         let slot = if directory { empty } else { null };
         let cover = self.fd(slot)?;
@@ -203,9 +205,9 @@ impl Executor<'_> {
         attached
     }
 
-    pub(super) fn readonly_path(&mut self, path: &'static CStr) -> Outcome {
+    pub(super) fn readonly_path(&mut self, base: Slot, path: &'static CStr) -> Outcome {
         self.detail.set_cut(path.to_bytes());
-        let Some(target) = self.open_if_there(path)? else { return Ok(()) };
+        let Some(target) = self.open_if_there(base, path)? else { return Ok(()) };
         let tree = sys::open_tree(target, true).from(Call::OpenTree)?;
         sys::mount_setattr(Some(tree), true, sys::MOUNT_ATTR_RDONLY, 0, 0).from(Call::MountSetattr)?;
         sys::move_mount(tree, target).from(Call::MoveMount)?;
@@ -215,11 +217,19 @@ impl Executor<'_> {
     }
 
     /// Opens a path that may be missing: the spec's masked and readonly paths are lists for all kernels.
-    fn open_if_there(&self, path: &CStr) -> Outcome<Option<Fd>> {
-        match self.open_in_root(path) {
+    fn open_if_there(&self, base: Slot, path: &CStr) -> Outcome<Option<Fd>> {
+        let base = if base.0 == 0 { self.root } else { self.fd(base)? };
+        match super::paths::open_in(base, path) {
             Ok(CLOSED) | Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
             other => other.from(Call::Openat2).map(Some),
         }
+    }
+}
+
+pub(super) fn check_proc(mount: Fd) -> Outcome {
+    match sys::filesystem(mount).from(Call::Fstatfs)? {
+        sys::PROC_SUPER_MAGIC => Ok(()),
+        _ => Err(Failure { call: Call::Fstatfs, errno: Errno::EINVAL }),
     }
 }
 

@@ -27,10 +27,15 @@ fn parent_and_name(path: &CStr) -> Outcome<(Text<4096>, &CStr)> {
     Ok((parent, name))
 }
 
+/// Opens what is at the path below a directory that is taken for the root, `O_PATH`.
+pub(super) fn open_in(root: Fd, path: &CStr) -> sys::Result<Fd> {
+    sys::openat2(root, path, sys::O_PATH, 0, IN_ROOT)
+}
+
 impl Executor<'_> {
     /// Opens what is at the path in the root, `O_PATH`.
     pub(super) fn open_in_root(&self, path: &CStr) -> sys::Result<Fd> {
-        sys::openat2(self.root, path, sys::O_PATH, 0, IN_ROOT)
+        open_in(self.root, path)
     }
 
     /// Opens the directory at the path in the root, making what is missing of it.
@@ -104,7 +109,7 @@ impl Executor<'_> {
         Ok((self.open_or_make_directory(parent.as_cstr(), 0o755, IN_ROOT)?, name))
     }
 
-    pub(super) fn open_target(&mut self, path: &'static CStr, target: u64, slot: Slot) -> Outcome {
+    pub(super) fn open_target(&mut self, path: &'static CStr, target: u64, in_proc: bool, slot: Slot) -> Outcome {
         self.detail.set_cut(path.to_bytes());
         let target = Target::from_number(target).ok_or(Failure { call: Call::Decode, errno: Errno::EPROTO })?;
         let directory = match target {
@@ -128,6 +133,9 @@ impl Executor<'_> {
             _ if directory => self.open_or_make_directory(path, 0o755, IN_ROOT)?,
             _ => self.open_or_make_file(path, LINKS_MAX)?,
         };
+        if !in_proc && sys::filesystem(fd).from(Call::Fstatfs)? == sys::PROC_SUPER_MAGIC {
+            return Err(Failure { call: Call::Fstatfs, errno: Errno::EPERM });
+        }
         self.put(slot, fd)
     }
 

@@ -44,8 +44,11 @@ pub(super) mod slot {
     pub(in crate::plan) const HOOK_STDERR: Slot = Slot(13);
     /// The container's cgroup, where a mount must show it without a cgroup namespace.
     pub(in crate::plan) const CGROUP: Slot = Slot(14);
+    /// The container's procfs and sysfs, for what is masked in them.
+    pub(in crate::plan) const PROC_MOUNT: Slot = Slot(15);
+    pub(in crate::plan) const SYS_MOUNT: Slot = Slot(16);
     /// The first of the sources of bind mounts, and of namespaces to join.
-    pub(in crate::plan) const FIRST_SOURCE: Slot = Slot(15);
+    pub(in crate::plan) const FIRST_SOURCE: Slot = Slot(17);
 }
 
 /// `MS_SLAVE`: mounts of the host reach the container, never the other way round. runc's default.
@@ -68,6 +71,8 @@ pub(super) struct Builder<'a> {
     pub(super) user_namespace: UserNamespace,
     /// A mount shows the container's cgroup by a bind mount.
     pub(super) shows_own_cgroup: bool,
+    /// Mounts whose fds are kept for masked and readonly paths: destination and slot.
+    pub(super) kept_mounts: Vec<(String, Slot)>,
 }
 
 /// Works out what is done for a container, in order.
@@ -86,6 +91,7 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
         next_source: slot::FIRST_SOURCE.0,
         user_namespace: namespaces::user_namespace(spec.linux().as_ref()),
         shows_own_cgroup: false,
+        kept_mounts: Vec::new(),
     };
     let b = &mut builder;
     check_console(process, request)?;
@@ -290,10 +296,11 @@ fn terminal(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
         b.inside(c"process.consoleSize", Step::TerminalSize { master, rows, columns });
     }
     b.inside(item, Step::SendConsole { master });
-    let target = corten_init::Target::File.to_number();
-    b.inside(item, Step::OpenTarget { path: c"/dev/console".into(), target, slot: slot::TARGET });
     b.inside(item, Step::CloneMount { from: peer, slot: slot::MOUNT });
-    b.inside(item, Step::MoveMount { mount: slot::MOUNT, target: slot::TARGET });
+    // A link that the image has there is covered, not followed (CVE-2025-52565).
+    let target = corten_init::Target::LinkItself(slot::MOUNT).to_number();
+    b.inside(item, Step::OpenTarget { path: c"/dev/console".into(), target, in_proc: 0, slot: slot::TARGET });
+    b.inside(item, Step::MoveMount { mount: slot::MOUNT, target: slot::TARGET, keep: 0 });
     b.inside(item, Step::ControllingTerminal { peer });
     Ok(())
 }
@@ -367,8 +374,8 @@ fn hide(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let Some(linux) = b.spec.linux().as_ref() else { return Ok(()) };
     for (index, path) in linux.readonly_paths().iter().flatten().enumerate() {
         let item = text("linux.readonlyPaths", format!("linux.readonlyPaths[{index}]"))?;
-        let path = path_in_root("linux.readonlyPaths", Path::new(path))?;
-        b.inside(item, Step::ReadonlyPath { path });
+        let (base, path) = kept_path(b, "linux.readonlyPaths", path)?;
+        b.inside(item, Step::ReadonlyPath { base, path });
     }
     let Some(masked) = linux.masked_paths().as_ref().filter(|paths| !paths.is_empty()) else { return Ok(()) };
     let item = CString::from(c"linux.maskedPaths");
@@ -377,16 +384,30 @@ fn hide(b: &mut Builder<'_>) -> Result<(), PlanError> {
     b.inside(c"linux.maskedPaths", empty);
     for (index, path) in masked.iter().enumerate() {
         let item = text("linux.maskedPaths", format!("linux.maskedPaths[{index}]"))?;
-        let path = path_in_root("linux.maskedPaths", Path::new(path))?;
-        b.inside(item, Step::MaskPath { path, null: slot::NULL, empty: slot::EMPTY });
+        let (base, path) = kept_path(b, "linux.maskedPaths", path)?;
+        b.inside(item, Step::MaskPath { base, path, null: slot::NULL, empty: slot::EMPTY });
     }
     Ok(())
 }
 
-/// The last word about the root: its propagation if the config has one, then read-only.
+/// The mount that a path counts from, and the path in it: procfs and sysfs are at hand, whatever has become of their names.
+fn kept_path(b: &Builder<'_>, field: &str, path: &str) -> Result<(Slot, CString), PlanError> {
+    let whole = path_in_root(field, Path::new(path))?;
+    let words = whole.to_string_lossy();
+    let inside = |kept: &str| words.strip_prefix(kept).filter(|rest| rest.starts_with('/')).map(str::to_owned);
+    let found = b.kept_mounts.iter().find_map(|(kept, slot)| Some((*slot, inside(kept)?)));
+    match found {
+        Some((slot, rest)) => Ok((slot, text(field, rest)?)),
+        None => Ok((slot::SYNC, whole)),
+    }
+}
+
+/// The last word about the root: shared or unbindable if the config wants it so, then read-only. A slave or private root is made
+/// so before the mounts, whose own options would be lost otherwise (runc).
 fn readonly_root(b: &mut Builder<'_>) {
     let propagation = b.spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().as_deref());
-    if let Some((flags, recursive)) = propagation.and_then(propagation_flags) {
+    let late = propagation.and_then(propagation_flags).filter(|(flag, _)| matches!(*flag, libc::MS_SHARED | libc::MS_UNBINDABLE));
+    if let Some((flags, recursive)) = late {
         let step = Step::RootAttributes { set: 0, propagation: flags, recursive: recursive.into() };
         b.inside(c"linux.rootfsPropagation", step);
     }

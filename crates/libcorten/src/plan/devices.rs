@@ -67,7 +67,7 @@ pub(super) fn devices(b: &mut Builder<'_>) -> Result<(), PlanError> {
         let node = Node {
             path: clean_in_root(device.path()).to_string_lossy().into_owned(),
             kind,
-            mode: device.file_mode().unwrap_or(0o666) & 0o7777,
+            mode: device.file_mode().unwrap_or(0o666) & 0o777,
             number,
             owner: (device.uid().unwrap_or(0), device.gid().unwrap_or(0)),
         };
@@ -104,8 +104,8 @@ fn make(b: &mut Builder<'_>, item: &CString, node: &Node) -> Result<(), PlanErro
         // What the host has under the same name; it must be the same device.
         namespaces::open_device(b, item, Path::new(&node.path), node.kind, node.number, source)?;
         let target = Target::File.to_number();
-        b.inside(item.clone(), Step::OpenTarget { path, target, slot: slot::TARGET });
-        b.inside(item.clone(), Step::MoveMount { mount: source, target: slot::TARGET });
+        b.inside(item.clone(), Step::OpenTarget { path, target, in_proc: 0, slot: slot::TARGET });
+        b.inside(item.clone(), Step::MoveMount { mount: source, target: slot::TARGET, keep: 0 });
         return Ok(());
     }
     let (major, minor) = node.number;

@@ -96,16 +96,25 @@ impl<'a> Entry<'a> {
 }
 
 fn open_target(b: &mut Builder<'_>, item: &CString, path: CString, target: Target) {
-    let step = Step::OpenTarget { path, target: target.to_number(), slot: slot::TARGET };
+    // What may be in a procfs has been judged by its words (`check_proc`); links must not lead others there.
+    let words = path.to_string_lossy();
+    let in_proc = words == "/proc" || words.starts_with("/proc/") || target == Target::PlainDirectory;
+    let step = Step::OpenTarget { path, target: target.to_number(), in_proc: in_proc.into(), slot: slot::TARGET };
     b.inside(item.clone(), step);
 }
 
 fn attach(b: &mut Builder<'_>, item: &CString, mount: Slot) {
-    b.inside(item.clone(), Step::MoveMount { mount, target: slot::TARGET });
+    b.inside(item.clone(), Step::MoveMount { mount, target: slot::TARGET, keep: 0 });
 }
 
 /// A new filesystem.
 fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
+    // Those that masked and readonly paths are in stay at hand: their names in the rootfs may be exchanged.
+    let mount = match (entry.fstype, entry.destination.as_str()) {
+        ("proc", "/proc") => slot::PROC_MOUNT,
+        ("sysfs", "/sys") => slot::SYS_MOUNT,
+        _ => slot::MOUNT,
+    };
     // CVE-2019-19921: a link at /proc or /sys would take the mount elsewhere and leave the masked paths unmasked.
     let target = if matches!(entry.fstype, "proc" | "sysfs") { Target::PlainDirectory } else { Target::Directory };
     open_target(b, &entry.item, entry.path()?, target);
@@ -123,20 +132,31 @@ fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
         source: text(&item, source)?,
         options: option_block(&item, &words)?,
         attributes: if entry.options.copy_up { set & !libc::MOUNT_ATTR_RDONLY } else { set },
-        slot: slot::MOUNT,
+        slot: mount,
     };
     b.inside(entry.item.clone(), step);
     if entry.options.copy_up {
-        b.inside(entry.item.clone(), Step::CopyUp { mount: slot::MOUNT, from: slot::TARGET });
+        b.inside(entry.item.clone(), Step::CopyUp { mount, from: slot::TARGET });
         let set = set & libc::MOUNT_ATTR_RDONLY;
         if set != 0 {
-            let step = Step::SetAttributes { mount: slot::MOUNT, set, clear: 0, unnamed: 0, propagation: 0, recursive: 0 };
+            let step = Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: 0, recursive: 0 };
             b.inside(entry.item.clone(), step);
         }
     }
-    change_attributes(b, entry, slot::MOUNT, false);
-    attach(b, &entry.item, slot::MOUNT);
+    change_attributes(b, entry, mount, false);
+    let keep = u64::from(mount != slot::MOUNT);
+    b.inside(entry.item.clone(), Step::MoveMount { mount, target: slot::TARGET, keep });
+    covers(b, &entry.destination);
+    if keep == 1 {
+        b.kept_mounts.push((entry.destination.clone(), mount));
+    }
     Ok(())
+}
+
+/// What is mounted here hides what was kept for the masks.
+fn covers(b: &mut Builder<'_>, destination: &str) {
+    let hidden = |kept: &str| kept.strip_prefix(destination).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    b.kept_mounts.retain(|(kept, _)| !hidden(kept));
 }
 
 /// The options for the superblock: words and data, and the label of `linux.mountLabel`.
@@ -220,6 +240,10 @@ fn bind_mount(b: &mut Builder<'_>, entry: &Entry<'_>, recursive: bool) -> Result
         b.inside(entry.item.clone(), step);
     }
     change_attributes(b, entry, tree, true);
+    if entry.destination == "/proc" {
+        b.inside(entry.item.clone(), Step::CheckProc { mount: tree });
+    }
+    covers(b, &entry.destination);
     let target = if entry.options.destination_nofollow { Target::LinkItself(tree) } else { Target::Like(tree) };
     open_target(b, &entry.item, entry.path()?, target);
     attach(b, &entry.item, tree);
@@ -341,7 +365,7 @@ fn cgroup(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     if b.facts.legacy.is_empty() {
         open_target(b, &entry.item, entry.path()?, Target::Directory);
         // No flags for the superblock: there is one for the whole machine.
-        b.inside(entry.item.clone(), cgroup_fs(entry, c"cgroup2", &[])?);
+        b.inside(entry.item.clone(), cgroup_fs(entry.options.set, c"cgroup2", &[])?);
         change_attributes(b, entry, slot::MOUNT, false);
         attach(b, &entry.item, slot::MOUNT);
         return Ok(());
@@ -361,10 +385,11 @@ fn cgroup(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     let own_namespace = b.has_new_namespace(LinuxNamespaceType::Cgroup);
     for hierarchy in &b.facts.legacy {
         let tree = if own_namespace {
-            b.inside(entry.item.clone(), cgroup_fs(entry, c"cgroup", &hierarchy.options)?);
+            // The runtime does not make v1 cgroups yet: what shows is the caller's, so it is read-only whatever the options say.
+            let attributes = entry.options.set | libc::MOUNT_ATTR_RDONLY;
+            b.inside(entry.item.clone(), cgroup_fs(attributes, c"cgroup", &hierarchy.options)?);
             slot::MOUNT
         } else {
-            // The runtime does not make v1 cgroups yet: what shows is its own, so it is read-only whatever the options say.
             let (tree, source) = (b.new_source()?, hierarchy.own.clone());
             let flags = TreeFlags { directory: true, ..TreeFlags::default() };
             namespaces::open_tree(b, &entry.item, &source, flags, tree)?;
@@ -413,7 +438,7 @@ fn cgroup_in_user_namespace(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<()
     Ok(())
 }
 
-fn cgroup_fs(entry: &Entry<'_>, fstype: &std::ffi::CStr, options: &[String]) -> Result<Step, PlanError> {
+fn cgroup_fs(attributes: u64, fstype: &std::ffi::CStr, options: &[String]) -> Result<Step, PlanError> {
     let words: Vec<_> = options
         .iter()
         .map(|option| match option.split_once('=') {
@@ -425,7 +450,7 @@ fn cgroup_fs(entry: &Entry<'_>, fstype: &std::ffi::CStr, options: &[String]) -> 
         fstype: fstype.into(),
         source: c"cgroup".into(),
         options: option_block("mounts", &words)?,
-        attributes: entry.options.set,
+        attributes,
         slot: slot::MOUNT,
     })
 }
