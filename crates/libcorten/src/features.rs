@@ -79,9 +79,6 @@ mod tests {
         let read: Features = serde_json::from_value(document.clone()).unwrap();
         assert_eq!(read.oci_version_max(), SPEC_VERSION);
         assert_eq!(document["linux"]["capabilities"].as_array().unwrap().len(), 41);
-        for option in crate::spec::MOUNT_OPTIONS_NOT_YET {
-            assert!(!MOUNT_OPTIONS.contains(option), "{option}");
-        }
     }
 
     /// Each name that is offered can be used.

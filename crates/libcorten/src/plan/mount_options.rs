@@ -16,7 +16,6 @@ use libc::{
 };
 
 use crate::ErrorKind;
-use crate::spec::MOUNT_OPTIONS_NOT_YET;
 
 /// A mount's options, by the kernel object that they belong to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -76,14 +75,6 @@ pub(crate) enum MountOptionError {
         /// The option as it was written.
         option: String,
     },
-    /// An option that Corten knows and does not do.
-    #[error("mounts[{index}].options: {option:?} is not supported yet")]
-    NotYet {
-        /// Position in `mounts`.
-        index: usize,
-        /// The option.
-        option: String,
-    },
 }
 
 impl MountOptionError {
@@ -91,7 +82,6 @@ impl MountOptionError {
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
             Self::DataOnBind { .. } => ErrorKind::InvalidConfig,
-            Self::NotYet { .. } => ErrorKind::Unsupported,
         }
     }
 }
@@ -270,7 +260,7 @@ pub const MOUNT_OPTIONS: &[&str] = &{
 ///
 /// # Errors
 ///
-/// Data options on a bind mount, and options that are known and not supported yet.
+/// Data options on a bind mount.
 pub(crate) fn parse(
     index: usize,
     mount_type: Option<&str>,
@@ -283,9 +273,6 @@ pub(crate) fn parse(
     let mut read_only = None;
     for option in options {
         let Ok(row) = OPTIONS.binary_search_by_key(&option.as_str(), |(name, _)| name) else {
-            if MOUNT_OPTIONS_NOT_YET.contains(&option.as_str()) {
-                return Err(MountOptionError::NotYet { index, option: option.clone() });
-            }
             parsed.data.extend(split_data(option));
             continue;
         };
@@ -388,9 +375,6 @@ mod tests {
         assert!(MOUNT_OPTIONS.is_sorted_by(|a, b| a < b));
         // runc 1.5 lists 60: these and tmpcopyup.
         assert_eq!(MOUNT_OPTIONS.len(), 59);
-        for name in MOUNT_OPTIONS_NOT_YET {
-            assert!(!MOUNT_OPTIONS.contains(name));
-        }
     }
 
     #[test]
@@ -510,11 +494,6 @@ mod tests {
             data.to_string(),
             "mounts[7].options: bind mounts cannot have any filesystem-specific options applied, found \"mode=755\""
         );
-        for name in MOUNT_OPTIONS_NOT_YET {
-            let error = parse_words(MOUNT, name).expect_err("not supported yet");
-            assert_eq!(error.kind(), ErrorKind::Unsupported);
-            assert_eq!(error.to_string(), format!("mounts[7].options: {name:?} is not supported yet"));
-        }
     }
 
     proptest! {

@@ -14,15 +14,19 @@ use oci_spec::runtime::Spec;
 use serde_path_to_error::Segment;
 
 mod error;
+mod hooks;
+mod list;
 mod path;
 mod strings;
 mod unsupported;
 mod validate;
 
 pub use error::{Problem, SpecError};
+pub(crate) use list::number_list;
 pub(crate) use path::{clean_in_root, sysctl_file};
-pub(crate) use unsupported::MOUNT_OPTIONS_NOT_YET;
 pub use validate::validate;
+#[allow(unused_imports, reason = "the plan asks for them")]
+pub(crate) use validate::{MOUNT_CONTEXT_ANNOTATION, sysctl_namespace};
 
 /// The largest config.json that is read. Docker's is 10 KB; ten thousand mounts make 3 MB.
 pub const LIMIT_BYTES: u64 = 64 << 20;
