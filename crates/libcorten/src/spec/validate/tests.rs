@@ -799,7 +799,7 @@ fn schedulers() {
         field,
         &[
             json!({"policy": "SCHED_OTHER", "nice": -20, "priority": 0, "runtime": 0}),
-            json!({"policy": "SCHED_BATCH", "nice": 19}),
+            json!({"policy": "SCHED_BATCH", "nice": 19, "flags": ["SCHED_FLAG_RESET_ON_FORK"]}),
             json!({"policy": "SCHED_IDLE", "nice": 100}),
             json!({"policy": "SCHED_ISO"}),
             json!({"policy": "SCHED_FIFO", "priority": 1}),
@@ -834,7 +834,7 @@ fn priorities_affinities_and_memory_policies() {
     ]);
 
     let field = "process.execCPUAffinity";
-    accepts(field, &[json!({"initial": "0-3,7", "final": "65535"})]);
+    accepts(field, &[json!({"initial": "0-3,7", "final": "65535"}), json!({"final": ""}), json!({"initial": " 1, "})]);
     let list = "must be a list of numbers up to 65535 and ranges of them, like 0-3,7, found";
     refuses(&[
         (field, json!({"initial": "3-1"}), InvalidConfig, &format!("{field}.initial: {list} \"3-1\"")),
