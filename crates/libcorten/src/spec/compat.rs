@@ -45,8 +45,8 @@ pub(super) fn has_no_freebsd(text: &[u8]) -> Result<(), SpecError> {
     struct Sections {
         freebsd: Option<IgnoredAny>,
     }
-    const KEY: &[u8] = b"\"freebsd\"";
-    if !text.windows(KEY.len()).any(|window| window == KEY) {
+    // Two microseconds for what Docker writes. Bytes that are no UTF-8 can be in strings that nobody reads.
+    if str::from_utf8(text).is_ok_and(|text| !text.contains("\"freebsd\"")) {
         return Ok(());
     }
     // It decoded before, so what fails now is that the section is there twice.
