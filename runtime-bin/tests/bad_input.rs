@@ -71,7 +71,7 @@ fn cases() -> Vec<(&'static str, Change)> {
         ("process.cwd", set("/process/cwd", json!("relative"))),
         ("process.cwd", set("/process/cwd", json!("/a\0"))),
         ("process.user", set("/process/user/uid", json!(-1))),
-        ("process.capabilities", set("/process/capabilities/bounding/0", json!("CAP_NOPE"))),
+        ("process.capabilities", set("/process/capabilities/bounding/0", json!(7))),
         ("process.rlimits", set("/process/rlimits/0/soft", json!(2000))),
         ("process.rlimits", set("/process/rlimits/0/type", json!("RLIMIT_NOPE"))),
         ("root.path", set("/root/path", json!("missing"))),
@@ -96,15 +96,18 @@ fn cases() -> Vec<(&'static str, Change)> {
         ("mounts[7]", mount(json!({ "destination": "/x", "type": "tmpfs", "options": ["idmap"] }))),
         ("linux.namespaces", namespace(json!({ "type": "pid" }))),
         ("linux.namespaces", namespace(json!({ "type": "nope" }))),
-        ("linux.namespaces[6]", namespace(json!({ "type": "user" }))),
+        ("linux.uidMappings", namespace(json!({ "type": "user" }))),
         ("linux.namespaces", set("/linux/namespaces", json!([{ "type": "pid" }]))),
-        ("linux.namespaces[0].path", set("/linux/namespaces/0", json!({ "type": "pid", "path": "/proc/1/ns/pid" }))),
+        ("linux.namespaces[0].path", set("/linux/namespaces/0", json!({ "type": "pid", "path": "proc/1/ns/pid" }))),
         ("linux.maskedPaths", set("/linux/maskedPaths/0", json!("relative"))),
         ("linux.maskedPaths", set("/linux/maskedPaths/0", json!("/x\0"))),
         ("linux.resources.devices", set("/linux/resources/devices/0/access", json!("rwx"))),
         ("linux.resources.memory", set("/linux/resources/memory", json!({ "limit": 1_000_000 }))),
         ("linux.sysctl", set("/linux/sysctl", json!({ "kernel.panic": "1" }))),
-        ("hooks.prestart", set("/hooks", json!({ "prestart": [{ "path": "/bin/true" }] }))),
+        ("hooks.prestart[0].path", set("/hooks", json!({ "prestart": [{ "path": "bin/true" }] }))),
+        ("hooks.poststop[0].timeout", set("/hooks", json!({ "poststop": [{ "path": "/bin/true", "timeout": 0 }] }))),
+        ("linux.timeOffsets", set("/linux/timeOffsets", json!({ "monotonic": { "secs": 1 } }))),
+        ("process.ioPriority", set("/process/ioPriority", json!({ "priority": 8 }))),
     ]
 }
 
@@ -119,11 +122,30 @@ fn every_wrong_field_is_named() {
         config["linux"]["sysctl"] = json!({});
         config["linux"]["resources"]["memory"] = json!({});
         config["hooks"] = json!({});
+        config["linux"]["timeOffsets"] = json!({});
+        config["process"]["ioPriority"] = json!(null);
         change(&mut config);
         let error = refuse(&test, config.to_string().as_bytes());
         assert!(error.contains(field), "case {index}, {field}: {}", error.chars().take(500).collect::<String>());
         assert!(error.len() < 9000, "case {index}: an error of {} bytes", error.len());
     }
+}
+
+/// The spec wants a warning, and no failure.
+#[test]
+fn a_capability_that_nobody_knows_is_left_out() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = TestBundle::new(&["grep", "CapBnd", "/proc/self/status"]);
+    test.config["process"]["capabilities"] = json!({ "bounding": ["CAP_NOPE", "CAP_KILL"] });
+    let output = run(&test);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let warning = "process.capabilities.bounding: ignored what is not known: \"CAP_NOPE\"\n";
+    assert_eq!(text(&output.stderr), warning);
+    assert_eq!(text(&output.stdout), "CapBnd:\t0000000000000020\n");
+    assert!(output.status.success());
+    test.assert_nothing_left("an unknown capability");
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn members_of_the_wrong_type() {
         ("/process/user/uid", json!(1.5), "process.user.uid"),
         ("/process/terminal", json!("yes"), "process.terminal"),
         ("/process/rlimits", json!([{ "type": "RLIMIT_NOPE", "hard": 1, "soft": 1 }]), "process.rlimits[0]"),
-        ("/process/capabilities/bounding", json!(["CAP_NOPE"]), "process.capabilities.bounding"),
+        ("/process/capabilities/bounding", json!(["CAP_NOPE", 1]), "process.capabilities.bounding"),
         ("/root", json!("rootfs"), "root"),
         ("/root", json!(null), "root"),
         ("/hostname", json!({}), "hostname"),

@@ -123,6 +123,10 @@ macro_rules! steps {
             $( $(#[$doc])* $name { $( $(#[$field_doc])* $field: $kind, )* }, )*
         }
 
+        /// The names of all steps, in the order of the table.
+        #[cfg(not(corten_freestanding))]
+        pub const STEP_NAMES: &[&str] = &[ $( stringify!($name), )* ];
+
         #[allow(private_bounds, reason = "the operand types are closed: a plan's and a program's")]
         impl<S: Operand, B: Operand> Step<S, B> {
             /// Returns the operation's number in the wire form.

@@ -97,6 +97,11 @@ fn the_document_of_the_lifecycle_is_true() {
         plan.inside.iter().chain(&with_terminal.inside).map(|planned| planned.step.name()).collect();
     let listed = documented("## What init does");
     assert_eq!(listed.iter().copied().collect::<BTreeSet<_>>(), inside);
+    // Every other step is in the last section.
+    let others = document.split("## What other configs add").nth(1).unwrap_or_default();
+    for name in corten_init::STEP_NAMES.iter().filter(|name| !inside.contains(*name)) {
+        assert!(others.contains(&format!("`{name}`")), "{name} is not in the document");
+    }
     // The order of the document is the order of the plan: the first of each kind.
     let first = |name: &str| {
         let position = |plan: &Plan| plan.inside.iter().position(|planned| planned.step.name() == name);

@@ -136,7 +136,7 @@ pub enum Problem {
     Duplicate { first: String },
     #[error("the soft limit {soft} of {typ} is above the hard limit {hard}")]
     SoftAboveHard { typ: PosixRlimitType, soft: u64, hard: u64 },
-    #[error("needs a new {} namespace in linux.namespaces", namespace_name(*typ))]
+    #[error("needs a namespace of type {} in linux.namespaces", namespace_name(*typ))]
     NeedsNamespace { typ: LinuxNamespaceType },
     #[error("the root of the container cannot be the target of a mount, found {found:?}")]
     MountOnRoot { found: String },
@@ -156,8 +156,42 @@ pub enum Problem {
     NotifyWrite,
     #[error("SCMP_ACT_NOTIFY needs linux.seccomp.listenerPath")]
     NotifyWithoutListener,
-    #[error("is of use with SCMP_ACT_NOTIFY only")]
-    ListenerWithoutNotify,
     #[error("is of use with linux.seccomp.listenerPath only")]
     MetadataWithoutListener,
+    #[error("must be greater than zero, found {found}")]
+    NotPositive { found: i64 },
+    #[error("must have at most {max} entries, found {found}")]
+    TooMany { max: usize, found: usize },
+    #[error("must be a list of numbers up to {} and ranges of them, like 0-3,7, found {found:?}", super::list::MAX)]
+    NotAList { found: String },
+    #[error("user namespaces enabled, but no namespace path to join nor mappings to apply specified")]
+    NoMappings,
+    #[error("user namespace mappings specified, but user namespace isn't enabled in the config")]
+    MappingsWithoutNamespace,
+    #[error("{size} IDs from {first} on end above {}, the last ID", u32::MAX - 1)]
+    BeyondLastId { first: u32, size: u32 },
+    #[error("has IDs that {other} has, too")]
+    Overlap { other: String },
+    #[error("cannot setuid to unmapped uid {uid} in user namespace")]
+    UnmappedUid { uid: u32 },
+    #[error("cannot setgid to unmapped gid {gid} in user namespace")]
+    UnmappedGid { gid: u32 },
+    #[error("time namespace offsets specified, but time namespace isn't enabled in the config")]
+    OffsetsWithoutNamespace,
+    #[error("time namespace enabled, but both namespace path and time offsets specified -- you may only provide one")]
+    OffsetsAndPath,
+    #[error("must be 1 to 15 bytes without slash, colon and white space, and not . or .., found {found:?}")]
+    NotADeviceName { found: String },
+    #[error("can only be specified for the policy {policies}")]
+    OtherPolicy { policies: &'static str },
+    #[error("memory policy mode requires 0 nodes but got {found}")]
+    NodesNotWanted { found: usize },
+    #[error("memory policy mode requires at least one node but got 0")]
+    NodesWanted,
+    #[error("id-mapped mounts are only supported for bind-mounts")]
+    MappedMountNotBind,
+    #[error("id-mapped mounts must have both uid and gid mappings specified")]
+    MappedMountIncomplete,
+    #[error("must be / or a name without a slash that is not . or .., found {found:?}")]
+    NotAClosId { found: String },
 }

@@ -13,18 +13,21 @@ use std::io::Read;
 use oci_spec::runtime::Spec;
 use serde_path_to_error::Segment;
 
+mod compat;
 mod error;
+mod hooks;
+mod list;
 mod path;
 mod strings;
 mod unsupported;
 mod validate;
 
 pub use error::{Problem, SpecError};
+pub(crate) use list::number_list;
 pub(crate) use path::{clean_in_root, sysctl_file};
 pub use validate::validate;
-pub(crate) use validate::{number_list, sysctl_namespace};
-
-pub(crate) const MOUNT_CONTEXT_ANNOTATION: &str = "run.oci.mount_context_type";
+#[allow(unused_imports, reason = "the plan asks for them")]
+pub(crate) use validate::{MOUNT_CONTEXT_ANNOTATION, sysctl_namespace};
 
 /// The largest config.json that is read. Docker's is 10 KB; ten thousand mounts make 3 MB.
 pub const LIMIT_BYTES: u64 = 64 << 20;
@@ -34,11 +37,17 @@ pub const LIMIT_BYTES: u64 = 64 << 20;
 /// # Errors
 ///
 /// Reading fails, the text is empty, longer than [`LIMIT_BYTES`], no JSON, or not of the shape that the spec asks for;
-/// then the error names field, line and column.
+/// then the error names field, line and column. A section for another platform that the types cannot hold is not
+/// supported.
 pub fn load(reader: impl Read) -> Result<Spec, SpecError> {
+    load_with_warnings(reader).map(|(spec, _)| spec)
+}
+
+/// As [`load`]; also returns what was ignored, in sentences that name the field.
+pub(crate) fn load_with_warnings(reader: impl Read) -> Result<(Spec, Vec<String>), SpecError> {
     let mut text = Vec::new();
     reader.take(LIMIT_BYTES + 1).read_to_end(&mut text).map_err(|source| SpecError::Read { source })?;
-    parse(&text)
+    parse_with_warnings(&text)
 }
 
 /// Decodes config.json from `text`. It is not validated yet, see [`validate()`].
@@ -47,6 +56,11 @@ pub fn load(reader: impl Read) -> Result<Spec, SpecError> {
 ///
 /// As [`load`].
 pub fn parse(text: &[u8]) -> Result<Spec, SpecError> {
+    parse_with_warnings(text).map(|(spec, _)| spec)
+}
+
+/// As [`parse`]; also returns what was ignored, in sentences that name the field.
+pub(crate) fn parse_with_warnings(text: &[u8]) -> Result<(Spec, Vec<String>), SpecError> {
     if text.len() as u64 > LIMIT_BYTES {
         return Err(SpecError::TooLarge { limit_bytes: LIMIT_BYTES });
     }
@@ -57,7 +71,10 @@ pub fn parse(text: &[u8]) -> Result<Spec, SpecError> {
     if text.trim_ascii_start().first() != Some(&b'{') {
         return Err(SpecError::NotAnObject);
     }
-    serde_json::from_slice(text).map_err(|error| locate(text, &error))
+    match serde_json::from_slice(text) {
+        Ok(spec) => compat::has_no_freebsd(text).map(|()| (spec, Vec::new())),
+        Err(error) => compat::decode(text, &error).unwrap_or_else(|| Err(locate(text, &error))),
+    }
 }
 
 /// Decodes a second time, following the path, so that a config without mistakes does not pay for it.

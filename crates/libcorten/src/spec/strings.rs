@@ -7,6 +7,7 @@ use std::path::Path;
 use oci_spec::runtime::{Linux, Mount, Process, Spec};
 
 use super::error::{Problem, SpecError, shorten};
+use super::hooks;
 
 pub(super) fn contain_no_nul(spec: &Spec) -> Result<(), SpecError> {
     check("ociVersion", spec.version())?;
@@ -20,6 +21,11 @@ pub(super) fn contain_no_nul(spec: &Spec) -> Result<(), SpecError> {
     }
     if let Some(process) = spec.process() {
         in_process(process)?;
+    }
+    for (field, hook) in hooks::all(spec) {
+        check_with(hook.path().as_os_str().as_bytes(), || format!("{field}.path"))?;
+        check_list(&format!("{field}.args"), hook.args())?;
+        check_list(&format!("{field}.env"), hook.env())?;
     }
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
         in_mount(index, mount)?;
@@ -35,6 +41,10 @@ fn in_process(process: &Process) -> Result<(), SpecError> {
     check_list("process.args", process.args())?;
     check_list("process.env", process.env())?;
     check_option("process.user.username", process.user().username())?;
+    if let Some(affinity) = process.exec_cpu_affinity() {
+        check_option("process.execCPUAffinity.initial", affinity.initial())?;
+        check_option("process.execCPUAffinity.final", affinity.cpu_affinity_final())?;
+    }
     check_option("process.apparmorProfile", process.apparmor_profile())?;
     check_option("process.selinuxLabel", process.selinux_label())
 }
@@ -73,6 +83,31 @@ fn in_linux(linux: &Linux) -> Result<(), SpecError> {
     check_list("linux.readonlyPaths", linux.readonly_paths())?;
     check_option("linux.rootfsPropagation", linux.rootfs_propagation())?;
     check_option("linux.mountLabel", linux.mount_label())?;
+    for (name, device) in linux.net_devices().iter().flatten() {
+        check_with(name.as_bytes(), || entry("linux.netDevices", name))?;
+        if let Some(inside) = device.name() {
+            check_with(inside.as_bytes(), || format!("{}.name", entry("linux.netDevices", name)))?;
+        }
+    }
+    for (clock, _) in linux.time_offsets().iter().flatten() {
+        check_with(clock.as_bytes(), || entry("linux.timeOffsets", clock))?;
+    }
+    if let Some(rdt) = linux.intel_rdt() {
+        check_option("linux.intelRdt.closID", rdt.clos_id())?;
+        check_list("linux.intelRdt.schemata", rdt.schemata())?;
+        check_option("linux.intelRdt.l3CacheSchema", rdt.l3_cache_schema())?;
+        check_option("linux.intelRdt.memBwSchema", rdt.mem_bw_schema())?;
+    }
+    if let Some(policy) = linux.memory_policy() {
+        check_option("linux.memoryPolicy.nodes", policy.nodes())?;
+    }
+    if let Some(personality) = linux.personality() {
+        check_list("linux.personality.flags", personality.flags())?;
+    }
+    in_seccomp(linux)
+}
+
+fn in_seccomp(linux: &Linux) -> Result<(), SpecError> {
     let Some(seccomp) = linux.seccomp() else {
         return Ok(());
     };

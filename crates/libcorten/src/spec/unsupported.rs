@@ -21,18 +21,28 @@ const NOT_YET: &[(&str, Asks)] = &[
     ("a cgroup v2 setting",                 |spec| resource(spec, "unified", |r| filled(r.unified()))),
 ];
 
+/// What the spec has no values for.
+const NEVER: &[(&str, Asks)] = &[("a personality flag", personality_flags)];
+
+/// A section for another platform: its name, what it asks for, and whether a config has it.
+type OtherPlatform = (&'static str, &'static str, fn(&Spec) -> bool);
+
 /// Sections for other platforms. A config that has one was made for another runtime; ignoring the section would run
 /// something else than what was asked for.
-const NEVER: &[(&str, Asks)] = &[
-    ("a container for Windows", |spec| spec.windows().is_some().then(|| "windows".to_owned())),
-    ("a container for Solaris", |spec| spec.solaris().is_some().then(|| "solaris".to_owned())),
-    ("a container for z/OS", |spec| spec.zos().is_some().then(|| "zos".to_owned())),
-    ("a virtual machine", |spec| spec.vm().is_some().then(|| "vm".to_owned())),
+pub(super) const OTHER_PLATFORMS: &[OtherPlatform] = &[
+    ("windows", "a container for Windows", |spec| spec.windows().is_some()),
+    ("solaris", "a container for Solaris", |spec| spec.solaris().is_some()),
+    ("zos", "a container for z/OS", |spec| spec.zos().is_some()),
+    ("vm", "a virtual machine", |spec| spec.vm().is_some()),
+    // The type has no such field: `compat` looks for it in the text.
+    ("freebsd", "a container for FreeBSD", |_| false),
 ];
 
 pub(super) fn is_not_asked_for(spec: &Spec) -> Result<(), SpecError> {
-    let tables = [(NEVER, false), (NOT_YET, true)];
-    for (table, yet) in tables {
+    if let Some((name, what, _)) = OTHER_PLATFORMS.iter().find(|(_, _, asks)| asks(spec)) {
+        return Err(other_platform(name, what));
+    }
+    for (table, yet) in [(NEVER, false), (NOT_YET, true)] {
         for &(what, asks) in table {
             if let Some(field) = asks(spec) {
                 return Err(SpecError::Unsupported { field, what, yet });
@@ -40,6 +50,10 @@ pub(super) fn is_not_asked_for(spec: &Spec) -> Result<(), SpecError> {
         }
     }
     Ok(())
+}
+
+pub(super) fn other_platform(name: &str, what: &'static str) -> SpecError {
+    SpecError::Unsupported { field: name.to_owned(), what, yet: false }
 }
 
 // Shapes of an answer.
@@ -66,6 +80,12 @@ fn nonzero<T: Default + PartialEq>(number: Option<T>) -> bool {
 }
 
 // The lines that need more than a line.
+
+/// runc: warns and ignores them.
+fn personality_flags(spec: &Spec) -> Option<String> {
+    let personality = spec.linux().as_ref()?.personality().as_ref()?;
+    listed(personality.flags()).then(|| "linux.personality.flags".to_owned())
+}
 
 /// runc: `kernel`, `kernelTCP` and `useHierarchy` are ignored; `checkBeforeUpdate` is about the limit.
 /// A swappiness of zero does ask for something.

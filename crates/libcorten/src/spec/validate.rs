@@ -4,12 +4,24 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use oci_spec::runtime::{
-    Linux, LinuxDevice, LinuxDeviceType, LinuxNamespaceType, LinuxSeccomp, LinuxSeccompAction, Mount, Process, Spec,
+    Linux, LinuxDevice, LinuxDeviceType, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, LinuxSeccompAction, Mount,
+    Process, Spec,
 };
 
 use super::error::{Problem, SpecError, shorten};
 use super::path::{clean_in_root, sysctl_file};
 use super::{strings, unsupported};
+
+mod hooks;
+mod ids;
+mod namespaces;
+mod scheduling;
+
+/// crun: which of the kernel's four options carries `linux.mountLabel`.
+pub(crate) const MOUNT_CONTEXT_ANNOTATION: &str = "run.oci.mount_context_type";
+
+/// crun: where the fd of a filter goes that notifies, if there is no `linux.seccomp.listenerPath`.
+const SECCOMP_RECEIVER_ANNOTATION: &str = "run.oci.seccomp.receiver";
 
 type Rule = fn(&Spec) -> Result<(), SpecError>;
 
@@ -22,15 +34,27 @@ const RULES: &[Rule] = &[
     args_name_a_program,
     cwd_is_absolute,
     env_is_assignments,
+    hooks::hooks_are_sound,
     umask_is_in_range,
     console_size_is_in_range,
     rlimits_are_sound,
     oom_score_is_in_range,
     capabilities_are_permitted,
-    namespaces_are_unique,
+    scheduling::scheduler_is_sound,
+    scheduling::io_priority_is_in_range,
+    scheduling::exec_cpu_affinity_is_sound,
+    scheduling::memory_policy_is_sound,
+    namespaces::namespaces_are_unique,
+    namespaces::namespace_paths_are_absolute,
+    ids::user_namespace_is_mapped,
+    ids::ids_of_the_process_are_mapped,
+    namespaces::time_offsets_are_sound,
+    namespaces::net_devices_are_sound,
     hostname_fits,
     domainname_fits,
     mounts_are_sound,
+    ids::mapped_mounts_are_sound,
+    mount_context_is_known,
     propagation_is_known,
     sysctls_are_namespaced,
     devices_are_sound,
@@ -39,15 +63,16 @@ const RULES: &[Rule] = &[
     device_rules_are_sound,
     seccomp_rules_are_sound,
     seccomp_notify_is_sound,
+    clos_id_is_a_name,
     unsupported::is_not_asked_for,
-    mount_namespace_is_new,
+    namespaces::mount_namespace_is_there,
 ];
 
 /// Judges a config: everything that can be known without looking at the host.
 ///
 /// Success promises the later stages: no NUL in any string; a process with arguments and an absolute `cwd`; each
-/// namespace at most once, a new mount namespace among them; numbers in the kernel's ranges; nothing asked for that
-/// Corten does not do.
+/// namespace at most once, a mount namespace among them, with absolute paths; a new user namespace has mappings that the
+/// kernel takes, also for the process's IDs; numbers in the kernel's ranges; nothing asked for that Corten does not do.
 ///
 /// # Errors
 ///
@@ -96,9 +121,7 @@ fn cwd_is_absolute(spec: &Spec) -> Result<(), SpecError> {
 fn env_is_assignments(spec: &Spec) -> Result<(), SpecError> {
     in_process(spec, |process| {
         for (index, assignment) in process.env().iter().flatten().enumerate() {
-            require(assignment.find('=').is_some_and(|at| at > 0), || {
-                (format!("process.env[{index}]"), Problem::NotAnAssignment { found: shorten(assignment, 64) })
-            })?;
+            is_assignment(assignment, || format!("process.env[{index}]"))?;
         }
         Ok(())
     })
@@ -166,28 +189,6 @@ fn capabilities_are_permitted(spec: &Spec) -> Result<(), SpecError> {
     })
 }
 
-fn namespaces_are_unique(spec: &Spec) -> Result<(), SpecError> {
-    in_linux(spec, |linux| {
-        let mut seen = HashMap::new();
-        for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {
-            if let Some(first) = seen.insert(namespace.typ(), index) {
-                let first = format!("linux.namespaces[{first}]");
-                return Err(SpecError::invalid(format!("linux.namespaces[{index}]"), Problem::Duplicate { first }));
-            }
-        }
-        Ok(())
-    })
-}
-
-/// Without it the container's mounts would be the host's.
-fn mount_namespace_is_new(spec: &Spec) -> Result<(), SpecError> {
-    if has_namespace(spec, LinuxNamespaceType::Mount) {
-        return Ok(());
-    }
-    let what = "a container without a mount namespace of its own";
-    Err(SpecError::Unsupported { field: "linux.namespaces".into(), what, yet: false })
-}
-
 fn hostname_fits(spec: &Spec) -> Result<(), SpecError> {
     uts_name(spec, "hostname", spec.hostname())
 }
@@ -196,7 +197,7 @@ fn domainname_fits(spec: &Spec) -> Result<(), SpecError> {
     uts_name(spec, "domainname", spec.domainname())
 }
 
-/// `sethostname(2)` takes 64 bytes at most, and without a new UTS namespace it would rename the host.
+/// `sethostname(2)` takes 64 bytes at most, and without a UTS namespace it would rename the host.
 fn uts_name(spec: &Spec, field: &str, name: &Option<String>) -> Result<(), SpecError> {
     const UTS_LEN: usize = 64;
     let Some(name) = name.as_ref().filter(|name| !name.is_empty()) else {
@@ -219,13 +220,35 @@ fn mount_is_sound(index: usize, mount: &Mount) -> Result<(), SpecError> {
         (field("destination"), Problem::MountOnRoot { found: destination.display().to_string() })
     })?;
 
-    let has_option = |name: &str| mount.options().iter().flatten().any(|option| option == name);
-    let typ = mount.typ().as_deref().unwrap_or_default();
-    if typ == "bind" || has_option("bind") || has_option("rbind") {
+    if is_bind(mount) {
         let source = mount.source().as_ref().is_some_and(|source| !source.as_os_str().is_empty());
         return require(source, || (field("source"), Problem::Missing));
     }
-    require(!typ.is_empty() || has_option("remount"), || (field("type"), Problem::Missing))
+    let typ = mount.typ().as_deref().unwrap_or_default();
+    require(!typ.is_empty() || has_option(mount, "remount"), || (field("type"), Problem::Missing))
+}
+
+fn is_bind(mount: &Mount) -> bool {
+    mount.typ().as_deref() == Some("bind") || has_option(mount, "bind") || has_option(mount, "rbind")
+}
+
+fn has_option(mount: &Mount, name: &str) -> bool {
+    mount.options().iter().flatten().any(|option| option == name)
+}
+
+/// Nobody asks for the annotation unless there is a label.
+fn mount_context_is_known(spec: &Spec) -> Result<(), SpecError> {
+    const KNOWN: &str = "context, fscontext, defcontext, rootcontext";
+    in_linux(spec, |linux| {
+        let label = linux.mount_label().as_ref().is_some_and(|label| !label.is_empty());
+        let Some(found) = annotation(spec, MOUNT_CONTEXT_ANNOTATION).filter(|_| label) else {
+            return Ok(());
+        };
+        require(KNOWN.split(", ").any(|known| known == found), || {
+            let problem = Problem::OneOf { expected: KNOWN, found: shorten(found, 64) };
+            (strings::entry("annotations", MOUNT_CONTEXT_ANNOTATION), problem)
+        })
+    })
 }
 
 fn propagation_is_known(spec: &Spec) -> Result<(), SpecError> {
@@ -239,7 +262,7 @@ fn propagation_is_known(spec: &Spec) -> Result<(), SpecError> {
     })
 }
 
-/// `/proc/sys` is not the container's own as a whole: a key is allowed if its namespace is new.
+/// `/proc/sys` is not the container's own as a whole: a key is allowed if its namespace is listed.
 fn sysctls_are_namespaced(spec: &Spec) -> Result<(), SpecError> {
     in_linux(spec, |linux| {
         // A map has no order; the message has.
@@ -255,7 +278,7 @@ fn sysctls_are_namespaced(spec: &Spec) -> Result<(), SpecError> {
     })
 }
 
-/// runc's allow-list; `file` is relative to `/proc/sys`.
+/// Returns the namespace that has a sysctl of its own, by runc's allow-list; `file` is relative to `/proc/sys`.
 pub(crate) fn sysctl_namespace(file: &str) -> Result<LinuxNamespaceType, Problem> {
     match file {
         "kernel/msgmax"
@@ -361,41 +384,40 @@ fn seccomp_rules_are_sound(spec: &Spec) -> Result<(), SpecError> {
 }
 
 /// runc: notify can be neither the default nor the action of `write`, with which the runtime itself would wait for the
-/// agent forever.
+/// agent forever. A listener that nothing notifies is ignored, says the spec.
 fn seccomp_notify_is_sound(spec: &Spec) -> Result<(), SpecError> {
     in_seccomp(spec, |seccomp| {
         let notify = LinuxSeccompAction::ScmpActNotify;
         require(seccomp.default_action() != notify, || {
             ("linux.seccomp.defaultAction".into(), Problem::NotifyByDefault)
         })?;
-        let listener = seccomp.listener_path().as_ref().is_some_and(|path| !path.as_os_str().is_empty());
-        let mut notifies = false;
+        let receiver = annotation(spec, SECCOMP_RECEIVER_ANNOTATION).unwrap_or_default();
+        let path = seccomp.listener_path().as_ref().is_some_and(|path| !path.as_os_str().is_empty());
+        let listener = path || !receiver.is_empty();
         for (index, syscall) in seccomp.syscalls().iter().flatten().enumerate() {
             if syscall.action() != notify {
                 continue;
             }
-            notifies = true;
             let field = || format!("linux.seccomp.syscalls[{index}].action");
             require(!syscall.names().iter().any(|name| name == "write"), || (field(), Problem::NotifyWrite))?;
             require(listener, || (field(), Problem::NotifyWithoutListener))?;
+            if !path {
+                absolute(Path::new(receiver), || strings::entry("annotations", SECCOMP_RECEIVER_ANNOTATION))?;
+            }
         }
-        require(notifies || !listener, || ("linux.seccomp.listenerPath".into(), Problem::ListenerWithoutNotify))?;
         let metadata = seccomp.listener_metadata().as_ref().is_some_and(|metadata| !metadata.is_empty());
         require(listener || !metadata, || ("linux.seccomp.listenerMetadata".into(), Problem::MetadataWithoutListener))
     })
 }
 
-pub(crate) fn number_list(text: &str) -> Option<Vec<usize>> {
-    let mut numbers = Vec::new();
-    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        match part.split_once('-') {
-            Some((first, last)) => {
-                numbers.extend(usize::from(first.parse::<u16>().ok()?)..=usize::from(last.parse::<u16>().ok()?));
-            }
-            None => numbers.push(part.parse::<u16>().ok()?.into()),
-        }
-    }
-    Some(numbers)
+/// It is the name of a directory in resctrl; `/` is resctrl's root.
+fn clos_id_is_a_name(spec: &Spec) -> Result<(), SpecError> {
+    in_linux(spec, |linux| {
+        let name = linux.intel_rdt().as_ref().and_then(|rdt| rdt.clos_id().as_deref()).unwrap_or_default();
+        require(name == "/" || !(name.contains('/') || matches!(name, "." | "..")), || {
+            ("linux.intelRdt.closID".into(), Problem::NotAClosId { found: shorten(name, 64) })
+        })
+    })
 }
 
 // The words in which the rules are written.
@@ -436,9 +458,28 @@ fn all_absolute(field: &str, paths: &Option<Vec<String>>) -> Result<(), SpecErro
     paths.try_for_each(|(index, path)| absolute(Path::new(path), || format!("{field}[{index}]")))
 }
 
-fn has_namespace(spec: &Spec, typ: LinuxNamespaceType) -> bool {
+fn is_assignment(text: &str, field: impl FnOnce() -> String) -> Result<(), SpecError> {
+    require(text.find('=').is_some_and(|at| at > 0), || {
+        (field(), Problem::NotAnAssignment { found: shorten(text, 64) })
+    })
+}
+
+fn annotation<'a>(spec: &'a Spec, key: &str) -> Option<&'a str> {
+    spec.annotations().as_ref()?.get(key).map(String::as_str)
+}
+
+fn namespace(spec: &Spec, typ: LinuxNamespaceType) -> Option<&LinuxNamespace> {
     let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
-    namespaces.into_iter().flatten().any(|namespace| namespace.typ() == typ)
+    namespaces.into_iter().flatten().find(|namespace| namespace.typ() == typ)
+}
+
+fn has_namespace(spec: &Spec, typ: LinuxNamespaceType) -> bool {
+    namespace(spec, typ).is_some()
+}
+
+/// Whether the namespace exists already and is joined by its path.
+fn joins(namespace: &LinuxNamespace) -> bool {
+    namespace.path().as_ref().is_some_and(|path| !path.as_os_str().is_empty())
 }
 
 fn needs_namespace(spec: &Spec, typ: LinuxNamespaceType, field: impl FnOnce() -> String) -> Result<(), SpecError> {

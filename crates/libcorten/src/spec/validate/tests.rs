@@ -160,20 +160,15 @@ fn namespaces_and_names() {
             "linux.namespaces",
             json!([{"type": "pid"}]),
             Unsupported,
-            "linux.namespaces: a container without a mount namespace of its own is not supported",
+            "linux.namespaces: a container without a mount namespace is not supported",
         ),
-        (
-            "linux",
-            Value::Null,
-            Unsupported,
-            "linux.namespaces: a container without a mount namespace of its own is not supported",
-        ),
+        ("linux", Value::Null, Unsupported, "linux.namespaces: a container without a mount namespace is not supported"),
     ]);
     for field in ["hostname", "domainname"] {
         let mut config = with(field, json!("a"));
         config["linux"]["namespaces"] = json!([{"type": "mount"}]);
         let error = judge(&config).expect_err("the host's name");
-        assert_eq!(error.to_string(), format!("{field}: needs a new uts namespace in linux.namespaces"));
+        assert_eq!(error.to_string(), format!("{field}: needs a namespace of type uts in linux.namespaces"));
     }
 }
 
@@ -237,7 +232,7 @@ fn sysctls() {
         judge(&config).expect(key);
         config["linux"]["namespaces"] = json!([{"type": "mount"}]);
         let error = judge(&config).expect_err(key).to_string();
-        assert!(error.starts_with(&format!("linux.sysctl[{key:?}]: needs a new ")), "{error}");
+        assert!(error.starts_with(&format!("linux.sysctl[{key:?}]: needs a namespace of type ")), "{error}");
     }
     let cases = [
         ("kernel.hostname", "conflicts with the field hostname, which sets it"),
@@ -250,7 +245,7 @@ fn sysctls() {
         ("net.//.kernel.core_pattern", "is not a name of a file below /proc/sys"),
         ("net..a", "is not a name of a file below /proc/sys"),
         ("", "is not a name of a file below /proc/sys"),
-        ("user.max_user_namespaces", "needs a new user namespace in linux.namespaces"),
+        ("user.max_user_namespaces", "needs a namespace of type user in linux.namespaces"),
     ];
     for (key, problem) in cases {
         let error = judge(&with("linux.sysctl", json!({key: "1", "net.z": "0"}))).expect_err(key);
@@ -401,23 +396,31 @@ fn seccomp() {
         ),
         (
             "linux.seccomp",
-            json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/a"}),
-            InvalidConfig,
-            "linux.seccomp.listenerPath: is of use with SCMP_ACT_NOTIFY only",
-        ),
-        (
-            "linux.seccomp",
             json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "a"}),
             InvalidConfig,
             "linux.seccomp.listenerMetadata: is of use with linux.seccomp.listenerPath only",
         ),
-        (
-            "linux.seccomp",
-            notify("read", "/a"),
-            Unsupported,
-            "linux.seccomp.syscalls[0].action: SCMP_ACT_NOTIFY is not supported yet",
-        ),
     ]);
+    accepts(
+        "linux.seccomp",
+        &[
+            notify("read", "/a"),
+            // The spec: ignored if nothing notifies.
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/a", "listenerMetadata": "a"}),
+        ],
+    );
+    let mut config = with("linux.seccomp", notify("read", ""));
+    for (receiver, expected) in [
+        ("/a", None),
+        ("", Some("linux.seccomp.syscalls[0].action: SCMP_ACT_NOTIFY needs linux.seccomp.listenerPath")),
+        ("a", Some("annotations[\"run.oci.seccomp.receiver\"]: must be an absolute path, found \"a\"")),
+    ] {
+        config["annotations"] = json!({"run.oci.seccomp.receiver": receiver});
+        assert_eq!(judge(&config).err().map(|error| error.to_string()).as_deref(), expected);
+    }
+    // It is not asked for when there is a path.
+    config["linux"]["seccomp"]["listenerPath"] = json!("/a");
+    judge(&config).expect("a path");
 }
 
 #[test]
@@ -449,6 +452,23 @@ fn no_string_may_contain_a_nul() {
         ("linux.readonlyPaths", json!(["/\0"]), "linux.readonlyPaths[0]"),
         ("linux.rootfsPropagation", json!(nul), "linux.rootfsPropagation"),
         ("linux.mountLabel", json!(nul), "linux.mountLabel"),
+        ("hooks", json!({"prestart": [{"path": "/a"}, {"path": "/\0"}]}), "hooks.prestart[1].path"),
+        ("hooks", json!({"poststop": [{"path": "/a", "args": [nul]}]}), "hooks.poststop[0].args[0]"),
+        ("hooks", json!({"startContainer": [{"path": "/a", "env": ["A=\0"]}]}), "hooks.startContainer[0].env[0]"),
+        ("linux.netDevices", json!({nul: {}}), "linux.netDevices[\"a\\0b\"]"),
+        ("linux.netDevices", json!({"a": {"name": nul}}), "linux.netDevices[\"a\"].name"),
+        ("linux.timeOffsets", json!({nul: {}}), "linux.timeOffsets[\"a\\0b\"]"),
+        ("linux.intelRdt", json!({"closID": nul}), "linux.intelRdt.closID"),
+        ("linux.intelRdt", json!({"schemata": ["a", nul]}), "linux.intelRdt.schemata[1]"),
+        ("linux.intelRdt", json!({"l3CacheSchema": nul}), "linux.intelRdt.l3CacheSchema"),
+        ("linux.intelRdt", json!({"memBwSchema": nul}), "linux.intelRdt.memBwSchema"),
+        ("linux.memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": nul}), "linux.memoryPolicy.nodes"),
+        ("linux.personality", json!({"domain": "LINUX", "flags": [nul]}), "linux.personality.flags[0]"),
+        (
+            "linux.seccomp",
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": nul}),
+            "linux.seccomp.listenerMetadata",
+        ),
         (
             "linux.seccomp",
             json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": [nul], "action": "SCMP_ACT_LOG"}]}),
@@ -465,13 +485,16 @@ fn no_string_may_contain_a_nul() {
 #[test]
 fn what_asks_for_nothing_is_accepted() {
     accepts("hooks", &[json!({}), json!({"prestart": [], "poststop": []})]);
-    accepts("process.apparmorProfile", &[json!(""), json!("unconfined")]);
-    accepts("process.selinuxLabel", &[json!("")]);
+    accepts("process.apparmorProfile", &[json!(""), json!("unconfined"), json!("docker-default")]);
+    accepts("process.selinuxLabel", &[json!(""), json!("a:b:c")]);
     accepts("process.execCPUAffinity", &[json!({})]);
     accepts("linux.mountLabel", &[json!("")]);
     accepts("linux.timeOffsets", &[json!({})]);
     accepts("linux.netDevices", &[json!({})]);
     accepts("linux.uidMappings", &[json!([])]);
+    accepts("linux.intelRdt", &[json!({}), json!({"closID": ""})]);
+    accepts("linux.personality", &[json!({"domain": "LINUX32", "flags": []})]);
+    accepts("mounts", &[json!([{"destination": "/a", "type": "tmpfs", "options": ["tmpcopyup"]}])]);
     accepts("linux.namespaces", &[json!([{"type": "mount", "path": ""}])]);
     accepts(
         "linux.resources",
@@ -494,42 +517,7 @@ fn what_asks_for_nothing_is_accepted() {
 
 #[test]
 fn what_is_not_supported_is_named() {
-    let mount = |name: &str, value: Value| json!([{"destination": "/a", "type": "tmpfs", name: value}]);
-    let mapping = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
-    let hook = json!([{"path": "/a"}]);
-    let namespaces = |namespace: Value| json!([{"type": "mount"}, namespace]);
     let cases = [
-        ("hooks.prestart", hook.clone(), "hooks.prestart[0]: a hook"),
-        ("hooks.createRuntime", hook.clone(), "hooks.createRuntime[0]: a hook"),
-        ("hooks.createContainer", hook.clone(), "hooks.createContainer[0]: a hook"),
-        ("hooks.startContainer", hook.clone(), "hooks.startContainer[0]: a hook"),
-        ("hooks.poststart", hook.clone(), "hooks.poststart[0]: a hook"),
-        ("hooks.poststop", hook, "hooks.poststop[0]: a hook"),
-        ("process.apparmorProfile", json!("docker-default"), "process.apparmorProfile: an AppArmor profile"),
-        ("process.selinuxLabel", json!("a:b:c"), "process.selinuxLabel: an SELinux label"),
-        ("process.scheduler", json!({"policy": "SCHED_OTHER"}), "process.scheduler: a scheduler policy"),
-        ("process.ioPriority", json!({"class": "IOPRIO_CLASS_BE"}), "process.ioPriority: an I/O priority"),
-        ("process.execCPUAffinity", json!({"final": "0"}), "process.execCPUAffinity: a CPU affinity for exec"),
-        ("mounts", mount("uidMappings", mapping.clone()), "mounts[0].uidMappings: an ID-mapped mount"),
-        ("mounts", mount("gidMappings", mapping.clone()), "mounts[0].gidMappings: an ID-mapped mount"),
-        ("mounts", mount("options", json!(["ro", "idmap"])), "mounts[0].options[1] \"idmap\": the mount option"),
-        ("mounts", mount("options", json!(["ridmap"])), "mounts[0].options[0] \"ridmap\": the mount option"),
-        ("mounts", mount("options", json!(["tmpcopyup"])), "mounts[0].options[0] \"tmpcopyup\": the mount option"),
-        (
-            "linux.namespaces",
-            namespaces(json!({"type": "network", "path": "/proc/1/ns/net"})),
-            "linux.namespaces[1].path: joining a namespace",
-        ),
-        ("linux.namespaces", namespaces(json!({"type": "user"})), "linux.namespaces[1].type: a user namespace"),
-        ("linux.namespaces", namespaces(json!({"type": "time"})), "linux.namespaces[1].type: a time namespace"),
-        ("linux.timeOffsets", json!({"monotonic": {"secs": 1}}), "linux.timeOffsets: a time offset"),
-        ("linux.uidMappings", mapping.clone(), "linux.uidMappings: an ID mapping"),
-        ("linux.gidMappings", mapping, "linux.gidMappings: an ID mapping"),
-        ("linux.netDevices", json!({"eth0": {}}), "linux.netDevices: a network device"),
-        ("linux.mountLabel", json!("a:b:c"), "linux.mountLabel: a label for mounts"),
-        ("linux.memoryPolicy", json!({"mode": "MPOL_BIND"}), "linux.memoryPolicy: a memory policy"),
-        ("linux.personality", json!({"domain": "LINUX32"}), "linux.personality: a personality"),
-        ("linux.intelRdt", json!({}), "linux.intelRdt: Intel RDT"),
         ("linux.resources.memory", json!({"limit": 1}), "linux.resources.memory: a memory limit"),
         ("linux.resources.memory", json!({"swappiness": 0}), "linux.resources.memory: a memory limit"),
         ("linux.resources.cpu", json!({"shares": 2}), "linux.resources.cpu: a CPU limit"),
@@ -555,6 +543,11 @@ fn what_is_not_supported_is_named() {
         ("solaris", json!({}), "solaris: a container for Solaris is not supported"),
         ("zos", json!({}), "zos: a container for z/OS is not supported"),
         ("vm", json!({"kernel": {"path": "/a"}}), "vm: a virtual machine is not supported"),
+        (
+            "linux.personality",
+            json!({"domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"]}),
+            "linux.personality.flags: a personality flag is not supported",
+        ),
     ];
     for (path, value, message) in other {
         let error = judge(&with(path, value)).expect_err(message);
@@ -564,9 +557,385 @@ fn what_is_not_supported_is_named() {
 
 #[test]
 fn what_is_wrong_comes_before_what_is_not_supported() {
-    let mut config = with("hooks.prestart", json!([{"path": "/a"}]));
+    let mut config = with("linux.resources.pids", json!({"limit": 5}));
     config["process"]["cwd"] = json!("a");
     assert_eq!(judge(&config).expect_err("both").kind(), InvalidConfig);
+}
+
+/// Puts `members` into `linux`, with this namespace added.
+fn with_namespace(namespace: Value, members: Value) -> Value {
+    let mut config = base();
+    config["linux"]["namespaces"].as_array_mut().expect("a list").push(namespace);
+    let Value::Object(members) = members else { panic!("an object") };
+    config["linux"].as_object_mut().expect("an object").extend(members);
+    config
+}
+
+fn verdict(config: &Value) -> String {
+    judge(config).map_or_else(
+        |error| {
+            assert_eq!(error.kind(), InvalidConfig, "{error}");
+            error.to_string()
+        },
+        |()| "valid".to_owned(),
+    )
+}
+
+#[test]
+fn hooks() {
+    for kind in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"] {
+        let field = format!("hooks.{kind}");
+        accepts(
+            &field,
+            &[
+                json!([{"path": "/a"}]),
+                json!([{"path": "/a", "args": [], "env": [], "timeout": 1}]),
+                json!([{"path": "/a", "args": ["a", ""], "env": ["A=", "B=c=d"], "timeout": i64::MAX}]),
+            ],
+        );
+        let hooks = |hook: Value| json!([{"path": "/a"}, hook]);
+        refuses(&[
+            (&field, hooks(json!({"path": ""})), InvalidConfig, &format!("{field}[1].path: must not be empty")),
+            (
+                &field,
+                hooks(json!({"path": "bin/a"})),
+                InvalidConfig,
+                &format!("{field}[1].path: must be an absolute path, found \"bin/a\""),
+            ),
+            (
+                &field,
+                hooks(json!({"path": "/a", "timeout": 0})),
+                InvalidConfig,
+                &format!("{field}[1].timeout: must be greater than zero, found 0"),
+            ),
+            (
+                &field,
+                hooks(json!({"path": "/a", "timeout": -3})),
+                InvalidConfig,
+                &format!("{field}[1].timeout: must be greater than zero, found -3"),
+            ),
+            (
+                &field,
+                hooks(json!({"path": "/a", "env": ["A=b", "C"]})),
+                InvalidConfig,
+                &format!("{field}[1].env[1]: must have the form NAME=VALUE, found \"C\""),
+            ),
+        ]);
+    }
+}
+
+#[test]
+fn namespace_paths() {
+    for typ in ["pid", "user", "cgroup", "time"] {
+        let joined = |path: &str| with_namespace(json!({"type": typ, "path": path}), json!({}));
+        assert_eq!(verdict(&joined("/proc/1/ns/x")), "valid");
+        let error = "linux.namespaces[4].path: must be an absolute path, found \"proc/1/ns/x\"";
+        assert_eq!(verdict(&joined("proc/1/ns/x")), error);
+    }
+    accepts("linux.namespaces", &[json!([{"type": "mount", "path": "/proc/1/ns/mnt"}])]);
+}
+
+#[test]
+fn user_namespaces() {
+    let map = |entries: &[(u32, u32, u32)]| -> Value {
+        let entry = |&(inside, outside, size)| json!({"containerID": inside, "hostID": outside, "size": size});
+        entries.iter().map(entry).collect()
+    };
+    let user = || json!({"type": "user"});
+    let joined = || json!({"type": "user", "path": "/proc/1/ns/user"});
+    let root = map(&[(0, 1000, 10)]);
+    let both = |entries: &[(u32, u32, u32)]| json!({"uidMappings": map(entries), "gidMappings": map(entries)});
+    let many = |count: u32| (0..count).map(|n| (n, 2 * n, 1)).collect::<Vec<_>>();
+
+    let none = "user namespaces enabled, but no namespace path to join nor mappings to apply specified";
+    let no_namespace = "user namespace mappings specified, but user namespace isn't enabled in the config";
+    let cases = [
+        (with_namespace(user(), both(&[(0, 1000, 10)])), "valid".to_owned()),
+        (with_namespace(user(), both(&[(0, 0, u32::MAX)])), "valid".to_owned()),
+        (with_namespace(user(), both(&[(5, 0, 1), (0, 1, 5), (6, 6, 1)])), "valid".to_owned()),
+        (with_namespace(user(), both(&many(340))), "valid".to_owned()),
+        (with_namespace(joined(), json!({})), "valid".to_owned()),
+        (with_namespace(joined(), both(&[(1, 1, 1)])), "valid".to_owned()),
+        (with_namespace(user(), json!({})), format!("linux.uidMappings: {none}")),
+        (with_namespace(user(), json!({"uidMappings": root, "gidMappings": []})), format!("linux.gidMappings: {none}")),
+        (with_namespace(user(), json!({"gidMappings": root})), format!("linux.uidMappings: {none}")),
+        (with("linux.uidMappings", root.clone()), format!("linux.uidMappings: {no_namespace}")),
+        (with("linux.gidMappings", root.clone()), format!("linux.gidMappings: {no_namespace}")),
+        (
+            with_namespace(user(), json!({"uidMappings": root, "gidMappings": map(&[(0, 0, 1), (1, 1, 0)])})),
+            "linux.gidMappings[1].size: must be at least 1 and at most 4294967295, found 0".to_owned(),
+        ),
+        (
+            with_namespace(user(), both(&[(0, 0, 1), (u32::MAX, 1, 1)])),
+            "linux.uidMappings[1].containerID: 1 IDs from 4294967295 on end above 4294967294, the last ID".to_owned(),
+        ),
+        (
+            with_namespace(joined(), both(&[(0, 1, u32::MAX)])),
+            "linux.uidMappings[0].hostID: 4294967295 IDs from 1 on end above 4294967294, the last ID".to_owned(),
+        ),
+        (
+            with_namespace(user(), both(&[(5, 0, 2), (0, 10, 6)])),
+            "linux.uidMappings[1].containerID: has IDs that linux.uidMappings[0] has, too".to_owned(),
+        ),
+        (
+            with_namespace(user(), both(&[(0, 10, 5), (9, 3, 1), (5, 14, 2)])),
+            "linux.uidMappings[2].hostID: has IDs that linux.uidMappings[0] has, too".to_owned(),
+        ),
+        (
+            with_namespace(user(), both(&many(341))),
+            "linux.uidMappings: must have at most 340 entries, found 341".to_owned(),
+        ),
+    ];
+    for (config, expected) in cases {
+        assert_eq!(verdict(&config), expected, "{config}");
+    }
+}
+
+#[test]
+fn ids_of_the_process() {
+    let maps = json!({
+        "uidMappings": [{"containerID": 1000, "hostID": 5, "size": 2}, {"containerID": 7, "hostID": 0, "size": 1}],
+        "gidMappings": [{"containerID": 100, "hostID": 0, "size": 10}],
+    });
+    let config = |user: Value, path: &str| {
+        let mut config = with_namespace(json!({"type": "user", "path": path}), maps.clone());
+        config["process"]["user"] = user;
+        config
+    };
+    let cases = [
+        // Unlike in runc, root need not be mapped.
+        (json!({"uid": 1001, "gid": 100, "additionalGids": [109]}), "valid"),
+        (json!({"uid": 7, "gid": 105}), "valid"),
+        (json!({"uid": 0, "gid": 100}), "process.user.uid: cannot setuid to unmapped uid 0 in user namespace"),
+        (json!({"uid": 1002, "gid": 100}), "process.user.uid: cannot setuid to unmapped uid 1002 in user namespace"),
+        (json!({"uid": 8, "gid": 100}), "process.user.uid: cannot setuid to unmapped uid 8 in user namespace"),
+        (json!({"uid": 7, "gid": 99}), "process.user.gid: cannot setgid to unmapped gid 99 in user namespace"),
+        (
+            json!({"uid": 7, "gid": 100, "additionalGids": [100, 110]}),
+            "process.user.additionalGids[1]: cannot setgid to unmapped gid 110 in user namespace",
+        ),
+    ];
+    for (user, expected) in cases {
+        assert_eq!(verdict(&config(user.clone(), "")), expected, "{user}");
+        // What the mappings of a namespace are that exists, only the host knows.
+        assert_eq!(verdict(&config(user.clone(), "/proc/1/ns/user")), "valid", "{user}");
+    }
+    let mut kept = config(json!({"uid": 7, "gid": 100, "additionalGids": [5]}), "");
+    kept["annotations"] = json!({"run.oci.keep_original_groups": "1"});
+    assert_eq!(verdict(&kept), "valid");
+    kept["annotations"] = json!({"run.oci.keep_original_groups": "0"});
+    assert!(verdict(&kept).starts_with("process.user.additionalGids[0]: "));
+}
+
+#[test]
+fn time_offsets() {
+    let time = |path: &str, offsets: Value| {
+        with_namespace(json!({"type": "time", "path": path}), json!({ "timeOffsets": offsets }))
+    };
+    let offsets = json!({"monotonic": {"secs": -1, "nanosecs": 999_999_999}, "boottime": {}});
+    let cases = [
+        (time("", json!({})), "valid"),
+        (time("", offsets.clone()), "valid"),
+        (time("/proc/1/ns/time", json!({})), "valid"),
+        (
+            time("/proc/1/ns/time", offsets.clone()),
+            "linux.timeOffsets: time namespace enabled, but both namespace path and time offsets specified -- you may \
+             only provide one",
+        ),
+        (
+            with("linux.timeOffsets", offsets),
+            "linux.timeOffsets: time namespace offsets specified, but time namespace isn't enabled in the config",
+        ),
+        (
+            time("", json!({"realtime": {}})),
+            "linux.timeOffsets[\"realtime\"]: must be one of monotonic, boottime, found \"realtime\"",
+        ),
+        (
+            time("", json!({"boottime": {"nanosecs": 1_000_000_000}})),
+            "linux.timeOffsets.boottime.nanosecs: must be at least 0 and at most 999999999, found 1000000000",
+        ),
+    ];
+    for (config, expected) in cases {
+        assert_eq!(verdict(&config), expected, "{config}");
+    }
+}
+
+#[test]
+fn net_devices() {
+    let field = "linux.netDevices";
+    accepts(
+        field,
+        &[
+            json!({"eth0": {}, "eth1": {"name": "eth2"}, "eth2": {"name": "eth1"}}),
+            json!({"fifteen_bytes_x": {"name": ""}, "...": {"name": "a%d"}}),
+        ],
+    );
+    let rule = "must be 1 to 15 bytes without slash, colon and white space, and not . or .., found";
+    let long = "sixteen_bytes_xx";
+    for name in ["", ".", "..", "a/b", "a:b", "a b", "a\tb", "a\n", "\u{b}", "\u{e0}", long] {
+        let message = format!("{field}[{name:?}]: {rule} {name:?}");
+        refuses(&[(field, json!({name: {}}), InvalidConfig, &message)]);
+        if name.is_empty() {
+            continue;
+        }
+        let message = format!("{field}[\"eth0\"].name: {rule} {name:?}");
+        refuses(&[(field, json!({"eth0": {"name": name}}), InvalidConfig, &message)]);
+    }
+    for devices in [json!({"a": {"name": "c"}, "b": {"name": "c"}}), json!({"a": {"name": "b"}, "b": {}})] {
+        let message = format!("{field}[\"b\"].name: has been given before, as {field}[\"a\"]");
+        refuses(&[(field, devices, InvalidConfig, &message)]);
+    }
+    let mut config = with(field, json!({"eth0": {}}));
+    config["linux"]["namespaces"] = json!([{"type": "mount"}, {"type": "network", "path": "/proc/1/ns/net"}]);
+    assert_eq!(verdict(&config), "valid");
+    config["linux"]["namespaces"] = json!([{"type": "mount"}]);
+    assert_eq!(verdict(&config), format!("{field}: needs a namespace of type network in linux.namespaces"));
+}
+
+#[test]
+fn schedulers() {
+    let field = "process.scheduler";
+    accepts(
+        field,
+        &[
+            json!({"policy": "SCHED_OTHER", "nice": -20, "priority": 0, "runtime": 0}),
+            json!({"policy": "SCHED_BATCH", "nice": 19, "flags": ["SCHED_FLAG_RESET_ON_FORK"]}),
+            json!({"policy": "SCHED_IDLE", "nice": 100}),
+            json!({"policy": "SCHED_ISO"}),
+            json!({"policy": "SCHED_FIFO", "priority": 1}),
+            json!({"policy": "SCHED_RR", "priority": 99, "nice": 100}),
+            json!({"policy": "SCHED_DEADLINE", "runtime": 1, "deadline": 2, "period": 3}),
+        ],
+    );
+    let nice = "process.scheduler.nice: must be at least -20 and at most 19, found";
+    let priority = "process.scheduler.priority: must be at least 1 and at most 99, found";
+    let real_time = "process.scheduler.priority: can only be specified for the policy SCHED_FIFO or SCHED_RR";
+    let deadline = |name: &str| format!("{field}.{name}: can only be specified for the policy SCHED_DEADLINE");
+    refuses(&[
+        (field, json!({"policy": "SCHED_OTHER", "nice": 20}), InvalidConfig, &format!("{nice} 20")),
+        (field, json!({"policy": "SCHED_BATCH", "nice": -21}), InvalidConfig, &format!("{nice} -21")),
+        (field, json!({"policy": "SCHED_FIFO"}), InvalidConfig, &format!("{priority} 0")),
+        (field, json!({"policy": "SCHED_RR", "priority": 100}), InvalidConfig, &format!("{priority} 100")),
+        (field, json!({"policy": "SCHED_OTHER", "priority": 1}), InvalidConfig, real_time),
+        (field, json!({"policy": "SCHED_DEADLINE", "priority": -1}), InvalidConfig, real_time),
+        (field, json!({"policy": "SCHED_OTHER", "runtime": 1}), InvalidConfig, &deadline("runtime")),
+        (field, json!({"policy": "SCHED_RR", "priority": 1, "deadline": 1}), InvalidConfig, &deadline("deadline")),
+        (field, json!({"policy": "SCHED_IDLE", "period": 1}), InvalidConfig, &deadline("period")),
+    ]);
+}
+
+#[test]
+fn priorities_affinities_and_memory_policies() {
+    accepts("process.ioPriority", &[0, 7].map(|priority| json!({"class": "IOPRIO_CLASS_RT", "priority": priority})));
+    let range = "process.ioPriority.priority: must be at least 0 and at most 7, found";
+    refuses(&[
+        ("process.ioPriority", json!({"priority": 8}), InvalidConfig, &format!("{range} 8")),
+        ("process.ioPriority", json!({"priority": -1}), InvalidConfig, &format!("{range} -1")),
+    ]);
+
+    let field = "process.execCPUAffinity";
+    accepts(field, &[json!({"initial": "0-3,7", "final": "65535"}), json!({"final": ""}), json!({"initial": " 1, "})]);
+    let list = "must be a list of numbers up to 65535 and ranges of them, like 0-3,7, found";
+    refuses(&[
+        (field, json!({"initial": "3-1"}), InvalidConfig, &format!("{field}.initial: {list} \"3-1\"")),
+        (field, json!({"initial": "0", "final": "65536"}), InvalidConfig, &format!("{field}.final: {list} \"65536\"")),
+    ]);
+
+    let field = "linux.memoryPolicy";
+    let nodes = "linux.memoryPolicy.nodes";
+    for mode in ["MPOL_DEFAULT", "MPOL_LOCAL"] {
+        accepts(field, &[json!({"mode": mode}), json!({"mode": mode, "nodes": ""})]);
+        let message = format!("{nodes}: memory policy mode requires 0 nodes but got 3");
+        refuses(&[(field, json!({"mode": mode, "nodes": "0-2,1"}), InvalidConfig, &message)]);
+    }
+    for mode in ["MPOL_BIND", "MPOL_INTERLEAVE", "MPOL_WEIGHTED_INTERLEAVE", "MPOL_PREFERRED_MANY"] {
+        accepts(field, &[json!({"mode": mode, "nodes": "0-3, 7", "flags": ["MPOL_F_STATIC_NODES"]})]);
+        let message = format!("{nodes}: memory policy mode requires at least one node but got 0");
+        refuses(&[
+            (field, json!({"mode": mode}), InvalidConfig, message.as_str()),
+            (field, json!({"mode": mode, "nodes": ""}), InvalidConfig, message.as_str()),
+            (field, json!({"mode": mode, "nodes": "a"}), InvalidConfig, &format!("{nodes}: {list} \"a\"")),
+        ]);
+    }
+    accepts(field, &[json!({"mode": "MPOL_PREFERRED"}), json!({"mode": "MPOL_PREFERRED", "nodes": "1"})]);
+}
+
+#[test]
+fn mapped_mounts() {
+    let map = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+    let bind = |members: Value| {
+        let mut mount = json!({"destination": "/a", "source": "/b", "type": "bind"});
+        mount.as_object_mut().expect("an object").extend(members.as_object().expect("an object").clone());
+        json!([mount])
+    };
+    accepts(
+        "mounts",
+        &[
+            bind(json!({"uidMappings": map, "gidMappings": map})),
+            bind(json!({"uidMappings": map, "gidMappings": map, "type": "none", "options": ["rbind", "ridmap"]})),
+        ],
+    );
+    let not_bind = "id-mapped mounts are only supported for bind-mounts";
+    let incomplete = "id-mapped mounts must have both uid and gid mappings specified";
+    let field = "mounts";
+    refuses(&[
+        (
+            field,
+            bind(json!({"uidMappings": map, "gidMappings": []})),
+            InvalidConfig,
+            &format!("mounts[0].gidMappings: {incomplete}"),
+        ),
+        (field, bind(json!({"gidMappings": map})), InvalidConfig, &format!("mounts[0].uidMappings: {incomplete}")),
+        (
+            field,
+            bind(json!({"uidMappings": map, "gidMappings": map, "type": "tmpfs"})),
+            InvalidConfig,
+            &format!("mounts[0].uidMappings: {not_bind}"),
+        ),
+        (
+            field,
+            bind(json!({"options": ["ro", "idmap"], "type": "tmpfs"})),
+            InvalidConfig,
+            &format!("mounts[0].options[1]: {not_bind}"),
+        ),
+        (field, bind(json!({"options": ["ridmap"]})), InvalidConfig, &format!("mounts[0].options[0]: {incomplete}")),
+        (
+            field,
+            bind(json!({"uidMappings": map, "gidMappings": [{"size": 0}]})),
+            InvalidConfig,
+            "mounts[0].gidMappings[0].size: must be at least 1 and at most 4294967295, found 0",
+        ),
+    ]);
+    // Without mappings of its own, it has those of the container.
+    for path in ["", "/proc/1/ns/user"] {
+        let maps = json!({"uidMappings": map, "gidMappings": map});
+        let mut config = with_namespace(json!({"type": "user", "path": path}), maps);
+        config["mounts"] = bind(json!({"options": ["idmap"]}));
+        assert_eq!(verdict(&config), "valid");
+    }
+}
+
+#[test]
+fn classes_of_service_and_contexts() {
+    let field = "linux.intelRdt";
+    accepts(field, &["a", "/", "...", "a.b"].map(|name| json!({ "closID": name })));
+    for name in [".", "..", "a/b", "/a", "//"] {
+        let rule = "must be / or a name without a slash that is not . or .., found";
+        let message = format!("{field}.closID: {rule} {name:?}");
+        refuses(&[(field, json!({ "closID": name }), InvalidConfig, &message)]);
+    }
+
+    let mut config = with("linux.mountLabel", json!("a:b:c"));
+    for typ in ["context", "fscontext", "defcontext", "rootcontext"] {
+        config["annotations"] = json!({ MOUNT_CONTEXT_ANNOTATION: typ });
+        assert_eq!(verdict(&config), "valid");
+    }
+    config["annotations"] = json!({ MOUNT_CONTEXT_ANNOTATION: "nope" });
+    let expected = "annotations[\"run.oci.mount_context_type\"]: must be one of context, fscontext, defcontext, \
+                    rootcontext, found \"nope\"";
+    assert_eq!(verdict(&config), expected);
+    config["linux"]["mountLabel"] = json!("");
+    assert_eq!(verdict(&config), "valid");
 }
 
 /// Ten times the mounts may not cost a hundred times the time; quadratic work would.
