@@ -325,4 +325,9 @@ steps! {
     63 CopyLink { path: S, target: S, }
     /// Checks that what the slot holds is a procfs: `fstatfs`. For a bind mount on `/proc` (CVE-2019-16884).
     64 CheckProc { mount: Slot, }
+    /// Makes the detached tree of the root filesystem the root that paths are resolved in, without attaching it anywhere. For a
+    /// container in the runtime's own mount namespace.
+    65 EnterTree { tree: Slot, }
+    /// Ends init with status 0: there is no process to become.
+    66 End {}
 }

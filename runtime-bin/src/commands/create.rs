@@ -20,7 +20,7 @@ fn create(global: &Global, log: &Log, options: &Create) -> Outcome {
     Ok(0)
 }
 
-/// Makes a container, after the bundle's warnings; with `--debug`, each step of the runtime is logged before it is done.
+/// Makes a container, after the plan's warnings; with `--debug`, each step of the runtime is logged before it is done.
 pub(super) fn make(
     runtime: &Runtime,
     log: &Log,
@@ -29,8 +29,8 @@ pub(super) fn make(
     options: &CreateOptions,
     wait_for_start: bool,
 ) -> Result<Container, Failure> {
-    bundle.warnings().iter().for_each(|warning| log.warn(warning));
     let plan = runtime.plan(id, bundle, options, wait_for_start)?;
+    plan.warnings().iter().for_each(|warning| log.warn(warning));
     let container = runtime.create_by_plan(id, bundle, options, &plan, &mut |planned| {
         if log.wants_details() {
             log.detail(&format!("{}: {:?}", planned.item.to_string_lossy(), planned.step));

@@ -296,6 +296,11 @@ impl<'s> Executor<'s> {
             WireStep::Loopback {} => sys::loopback_up().from(Call::Ioctl),
             WireStep::CopyLink { path, target } => self.copy_link(path, target),
             WireStep::CheckProc { mount } => mounts::check_proc(self.fd(mount)?),
+            WireStep::EnterTree { tree } => {
+                self.root = self.fd(tree)?;
+                Ok(())
+            }
+            WireStep::End {} => sys::exit(0),
             WireStep::Reconfigure { mount, options } => self.reconfigure(mount, options),
         }
     }

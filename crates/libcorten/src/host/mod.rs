@@ -29,6 +29,10 @@ pub(crate) fn facts(spec: &Spec, id: &str, bundle: &Path, root: &Path, hierarchy
     if shows_cgroups && hierarchy.layout() == Layout::Hybrid {
         legacy_hierarchies(&mut facts)?;
     }
+    let process = spec.process().as_ref();
+    facts.apparmor = process.is_some_and(|process| process.apparmor_profile().is_some()) && has_apparmor();
+    let label = process.is_some_and(|process| process.selinux_label().is_some());
+    facts.selinux = (label || linux.is_some_and(|linux| linux.mount_label().is_some())) && has_selinux();
     facts.seccomp = seccomp(spec, root).map_err(|error: SeccompError| Error::new(error.kind(), error))?;
     Ok(facts)
 }
@@ -47,6 +51,17 @@ fn privileges() -> Result<Facts> {
         may_mknod: first && has(caps::Capability::CAP_MKNOD),
         ..Facts::default()
     })
+}
+
+/// Whether AppArmor is there and enabled.
+fn has_apparmor() -> bool {
+    std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.first() == Some(&b'Y'))
+}
+
+/// Whether SELinux is there and enabled: selinuxfs is mounted.
+fn has_selinux() -> bool {
+    let found = nix::sys::statfs::statfs("/sys/fs/selinux");
+    found.is_ok_and(|found| found.filesystem_type() == nix::sys::statfs::SELINUX_MAGIC)
 }
 
 /// Sources of mounts that are symbolic links to copy (`copy-symlink`), by their position.

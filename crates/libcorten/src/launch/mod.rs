@@ -177,7 +177,12 @@ impl<'a> Launch<'a> {
                 Ok(net_devices::move_devices(namespace.as_fd(), devices)?)
             }
             HostStep::RunHooks { kind, hooks } => {
-                let status = if *kind == HookKind::Poststart { Status::Running } else { Status::Creating };
+                let status = match kind {
+                    HookKind::Poststart => Status::Running,
+                    // Once they ran with `start`, and look for the status of that time (runtime-tools still does).
+                    HookKind::Prestart => Status::Created,
+                    _ => Status::Creating,
+                };
                 Ok(hooks::run(*kind, hooks, self.record, status)?)
             }
             HostStep::SendSeccompListener { path, metadata } => {

@@ -242,11 +242,6 @@ impl Group {
         }
     }
 
-    /// Removes what [`Group::record`] says. Goes on after an error.
-    pub(crate) fn remove(&self) -> Result<(), Vec<ResctrlError>> {
-        remove(&self.record)
-    }
-
     fn set_up(&mut self, rdt: &LinuxIntelRdt, made: &mut bool) -> Result<(), ResctrlError> {
         let wanted = wanted(rdt);
         let named = clos_id(rdt).is_some();

@@ -2,11 +2,12 @@
 
 use std::ffi::CString;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use corten_init::{OwnedStep as Step, Slot, SyncPoint};
 
 use crate::lifecycle::Console;
-use crate::oci::{LinuxNamespace, LinuxNamespaceType, Process, Spec};
+use crate::oci::{LinuxNamespace, LinuxNamespaceType, Process, ProcessBuilder, Spec};
 use crate::spec::{sysctl_file, sysctl_namespace};
 
 use super::paths::{path_in_root, text};
@@ -73,11 +74,24 @@ pub(super) struct Builder<'a> {
     pub(super) shows_own_cgroup: bool,
     /// Mounts whose fds are kept for masked and readonly paths: destination and slot.
     pub(super) kept_mounts: Vec<(String, Slot)>,
+    /// What the config asks for and will not have.
+    pub(super) warnings: Vec<String>,
 }
+
+/// What runs when the config has no process: nothing, as root.
+static NO_PROCESS: LazyLock<Process> = LazyLock::new(|| {
+    // Every field is set, so that there is nothing to fail.
+    ProcessBuilder::default().cwd("/").args(Vec::new()).build().unwrap_or_default()
+});
 
 /// Works out what is done for a container, in order.
 pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<Plan, PlanError> {
-    let process = spec.process().as_ref().ok_or(PlanError::Missing { item: "process" })?;
+    // config.md#process: required when `start` is called, not before.
+    let process = match spec.process() {
+        Some(process) => process,
+        None if request.wait_for_start => &NO_PROCESS,
+        None => return Err(PlanError::Missing { item: "process" }),
+    };
     let mut builder = Builder {
         spec,
         request,
@@ -92,8 +106,10 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
         user_namespace: namespaces::user_namespace(spec.linux().as_ref()),
         shows_own_cgroup: false,
         kept_mounts: Vec::new(),
+        warnings: Vec::new(),
     };
     let b = &mut builder;
+    warn(b, process);
     check_console(process, request)?;
     host_proc(b);
     let cloned = namespaces::enter(b)?;
@@ -105,7 +121,7 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
     terminal(b, process)?;
     working_directory(b, process)?;
     hooks::create(b)?;
-    if b.request.options.no_pivot {
+    if b.request.options.no_pivot || !b.has_mount_namespace() {
         b.inside(c"root", Step::MoveRoot {});
     } else {
         b.inside(c"root", Step::PivotRoot {});
@@ -122,6 +138,7 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
         inside: builder.early,
         slots: builder.next_source,
         preserved_fds: request.options.preserve_fds,
+        warnings: builder.warnings,
     })
 }
 
@@ -174,8 +191,8 @@ impl<'a> Builder<'a> {
         let process = self.spec.process().as_ref();
         sysctls.is_some_and(|sysctls| !sysctls.is_empty())
             || process.is_some_and(|process| {
-                named(process.apparmor_profile())
-                    || named(process.selinux_label())
+                named(process.apparmor_profile()) && self.facts.apparmor
+                    || named(process.selinux_label()) && self.facts.selinux
                     || process.oom_score_adj().is_some() && !self.facts.privileged
             })
     }
@@ -207,9 +224,40 @@ impl<'a> Builder<'a> {
         namespaces.is_some_and(|namespaces| namespaces.iter().any(is_new))
     }
 
+    /// Whether the container's mount namespace is one that exists already.
+    pub(super) fn joins_mount_namespace(&self) -> bool {
+        self.has_mount_namespace() && !self.has_new_namespace(LinuxNamespaceType::Mount)
+    }
+
+    /// Whether the container has a mount namespace, new or joined.
+    fn has_mount_namespace(&self) -> bool {
+        let namespaces = self.spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+        let mut namespaces = namespaces.into_iter().flatten();
+        namespaces.any(|namespace| namespace.typ() == LinuxNamespaceType::Mount)
+    }
+
     /// Whether the container is in a user namespace that the runtime is not in.
     pub(super) fn in_user_namespace(&self) -> bool {
         self.user_namespace != UserNamespace::Same
+    }
+}
+
+/// Labels of a security module that the kernel has not got: crun leaves them out, too, and engines rely on it.
+fn warn(b: &mut Builder<'_>, process: &Process) {
+    let named = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
+    let mount_label = b.spec.linux().as_ref().is_some_and(|linux| named(linux.mount_label()));
+    let labels = [
+        ("process.apparmorProfile", "AppArmor", named(process.apparmor_profile()) && !b.facts.apparmor),
+        ("process.selinuxLabel", "SELinux", named(process.selinux_label()) && !b.facts.selinux),
+        ("linux.mountLabel", "SELinux", mount_label && !b.facts.selinux),
+    ];
+    for (field, module, missing) in labels {
+        if missing {
+            b.warnings.push(format!("{field}: ignored, as {module} is not enabled in the kernel"));
+        }
+    }
+    if b.spec.process().is_none() {
+        b.warnings.push("process: not given, so that there will be nothing to start".to_owned());
     }
 }
 
@@ -272,6 +320,12 @@ fn root(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let source = b.request.bundle.join(root.path());
     let flags = TreeFlags { recursive: true, directory: true, ..TreeFlags::default() };
     namespaces::open_tree(b, &CString::from(c"root.path"), &source, flags, slot::ROOT)?;
+    if !b.has_mount_namespace() {
+        // config-linux.md#namespaces: the runtime's own is inherited. The tree stays detached and the process is shut up in it:
+        // none of its mounts shows up in the namespace (mounts on detached trees: Linux 6.15).
+        b.inside(c"root.path", Step::EnterTree { tree: slot::ROOT });
+        return Ok(());
+    }
     b.inside(c"linux.rootfsPropagation", Step::Propagation { flags: SLAVE });
     if b.request.options.no_pivot {
         b.inside(c"root", Step::HideHostMounts { proc: slot::PROC });
@@ -334,16 +388,16 @@ fn kernel_files(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError>
     if !held {
         b.inside(c"runtime", Step::OpenProc { slot: proc });
     }
-    let mut own = |item: &std::ffi::CStr, path: &std::ffi::CStr, value: CString| {
+    let own = |b: &mut Builder<'_>, item: &std::ffi::CStr, path: &std::ffi::CStr, value: CString| {
         b.inside(item, Step::WriteOwn { proc, path: path.into(), value, optional: 0 });
     };
     // From the exec on: the labels are for the program, not for init.
-    if let Some(profile) = process.apparmor_profile().as_deref().filter(|profile| !profile.is_empty()) {
+    if let Some(profile) = process.apparmor_profile().as_deref().filter(|profile| !profile.is_empty() && b.facts.apparmor) {
         let value = text("process.apparmorProfile", format!("exec {profile}"))?;
-        own(c"process.apparmorProfile", c"self/attr/apparmor/exec", value);
+        own(b, c"process.apparmorProfile", c"self/attr/apparmor/exec", value);
     }
-    if let Some(label) = process.selinux_label().as_deref().filter(|label| !label.is_empty()) {
-        own(c"process.selinuxLabel", c"self/attr/exec", text("process.selinuxLabel", label)?);
+    if let Some(label) = process.selinux_label().as_deref().filter(|label| !label.is_empty() && b.facts.selinux) {
+        own(b, c"process.selinuxLabel", c"self/attr/exec", text("process.selinuxLabel", label)?);
     }
     if let Some(value) = process.oom_score_adj().filter(|_| !b.facts.privileged) {
         let value = text("process.oomScoreAdj", value.to_string())?;

@@ -237,6 +237,8 @@ pub struct Plan {
     pub(crate) slots: u16,
     /// The number of fds from 3 on that the program gets.
     pub(crate) preserved_fds: u32,
+    /// What the config asks for and will not have, one sentence each.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// What the caller asks for beside the config.
@@ -269,6 +271,10 @@ pub(crate) struct Facts {
     pub(crate) rootless: bool,
     /// Device nodes can be made: CAP_MKNOD in the first user namespace.
     pub(crate) may_mknod: bool,
+    /// The kernel has AppArmor, and it is enabled. Looked at only if the config names a profile.
+    pub(crate) apparmor: bool,
+    /// The kernel has SELinux, and it is enabled. Looked at only if the config names a label.
+    pub(crate) selinux: bool,
     /// Sources of mounts (by their position) that are symbolic links to copy, with where they lead.
     pub(crate) links: BTreeMap<usize, PathBuf>,
 }
@@ -284,6 +290,8 @@ impl Default for Facts {
             privileged: true,
             rootless: false,
             may_mknod: true,
+            apparmor: true,
+            selinux: true,
             links: BTreeMap::new(),
         }
     }
@@ -301,6 +309,12 @@ pub(crate) struct LegacyHierarchy {
 }
 
 impl Plan {
+    /// Returns what the config asks for and will not have, one sentence each that names the field: labels on a kernel without
+    /// the security module, options that mean nothing where they stand.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     /// Works the plan out.
     pub(crate) fn new(spec: &crate::oci::Spec, request: &Request<'_>, facts: &Facts) -> Result<Self, PlanError> {
         build::plan(spec, request, facts)

@@ -43,6 +43,8 @@ pub(crate) struct MountOptions {
     pub(crate) superblock: Vec<String>,
     /// The filesystem's own options, `key` or `key=value`, in the order given; empty for bind mounts.
     pub(crate) data: Vec<(String, Option<String>)>,
+    /// Options of a filesystem on a bind mount, which has none of its own.
+    pub(crate) without_effect: Vec<String>,
     /// An attribute of this mount was named, set or cleared.
     pub(crate) names_attributes: bool,
     /// `idmap`, `ridmap`: the mount's ids are mapped.
@@ -100,16 +102,6 @@ pub(crate) struct Propagation {
 /// An option that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum MountOptionError {
-    /// A bind mount has no superblock of its own, so the kernel would ignore the option.
-    #[error(
-        "mounts[{index}].options: bind mounts cannot have any filesystem-specific options applied, found {option:?}"
-    )]
-    DataOnBind {
-        /// Position in `mounts`.
-        index: usize,
-        /// The option as it was written.
-        option: String,
-    },
     /// A map that cannot be read.
     #[error(
         "mounts[{index}].options: {option:?} is not of the form idmap=uids=CONTAINER-HOST-SIZE[#…];gids=CONTAINER-HOST-SIZE[#…]"
@@ -368,10 +360,9 @@ pub(crate) fn parse(
     check(index, mount_type, &parsed)?;
 
     if parsed.bind.is_some() {
-        if let Some((key, value)) = parsed.data.first() {
-            let option = value.as_ref().map_or_else(|| key.clone(), |value| format!("{key}={value}"));
-            return Err(MountOptionError::DataOnBind { index, option });
-        }
+        // A bind mount has no superblock of its own. runc refuses such options, crun and mount(2) pass over them.
+        let word = |(key, value): (String, Option<String>)| value.map_or(key.clone(), |value| format!("{key}={value}"));
+        parsed.without_effect = std::mem::take(&mut parsed.data).into_iter().map(word).collect();
         parsed.superblock.clear();
     } else if read_only == Some(true) {
         parsed.superblock.push("ro".to_owned());
@@ -660,12 +651,8 @@ mod tests {
 
     #[test]
     fn errors_name_the_option() {
-        let data = parse_words(None, "bind mode=755").expect_err("data on a bind mount");
-        assert_eq!(data.kind(), ErrorKind::InvalidConfig);
-        assert_eq!(
-            data.to_string(),
-            "mounts[7].options: bind mounts cannot have any filesystem-specific options applied, found \"mode=755\""
-        );
+        let bind = ok(None, "bind mode=755 size=1k");
+        assert_eq!((bind.without_effect, bind.data), (vec!["mode=755".to_owned(), "size=1k".to_owned()], Vec::new()));
         let cases = [
             (MOUNT, "src-nofollow", "mounts[7].options: src-nofollow is for bind mounts only"),
             (

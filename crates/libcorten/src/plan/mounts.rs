@@ -53,6 +53,10 @@ pub(super) fn mounts(b: &mut Builder<'_>) -> Result<(), PlanError> {
     for (index, mount) in mounts.iter().enumerate() {
         let entry = Entry::new(index, mount)?;
         entry.check_proc()?;
+        if !entry.options.without_effect.is_empty() {
+            let listed = entry.options.without_effect.join(",");
+            b.warnings.push(format!("mounts[{index}].options: ignored on a bind mount, which has no filesystem of its own: {listed}"));
+        }
         match (entry.options.bind, entry.fstype) {
             (Some(_), _) if entry.options.remount => remount(b, &entry)?,
             (Some(bind), _) => bind_mount(b, &entry, bind.recursive)?,
@@ -172,7 +176,7 @@ fn fs_words(b: &Builder<'_>, entry: &Entry<'_>) -> Vec<(String, Option<String>)>
         }
     }
     let label = b.spec.linux().as_ref().and_then(|linux| linux.mount_label().clone());
-    if let Some(label) = label.filter(|label| !label.is_empty()) {
+    if let Some(label) = label.filter(|label| !label.is_empty() && b.facts.selinux) {
         // proc and sysfs are labelled by the policy; mqueue takes no such option.
         if !matches!(entry.fstype, "proc" | "sysfs" | "mqueue") {
             let kind = b.annotation(crate::spec::MOUNT_CONTEXT_ANNOTATION).unwrap_or("context");
@@ -232,8 +236,12 @@ fn bind_mount(b: &mut Builder<'_>, entry: &Entry<'_>, recursive: bool) -> Result
     }
     let tree = b.new_source()?;
     let flags = TreeFlags { recursive, directory: false, link_itself: entry.options.source_nofollow };
-    namespaces::open_tree(b, &entry.item, &source, flags, tree)?;
-    map_ids(b, entry, tree)?;
+    if opened_in_turn(b, entry, &source) {
+        namespaces::open_source(b, &entry.item, &source, flags, tree)?;
+    } else {
+        namespaces::open_tree(b, &entry.item, &source, flags, tree)?;
+        map_ids(b, entry, tree)?;
+    }
     if let Some(propagation) = b.tree_propagation() {
         // The copy starts as a peer of its source; made a slave, it cannot carry the container's mounts to the host.
         let step = Step::SetAttributes { mount: tree, set: 0, clear: 0, unnamed: 0, propagation, recursive: 1 };
@@ -248,6 +256,17 @@ fn bind_mount(b: &mut Builder<'_>, entry: &Entry<'_>, recursive: bool) -> Result
     open_target(b, &entry.item, entry.path()?, target);
     attach(b, &entry.item, tree);
     Ok(())
+}
+
+/// Whether init opens the source when its turn comes, so that the mount table has the config's order: mounts are listed as they
+/// were made. Until `pivot_root(2)` init's paths are those of the caller. The runtime opens what must be mapped, what keeps its
+/// peers on the host, what a container's root may not be able to reach, and what is about the runtime itself.
+fn opened_in_turn(b: &Builder<'_>, entry: &Entry<'_>, source: &Path) -> bool {
+    let maps = entry.mount.uid_mappings().is_some() || entry.mount.gid_mappings().is_some() || entry.options.id_map.is_some();
+    let own = ["/proc/self", "/proc/thread-self", "/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/stderr"];
+    let shared = b.tree_propagation().is_none();
+    let others = b.in_user_namespace() && b.facts.privileged || b.joins_mount_namespace();
+    !(maps || shared || others || own.iter().any(|own| source.starts_with(own)))
 }
 
 /// `idmap`, `ridmap`, `uidMappings`: the runtime maps the tree before init gets it.

@@ -205,9 +205,21 @@ pub(super) fn open_tree(
         b.host(item.clone(), HostStep::OpenTree { source, recursive, directory, link_itself, slot });
         return Ok(());
     }
-    let bits = u64::from(flags.recursive) | u64::from(flags.directory) << 1 | u64::from(flags.link_itself) << 2;
     let path = text(&item.to_string_lossy(), source.as_os_str().as_encoded_bytes())?;
-    b.early(item.clone(), Step::OpenSource { path, flags: bits, slot });
+    b.early(item.clone(), Step::OpenSource { path, flags: flags.bits(), slot });
+    Ok(())
+}
+
+/// Opens what is mounted at `source`, by init, now.
+pub(super) fn open_source(
+    b: &mut Builder<'_>,
+    item: &CString,
+    source: &Path,
+    flags: TreeFlags,
+    slot: Slot,
+) -> Result<(), PlanError> {
+    let path = text(&item.to_string_lossy(), source.as_os_str().as_encoded_bytes())?;
+    b.inside(item.clone(), Step::OpenSource { path, flags: flags.bits(), slot });
     Ok(())
 }
 
@@ -220,6 +232,13 @@ pub(super) struct TreeFlags {
     pub(super) directory: bool,
     /// A link under the last name is the object itself.
     pub(super) link_itself: bool,
+}
+
+impl TreeFlags {
+    /// Returns the bits of [`Step::OpenSource`].
+    fn bits(self) -> u64 {
+        u64::from(self.recursive) | u64::from(self.directory) << 1 | u64::from(self.link_itself) << 2
+    }
 }
 
 /// Opens a device of the host for a bind mount, and checks that it is this one.

@@ -46,11 +46,12 @@ pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), Pl
     let keep_groups = keep_groups(b);
     b.inside(c"process.user", Step::User { uid: user.uid().into(), gid: user.gid().into(), groups, keep_groups });
     b.inside(c"process.cwd", Step::WorkingDirectory { path: cwd, late: 1 });
-    let arguments = process.args().as_ref().filter(|args| !args.is_empty());
-    let arguments = arguments.ok_or(PlanError::Missing { item: "process.args" })?;
-    let name = text("process.args[0]", arguments.first().map_or("", String::as_str))?;
-    let search = environment.iter().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or("");
-    b.inside(c"process.args[0]", Step::FindProgram { name, search: text("process.env", search)? });
+    let arguments = process.args().as_deref().unwrap_or_default();
+    if let Some(name) = arguments.first() {
+        let name = text("process.args[0]", name.as_str())?;
+        let search = environment.iter().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or("");
+        b.inside(c"process.args[0]", Step::FindProgram { name, search: text("process.env", search)? });
+    }
     let no_new_privileges = process.no_new_privileges().unwrap_or(false);
     if no_new_privileges {
         b.inside(c"process.noNewPrivileges", Step::NoNewPrivileges {});
@@ -73,6 +74,10 @@ pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), Pl
     hooks::start(b, &environment)?;
     if !early_filter {
         filter(b, false);
+    }
+    if arguments.is_empty() {
+        b.inside(c"process", Step::End {});
+        return Ok(());
     }
     let exec = Step::Exec {
         arguments: block("process.args", arguments.iter().map(String::as_str))?,

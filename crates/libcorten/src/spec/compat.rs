@@ -1,33 +1,32 @@
 //! Configs that are right and that the types do not decode.
 //!
-//! oci-spec writes two flags otherwise than the spec, takes no empty lists of CPUs, asks for a `user`, fails on a
-//! capability that it does not know, and knows nothing of FreeBSD. Only a config that does not decode pays for this: it is
+//! oci-spec writes two flags otherwise than the spec, takes no empty lists of CPUs, asks for a `user`, and knows nothing of
+//! FreeBSD. Only a config that does not decode pays for this: it is
 //! read as plain JSON, written as the types want it, and decoded again. If that does not help, the first error stands.
 
 use std::fmt;
 
-use oci_spec::runtime::{Capability, LinuxSchedulerFlag, Spec};
+use oci_spec::runtime::{LinuxSchedulerFlag, Spec};
 use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use serde_json::{Map, Value};
 
-use super::error::{SpecError, shorten};
+use super::error::SpecError;
 use super::number_list;
 use super::unsupported::{OTHER_PLATFORMS, other_platform};
 
-/// A config, and what of it was ignored.
-type Decoded = (Spec, Vec<String>);
-
 /// Decodes a config that failed to with `error`; `None` if it is indeed wrong.
-pub(super) fn decode(text: &[u8], error: &serde_json::Error) -> Option<Result<Decoded, SpecError>> {
+pub(super) fn decode(text: &[u8], error: &serde_json::Error) -> Option<Result<Spec, SpecError>> {
     if error.classify() != Category::Data {
         return None;
     }
     let Unique(Value::Object(mut config)) = serde_json::from_slice(text).ok()? else {
         return None;
     };
-    let warnings = config.get_mut("process").and_then(Value::as_object_mut).map(process).unwrap_or_default();
+    if let Some(section) = config.get_mut("process").and_then(Value::as_object_mut) {
+        process(section);
+    }
     let mut given = OTHER_PLATFORMS.iter().filter(|(name, _, _)| config.remove(*name).is_some_and(|it| !it.is_null()));
     let other = given.next();
     // The rest of them goes, too.
@@ -35,7 +34,7 @@ pub(super) fn decode(text: &[u8], error: &serde_json::Error) -> Option<Result<De
     let spec = serde_json::from_value(Value::Object(config)).ok()?;
     Some(match other {
         Some((name, what, _)) => Err(other_platform(name, what)),
-        None => Ok((spec, warnings)),
+        None => Ok(spec),
     })
 }
 
@@ -57,8 +56,8 @@ pub(super) fn has_no_freebsd(text: &[u8]) -> Result<(), SpecError> {
     }
 }
 
-/// Writes `process` as the types want it; returns the warnings.
-fn process(process: &mut Map<String, Value>) -> Vec<String> {
+/// Writes `process` as the types want it.
+fn process(process: &mut Map<String, Value>) {
     // runc and the JSON schema: no user is 0:0.
     process.entry("user").or_insert_with(|| Map::new().into());
     if let Some(flags) = process.get_mut("scheduler").and_then(|scheduler| scheduler.get_mut("flags")) {
@@ -67,8 +66,6 @@ fn process(process: &mut Map<String, Value>) -> Vec<String> {
     if let Some(affinity) = process.get_mut("execCPUAffinity").and_then(Value::as_object_mut) {
         affinity.values_mut().for_each(cpu_list);
     }
-    let sets = process.get_mut("capabilities").and_then(Value::as_object_mut);
-    sets.into_iter().flatten().filter_map(|(name, set)| capabilities(name, set)).collect()
 }
 
 fn scheduler_flag(flag: &mut Value) {
@@ -90,23 +87,6 @@ fn cpu_list(list: &mut Value) {
     };
     let elements: Vec<&str> = text.split(',').map(str::trim).filter(|element| !element.is_empty()).collect();
     *list = if elements.is_empty() { Value::Null } else { elements.join(",").into() };
-}
-
-/// Takes the capabilities out of a set that nobody knows. Newer kernels have newer ones; the spec wants a warning and no
-/// failure.
-fn capabilities(name: &str, set: &mut Value) -> Option<String> {
-    let set = set.as_array_mut()?;
-    let mut unknown = Vec::new();
-    set.retain(|capability| {
-        let is_unknown = capability.is_string() && Capability::deserialize(capability).is_err();
-        if is_unknown {
-            unknown.push(capability.to_string());
-        }
-        !is_unknown
-    });
-    let list = shorten(&unknown.join(", "), 256);
-    (!unknown.is_empty())
-        .then(|| format!("process.capabilities.{}: ignored what is not known: {list}", shorten(name, 64)))
 }
 
 /// Any JSON, in which no key is there twice: `Value` would silently keep the last, the types fail.
@@ -174,7 +154,7 @@ impl<'de> Visitor<'de> for UniqueVisitor {
 mod tests {
     use serde_json::json;
 
-    use super::super::{parse_with_warnings, validate};
+    use super::super::{parse, validate};
     use super::*;
     use crate::ErrorKind;
 
@@ -190,20 +170,20 @@ mod tests {
         config
     }
 
-    fn decoded(config: &Value) -> (Spec, Vec<String>) {
-        let (spec, warnings) = parse_with_warnings(config.to_string().as_bytes()).expect("a config");
+    fn decoded(config: &Value) -> Spec {
+        let spec = parse(config.to_string().as_bytes()).expect("a config");
         validate(&spec).expect("a config that is right");
-        (spec, warnings)
+        spec
     }
 
     fn refused(config: &str) -> SpecError {
-        parse_with_warnings(config.as_bytes()).expect_err(config)
+        parse(config.as_bytes()).expect_err(config)
     }
 
     #[test]
     fn the_specs_flags_are_the_types_flags() {
         let flags = ["SCHED_FLAG_RESET_ON_FORK", "SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_RECLAIM"];
-        let (spec, warnings) = decoded(&config(&json!({"scheduler": {"policy": "SCHED_OTHER", "flags": flags}})));
+        let spec = decoded(&config(&json!({"scheduler": {"policy": "SCHED_OTHER", "flags": flags}})));
         let scheduler = spec.process().as_ref().and_then(|process| process.scheduler().clone()).expect("a scheduler");
         let expected = [
             LinuxSchedulerFlag::SchedResetOnFork,
@@ -217,7 +197,7 @@ mod tests {
     #[test]
     fn lists_of_cpus_may_be_empty_and_have_spaces() {
         for (text, expected) in [("", None), ("0, 2-3", Some("0,2-3")), (" 1 ,, ", Some("1")), ("7", Some("7"))] {
-            let (spec, _) = decoded(&config(&json!({"execCPUAffinity": {"initial": text, "final": "0 "}})));
+            let spec = decoded(&config(&json!({"execCPUAffinity": {"initial": text, "final": "0 "}})));
             let affinity = spec.process().as_ref().and_then(|process| process.exec_cpu_affinity().clone());
             assert_eq!(affinity.expect("an affinity").initial().as_deref(), expected, "{text:?}");
         }
@@ -231,26 +211,9 @@ mod tests {
     fn no_user_is_root() {
         let mut config = config(&json!({}));
         config["process"].as_object_mut().expect("an object").remove("user");
-        let (spec, _) = decoded(&config);
+        let spec = decoded(&config);
         let user = spec.process().as_ref().map(|process| process.user().clone()).expect("a process");
         assert_eq!((user.uid(), user.gid()), (0, 0));
-    }
-
-    #[test]
-    fn unknown_capabilities_are_ignored_with_a_warning() {
-        let sets =
-            json!({"bounding": ["CAP_NOPE", "CAP_KILL", "x\n"], "effective": ["CAP_KILL"], "permitted": ["CAP_KILL"]});
-        let (spec, warnings) = decoded(&config(&json!({"capabilities": sets})));
-        assert_eq!(warnings, [r#"process.capabilities.bounding: ignored what is not known: "CAP_NOPE", "x\n""#]);
-        let capabilities = spec.process().as_ref().and_then(|process| process.capabilities().clone()).expect("sets");
-        assert_eq!(capabilities.bounding().as_ref().map(|set| set.len()), Some(1));
-        // What is no name is wrong, not unknown.
-        let error = refused(&config(&json!({"capabilities": {"bounding": ["CAP_NOPE", 7]}})).to_string());
-        assert!(error.to_string().contains("process.capabilities.bounding"), "{error}");
-        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
-        let many = vec!["CAP_NOPE"; 10_000];
-        let (_, warnings) = decoded(&config(&json!({"capabilities": {"bounding": many}})));
-        assert!(warnings[0].len() < 400, "{}", warnings[0].len());
     }
 
     #[test]
@@ -259,8 +222,8 @@ mod tests {
             for section in [json!({}), json!([]), json!(7), json!({"a": "b"})] {
                 let mut config = config(&json!({}));
                 config[name] = section;
-                let error = match parse_with_warnings(config.to_string().as_bytes()) {
-                    Ok((spec, _)) => validate(&spec).expect_err(name),
+                let error = match parse(config.to_string().as_bytes()) {
+                    Ok(spec) => validate(&spec).expect_err(name),
                     Err(error) => error,
                 };
                 assert_eq!(error.to_string(), format!("{name}: {what} is not supported"));

@@ -26,7 +26,6 @@ pub use error::{Problem, SpecError};
 pub(crate) use list::number_list;
 pub(crate) use path::{clean_in_root, sysctl_file};
 pub use validate::validate;
-#[allow(unused_imports, reason = "the plan asks for them")]
 pub(crate) use validate::{MOUNT_CONTEXT_ANNOTATION, sysctl_namespace};
 
 /// The largest config.json that is read. Docker's is 10 KB; ten thousand mounts make 3 MB.
@@ -40,14 +39,9 @@ pub const LIMIT_BYTES: u64 = 64 << 20;
 /// then the error names field, line and column. A section for another platform that the types cannot hold is not
 /// supported.
 pub fn load(reader: impl Read) -> Result<Spec, SpecError> {
-    load_with_warnings(reader).map(|(spec, _)| spec)
-}
-
-/// As [`load`]; also returns what was ignored, in sentences that name the field.
-pub(crate) fn load_with_warnings(reader: impl Read) -> Result<(Spec, Vec<String>), SpecError> {
     let mut text = Vec::new();
     reader.take(LIMIT_BYTES + 1).read_to_end(&mut text).map_err(|source| SpecError::Read { source })?;
-    parse_with_warnings(&text)
+    parse(&text)
 }
 
 /// Decodes config.json from `text`. It is not validated yet, see [`validate()`].
@@ -56,11 +50,6 @@ pub(crate) fn load_with_warnings(reader: impl Read) -> Result<(Spec, Vec<String>
 ///
 /// As [`load`].
 pub fn parse(text: &[u8]) -> Result<Spec, SpecError> {
-    parse_with_warnings(text).map(|(spec, _)| spec)
-}
-
-/// As [`parse`]; also returns what was ignored, in sentences that name the field.
-pub(crate) fn parse_with_warnings(text: &[u8]) -> Result<(Spec, Vec<String>), SpecError> {
     if text.len() as u64 > LIMIT_BYTES {
         return Err(SpecError::TooLarge { limit_bytes: LIMIT_BYTES });
     }
@@ -72,7 +61,7 @@ pub(crate) fn parse_with_warnings(text: &[u8]) -> Result<(Spec, Vec<String>), Sp
         return Err(SpecError::NotAnObject);
     }
     match serde_json::from_slice(text) {
-        Ok(spec) => compat::has_no_freebsd(text).map(|()| (spec, Vec::new())),
+        Ok(spec) => compat::has_no_freebsd(text).map(|()| spec),
         Err(error) => compat::decode(text, &error).unwrap_or_else(|| Err(locate(text, &error))),
     }
 }

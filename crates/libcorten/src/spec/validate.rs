@@ -30,11 +30,11 @@ const RULES: &[Rule] = &[
     strings::contain_no_nul,
     version_is_1,
     root_has_a_path,
-    process_is_there,
     args_name_a_program,
     cwd_is_absolute,
     env_is_assignments,
     hooks::hooks_are_sound,
+    ids_are_ids,
     umask_is_in_range,
     console_size_is_in_range,
     rlimits_are_sound,
@@ -65,7 +65,6 @@ const RULES: &[Rule] = &[
     seccomp_notify_is_sound,
     clos_id_is_a_name,
     unsupported::is_not_asked_for,
-    namespaces::mount_namespace_is_there,
 ];
 
 /// Judges a config: everything that can be known without looking at the host.
@@ -101,10 +100,6 @@ fn root_has_a_path(spec: &Spec) -> Result<(), SpecError> {
     require(!root.path().as_os_str().is_empty(), || ("root.path".into(), Problem::Empty))
 }
 
-fn process_is_there(spec: &Spec) -> Result<(), SpecError> {
-    require(spec.process().is_some(), || ("process".into(), Problem::Missing))
-}
-
 fn args_name_a_program(spec: &Spec) -> Result<(), SpecError> {
     in_process(spec, |process| {
         let program = process.args().as_ref().and_then(|args| args.first());
@@ -122,6 +117,20 @@ fn env_is_assignments(spec: &Spec) -> Result<(), SpecError> {
     in_process(spec, |process| {
         for (index, assignment) in process.env().iter().flatten().enumerate() {
             is_assignment(assignment, || format!("process.env[{index}]"))?;
+        }
+        Ok(())
+    })
+}
+
+/// -1 means "leave it as it is" to `setresuid(2)` and `setresgid(2)`: the process would stay root.
+fn ids_are_ids(spec: &Spec) -> Result<(), SpecError> {
+    const LAST: i64 = u32::MAX as i64 - 1;
+    in_process(spec, |process| {
+        let user = process.user();
+        in_range(user.uid(), 0, LAST, || "process.user.uid".into())?;
+        in_range(user.gid(), 0, LAST, || "process.user.gid".into())?;
+        for (index, gid) in user.additional_gids().iter().flatten().enumerate() {
+            in_range(*gid, 0, LAST, || format!("process.user.additionalGids[{index}]"))?;
         }
         Ok(())
     })

@@ -77,7 +77,7 @@ fn without_a_clos_id_the_group_is_the_containers_own() {
     remove(&record).unwrap();
     assert!(!fake.path("c1").exists());
     // Once more: all is gone.
-    group.remove().unwrap();
+    super::remove(group.record()).unwrap();
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn without_schemata_nothing_is_written_to_schemata() {
     let group = fake.prepare(json!({})).unwrap();
     assert!(fake.path("c1").is_dir());
     assert_eq!(fake.get("c1/schemata"), None);
-    group.remove().unwrap();
+    super::remove(group.record()).unwrap();
     assert!(!fake.path("c1").exists());
     assert_eq!(serde_json::to_value(GroupRecord::default()).unwrap(), json!({}));
 }
@@ -105,7 +105,7 @@ fn a_group_with_an_id_of_its_own_is_made_and_stays() {
     let group = fake.prepare(json!({"closID": "gold", "l3CacheSchema": "L3:0=ff"})).unwrap();
     group.add(Pid::from_raw(7)).unwrap();
     assert_eq!(group.record(), &GroupRecord::default());
-    group.remove().unwrap();
+    super::remove(group.record()).unwrap();
     assert_eq!(fake.get("gold/schemata").unwrap(), "L3:0=ff\n");
     // The next one finds it, as it is what it wants; its monitoring group alone goes with it.
     let rdt = json!({"closID": "gold", "l3CacheSchema": "L3:0=0ff", "enableMonitoring": true});
@@ -113,7 +113,7 @@ fn a_group_with_an_id_of_its_own_is_made_and_stays() {
     let monitoring = fake.path("gold/mon_groups/c2");
     assert_eq!(next.record(), &GroupRecord { group: None, monitoring: Some(monitoring.clone()) });
     next.add(Pid::from_raw(8)).unwrap();
-    next.remove().unwrap();
+    super::remove(next.record()).unwrap();
     assert!(!monitoring.exists());
     assert_eq!(fake.get("gold/schemata").unwrap(), "L3:0=ff\n");
 }
@@ -144,7 +144,7 @@ fn a_group_without_schemata_must_exist() {
     assert_eq!(chain(&error), expected);
     fs::create_dir(fake.path("gold")).unwrap();
     let group = fake.prepare(json!({"closID": "gold"})).unwrap();
-    group.remove().unwrap();
+    super::remove(group.record()).unwrap();
     assert!(fake.path("gold").is_dir());
 }
 
@@ -156,7 +156,7 @@ fn a_slash_is_the_root_group() {
     group.add(Pid::from_raw(9)).unwrap();
     assert_eq!(fake.get("tasks").unwrap(), "9");
     assert_eq!(group.record(), &GroupRecord { group: None, monitoring: Some(fake.path("mon_groups/c1")) });
-    group.remove().unwrap();
+    super::remove(group.record()).unwrap();
     assert!(fake.path("schemata").exists() && !fake.path("mon_groups/c1").exists());
     let error = fake.prepare(json!({"closID": "/", "schemata": ["L3:0=1"]})).unwrap_err();
     assert!(matches!(error, ResctrlError::Mismatch { item: "linux.intelRdt.schemata", .. }), "{error:?}");
@@ -210,7 +210,7 @@ fn what_cannot_be_removed_is_told() {
     let group = fake.prepare(rdt).unwrap();
     fake.put("c1/mon_groups/c1/other", "");
     fake.put("c1/other", "");
-    let errors = group.remove().unwrap_err();
+    let errors = super::remove(group.record()).unwrap_err();
     let errnos: Vec<_> = errors.iter().map(|error| error.errno().unwrap()).collect();
     assert_eq!(errnos, [Errno::ENOTEMPTY, Errno::ENOTEMPTY]);
     assert!(chain(&errors[0]).starts_with("linux.intelRdt.enableMonitoring: unlinkat("), "{errors:?}");

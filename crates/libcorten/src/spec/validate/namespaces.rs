@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
-use super::{absolute, has_namespace, in_linux, in_range, joins, namespace, needs_namespace, require};
+use super::{absolute, in_linux, in_range, joins, namespace, needs_namespace, require};
 use crate::spec::error::{Problem, SpecError, shorten};
 use crate::spec::strings::entry;
 
@@ -31,15 +31,6 @@ pub(super) fn namespace_paths_are_absolute(spec: &Spec) -> Result<(), SpecError>
         }
         Ok(())
     })
-}
-
-/// Without one, new or joined, the container's mounts would be the host's.
-pub(super) fn mount_namespace_is_there(spec: &Spec) -> Result<(), SpecError> {
-    if has_namespace(spec, LinuxNamespaceType::Mount) {
-        return Ok(());
-    }
-    let what = "a container without a mount namespace";
-    Err(SpecError::Unsupported { field: "linux.namespaces".into(), what, yet: false })
 }
 
 /// The offsets of a namespace can be set only while nobody is in it.
