@@ -204,7 +204,9 @@ impl Executor<'_> {
         let found = if name.to_bytes().contains(&b'/') {
             self.try_program(b"", name.to_bytes())
         } else {
-            let mut directories = search.to_bytes().split(|byte| *byte == b':');
+            // No list is no place to search, not the working directory; an empty entry of a list is (execvp(3)).
+            let search = Some(search.to_bytes()).filter(|search| !search.is_empty());
+            let mut directories = search.into_iter().flat_map(|search| search.split(|byte| *byte == b':'));
             // Like Go's LookPath, which is runc's: whatever is wrong with a candidate, the search goes on, and in the end
             // there is no such program.
             if directories.any(|directory| self.try_program(directory, name.to_bytes()).is_ok()) {

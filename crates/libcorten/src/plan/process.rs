@@ -172,6 +172,8 @@ fn environment(process: &Process) -> Vec<String> {
     let mut seen = HashSet::new();
     let mut kept: Vec<String> = listed.iter().rev().filter(|variable| seen.insert(name(variable))).cloned().collect();
     kept.reverse();
+    // runc: an empty home is none (opencontainers/runc#4704). Docker counts on it.
+    kept.retain(|variable| variable != "HOME=");
     if process.terminal().unwrap_or(false) && !seen.contains("TERM") {
         // runc: a program on a terminal wants to know what kind.
         kept.push("TERM=xterm".to_owned());
