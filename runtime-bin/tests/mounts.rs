@@ -1,0 +1,524 @@
+//! Mounts, masked paths and devices as they are seen from inside: in mountinfo, by stat, by writes that fail.
+//!
+//! What a test needs of the host's mounts it makes in a mount namespace of its own, in which the runtime is started. Errors
+//! are asked for their config item and for the kernel's words.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests stop at what they do not expect, and say what they skip"
+)]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use common::{CORTEN, TestBundle, can_make_containers, one_error, run, skip, stdout};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use serde_json::{Value, json};
+
+// What a container is asked, and what it answers
+
+/// Prints the mount table.
+const TABLE: &str = "cat /proc/self/mountinfo";
+/// Names of the options of a superblock that belong to the kernel, not to the filesystem.
+const SUPERBLOCK: [&str; 6] = ["ro", "rw", "sync", "dirsync", "mand", "lazytime"];
+
+/// A bundle that runs a script as root with the capabilities that a script may need, on a writable root.
+fn script(script: &str) -> TestBundle {
+    let mut test = TestBundle::new(&["sh", "-c", script]);
+    test.config["root"]["readonly"] = false.into();
+    let all =
+        ["CHOWN", "DAC_OVERRIDE", "FOWNER", "MKNOD", "SETUID", "SETGID", "SYS_ADMIN"].map(|name| format!("CAP_{name}"));
+    for set in ["bounding", "effective", "permitted"] {
+        test.config["process"]["capabilities"][set] = json!(all);
+    }
+    test
+}
+
+fn mount(test: &mut TestBundle, mount: Value) {
+    test.config["mounts"].as_array_mut().unwrap().push(mount);
+}
+
+fn bind(test: &mut TestBundle, source: &Path, destination: &str, options: &[&str]) {
+    let options: Vec<&str> = if options.contains(&"rbind") { options.to_vec() } else { [&["bind"], options].concat() };
+    mount(test, json!({ "destination": destination, "source": source, "options": options }));
+}
+
+fn tmpfs(test: &mut TestBundle, destination: &str, options: &[&str]) {
+    mount(test, json!({ "destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options }));
+}
+
+/// The position of the last mount, as errors name it.
+fn last(test: &TestBundle) -> String {
+    format!("mounts[{}]", test.config["mounts"].as_array().unwrap().len() - 1)
+}
+
+/// Runs the container after a script of the host, in a mount namespace of its own. `$1` is the directory beside the bundle.
+fn run_after(test: &TestBundle, host: &str) -> Output {
+    run_in(test, host, &["--mount", "--propagation", "private"], &[])
+}
+
+/// The same in other namespaces, and with more words for the runtime.
+fn run_in(test: &TestBundle, host: &str, namespaces: &[&str], words: &[&str]) -> Output {
+    let script = format!("cd \"$1\"; {host}\nshift; exec \"$@\"");
+    let mut command = Command::new("unshare");
+    command
+        .args(namespaces)
+        .args(["sh", "-euc", &script, "sh"])
+        .arg(test.beside(""))
+        .arg(CORTEN)
+        .arg("--root")
+        .arg(test.state_root());
+    command.arg("run").args(words).arg("--bundle").arg(test.write().path()).arg(&test.id).stdin(Stdio::null());
+    command.output().unwrap()
+}
+
+/// What a container that succeeded printed.
+fn answer(output: &Output) -> String {
+    stdout(output).trim_end().to_owned()
+}
+
+/// What a container that must not be made is refused with; nothing of it may be left.
+fn refused(test: &TestBundle, output: &Output) -> String {
+    let error = one_error(output);
+    test.assert_nothing_left(&error);
+    error
+}
+
+/// A line of mountinfo.
+#[derive(Debug)]
+struct Mount {
+    root: String,
+    point: String,
+    /// Options of the mount, without the superblock's.
+    options: BTreeSet<String>,
+    /// `shared`, `master`, `unbindable`, without their numbers.
+    propagation: BTreeSet<String>,
+    fstype: String,
+    source: String,
+    superblock: BTreeSet<String>,
+}
+
+fn set(words: &str) -> BTreeSet<String> {
+    words.split([' ', ',']).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+fn mounts(text: &str) -> Vec<Mount> {
+    let line = |line: &str| {
+        let (left, right) = line.split_once(" - ")?;
+        let (left, right): (Vec<_>, Vec<_>) = (left.split(' ').collect(), right.split(' ').collect());
+        Some(Mount {
+            root: left[3].to_owned(),
+            point: left[4].to_owned(),
+            options: set(left[5]),
+            propagation: left[6..].iter().map(|tag| tag.split(':').next().unwrap().to_owned()).collect(),
+            fstype: right[0].to_owned(),
+            source: right[1].to_owned(),
+            superblock: set(right[2]),
+        })
+    };
+    text.lines().filter_map(line).collect()
+}
+
+/// The mount at a point, the uppermost if there are several.
+#[track_caller]
+fn at<'a>(mounts: &'a [Mount], point: &str) -> &'a Mount {
+    mounts.iter().rev().find(|mount| mount.point == point).unwrap_or_else(|| panic!("nothing at {point}: {mounts:#?}"))
+}
+
+// Options
+
+/// Options about one mount: given, and what the mount has then. With a new filesystem the same.
+const ATTRIBUTES: [(&str, &str); 28] = [
+    ("", "rw relatime"),
+    ("defaults", "rw relatime"),
+    ("ro", "ro relatime"),
+    ("rw", "rw relatime"),
+    ("ro rw", "rw relatime"),
+    ("nosuid", "rw nosuid relatime"),
+    ("nosuid suid", "rw relatime"),
+    ("nodev", "rw nodev relatime"),
+    ("nodev dev", "rw relatime"),
+    ("noexec", "rw noexec relatime"),
+    ("noexec exec", "rw relatime"),
+    ("nosymfollow", "rw relatime nosymfollow"),
+    ("nosymfollow symfollow", "rw relatime"),
+    ("noatime", "rw noatime"),
+    ("noatime atime", "rw relatime"),
+    ("strictatime", "rw"),
+    ("strictatime nostrictatime", "rw relatime"),
+    ("strictatime relatime", "rw relatime"),
+    ("norelatime", "rw relatime"),
+    ("nodiratime", "rw nodiratime relatime"),
+    ("nodiratime diratime", "rw relatime"),
+    ("noatime nodiratime", "rw noatime nodiratime"),
+    ("ro nosuid nodev noexec noatime nosymfollow", "ro nosuid nodev noexec noatime nosymfollow"),
+    ("silent", "rw relatime"),
+    ("loud", "rw relatime"),
+    ("iversion", "rw relatime"),
+    ("noiversion", "rw relatime"),
+    ("nosuid nosuid exec", "rw nosuid relatime"),
+];
+
+/// Options about the superblock: given, and what it has then.
+const OF_SUPERBLOCK: [(&str, &str); 16] = [
+    ("", "rw"),
+    ("ro", "ro"),
+    ("sync", "rw sync"),
+    ("sync async", "rw"),
+    ("rsync", "rw sync"),
+    ("rsync rasync", "rw"),
+    ("dirsync", "rw dirsync"),
+    ("rdirsync", "rw dirsync"),
+    ("lazytime", "rw lazytime"),
+    ("lazytime nolazytime", "rw"),
+    ("mand", "rw mand"),
+    ("mand nomand", "rw"),
+    ("rmand", "rw mand"),
+    ("rmand rnomand", "rw"),
+    ("ro sync dirsync lazytime", "ro sync dirsync lazytime"),
+    ("noexec", "rw"),
+];
+
+/// Options about a tree: given, and what all of its mounts have then that had `nosuid` and `noatime` before.
+const RECURSIVE: [(&str, &str); 18] = [
+    ("", "rw nosuid noatime"),
+    ("rro", "ro nosuid noatime"),
+    ("rro rrw", "rw nosuid noatime"),
+    ("rsuid", "rw noatime"),
+    ("rsuid rnosuid", "rw nosuid noatime"),
+    ("rnodev", "rw nosuid nodev noatime"),
+    ("rnodev rdev", "rw nosuid noatime"),
+    ("rnoexec", "rw nosuid noexec noatime"),
+    ("rnoexec rexec", "rw nosuid noatime"),
+    ("rnosymfollow", "rw nosuid noatime nosymfollow"),
+    ("rnosymfollow rsymfollow", "rw nosuid noatime"),
+    ("ratime", "rw nosuid relatime"),
+    ("rrelatime", "rw nosuid relatime"),
+    ("rstrictatime", "rw nosuid"),
+    ("rstrictatime rnostrictatime rnorelatime", "rw nosuid relatime"),
+    ("ratime rnoatime", "rw nosuid noatime"),
+    ("rnodiratime", "rw nosuid noatime nodiratime"),
+    ("rnodiratime rdiratime", "rw nosuid noatime"),
+];
+
+fn words(text: &str) -> Vec<&str> {
+    text.split(' ').filter(|word| !word.is_empty()).collect()
+}
+
+#[test]
+fn the_tables_here_name_every_option() {
+    let features = Command::new(CORTEN).arg("features").output().unwrap();
+    let features: Value = serde_json::from_slice(&features.stdout).unwrap();
+    // Those that have tests of their own.
+    let mut named = set("bind rbind remount idmap ridmap tmpcopyup copy-symlink src-nofollow dest-nofollow");
+    let tables = [&ATTRIBUTES[..], &OF_SUPERBLOCK, &RECURSIVE, &PROPAGATION];
+    named.extend(tables.into_iter().flatten().flat_map(|(given, _)| set(given)));
+    let all: BTreeSet<String> = serde_json::from_value(features["mountOptions"].clone()).unwrap();
+    assert_eq!(all.difference(&named).collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+#[test]
+fn options_of_a_new_filesystem() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = script(TABLE);
+    for (index, (given, _)) in ATTRIBUTES.iter().chain(&OF_SUPERBLOCK).enumerate() {
+        tmpfs(&mut test, &format!("/m/{index}"), &words(given));
+    }
+    for mapped in [false, true] {
+        if mapped {
+            test.map_ids();
+        }
+        let mounts = mounts(&answer(&run(&test)));
+        for (index, (given, expected)) in ATTRIBUTES.iter().enumerate() {
+            assert_eq!(at(&mounts, &format!("/m/{index}")).options, set(expected), "{given}");
+        }
+        for (index, (given, expected)) in OF_SUPERBLOCK.iter().enumerate() {
+            let mut found = at(&mounts, &format!("/m/{}", ATTRIBUTES.len() + index)).superblock.clone();
+            found.retain(|word| SUPERBLOCK.contains(&word.as_str()));
+            assert_eq!(found, set(expected), "{given}");
+        }
+    }
+    test.assert_nothing_left("options");
+}
+
+#[test]
+fn options_of_a_bind_mount() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = script(TABLE);
+    fs::create_dir(test.beside("src")).unwrap();
+    let source = test.beside("src");
+    for (index, (given, _)) in ATTRIBUTES.iter().enumerate() {
+        bind(&mut test, &source, &format!("/m/{index}"), &words(given));
+    }
+    // The superblock is somebody else's: these name no attribute.
+    for (index, (given, _)) in OF_SUPERBLOCK.iter().enumerate() {
+        bind(&mut test, &source, &format!("/s/{index}"), &words(given));
+    }
+    let plain = mounts(&answer(&run_after(&test, "mount -t tmpfs tmpfs src")));
+    let locked_down = "mount -t tmpfs -o nosuid,nodev,noexec,noatime tmpfs src; mount -o remount,bind,ro,nosuid,nodev,noexec,noatime,nosymfollow src";
+    let strict = mounts(&answer(&run_after(&test, locked_down)));
+    for (index, (given, expected)) in ATTRIBUTES.iter().enumerate() {
+        let point = format!("/m/{index}");
+        assert_eq!(at(&plain, &point).options, set(expected), "{given}");
+        // What nobody named is kept when nothing is named, and lost when anything is; the access time is kept.
+        let names_none = ["", "defaults", "norelatime", "silent", "loud", "iversion", "noiversion"].contains(given);
+        let mut expected = if names_none { set("ro nosuid nodev noexec noatime nosymfollow") } else { set(expected) };
+        if !given.contains("atime") || given.contains("diratime") && !given.contains("noatime") {
+            expected.remove("relatime");
+            expected.insert("noatime".to_owned());
+        }
+        let found = &at(&strict, &point).options;
+        // A change within the field of access times takes it whole.
+        if !given.contains("diratime") {
+            assert_eq!(found, &expected, "{given} on a source with all");
+        }
+    }
+    for (index, (given, expected)) in OF_SUPERBLOCK.iter().enumerate() {
+        let (plain, strict) = (at(&plain, &format!("/s/{index}")), at(&strict, &format!("/s/{index}")));
+        assert_eq!(plain.superblock.contains("rw"), true, "{given}");
+        assert!(!plain.superblock.contains("sync") && !plain.superblock.contains("dirsync"), "{given}");
+        let names_none = !given.contains("ro") && !given.contains("noexec");
+        assert_eq!(strict.options.contains("nosuid"), names_none, "{given} {expected}");
+    }
+    test.assert_nothing_left("bind options");
+}
+
+#[test]
+fn options_of_a_tree() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = script(TABLE);
+    fs::create_dir(test.beside("src")).unwrap();
+    let source = test.beside("src");
+    for (index, (given, _)) in RECURSIVE.iter().enumerate() {
+        bind(&mut test, &source, &format!("/m/{index}"), &[&["rbind"][..], &words(given)].concat());
+    }
+    // One of the tree: the submounts have their own words.
+    bind(&mut test, &source, "/one", &["rbind", "ro"]);
+    bind(&mut test, &source, "/both", &["rbind", "ro", "rnoexec"]);
+    bind(&mut test, &source, "/flat", &["rro"]);
+    for mapped in [false, true] {
+        if mapped {
+            test.map_ids();
+        }
+        let host = "mount -t tmpfs -o nosuid,noatime tmpfs src; mkdir src/a; mount -t tmpfs -o nosuid,noatime tmpfs src/a; \
+            mkdir src/a/b; mount -t tmpfs -o nosuid,noatime tmpfs src/a/b; mkdir src/a/c; mount --bind src/a src/a/c";
+        let mounts = mounts(&answer(&run_after(&test, host)));
+        for (index, (given, expected)) in RECURSIVE.iter().enumerate() {
+            for below in ["", "/a", "/a/b", "/a/c"] {
+                assert_eq!(at(&mounts, &format!("/m/{index}{below}")).options, set(expected), "{given} {below}");
+            }
+        }
+        assert_eq!(at(&mounts, "/one").options, set("ro noatime"));
+        assert_eq!(at(&mounts, "/one/a/b").options, set("rw nosuid noatime"));
+        assert_eq!(at(&mounts, "/both").options, set("ro noexec noatime"));
+        assert_eq!(at(&mounts, "/both/a/b").options, set("rw nosuid noexec noatime"));
+        assert_eq!(at(&mounts, "/flat").options, set("ro nosuid noatime"));
+        assert!(!mounts.iter().any(|mount| mount.point.starts_with("/flat/")), "bind took the tree along");
+    }
+    test.assert_nothing_left("trees");
+}
+
+/// What an option does: a write, a device, a set-user-id program, a program, a link.
+#[test]
+fn options_have_their_effect() {
+    if !can_make_containers() {
+        return;
+    }
+    let tries = r#"cd $1; touch x && echo write; cat null && echo dev; ./su -c "echo suid"; cat link"#;
+    let look = format!(
+        "for m in plain ro nodev noexec nosuid nosymfollow; do echo \"$m:\" $(sh -c '{tries}' sh /$m 2>/dev/null); done"
+    );
+    let mut test = script(&look);
+    test.config["process"]["noNewPrivileges"] = false.into();
+    test.config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
+    let source = test.beside("src");
+    fs::create_dir(&source).unwrap();
+    fs::set_permissions(&source, fs::Permissions::from_mode(0o777)).unwrap();
+    fs::copy("/bin/busybox", source.join("su")).unwrap();
+    fs::set_permissions(source.join("su"), fs::Permissions::from_mode(0o4755)).unwrap();
+    fs::write(source.join("text"), "link").unwrap();
+    symlink("text", source.join("link")).unwrap();
+    mknod(&source.join("null"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(1, 3)).unwrap();
+    for option in ["ro", "nodev", "noexec", "nosuid", "nosymfollow"] {
+        bind(&mut test, &source, &format!("/{option}"), &[option]);
+    }
+    bind(&mut test, &source, "/plain", &[]);
+    // busybox gives the right up at once, but where it is needed.
+    fs::write(test.rootfs().join("etc/passwd"), "root::0:0::/:/bin/sh\nme:x:1000:1000::/:/bin/sh\n").unwrap();
+    let expected = "plain: write dev suid link\nro: dev suid link\nnodev: write suid link\nnoexec: write dev link\n\
+        nosuid: write dev link\nnosymfollow: write dev suid";
+    // /dev/null of the source must be usable to begin with: the mode of a node is the umask's.
+    fs::set_permissions(source.join("null"), fs::Permissions::from_mode(0o666)).unwrap();
+    assert_eq!(answer(&run(&test)), expected);
+    test.assert_nothing_left("effects");
+}
+
+// Propagation
+
+/// Options, and the propagation of a copy of a shared tree with one submount: of the tree's root, and of the submount.
+const PROPAGATION: [(&str, &str); 10] = [
+    ("", "master/master"),
+    ("private", "/master"),
+    ("rprivate", "/"),
+    ("slave", "master/master"),
+    ("rslave", "master/master"),
+    ("shared", "shared master/master"),
+    ("rshared", "shared master/shared master"),
+    ("unbindable", "unbindable/master"),
+    ("runbindable", "unbindable/unbindable"),
+    ("rprivate shared", "shared/"),
+];
+
+/// A shared tree `src` with `src/a`.
+const SHARED_TREE: &str = "mount -t tmpfs tmpfs src; mount --make-shared src; mkdir src/a; mount -t tmpfs tmpfs src/a; mount --make-shared src/a";
+
+#[test]
+fn propagation_of_each_mount() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = script(TABLE);
+    fs::create_dir(test.beside("src")).unwrap();
+    let source = test.beside("src");
+    for (index, (given, _)) in PROPAGATION.iter().enumerate() {
+        bind(&mut test, &source, &format!("/m/{index}"), &[&["rbind"][..], &words(given)].concat());
+        tmpfs(&mut test, &format!("/t/{index}"), &words(given));
+    }
+    let mounts = mounts(&answer(&run_after(&test, SHARED_TREE)));
+    for (index, (given, expected)) in PROPAGATION.iter().enumerate() {
+        let (top, below) = expected.split_once('/').unwrap();
+        assert_eq!(at(&mounts, &format!("/m/{index}")).propagation, set(top), "{given}");
+        assert_eq!(at(&mounts, &format!("/m/{index}/a")).propagation, set(below), "{given}, the submount");
+        // A new filesystem has no master.
+        let alone = top.replace("master", "");
+        assert_eq!(at(&mounts, &format!("/t/{index}")).propagation, set(&alone), "{given} on a new filesystem");
+    }
+    test.assert_nothing_left("propagation");
+}
+
+/// Waits in a script until a file is there, ten seconds at most.
+fn wait_for(path: &str) -> String {
+    format!("n=0; until [ -e {path} ]; do sleep 0.02; n=$((n+1)); [ $n -lt 500 ] || exit 9; done")
+}
+
+/// Runs a container beside a script of the host, both at once, and returns what both print.
+fn beside(test: &TestBundle, before: &str, meanwhile: &str) -> String {
+    let script = format!("cd \"$1\"; {before}\nshift; \"$@\" > out & {meanwhile}\nwait $!; cat out");
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-euc", &script, "sh"]).arg(test.beside("")).arg(CORTEN);
+    command.arg("--root").arg(test.state_root()).arg("run").arg("--bundle").arg(test.write().path()).arg(&test.id);
+    answer(&command.stdin(Stdio::null()).output().unwrap())
+}
+
+#[test]
+fn mounts_of_the_host_reach_slaves_and_peers_alone() {
+    if !can_make_containers() {
+        return;
+    }
+    let inside = format!(
+        "touch /flags/up; {}; for m in private slave shared default; do [ -e /$m/new/it ] && echo $m; done; true",
+        wait_for("/flags/done")
+    );
+    let mut test = script(&inside);
+    for name in ["src", "flags"] {
+        fs::create_dir(test.beside(name)).unwrap();
+    }
+    let (source, flags) = (test.beside("src"), test.beside("flags"));
+    bind(&mut test, &flags, "/flags", &[]);
+    for name in ["private", "slave", "shared"] {
+        bind(&mut test, &source, &format!("/{name}"), &["rbind", &format!("r{name}")]);
+    }
+    bind(&mut test, &source, "/default", &["rbind"]);
+    let meanwhile = format!(
+        "{}; mkdir src/new; mount -t tmpfs tmpfs src/new; touch src/new/it; touch flags/done",
+        wait_for("flags/up")
+    );
+    assert_eq!(beside(&test, SHARED_TREE, &meanwhile), "slave\nshared\ndefault");
+    test.assert_nothing_left("events");
+}
+
+/// "Bidirectional": what the container mounts below such a mount appears on the host, and below no other.
+#[test]
+fn mounts_of_the_container_reach_the_host_from_peers_alone() {
+    if !can_make_containers() {
+        return;
+    }
+    for (root, expected) in [("", ""), ("rslave", ""), ("rprivate", ""), ("shared", "rshared"), ("rshared", "rshared")]
+    {
+        let names = ["rprivate", "rslave", "rshared"];
+        let mut test = script(&format!(
+            "for m in {}; do mkdir /$m/from-$m && mount -t tmpfs tmpfs /$m/from-$m && touch /$m/from-$m/it; done; touch /flags/up; {}",
+            names.join(" "),
+            wait_for("/flags/done")
+        ));
+        for name in ["src", "flags"] {
+            fs::create_dir(test.beside(name)).unwrap();
+        }
+        let (source, flags) = (test.beside("src"), test.beside("flags"));
+        bind(&mut test, &flags, "/flags", &[]);
+        for name in names {
+            bind(&mut test, &source, &format!("/{name}"), &["rbind", name]);
+        }
+        if !root.is_empty() {
+            test.config["linux"]["rootfsPropagation"] = root.into();
+        }
+        let meanwhile = format!(
+            "{}; for m in {}; do [ ! -e src/from-$m/it ] || echo $m; done; touch flags/done",
+            wait_for("flags/up"),
+            names.join(" ")
+        );
+        assert_eq!(beside(&test, SHARED_TREE, &meanwhile), expected, "rootfsPropagation {root:?}");
+        test.assert_nothing_left("events");
+    }
+}
+
+#[test]
+fn propagation_of_the_root() {
+    if !can_make_containers() {
+        return;
+    }
+    let cases = [
+        ("", "master"),
+        ("slave", "master"),
+        ("rslave", "master"),
+        ("private", ""),
+        ("rprivate", ""),
+        ("shared", "shared master"),
+        ("rshared", "shared master"),
+        ("unbindable", "unbindable"),
+        ("runbindable", "unbindable"),
+    ];
+    for (word, expected) in cases {
+        let mut test = script(TABLE);
+        if !word.is_empty() {
+            test.config["linux"]["rootfsPropagation"] = word.into();
+        }
+        tmpfs(&mut test, "/below", &[]);
+        let host = "mount --bind bundle/rootfs bundle/rootfs; mount --make-shared bundle/rootfs";
+        let mounts = mounts(&answer(&run_after(&test, host)));
+        assert_eq!(at(&mounts, "/").propagation, set(expected), "{word:?}");
+        // What is below changes with the recursive words alone.
+        let below = match word {
+            "rshared" => "shared",
+            "runbindable" => "unbindable",
+            _ => "",
+        };
+        assert_eq!(at(&mounts, "/below").propagation, set(below), "{word:?}");
+        test.assert_nothing_left(word);
+    }
+    let mut test = script("true");
+    test.config["linux"]["rootfsPropagation"] = "rpublic".into();
+    assert!(refused(&test, &run(&test)).contains("linux.rootfsPropagation"));
+}
