@@ -522,3 +522,416 @@ fn propagation_of_the_root() {
     test.config["linux"]["rootfsPropagation"] = "rpublic".into();
     assert!(refused(&test, &run(&test)).contains("linux.rootfsPropagation"));
 }
+
+// Mapped ids
+
+/// Makes files in a mapped mount and looks at those that are there.
+const OWNERS: &str = "cd /m; stat -c '%n %u %g' *; touch made; mkdir made-dir; stat -c '%n %u %g' made made-dir";
+
+/// A directory with a file of root's and one of 7:8, owned by root.
+fn owned_source(test: &TestBundle) -> std::path::PathBuf {
+    let source = test.beside("src");
+    fs::create_dir(&source).unwrap();
+    for (name, uid, gid) in [("root", 0, 0), ("seven", 7, 8)] {
+        fs::write(source.join(name), "").unwrap();
+        chown(source.join(name), Some(uid), Some(gid)).unwrap();
+    }
+    source
+}
+
+fn owner(path: &Path) -> (u32, u32) {
+    let found = fs::symlink_metadata(path).unwrap();
+    (found.uid(), found.gid())
+}
+
+#[test]
+fn mapped_ids_of_a_mount() {
+    if !can_make_containers() {
+        return;
+    }
+    let maps = |host: u32| json!([{ "containerID": 0, "hostID": host, "size": 1000 }]);
+    let own = json!({ "uidMappings": maps(0), "gidMappings": maps(0) });
+    let shifted = json!({ "uidMappings": maps(2000), "gidMappings": maps(3000) });
+    let none = json!({});
+    // Whether the container has a user namespace, the maps, the options, and the owners of: root, seven, made.
+    let cases = [
+        (false, &own, "bind idmap", "0 0", "7 8"),
+        (false, &shifted, "bind idmap", "2000 3000", "2007 3008"),
+        // The spec wants the option; the maps alone are enough, as with runc.
+        (false, &shifted, "bind", "2000 3000", "2007 3008"),
+        (false, &none, "bind idmap=uids=0-2000-1000;gids=0-3000-1000", "2000 3000", "2007 3008"),
+        (false, &none, "bind idmap=uids=7-2007-1#0-2000-1;gids=8-3008-1#0-3000-1", "2000 3000", "2007 3008"),
+        // The options' own maps before the mount's.
+        (false, &own, "bind idmap=uids=0-2000-1000;gids=0-3000-1000", "2000 3000", "2007 3008"),
+        (true, &none, "bind idmap", "0 0", "7 8"),
+        (true, &none, "rbind ridmap", "0 0", "7 8"),
+        (true, &none, "bind idmap=uids=0-100000-10;gids=0-100000-20", "0 0", "7 8"),
+        (true, &none, "bind", "65534 65534", "65534 65534"),
+    ];
+    for filesystem in ["ext4", "tmpfs"] {
+        for (namespace, maps, options, root, seven) in cases {
+            let what = format!("{filesystem}: {options}, {maps}, user namespace: {namespace}");
+            let mut test = script(OWNERS);
+            let source = owned_source(&test);
+            if filesystem == "ext4" && nix::sys::statfs::statfs(&source).unwrap().filesystem_type() != nix::sys::statfs::EXT4_SUPER_MAGIC {
+                skip("no ext4 for mapped ids where temporary files are");
+                continue;
+            }
+            let mut mapped = json!({ "destination": "/m", "source": source, "options": words(options) });
+            for (key, value) in maps.as_object().unwrap() {
+                mapped[key] = value.clone();
+            }
+            mount(&mut test, mapped);
+            if namespace {
+                test.map_ids();
+            }
+            // Who is not root in the mount cannot make files there as root; as its root, one can.
+            let (uid, gid) = root.split_once(' ').unwrap();
+            let is_mapped = uid != "65534";
+            if is_mapped {
+                test.config["process"]["user"] =
+                    json!({ "uid": uid.parse::<u32>().unwrap(), "gid": gid.parse::<u32>().unwrap() });
+            }
+            let host = if filesystem == "tmpfs" {
+                "cp -a src copy; mount -t tmpfs -o mode=755 tmpfs src; cp -a copy/. src"
+            } else {
+                ":"
+            };
+            let output = if filesystem == "tmpfs" {
+                // What was made is looked at where it is: the script of the host goes on after the container.
+                let after = "\"$@\"; shift $#; set -- stat -c '%n %u %g' src/made src/made-dir; ";
+                run_after(&test, &format!("{host}; root=$PWD; shift; cd /; {after} cd $root; set -- x \"$@\""))
+            } else {
+                run_after(&test, host)
+            };
+            if !is_mapped {
+                let seen = String::from_utf8_lossy(&output.stdout).into_owned();
+                assert!(seen.starts_with(&format!("root {root}\nseven {seven}\n")), "{what}: {seen}");
+                assert!(!seen.contains("made"), "{what}: {seen}");
+                continue;
+            }
+            let mut expected = format!("root {root}\nseven {seven}\nmade {root}\nmade-dir {root}");
+            if filesystem == "tmpfs" {
+                expected.push_str("\nsrc/made 0 0\nsrc/made-dir 0 0");
+            } else {
+                assert_eq!(owner(&source.join("made")), (0, 0), "{what}");
+                assert_eq!(owner(&source.join("made-dir")), (0, 0), "{what}");
+            }
+            assert_eq!(answer(&output), expected, "{what}");
+            test.assert_nothing_left(&what);
+        }
+    }
+}
+
+#[test]
+fn mapped_ids_of_a_tree() {
+    if !can_make_containers() {
+        return;
+    }
+    let host = "mount -t tmpfs tmpfs src; mkdir src/a; mount -t tmpfs tmpfs src/a; touch src/top src/a/below";
+    for (options, below) in [("rbind idmap", "0"), ("rbind ridmap", "500"), ("rbind rro ridmap=uids=0-500-10;gids=0-500-10", "500")] {
+        let mut test = script("stat -c %u /m/top /m/a/below");
+        fs::create_dir(test.beside("src")).unwrap();
+        let mut mapped = json!({ "destination": "/m", "source": test.beside("src"), "options": words(options) });
+        if !options.contains('=') {
+            let maps = json!([{ "containerID": 0, "hostID": 500, "size": 10 }]);
+            mapped["uidMappings"] = maps.clone();
+            mapped["gidMappings"] = maps;
+        }
+        mount(&mut test, mapped);
+        assert_eq!(answer(&run_after(&test, host)), format!("500\n{below}"), "{options}");
+        test.assert_nothing_left(options);
+    }
+}
+
+#[test]
+fn maps_that_cannot_be() {
+    if !can_make_containers() {
+        return;
+    }
+    let map = json!([{ "containerID": 0, "hostID": 500, "size": 10 }]);
+    let cases = [
+        (json!({ "source": "/sys/kernel", "uidMappings": map, "gidMappings": map }), "cannot map ids"),
+        (json!({ "source": "/proc/sys", "uidMappings": map, "gidMappings": map }), "cannot map ids"),
+        (json!({ "source": ".", "uidMappings": map }), "uid and gid mappings"),
+        (json!({ "source": ".", "gidMappings": map, "options": ["bind", "idmap"] }), "uid and gid mappings"),
+        (json!({ "source": ".", "options": ["bind", "idmap"] }), "uid and gid mappings"),
+        (json!({ "source": ".", "options": ["bind", "idmap="] }), "idmap=uids="),
+        (json!({ "source": ".", "options": ["bind", "idmap=uids=0-1-1"] }), "idmap=uids="),
+        (json!({ "source": ".", "options": ["bind", "idmap=uids=0-1-1;gids=0-1"] }), "idmap=uids="),
+        (json!({ "source": ".", "options": ["bind", "idmap=uids=0-1-1;gids=0-1-x"] }), "idmap=uids="),
+        (json!({ "source": ".", "options": ["bind", "idmap=uids=0-1-1;gids=0-4294967296-1"] }), "idmap=uids="),
+        (json!({ "type": "tmpfs", "options": [], "uidMappings": map, "gidMappings": map }), "bind"),
+        (json!({ "type": "tmpfs", "options": ["idmap"], "uidMappings": map, "gidMappings": map }), "bind"),
+        (json!({ "type": "tmpfs", "options": ["ridmap=uids=0-1-1;gids=0-1-1"] }), "bind"),
+    ];
+    for (mut given, expected) in cases {
+        let mut test = script("true");
+        given["destination"] = "/m".into();
+        if given["options"].is_null() {
+            given["options"] = json!(["bind"]);
+        }
+        let what = given.to_string();
+        mount(&mut test, given);
+        let output = run(&test);
+        assert!(!output.status.success(), "{what}: was made");
+        let error = refused(&test, &output);
+        assert!(error.contains(&last(&test)) && error.contains(expected), "{what}: {error}");
+    }
+}
+
+// Copies of what the image has
+
+/// Everything about a tree that a copy keeps.
+const LIST: &str = "busybox find . | busybox sort | while read -r f; do stat -c '%n %a %u %g %F %t:%T' \"$f\"; \
+    if [ -h \"$f\" ]; then readlink \"$f\"; elif [ -f \"$f\" ]; then busybox md5sum < \"$f\"; fi; done";
+
+/// A tree with one of each.
+fn variety(root: &Path) {
+    let mode = |name: &str, mode: u32| fs::set_permissions(root.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    fs::create_dir_all(root.join("dir/nested/deep")).unwrap();
+    fs::create_dir(root.join("sticky")).unwrap();
+    fs::create_dir(root.join("empty")).unwrap();
+    for (name, text) in [("file", "text"), ("dir/nested/deep/file", "deep"), ("suid", "s"), ("sgid", "g"), ("none", ""), ("with space\tand tab", "")] {
+        fs::write(root.join(name), text).unwrap();
+    }
+    let large: Vec<u8> = (0..3_000_001u32).map(|number| (number % 251) as u8).collect();
+    fs::write(root.join("large"), large).unwrap();
+    for number in 0..300 {
+        fs::write(root.join(format!("dir/many-{number:0200}")), "").unwrap();
+    }
+    symlink("file", root.join("link")).unwrap();
+    symlink("/nowhere/at all", root.join("dangling")).unwrap();
+    symlink("x".repeat(4000), root.join("long")).unwrap();
+    mknod(&root.join("fifo"), SFlag::S_IFIFO, Mode::empty(), 0).unwrap();
+    mknod(&root.join("socket"), SFlag::S_IFSOCK, Mode::empty(), 0).unwrap();
+    for (name, uid, gid) in [("suid", 1, 2), ("sgid", 3, 4), ("dir", 5, 6), ("fifo", 7, 8), ("socket", 9, 10)] {
+        chown(root.join(name), Some(uid), Some(gid)).unwrap();
+    }
+    std::os::unix::fs::lchown(root.join("link"), Some(11), Some(12)).unwrap();
+    for (name, bits) in
+        [("suid", 0o4711), ("sgid", 0o2755), ("none", 0), ("sticky", 0o1777), ("dir", 0o2750), ("empty", 0), ("fifo", 0o620), ("socket", 0o755)]
+    {
+        mode(name, bits);
+    }
+    chown(root, Some(13), Some(14)).unwrap();
+    fs::set_permissions(root, fs::Permissions::from_mode(0o3751)).unwrap();
+}
+
+#[test]
+fn copies_of_the_images_files() {
+    if !can_make_containers() {
+        return;
+    }
+    let list = |directory: &str| format!("cd {directory}; {LIST}");
+    let mut test = script(&list("/copy"));
+    let root = test.rootfs().join("copy");
+    fs::create_dir(&root).unwrap();
+    variety(&root);
+    mknod(&root.join("device"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o600), makedev(1, 3)).unwrap();
+    tmpfs(&mut test, "/copy", &["tmpcopyup"]);
+    let original = Command::new("busybox").args(["sh", "-c", &list(root.to_str().unwrap())]).output().unwrap();
+    let original = answer(&original);
+    assert!(original.lines().count() > 600, "{original}");
+    let copy = answer(&run(&test));
+    assert_eq!(copy.lines().collect::<Vec<_>>(), original.lines().collect::<Vec<_>>());
+    // The copy is not the image.
+    test.config["process"]["args"] = json!(["sh", "-c", "echo more >> /copy/file; cat /copy/file"]);
+    assert_eq!(answer(&run(&test)), "textmore");
+    assert_eq!(fs::read_to_string(root.join("file")).unwrap(), "text");
+    // Read-only after the copy, through a link in the image.
+    symlink("copy", test.rootfs().join("way")).unwrap();
+    test.config["mounts"].as_array_mut().unwrap().pop();
+    tmpfs(&mut test, "/way", &["tmpcopyup", "ro", "noexec", "size=16m"]);
+    test.config["process"]["args"] = json!(["sh", "-c", format!("touch /copy/x 2>&1; cat /copy/file; echo; {TABLE}")]);
+    let seen = answer(&run(&test));
+    assert!(seen.starts_with("touch: /copy/x: Read-only file system\ntext\n"), "{seen}");
+    assert_eq!(at(&mounts(&seen), "/copy").options, set("ro noexec relatime"));
+    // What is mounted there already is copied, not what is below.
+    let mut test = script("cat /copy/file; ls /copy");
+    tmpfs(&mut test, "/missing", &["tmpcopyup"]);
+    let source = test.beside("src");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("file"), "of the volume\n").unwrap();
+    bind(&mut test, &source, "/copy", &["ro"]);
+    tmpfs(&mut test, "/copy", &["tmpcopyup"]);
+    assert_eq!(answer(&run(&test)), "of the volume\nfile");
+    test.assert_nothing_left("copies");
+}
+
+#[test]
+fn copies_in_a_user_namespace() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = script("cd /copy; stat -c '%n %a %u %g %F' file dir fifo .; cat file");
+    let root = test.rootfs().join("copy");
+    fs::create_dir_all(root.join("dir")).unwrap();
+    fs::write(root.join("file"), "text").unwrap();
+    mknod(&root.join("fifo"), SFlag::S_IFIFO, Mode::from_bits_truncate(0o600), 0).unwrap();
+    tmpfs(&mut test, "/copy", &["tmpcopyup"]);
+    test.map_ids();
+    chown(root.join("file"), Some(100_007), Some(100_008)).unwrap();
+    fs::set_permissions(root.join("file"), fs::Permissions::from_mode(0o4750)).unwrap();
+    let expected = "file 4750 7 8 regular file\ndir 755 0 0 directory\nfifo 600 0 0 fifo\n. 755 0 0 directory\ntext";
+    assert_eq!(answer(&run(&test)), expected);
+    test.assert_nothing_left("a copy");
+}
+
+#[test]
+fn copies_that_cannot_be() {
+    if !can_make_containers() {
+        return;
+    }
+    // Too large.
+    let mut test = script("true");
+    let root = test.rootfs().join("copy");
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("large-file"), vec![1; 300_000]).unwrap();
+    tmpfs(&mut test, "/copy", &["tmpcopyup", "size=64k"]);
+    let error = refused(&test, &run(&test));
+    assert!(error.contains(&last(&test)) && error.contains("large-file") && error.contains("no space left"), "{error}");
+    // Too many.
+    let mut test = script("true");
+    let root = test.rootfs().join("copy");
+    fs::create_dir(&root).unwrap();
+    for number in 0..20 {
+        fs::write(root.join(format!("file-{number}")), "").unwrap();
+    }
+    tmpfs(&mut test, "/copy", &["tmpcopyup", "nr_inodes=10"]);
+    let error = refused(&test, &run(&test));
+    assert!(error.contains(&last(&test)) && error.contains("file-") && error.contains("no space left"), "{error}");
+    // Deep, and too deep.
+    for (depth, fits) in [(120, true), (140, false)] {
+        let mut test = script("busybox find /copy | wc -l");
+        let root = test.rootfs().join("copy");
+        fs::create_dir_all((0..depth).fold(root, |path, _| path.join("d"))).unwrap();
+        tmpfs(&mut test, "/copy", &["tmpcopyup"]);
+        let output = run(&test);
+        if fits {
+            assert_eq!(answer(&output), (depth + 1).to_string());
+        } else {
+            let error = refused(&test, &output);
+            assert!(error.contains(&last(&test)) && error.contains("symbolic links"), "{error}");
+        }
+    }
+    // A file is no directory to copy.
+    let mut test = script("true");
+    tmpfs(&mut test, "/bin/busybox", &["tmpcopyup"]);
+    let error = refused(&test, &run(&test));
+    assert!(error.contains(&last(&test)) && error.contains("not a directory"), "{error}");
+    for mount in [
+        json!({ "destination": "/m", "source": "rootfs", "options": ["bind", "tmpcopyup"] }),
+        json!({ "destination": "/m", "type": "sysfs", "options": ["tmpcopyup"] }),
+    ] {
+        let mut test = script("true");
+        self::mount(&mut test, mount);
+        let error = refused(&test, &run(&test));
+        assert!(error.contains(&last(&test)) && error.contains("tmpcopyup can be used only with tmpfs"), "{error}");
+    }
+}
+
+/// runc: a tmpfs has the mode that the image's directory has, unless the options name one.
+#[test]
+fn modes_of_a_tmpfs() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = script("stat -c '%n %a' /there /named /copied /named-and-copied /missing");
+    for name in ["there", "named", "copied", "named-and-copied"] {
+        let directory = test.rootfs().join(name);
+        fs::create_dir(&directory).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o710)).unwrap();
+    }
+    tmpfs(&mut test, "/there", &[]);
+    tmpfs(&mut test, "/named", &["mode=1770"]);
+    tmpfs(&mut test, "/copied", &["tmpcopyup"]);
+    tmpfs(&mut test, "/named-and-copied", &["tmpcopyup", "mode=1770"]);
+    tmpfs(&mut test, "/missing", &[]);
+    let expected = "/there 710\n/named 1770\n/copied 710\n/named-and-copied 1770\n/missing 1777";
+    assert_eq!(answer(&run(&test)), expected);
+    test.assert_nothing_left("modes");
+    // Read-only from the beginning, and owned by whom the options name.
+    let mut test = script("stat -c '%n %a %u %g' /there /copied; touch /there/x");
+    for name in ["there", "copied"] {
+        let directory = test.rootfs().join(name);
+        fs::create_dir(&directory).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o2750)).unwrap();
+        chown(&directory, Some(3), Some(4)).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o2750)).unwrap();
+    }
+    tmpfs(&mut test, "/there", &["ro"]);
+    tmpfs(&mut test, "/copied", &["tmpcopyup", "uid=1", "gid=2"]);
+    let output = run(&test);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "/there 2750 0 0\n/copied 2750 1 2\n");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("Read-only file system"));
+}
+
+// Links as sources and destinations
+
+#[test]
+fn links_are_followed_copied_or_mounted() {
+    if !can_make_containers() {
+        return;
+    }
+    let look = "for p in /followed /copied /nested/copied /itself /plain /target; do \
+        echo $p $(stat -c %F $p) $(readlink $p) $(cat $p/inside 2>/dev/null); done; readlink /covered; ls /elsewhere";
+    for mapped in [false, true] {
+        let mut test = script(look);
+        let source = test.beside("src");
+        fs::create_dir_all(source.join("dir")).unwrap();
+        fs::write(source.join("dir/inside"), "inside").unwrap();
+        symlink("dir", source.join("link")).unwrap();
+        let link = source.join("link");
+        bind(&mut test, &link, "/followed", &[]);
+        bind(&mut test, &link, "/copied", &["copy-symlink"]);
+        bind(&mut test, &link, "/nested/copied", &["copy-symlink", "ro"]);
+        // The same once more: it is there already.
+        bind(&mut test, &link, "/copied", &["copy-symlink"]);
+        bind(&mut test, &link, "/itself", &["src-nofollow", "dest-nofollow"]);
+        // No link, an ordinary mount.
+        bind(&mut test, &source.join("dir"), "/plain", &["copy-symlink"]);
+        bind(&mut test, &source.join("dir"), "/target", &["src-nofollow"]);
+        // Links at the destination.
+        fs::create_dir(test.rootfs().join("elsewhere")).unwrap();
+        symlink("old", test.rootfs().join("itself")).unwrap();
+        symlink("elsewhere", test.rootfs().join("covered")).unwrap();
+        bind(&mut test, &link, "/covered", &["src-nofollow", "dest-nofollow"]);
+        if mapped {
+            test.map_ids();
+        }
+        let expected = "/followed directory inside\n/copied symbolic link dir\n/nested/copied symbolic link dir\n\
+            /itself symbolic link dir\n/plain directory inside\n/target directory inside\ndir";
+        assert_eq!(answer(&run(&test)), expected, "user namespace: {mapped}");
+        test.assert_nothing_left("links");
+    }
+}
+
+#[test]
+fn links_that_cannot_be() {
+    if !can_make_containers() {
+        return;
+    }
+    let cases = [
+        ("link", "/there", "bind copy-symlink", "file exists"),
+        ("link", "/other", "bind copy-symlink", "file exists"),
+        ("link", "/m", "bind copy-symlink src-nofollow", "mutually exclusive"),
+        ("dangling", "/m", "bind", "no such file"),
+        ("loop", "/m", "bind", "symbolic links"),
+        // A directory cannot be mounted on a link.
+        ("dir", "/other", "bind dest-nofollow", ""),
+    ];
+    for (source, destination, options, expected) in cases {
+        let mut test = script("true");
+        let directory = test.beside("src");
+        fs::create_dir_all(directory.join("dir")).unwrap();
+        symlink("dir", directory.join("link")).unwrap();
+        symlink("nothing", directory.join("dangling")).unwrap();
+        symlink("loop", directory.join("loop")).unwrap();
+        fs::write(test.rootfs().join("there"), "").unwrap();
+        symlink("etc", test.rootfs().join("other")).unwrap();
+        mount(&mut test, json!({ "destination": destination, "source": directory.join(source), "options": words(options) }));
+        let error = refused(&test, &run(&test));
+        assert!(error.contains(&last(&test)) && error.contains(expected), "{options}: {error}");
+    }
+}
