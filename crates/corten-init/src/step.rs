@@ -289,9 +289,9 @@ steps! {
     /// Detaches every procfs and sysfs of the namespace: `umount2`, or covers what is locked. Without `pivot_root` they would
     /// stay below the new root, and let a process in a user namespace mount its own (`mount_too_revealing`).
     51 HideHostMounts { proc: Slot, }
-    /// Copies the directory in `from` into the new filesystem in `mount`, owners and modes kept (`tmpcopyup`). Attacker: the
-    /// tree; nothing in it is followed.
-    52 CopyUp { mount: Slot, from: Slot, }
+    /// Copies what is in the directory `from` into the new filesystem in `mount`, owners and modes kept (`tmpcopyup`). `owner`: 1
+    /// when the filesystem gets the owner of the directory, too. Attacker: the tree; nothing in it is followed.
+    52 CopyUp { mount: Slot, from: Slot, owner: u64, }
     /// Sets the scheduling policy: `sched_setattr`. Spec: config.md#posix-process, `scheduler`.
     53 Scheduler { policy: u64, flags: u64, nice: u64, priority: u64, runtime: u64, deadline: u64, period: u64, }
     /// Sets the I/O priority: `ioprio_set`. Spec: config.md, `ioPriority`.
@@ -321,4 +321,7 @@ steps! {
     63 CopyLink { path: S, target: S, }
     /// Checks that what the slot holds is a procfs: `fstatfs`. For a bind mount on `/proc` (CVE-2019-16884).
     64 CheckProc { mount: Slot, }
+    /// Gives the next new filesystem the mode of the target's directory, unless that has only been made for it: `mode=` of
+    /// tmpfs. runc: a tmpfs over `/run` of the image is no less closed than what it covers.
+    65 TargetMode { target: Slot, }
 }

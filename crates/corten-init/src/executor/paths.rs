@@ -46,7 +46,7 @@ impl Executor<'_> {
     fn directory(&mut self, path: &CStr, mode: u64, resolve: u64, links: u32) -> Outcome<Fd> {
         let flags = sys::O_PATH | sys::O_DIRECTORY;
         match sys::openat2(self.root, path, flags, 0, resolve) {
-            Err(Errno::ENOENT) => {}
+            Err(Errno::ENOENT) => self.target_made = true,
             other => return other.from(Call::Openat2),
         }
         // Walk down by fd; `walked` is what the fd was reached by, for names that turn out to be links.
@@ -111,6 +111,7 @@ impl Executor<'_> {
 
     pub(super) fn open_target(&mut self, path: &'static CStr, target: u64, in_proc: bool, slot: Slot) -> Outcome {
         self.detail.set_cut(path.to_bytes());
+        self.target_made = false;
         let target = Target::from_number(target).ok_or(Failure { call: Call::Decode, errno: Errno::EPROTO })?;
         let directory = match target {
             Target::Directory | Target::PlainDirectory => true,

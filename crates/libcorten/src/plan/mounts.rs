@@ -53,6 +53,7 @@ pub(super) fn mounts(b: &mut Builder<'_>) -> Result<(), PlanError> {
     for (index, mount) in mounts.iter().enumerate() {
         let entry = Entry::new(index, mount)?;
         entry.check_proc()?;
+        entry.check_id_map()?;
         match (entry.options.bind, entry.fstype) {
             (Some(_), _) if entry.options.remount => remount(b, &entry)?,
             (Some(bind), _) => bind_mount(b, &entry, bind.recursive)?,
@@ -90,6 +91,17 @@ impl<'a> Entry<'a> {
         Ok(())
     }
 
+    /// Refuses maps on what the runtime does not open: nobody would map it.
+    fn check_id_map(&self) -> Result<(), PlanError> {
+        let listed = |maps: &Option<Vec<LinuxIdMapping>>| maps.as_ref().is_some_and(|maps| !maps.is_empty());
+        let maps = listed(self.mount.uid_mappings()) || listed(self.mount.gid_mappings());
+        if (maps || self.options.id_map.is_some()) && (self.options.bind.is_none() || self.options.remount) {
+            let name = if maps { "uidMappings" } else { "options" };
+            return Err(PlanError::IdMapOnFilesystem { item: format!("mounts[{}].{name}", self.index) });
+        }
+        Ok(())
+    }
+
     fn path(&self) -> Result<CString, PlanError> {
         text("mounts", self.destination.as_str())
     }
@@ -118,6 +130,10 @@ fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     // CVE-2019-19921: a link at /proc or /sys would take the mount elsewhere and leave the masked paths unmasked.
     let target = if matches!(entry.fstype, "proc" | "sysfs") { Target::PlainDirectory } else { Target::Directory };
     open_target(b, &entry.item, entry.path()?, target);
+    let names = |key: &str| entry.options.data.iter().any(|(named, _)| named == key);
+    if entry.fstype == "tmpfs" && !names("mode") {
+        b.inside(entry.item.clone(), Step::TargetMode { target: slot::TARGET });
+    }
     // The default devices go into /dev: it becomes read-only after them.
     let late = entry.destination == "/dev" && entry.options.set & libc::MOUNT_ATTR_RDONLY != 0;
     let set = if late { entry.options.set & !libc::MOUNT_ATTR_RDONLY } else { entry.options.set };
@@ -136,7 +152,7 @@ fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     };
     b.inside(entry.item.clone(), step);
     if entry.options.copy_up {
-        b.inside(entry.item.clone(), Step::CopyUp { mount, from: slot::TARGET });
+        b.inside(entry.item.clone(), Step::CopyUp { mount, from: slot::TARGET, owner: (!names("uid") && !names("gid")).into() });
         let set = set & libc::MOUNT_ATTR_RDONLY;
         if set != 0 {
             let step = Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: 0, recursive: 0 };
