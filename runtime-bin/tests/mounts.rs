@@ -935,3 +935,568 @@ fn links_that_cannot_be() {
         assert!(error.contains(&last(&test)) && error.contains(expected), "{options}: {error}");
     }
 }
+
+// Mounts that are there already
+
+#[test]
+fn remounts() {
+    if !can_make_containers() {
+        return;
+    }
+    for mapped in [false, true] {
+        let mut test = script(&format!("{TABLE}; touch /t/x 2>&1; touch /f 2>&1"));
+        let source = test.beside("src");
+        fs::create_dir(&source).unwrap();
+        fs::write(source.join("file"), "").unwrap();
+        tmpfs(&mut test, "/t", &["nosuid", "size=64k"]);
+        mount(&mut test, json!({ "destination": "/t", "type": "tmpfs", "source": "t", "options": ["remount", "ro", "size=128k"] }));
+        bind(&mut test, &source, "/b", &["nodev", "noexec"]);
+        // Any attribute that is named is all that there is.
+        bind(&mut test, &source, "/b", &["remount", "ro"]);
+        bind(&mut test, &source.join("file"), "/f", &[]);
+        bind(&mut test, &source.join("file"), "/f", &["remount", "ro", "noexec"]);
+        bind(&mut test, &source, "/p", &["private"]);
+        bind(&mut test, &source, "/p", &["remount", "shared"]);
+        if mapped {
+            test.map_ids();
+            // What the container makes it may change, and what it was given it may close.
+            let mounts = test.config["mounts"].as_array_mut().unwrap();
+            mounts.retain(|mount| mount["destination"] != "/b");
+        }
+        let seen = answer(&run(&test));
+        let mounts = mounts(&seen);
+        let remounted = at(&mounts, "/t");
+        assert!(remounted.superblock.contains("ro") && remounted.superblock.contains("size=128k"), "{remounted:?}");
+        if !mapped {
+            assert_eq!(at(&mounts, "/b").options, set("ro relatime"));
+        }
+        assert_eq!(at(&mounts, "/f").options, set("ro noexec relatime"));
+        assert_eq!(at(&mounts, "/p").propagation, set("shared"));
+        let refusals = "touch: /t/x: Read-only file system\ntouch: /f: Read-only file system";
+        assert!(seen.ends_with(refusals), "{seen}");
+        test.assert_nothing_left("remounts");
+    }
+    // What is no mount, or is not there, cannot be changed; and nothing is made for it.
+    for options in [&["remount", "ro"][..], &["remount", "bind", "ro"]] {
+        for destination in ["/etc", "/missing"] {
+            let mut test = script("true");
+            mount(&mut test, json!({ "destination": destination, "type": "none", "source": "none", "options": options }));
+            let error = refused(&test, &run(&test));
+            assert!(error.contains(&last(&test)), "{options:?} {error}");
+            assert!(!test.rootfs().join("missing").exists(), "{options:?} made its target");
+        }
+    }
+}
+
+// Filesystems of the kernel
+
+#[test]
+fn filesystems_of_the_kernel() {
+    if !can_make_containers() {
+        return;
+    }
+    for mapped in [false, true] {
+        let look = "ls /ptys; echo; for n in 1 2; do sh -c 'exec 3<>/ptys/ptmx; ls /ptys'; done | sort -u; echo; \
+            touch /queues/queue && stat -c %s /queues/queue; ls /dev/mqueue; touch /sys/x 2>&1; ls /sys/class/net; echo; ";
+        let mut test = script(&format!("{look}{TABLE}"));
+        mount(&mut test, json!({ "destination": "/ptys", "type": "devpts", "source": "mine",
+            "options": ["newinstance", "ptmxmode=0600", "mode=600", "noexec"] }));
+        mount(&mut test, json!({ "destination": "/queues", "type": "mqueue", "source": "", "options": ["nosuid"] }));
+        mount(&mut test, json!({ "destination": "/processes", "type": "proc", "options": ["hidepid=2", "ro"] }));
+        test.config["mounts"].as_array_mut().unwrap().retain(|mount| mount["destination"] != "/processes");
+        if mapped {
+            test.map_ids();
+        }
+        let seen = answer(&run(&test));
+        let expected = "ptmx\n\n0\nptmx\n\n80\nqueue\ntouch: /sys/x: Read-only file system\nlo\n\n";
+        assert!(seen.starts_with(expected), "{seen}");
+        let mounts = mounts(&seen);
+        let ptys = at(&mounts, "/ptys");
+        assert_eq!((ptys.fstype.as_str(), ptys.source.as_str()), ("devpts", "mine"));
+        assert_eq!(ptys.options, set("rw noexec relatime"));
+        assert!(ptys.superblock.contains("ptmxmode=600") && ptys.superblock.contains("mode=600"), "{ptys:?}");
+        assert_eq!(at(&mounts, "/queues").options, set("rw nosuid relatime"));
+        let sys = at(&mounts, "/sys");
+        assert_eq!((sys.fstype.as_str(), sys.root.as_str()), ("sysfs", "/"));
+        assert_eq!(sys.options, set("ro nosuid nodev noexec relatime"));
+        test.assert_nothing_left("filesystems");
+    }
+}
+
+/// What is seen of cgroups: the container's own alone with a namespace, never to be written with `ro`.
+#[test]
+fn cgroups() {
+    if !can_make_containers() {
+        return;
+    }
+    for (namespace, readonly, mapped) in [
+        (true, true, false), (true, false, false), (false, true, false), (false, false, false),
+        (true, true, true), (true, false, true), (false, true, true), (false, false, true),
+    ] {
+        let what = format!("cgroup namespace: {namespace}, ro: {readonly}, user namespace: {mapped}");
+        let look = "cat /proc/self/cgroup; echo; for d in /sys/fs/cgroup /sys/fs/cgroup/unified; do \
+            mkdir $d/inner 2>/dev/null && echo made $d && rmdir $d/inner; done; echo; ";
+        let mut test = script(&format!("{look}{TABLE}"));
+        let config = &mut test.config;
+        if !namespace {
+            config["linux"]["namespaces"].as_array_mut().unwrap().retain(|entry| entry["type"] != "cgroup");
+        }
+        let last = config["mounts"].as_array_mut().unwrap().last_mut().unwrap();
+        assert_eq!(last["type"], "cgroup");
+        last["options"] = json!(["nosuid", "noexec", "nodev", if readonly { "ro" } else { "rw" }]);
+        if mapped {
+            test.map_ids();
+        }
+        let seen = answer(&run(&test));
+        let (own, rest) = seen.split_once("\n\n").unwrap();
+        let unified = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap();
+        let place = if namespace { "/".to_owned() } else { format!("/{}", test.id) };
+        assert_eq!(unified, place, "{what}");
+        let (made, table) = rest.trim_start().split_once("22 ").map_or(("", rest), |_| rest.split_once("\n\n").unwrap_or(("", rest)));
+        if readonly {
+            assert!(!rest.contains("made "), "{what}: {made}");
+        }
+        for mount in mounts(table).iter().filter(|mount| mount.point.starts_with("/sys/fs/cgroup")) {
+            if readonly {
+                assert!(mount.options.contains("ro"), "{what}: {mount:?}");
+            }
+            assert!(["nosuid", "nodev", "noexec"].iter().all(|word| mount.options.contains(*word)), "{what}: {mount:?}");
+            // Nothing above the container's own cgroup is to be seen through a namespace.
+            assert!(!namespace || mount.fstype != "cgroup2" || mount.root == "/", "{what}: {mount:?}");
+        }
+        assert!(table.contains(" /sys/fs/cgroup "), "{what}: {table}");
+        test.assert_nothing_left(&what);
+    }
+}
+
+/// fsconfig(2) takes 255 bytes: longer lists of layers are given one by one.
+#[test]
+fn overlays() {
+    if !can_make_containers() {
+        return;
+    }
+    let overlay = |names: &[String], more: &[String]| {
+        let mut test = script("ls /m; cat /m/same; touch /m/new; echo changed > /m/layer-000; ls /m | busybox wc -l");
+        let layers = test.beside("src");
+        for name in names.iter().chain(&["upper".to_owned(), "work".to_owned()]) {
+            fs::create_dir_all(layers.join(name)).unwrap();
+        }
+        for (index, name) in names.iter().enumerate() {
+            fs::write(layers.join(name).join(format!("layer-{index:03}")), "").unwrap();
+            fs::write(layers.join(name).join("same"), format!("{index}\n")).unwrap();
+        }
+        let path = |name: &String| layers.join(name).to_str().unwrap().replace('\\', "\\\\").replace(':', "\\:");
+        let lower: Vec<String> = names.iter().map(path).collect();
+        let mut options = vec![format!("lowerdir={}", lower.join(":"))];
+        options.extend(more.iter().cloned());
+        if more.is_empty() {
+            options.push(format!("upperdir={}", layers.join("upper").display()));
+            options.push(format!("workdir={}", layers.join("work").display()));
+        }
+        mount(&mut test, json!({ "destination": "/m", "type": "overlay", "source": "overlay", "options": options }));
+        test
+    };
+    let many = |count: usize| (0..count).map(|index| format!("layer-{index}")).collect::<Vec<_>>();
+    for names in [
+        many(1),
+        many(2),
+        many(60),
+        // One too long for a string by itself would not do; with it, the list is.
+        vec!["x".repeat(100), "y".repeat(100), "z".repeat(100)],
+        vec!["with:colon".to_owned(), "plain".to_owned()],
+        vec![format!("with:colon{}", "x".repeat(100)), format!("plain{}", "x".repeat(100))],
+        vec!["comma,in it".to_owned(), "plain".to_owned()],
+        vec![format!("back\\slash{}", "x".repeat(100)), format!("plain{}", "x".repeat(100))],
+    ] {
+        let test = overlay(&names, &[]);
+        let mut expected: Vec<String> = (0..names.len()).map(|index| format!("layer-{index:03}")).collect();
+        expected.extend(["same".to_owned(), "0".to_owned(), (names.len() + 2).to_string()]);
+        assert_eq!(answer(&run(&test)).lines().collect::<Vec<_>>(), expected, "{names:?}");
+        let upper = test.beside("src").join("upper");
+        assert_eq!(fs::read_to_string(upper.join("layer-000")).unwrap(), "changed\n");
+        assert!(upper.join("new").exists());
+        test.assert_nothing_left("overlay");
+    }
+    // A layer that is missing, an option that overlay does not know.
+    for (more, expected) in [("upperdir=/no/such/directory", "/no/such/directory"), ("nonsense=1", "nonsense")] {
+        let test = overlay(&many(2), &[more.to_owned(), "workdir=/no/such/work".to_owned()]);
+        let error = refused(&test, &run(&test));
+        assert!(error.contains(&last(&test)) && error.contains(expected), "{error}");
+    }
+}
+
+// Destinations
+
+#[test]
+fn destinations() {
+    if !can_make_containers() {
+        return;
+    }
+    for mapped in [false, true] {
+        let mut test = script("for p in $(busybox find / -xdev -name 'here*'); do echo $p; done; cat /etc/file-*; cat /file-mount/x");
+        let rootfs = test.rootfs();
+        let source = test.beside("src");
+        fs::create_dir(&source).unwrap();
+        fs::write(source.join("file"), "volume\n").unwrap();
+        let file = source.join("file");
+        for name in ["real", "real/sub", "rel"] {
+            fs::create_dir(rootfs.join(name)).unwrap();
+        }
+        fs::write(rootfs.join("etc/file-there"), "image\n").unwrap();
+        symlink("/real", rootfs.join("absolute")).unwrap();
+        symlink("../real", rootfs.join("rel/link")).unwrap();
+        // Above the root is the root.
+        symlink("../../../../../real/sub", rootfs.join("rel/far")).unwrap();
+        symlink("/etc/file-there", rootfs.join("to-file")).unwrap();
+        symlink("/made/by/link", rootfs.join("dangling")).unwrap();
+        symlink("made-too", rootfs.join("dangling-relative")).unwrap();
+        symlink("dangling-1", rootfs.join("dangling-0")).unwrap();
+        symlink("/dangling-2", rootfs.join("dangling-1")).unwrap();
+        symlink("../end/of/chain", rootfs.join("dangling-2")).unwrap();
+        symlink("/etc/file-by-link", rootfs.join("dangling-file")).unwrap();
+        let look = [
+            // Destination, where the mount is.
+            ("/missing/deep/dir", "/missing/deep/dir"),
+            ("/absolute", "/real"),
+            ("/rel/link/made", "/real/made"),
+            ("/rel/far", "/real/sub"),
+            ("/dangling", "/made/by/link"),
+            ("/dangling-relative/below", "/made-too/below"),
+            ("/dangling-0", "/end/of/chain"),
+            ("relative/destination", "/relative/destination"),
+            ("/a/../b/./c//d", "/b/c/d"),
+            ("/../../above", "/above"),
+            ("/with space\tand tab", "/with\\040space\\011and\\011tab"),
+        ];
+        for (destination, _) in look {
+            tmpfs(&mut test, destination, &["size=64k"]);
+        }
+        let files = [
+            ("/etc/file-there", "/etc/file-there"),
+            ("/dangling-file", "/etc/file-by-link"),
+            ("/etc/file-missing", "/etc/file-missing"),
+            ("/new/dir/file", "/new/dir/file"),
+            ("/dev/file", "/dev/file"),
+        ];
+        for (destination, _) in files {
+            bind(&mut test, &file, destination, &["ro"]);
+        }
+        test.config["process"]["args"] = json!(["sh", "-c", format!("{TABLE}; echo; cat {}; stat -c %a /missing/deep /missing",
+            files.map(|(_, point)| point).join(" "))]);
+        if mapped {
+            test.map_ids();
+        }
+        let seen = answer(&run(&test));
+        let (table, rest) = seen.split_once("\n\n").unwrap();
+        let mounts = mounts(table);
+        for (destination, point) in look {
+            assert_eq!(at(&mounts, point).fstype, "tmpfs", "{destination}");
+        }
+        for (_, point) in files {
+            assert_eq!(at(&mounts, point).options, set("ro relatime"));
+        }
+        assert_eq!(rest, "volume\n".repeat(files.len()) + "755\n755");
+        assert_eq!(fs::read_to_string(rootfs.join("etc/file-there")).unwrap(), "image\n");
+        assert_eq!(fs::read_to_string(rootfs.join("etc/file-missing")).unwrap(), "");
+        test.assert_nothing_left("destinations");
+    }
+}
+
+#[test]
+fn destinations_that_cannot_be() {
+    if !can_make_containers() {
+        return;
+    }
+    let cases = [
+        ("/bin/busybox", "tmpfs", "not a directory"),
+        ("/bin/busybox/below", "tmpfs", "not a directory"),
+        ("/bin/busybox/below", "file", "not a directory"),
+        ("/bin", "file", "not a directory"),
+        ("/bin/busybox", "directory", "not a directory"),
+        ("/loop", "tmpfs", "symbolic links"),
+        ("/loop/below", "tmpfs", "symbolic links"),
+        ("/loop/below", "file", "symbolic links"),
+        ("/loop-a", "file", "symbolic links"),
+        ("/dangling-loop", "tmpfs", "symbolic links"),
+        ("/through-file", "tmpfs", "not a directory"),
+        ("/through-file", "file", "not a directory"),
+        ("/fifo", "tmpfs", "not a directory"),
+        ("/", "tmpfs", "root"),
+        ("/../.", "file", "root"),
+        ("", "tmpfs", "empty"),
+    ];
+    let long = format!("/{}", "x".repeat(256));
+    for (destination, kind, expected) in cases.into_iter().chain([(long.as_str(), "tmpfs", "too long"), (long.as_str(), "file", "too long")]) {
+        let mut test = script("true");
+        let rootfs = test.rootfs();
+        symlink("loop", rootfs.join("loop")).unwrap();
+        symlink("/loop-b", rootfs.join("loop-a")).unwrap();
+        symlink("loop-a", rootfs.join("loop-b")).unwrap();
+        symlink("nothing/../dangling-loop", rootfs.join("dangling-loop")).unwrap();
+        symlink("/bin/busybox/x", rootfs.join("through-file")).unwrap();
+        mknod(&rootfs.join("fifo"), SFlag::S_IFIFO, Mode::empty(), 0).unwrap();
+        let source = test.beside("src");
+        fs::create_dir(&source).unwrap();
+        fs::write(source.join("file"), "").unwrap();
+        match kind {
+            "file" => bind(&mut test, &source.join("file"), destination, &[]),
+            "directory" => bind(&mut test, &source, destination, &[]),
+            _ => tmpfs(&mut test, destination, &[]),
+        }
+        let output = run(&test);
+        assert!(!output.status.success(), "{kind} on {destination:?} was made");
+        let error = refused(&test, &output);
+        assert!(error.contains(&last(&test)) && error.contains(expected), "{kind} on {destination:?}: {error}");
+    }
+}
+
+// Sources
+
+#[test]
+fn sources() {
+    if !can_make_containers() {
+        return;
+    }
+    for mapped in [false, true] {
+        let look = "for p in /m/*; do echo $p $(stat -L -c %F $p); done; cat /m/file /m/relative /m/through-fd; \
+            cat /m/fifo; stat -f -c %T /m/net";
+        let mut test = script(look);
+        let source = test.beside("src");
+        fs::create_dir(&source).unwrap();
+        fs::write(source.join("file"), "file\n").unwrap();
+        fs::write(test.path().join("of-bundle"), "relative\n").unwrap();
+        mknod(&source.join("fifo"), SFlag::S_IFIFO, Mode::from_bits_truncate(0o666), 0).unwrap();
+        fs::set_permissions(source.join("fifo"), fs::Permissions::from_mode(0o666)).unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(source.join("socket")).unwrap();
+        for name in ["file", "fifo", "socket"] {
+            bind(&mut test, &source.join(name), &format!("/m/{name}"), &[]);
+        }
+        bind(&mut test, Path::new("of-bundle"), "/m/relative", &[]);
+        bind(&mut test, Path::new("../src"), "/m/above", &[]);
+        bind(&mut test, Path::new("/proc/self/ns/net"), "/m/net", &[]);
+        bind(&mut test, Path::new("/dev/null"), "/m/device", &[]);
+        bind(&mut test, Path::new("/proc/self/fd/7"), "/m/through-fd", &[]);
+        if mapped {
+            test.map_ids();
+        }
+        // Somebody must write to the fifo.
+        let host = "exec 7<src/file; (echo fifo > src/fifo) &";
+        let expected = "/m/above directory\n/m/device character special file\n/m/fifo fifo\n/m/file regular file\n\
+            /m/net regular empty file\n/m/relative regular file\n/m/socket socket\n/m/through-fd regular file\n\
+            file\nrelative\nfile\nfifo\nnsfs";
+        let output = run_after(&test, host);
+        let text = String::from_utf8_lossy(&output.stdout);
+        // busybox knows the type by its number alone.
+        let text = text.trim_end().replace("UNKNOWN", "nsfs");
+        assert_eq!(text, expected, "{}", String::from_utf8_lossy(&output.stderr));
+        drop(listener);
+        test.assert_nothing_left("sources");
+    }
+}
+
+#[test]
+fn sources_that_cannot_be() {
+    if !can_make_containers() {
+        return;
+    }
+    for (source, expected) in [
+        ("/no/such/source", "no such file"),
+        ("missing-in-bundle", "no such file"),
+        ("config.json/below", "not a directory"),
+        ("/proc/self/fd/999", "no such file"),
+        ("", "source"),
+    ] {
+        for options in [&["bind"][..], &["rbind", "ro"]] {
+            let mut test = script("true");
+            mount(&mut test, json!({ "destination": "/m", "source": source, "options": options }));
+            let error = refused(&test, &run(&test));
+            assert!(error.contains(&last(&test)) && error.contains(expected) && error.contains(source), "{error}");
+        }
+    }
+    let mut test = script("true");
+    mount(&mut test, json!({ "destination": "/m", "options": ["bind"] }));
+    let error = refused(&test, &run(&test));
+    assert!(error.contains(&last(&test)), "{error}");
+}
+
+// Many, and in order
+
+#[test]
+fn mounts_are_made_in_order() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = script("cat /m/a/file; cat /m/top; ls /m/hidden /over; cat /n/file");
+    let source = test.beside("src");
+    for name in ["first", "second"] {
+        fs::create_dir_all(source.join(name).join("a")).unwrap();
+        fs::write(source.join(name).join("file"), format!("{name}\n")).unwrap();
+    }
+    tmpfs(&mut test, "/m", &[]);
+    bind(&mut test, &source.join("first"), "/m/a", &[]);
+    bind(&mut test, &source.join("first/file"), "/m/top", &[]);
+    // Below something that a later mount covers.
+    tmpfs(&mut test, "/over/below", &[]);
+    tmpfs(&mut test, "/over", &[]);
+    // One on the other: the last is seen.
+    bind(&mut test, &source.join("first"), "/n", &[]);
+    bind(&mut test, &source.join("second"), "/n", &[]);
+    tmpfs(&mut test, "/m/hidden", &[]);
+    bind(&mut test, &source.join("second/file"), "/m/a/file", &[]);
+    assert_eq!(answer(&run(&test)), "second\nfirst\n/m/hidden:\n\n/over:\nsecond");
+    // On a read-only mount there is nothing to make a target in, but what is there can be covered.
+    let mut test = script("cat /m/file");
+    bind(&mut test, &source.join("first"), "/m", &["ro"]);
+    bind(&mut test, &source.join("second/file"), "/m/file", &[]);
+    assert_eq!(answer(&run(&test)), "second");
+    bind(&mut test, &source.join("second/file"), "/m/missing", &[]);
+    let error = refused(&test, &run(&test));
+    assert!(error.contains(&last(&test)) && error.contains("read-only file system"), "{error}");
+    test.assert_nothing_left("order");
+}
+
+#[test]
+fn three_hundred_mounts() {
+    if !can_make_containers() {
+        return;
+    }
+    for mapped in [false, true] {
+        let mut test = script(TABLE);
+        let source = test.beside("src");
+        fs::create_dir(&source).unwrap();
+        for number in 0..150 {
+            bind(&mut test, &source, &format!("/b/{number}"), &["ro"]);
+            tmpfs(&mut test, &format!("/t/{number}"), &[]);
+        }
+        if mapped {
+            test.map_ids();
+        }
+        // With few fds for the caller, too.
+        for limit in [20_000, 512] {
+            let mounts = mounts(&answer(&run_after(&test, &format!("ulimit -n {limit}"))));
+            let count = |prefix: &str| mounts.iter().filter(|mount| mount.point.starts_with(prefix)).count();
+            assert_eq!((count("/b/"), count("/t/")), (150, 150));
+        }
+        test.assert_nothing_left("300 mounts");
+    }
+}
+
+// Types and data
+
+#[test]
+fn types_and_data() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = script(TABLE);
+    fs::create_dir(test.beside("src")).unwrap();
+    let source = test.beside("src");
+    let kinds = [
+        json!({ "type": "bind" }),
+        json!({ "type": "bind", "options": [] }),
+        json!({ "type": "none", "options": ["bind"] }),
+        json!({ "type": "", "options": ["bind"] }),
+        json!({ "options": ["rbind"] }),
+        // The option is stronger than the type.
+        json!({ "type": "tmpfs", "options": ["bind"] }),
+        json!({ "type": "no-such-type", "options": ["rbind", "rbind", "bind"] }),
+    ];
+    for (index, kind) in kinds.iter().enumerate() {
+        let mut kind = kind.clone();
+        kind["destination"] = format!("/b/{index}").into();
+        kind["source"] = source.to_str().unwrap().into();
+        mount(&mut test, kind);
+    }
+    tmpfs(&mut test, "/t/one-word", &["size=64k,mode=700,nosuid"]);
+    tmpfs(&mut test, "/t/empty", &["", "size=64k", ""]);
+    mount(&mut test, json!({ "destination": "/t/no-source", "type": "tmpfs" }));
+    mount(&mut test, json!({ "destination": "/t/source", "type": "tmpfs", "source": "a source,with comma" }));
+    let seen = answer(&run(&test));
+    let mounts = mounts(&seen);
+    let type_of_source = &at(&mounts, "/").fstype;
+    for index in 0..kinds.len() {
+        assert_eq!(&at(&mounts, &format!("/b/{index}")).fstype, type_of_source, "{}", kinds[index]);
+    }
+    let one = at(&mounts, "/t/one-word");
+    assert!(one.superblock.contains("size=64k") && one.superblock.contains("mode=700"), "{one:?}");
+    assert!(at(&mounts, "/t/empty").superblock.contains("size=64k"));
+    assert_eq!(at(&mounts, "/t/no-source").source, "tmpfs");
+    assert!(seen.contains("a\\040source,with\\040comma"), "{seen}");
+    test.assert_nothing_left("types");
+}
+
+/// What the kernel says about an option is in the error.
+#[test]
+fn the_kernels_words_are_told() {
+    if !can_make_containers() {
+        return;
+    }
+    let cases = [
+        (json!({ "type": "tmpfs", "options": ["size=large"] }), "Bad value for 'size'"),
+        (json!({ "type": "tmpfs", "options": ["size="] }), "Bad value for 'size'"),
+        (json!({ "type": "tmpfs", "options": ["colour=red"] }), "Unknown parameter 'colour'"),
+        (json!({ "type": "tmpfs", "options": ["Ro"] }), "Unknown parameter 'Ro'"),
+        (json!({ "type": "tmpfs", "options": ["huge"] }), "huge"),
+        (json!({ "type": "tmpfs", "options": ["mode=9"] }), "mode"),
+        (json!({ "type": "tmpfs", "options": ["ro=yes"] }), "ro"),
+        (json!({ "type": "proc", "options": ["hidepid=9"] }), "hidepid"),
+        (json!({ "type": "devpts", "options": ["ptmxmode=x"] }), "ptmxmode"),
+        (json!({ "type": "overlay", "options": ["lowerdir="] }), "overlay"),
+        (json!({ "type": "ext4", "source": "/no/such/device" }), "no such file"),
+        (json!({ "type": "no-such-type" }), "no-such-type"),
+        (json!({ "type": "none" }), "none"),
+        (json!({ "type": "" }), "type"),
+        (json!({}), "type"),
+        (json!({ "type": "tmpfs", "options": ["size=1m".repeat(100)] }), "size"),
+        (json!({ "source": ".", "options": ["bind", "size=1m"] }), "\"size=1m\""),
+        (json!({ "source": ".", "type": "bind", "options": ["mode=755", "ro"] }), "\"mode=755\""),
+        (json!({ "source": ".", "options": ["rbind", "key="] }), "\"key=\""),
+        (json!({ "source": ".", "options": ["bind", "Ro"] }), "\"Ro\""),
+    ];
+    for (mut given, expected) in cases {
+        let mut test = script("true");
+        // Where the kernel's own filesystems may be.
+        let destination = if given["type"] == "proc" { "/proc" } else { "/m" };
+        given["destination"] = destination.into();
+        let what = given.to_string();
+        mount(&mut test, given);
+        let output = run(&test);
+        assert!(!output.status.success(), "{what} was made");
+        let error = refused(&test, &output);
+        assert!(error.contains(&last(&test)) && error.contains(expected), "{what}: {error}");
+    }
+}
+
+/// Labels on a kernel without the module that knows them.
+#[test]
+fn labels_without_a_module() {
+    if !can_make_containers() {
+        return;
+    }
+    let modules = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
+    let label = "system_u:object_r:container_file_t:s0:c1,c2";
+    let cases = [
+        ("selinux", "/linux/mountLabel", label, "linux.mountLabel"),
+        ("selinux", "/process/selinuxLabel", "system_u:system_r:container_t:s0:c1,c2", "process.selinuxLabel"),
+        ("apparmor", "/process/apparmorProfile", "unconfined", "process.apparmorProfile"),
+    ];
+    for (module, pointer, value, expected) in cases {
+        if modules.contains(module) {
+            skip(&format!("the kernel has {module}"));
+            continue;
+        }
+        for mapped in [false, true] {
+            let mut test = script("true");
+            let (parent, name) = pointer.rsplit_once('/').unwrap();
+            test.config.pointer_mut(parent).unwrap()[name] = value.into();
+            if mapped {
+                test.map_ids();
+            }
+            let error = refused(&test, &run(&test));
+            assert!(error.contains(expected), "{error}");
+            // An empty one is none.
+            test.config.pointer_mut(parent).unwrap()[name] = "".into();
+            assert_eq!(answer(&run(&test)), "");
+        }
+    }
+}
