@@ -20,6 +20,8 @@ pub enum Target {
     File,
     /// A directory that no symbolic link leads to (`proc` and `sysfs`: CVE-2019-19921), made if it is missing.
     PlainDirectory,
+    /// Whatever is there; nothing is made (`remount`).
+    Existing,
     /// A directory or a file, like the object in the slot.
     Like(Slot),
     /// The same, and a symbolic link under the last name is the target itself (`dest-nofollow`).
@@ -33,6 +35,7 @@ impl Target {
             Self::Directory => 0,
             Self::File => 1,
             Self::PlainDirectory => 2,
+            Self::Existing => 3,
             Self::Like(Slot(slot)) => 1 << 16 | slot as u64,
             Self::LinkItself(Slot(slot)) => 2 << 16 | slot as u64,
         }
@@ -44,6 +47,7 @@ impl Target {
             0 => Some(Self::Directory),
             1 => Some(Self::File),
             2 => Some(Self::PlainDirectory),
+            3 => Some(Self::Existing),
             n if n >> 16 == 1 => Some(Self::Like(Slot((n & 0xffff) as u16))),
             n if n >> 16 == 2 => Some(Self::LinkItself(Slot((n & 0xffff) as u16))),
             _ => None,

@@ -115,13 +115,14 @@ impl Executor<'_> {
         let target = Target::from_number(target).ok_or(Failure { call: Call::Decode, errno: Errno::EPROTO })?;
         let directory = match target {
             Target::Directory | Target::PlainDirectory => true,
-            Target::File => false,
+            Target::File | Target::Existing => false,
             Target::Like(like) | Target::LinkItself(like) => {
                 sys::stat(self.fd(like)?).from(Call::Fstat)?.mode & sys::S_IFMT == sys::S_IFDIR
             }
         };
         let fd = match target {
             Target::PlainDirectory => self.open_or_make_directory(path, 0o755, NO_LINKS)?,
+            Target::Existing => self.open_in_root(path).from(Call::Openat2)?,
             Target::LinkItself(_) => {
                 let (parent, name) = self.open_parent(path)?;
                 match sys::open_name(parent, name, sys::O_PATH, 0) {

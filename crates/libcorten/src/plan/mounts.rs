@@ -225,7 +225,7 @@ fn option_block(item: &str, words: &[(String, Option<String>)]) -> Result<Vec<u8
 
 /// `remount` without `bind`: the options of a filesystem that is mounted there already.
 fn reconfigure(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
-    open_target(b, &entry.item, entry.path()?, Target::Directory);
+    open_target(b, &entry.item, entry.path()?, Target::Existing);
     let words = fs_words(b, entry);
     if !words.is_empty() {
         let options = option_block(&entry.item.to_string_lossy(), &words)?;
@@ -321,8 +321,7 @@ fn container_maps(b: &Builder<'_>) -> Option<IdMapSource> {
 
 /// `remount` with `bind`: the attributes of a mount that is there already.
 fn remount(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
-    // What is there is opened, never made: a missing target is the same error as a target that is no mount.
-    open_target(b, &entry.item, entry.path()?, Target::Directory);
+    open_target(b, &entry.item, entry.path()?, Target::Existing);
     change_attributes(b, entry, slot::TARGET, true);
     b.inside(entry.item.clone(), Step::Close { slot: slot::TARGET });
     Ok(())
