@@ -135,6 +135,14 @@ impl Executor<'_> {
             _ if directory => self.open_or_make_directory(path, 0o755, IN_ROOT)?,
             _ => self.open_or_make_file(path, LINKS_MAX)?,
         };
+        if let Target::File | Target::Like(_) | Target::LinkItself(_) = target {
+            // move_mount(2) would say no more than EINVAL.
+            let found = sys::stat(fd).from(Call::Fstat)?.mode & sys::S_IFMT == sys::S_IFDIR;
+            if found != directory {
+                let errno = if found { Errno::EISDIR } else { Errno::ENOTDIR };
+                return Err(Failure { call: Call::Openat2, errno });
+            }
+        }
         if !in_proc && sys::filesystem(fd).from(Call::Fstatfs)? == sys::PROC_SUPER_MAGIC {
             return Err(Failure { call: Call::Fstatfs, errno: Errno::EPERM });
         }
