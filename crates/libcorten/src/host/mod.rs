@@ -25,6 +25,9 @@ pub(crate) fn facts(spec: &Spec, id: &str, bundle: &Path, root: &Path, hierarchy
     let cgroups_path = linux.and_then(|linux| linux.cgroups_path().as_deref());
     let cgroup = hierarchy.resolve(cgroups_path, id).map_err(cgroup_error)?;
     let mut facts = Facts { cgroup, links: links(spec, bundle), ..privileges()? };
+    if linux.is_some_and(|linux| linux.mount_label().as_ref().is_some_and(|label| !label.is_empty())) {
+        facts.selinux = selinux();
+    }
     let shows_cgroups = spec.mounts().iter().flatten().any(|mount| mount.typ().as_deref() == Some("cgroup"));
     if shows_cgroups && hierarchy.layout() == Layout::Hybrid {
         legacy_hierarchies(&mut facts)?;
@@ -47,6 +50,12 @@ fn privileges() -> Result<Facts> {
         may_mknod: first && has(caps::Capability::CAP_MKNOD),
         ..Facts::default()
     })
+}
+
+/// Whether SELinux is on: its filesystem is registered then.
+fn selinux() -> bool {
+    let filesystems = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    filesystems.lines().any(|line| line.ends_with("\tselinuxfs"))
 }
 
 /// Sources of mounts that are symbolic links to copy (`copy-symlink`), by their position.

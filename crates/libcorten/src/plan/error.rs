@@ -54,6 +54,9 @@ pub(crate) enum PlanError {
         /// The destination.
         path: String,
     },
+    /// Labels on a kernel that has none.
+    #[error("linux.mountLabel: selinux label is specified in config, but selinux is disabled or not supported")]
+    NoSelinux,
     /// An ID-mapped mount without both maps.
     #[error("{item}: id-mapped mounts must have both uid and gid mappings specified")]
     HalfIdMap {
@@ -85,7 +88,7 @@ impl PlanError {
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
             Self::MountOption(error) => error.kind(),
-            Self::Unsupported { .. } | Self::RootlessIdMap { .. } => ErrorKind::Unsupported,
+            Self::Unsupported { .. } | Self::NoSelinux | Self::RootlessIdMap { .. } => ErrorKind::Unsupported,
             _ => ErrorKind::InvalidConfig,
         }
     }

@@ -269,6 +269,8 @@ pub(crate) struct Facts {
     pub(crate) rootless: bool,
     /// Device nodes can be made: CAP_MKNOD in the first user namespace.
     pub(crate) may_mknod: bool,
+    /// The kernel knows SELinux labels. Only looked at for `linux.mountLabel`.
+    pub(crate) selinux: bool,
     /// Sources of mounts (by their position) that are symbolic links to copy, with where they lead.
     pub(crate) links: BTreeMap<usize, PathBuf>,
 }
@@ -284,6 +286,7 @@ impl Default for Facts {
             privileged: true,
             rootless: false,
             may_mknod: true,
+            selinux: true,
             links: BTreeMap::new(),
         }
     }

@@ -49,6 +49,11 @@ struct Entry<'a> {
 
 /// Adds the steps of all mounts, in the config's order.
 pub(super) fn mounts(b: &mut Builder<'_>) -> Result<(), PlanError> {
+    // The kernel would say of each filesystem that it has no option of that name.
+    let label = b.spec.linux().as_ref().and_then(|linux| linux.mount_label().as_ref());
+    if label.is_some_and(|label| !label.is_empty()) && !b.facts.selinux {
+        return Err(PlanError::NoSelinux);
+    }
     let Some(mounts) = b.spec.mounts().as_ref() else { return Ok(()) };
     for (index, mount) in mounts.iter().enumerate() {
         let entry = Entry::new(index, mount)?;
