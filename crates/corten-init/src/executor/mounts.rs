@@ -119,6 +119,10 @@ impl Executor<'_> {
         let mut words = super::strings(options);
         while let (Some(key), Some(value)) = (words.next(), words.next()) {
             self.detail.set_cut(key.to_bytes());
+            // A path may be what is wrong; other values may be secrets.
+            if value.to_bytes().starts_with(b"=/") {
+                self.detail.push(value.to_bytes()).ok();
+            }
             // The value of a string begins with `=`; a flag has none.
             let string = CStr::from_bytes_with_nul(value.to_bytes_with_nul().get(1..).unwrap_or_default());
             let set = match string {

@@ -187,7 +187,8 @@ fn fs_words(b: &Builder<'_>, entry: &Entry<'_>) -> Vec<(String, Option<String>)>
         match value.as_deref() {
             // fsconfig(2) takes 255 bytes at most, a layer at a time.
             Some(layers) if entry.fstype == "overlay" && key == "lowerdir" && layers.len() > FSCONFIG_STRING_MAX => {
-                words.extend(overlay_layers(layers).into_iter().map(|layer| ("lowerdir+".to_owned(), Some(layer))));
+                let layers = overlay_layers(layers).into_iter();
+                words.extend(layers.map(|(key, layer)| (key.to_owned(), Some(layer))));
             }
             _ => words.push((key.clone(), value.clone())),
         }
@@ -206,17 +207,24 @@ fn fs_words(b: &Builder<'_>, entry: &Entry<'_>) -> Vec<(String, Option<String>)>
 /// The longest string that fsconfig(2) takes.
 const FSCONFIG_STRING_MAX: usize = 255;
 
-/// Splits overlay's `lowerdir` at its colons, backslash-escaped ones excepted.
-fn overlay_layers(text: &str) -> Vec<String> {
-    let mut layers = vec![String::new()];
-    let mut escaped = false;
-    for character in text.chars() {
-        match (character, layers.last_mut()) {
-            (':', _) if !escaped => layers.push(String::new()),
-            (other, Some(layer)) => layer.push(other),
-            (_, None) => {}
+/// Splits overlay's `lowerdir` at its colons: the layers one by one, as `lowerdir+` and, behind a double colon, `datadir+`.
+/// Those two take a path as it is, without the backslashes that a list needs.
+fn overlay_layers(text: &str) -> Vec<(&'static str, String)> {
+    let mut layers = vec![("lowerdir+", String::new())];
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        let literal = match character {
+            ':' => {
+                let key = if characters.next_if_eq(&':').is_some() { "datadir+" } else { "lowerdir+" };
+                layers.push((key, String::new()));
+                continue;
+            }
+            '\\' => characters.next(),
+            other => Some(other),
+        };
+        if let Some((_, layer)) = layers.last_mut() {
+            layer.extend(literal);
         }
-        escaped = character == '\\' && !escaped;
     }
     layers
 }
@@ -445,7 +453,7 @@ fn cgroup(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
 fn cgroup_in_user_namespace(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     open_target(b, &entry.item, entry.path()?, Target::Directory);
     if b.facts.rootless || !b.facts.legacy.is_empty() {
-        b.inside(entry.item.clone(), empty_directory(slot::MOUNT)?);
+        b.inside(entry.item.clone(), empty_directory(entry.options.set, slot::MOUNT)?);
         attach(b, &entry.item, slot::MOUNT);
         return Ok(());
     }
@@ -476,12 +484,12 @@ fn cgroup_fs(attributes: u64, fstype: &std::ffi::CStr, options: &[String]) -> Re
 }
 
 /// An empty directory that nothing can be put in: one for all masked directories.
-pub(super) fn empty_directory(slot: Slot) -> Result<Step, PlanError> {
+pub(super) fn empty_directory(attributes: u64, slot: Slot) -> Result<Step, PlanError> {
     Ok(Step::MountFs {
         fstype: c"tmpfs".into(),
         source: c"tmpfs".into(),
         options: block("linux.maskedPaths", ["ro", "", "nr_blocks", "=1", "nr_inodes", "=1"])?,
-        attributes: libc::MOUNT_ATTR_RDONLY,
+        attributes: attributes | libc::MOUNT_ATTR_RDONLY,
         slot,
     })
 }
