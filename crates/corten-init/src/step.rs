@@ -20,6 +20,8 @@ pub enum Target {
     File,
     /// A directory that no symbolic link leads to (`proc` and `sysfs`: CVE-2019-19921), made if it is missing.
     PlainDirectory,
+    /// Whatever is there; nothing is made (`remount`).
+    Existing,
     /// A directory or a file, like the object in the slot.
     Like(Slot),
     /// The same, and a symbolic link under the last name is the target itself (`dest-nofollow`).
@@ -33,6 +35,7 @@ impl Target {
             Self::Directory => 0,
             Self::File => 1,
             Self::PlainDirectory => 2,
+            Self::Existing => 3,
             Self::Like(Slot(slot)) => 1 << 16 | slot as u64,
             Self::LinkItself(Slot(slot)) => 2 << 16 | slot as u64,
         }
@@ -44,6 +47,7 @@ impl Target {
             0 => Some(Self::Directory),
             1 => Some(Self::File),
             2 => Some(Self::PlainDirectory),
+            3 => Some(Self::Existing),
             n if n >> 16 == 1 => Some(Self::Like(Slot((n & 0xffff) as u16))),
             n if n >> 16 == 2 => Some(Self::LinkItself(Slot((n & 0xffff) as u16))),
             _ => None,
@@ -293,9 +297,9 @@ steps! {
     /// Detaches every procfs and sysfs of the namespace: `umount2`, or covers what is locked. Without `pivot_root` they would
     /// stay below the new root, and let a process in a user namespace mount its own (`mount_too_revealing`).
     51 HideHostMounts { proc: Slot, }
-    /// Copies the directory in `from` into the new filesystem in `mount`, owners and modes kept (`tmpcopyup`). Attacker: the
-    /// tree; nothing in it is followed.
-    52 CopyUp { mount: Slot, from: Slot, }
+    /// Copies what is in the directory `from` into the new filesystem in `mount`, owners and modes kept (`tmpcopyup`). `owner`: 1
+    /// when the filesystem gets the owner of the directory, too. Attacker: the tree; nothing in it is followed.
+    52 CopyUp { mount: Slot, from: Slot, owner: u64, }
     /// Sets the scheduling policy: `sched_setattr`. Spec: config.md#posix-process, `scheduler`.
     53 Scheduler { policy: u64, flags: u64, nice: u64, priority: u64, runtime: u64, deadline: u64, period: u64, }
     /// Sets the I/O priority: `ioprio_set`. Spec: config.md, `ioPriority`.
@@ -330,4 +334,7 @@ steps! {
     65 EnterTree { tree: Slot, }
     /// Ends init with status 0: there is no process to become.
     66 End {}
+    /// Gives the next new filesystem the mode of the target's directory, unless that has only been made for it: `mode=` of
+    /// tmpfs. runc: a tmpfs over `/run` of the image is no less closed than what it covers.
+    67 TargetMode { target: Slot, }
 }

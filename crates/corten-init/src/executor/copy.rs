@@ -15,14 +15,17 @@ const DEPTH_MAX: u32 = 128;
 const BUFFER: usize = 8 * 1024;
 
 impl Executor<'_> {
-    pub(super) fn copy_up(&mut self, mount: Slot, from: Slot) -> Outcome {
+    pub(super) fn copy_up(&mut self, mount: Slot, from: Slot, owner: bool) -> Outcome {
         let (to, from) = (self.fd(mount)?, self.fd(from)?);
         // Both are known by O_PATH only.
         let from = open_directory(from, c".")?;
         let stat = sys::stat(from).from(Call::Fstat)?;
         let to = open_directory(to, c".")?;
         self.copy_entries(from, to, 0)?;
-        give_ownership(to, &stat)?;
+        if owner {
+            // The mode is that of the filesystem's options already; of a directory the change takes no bit away.
+            sys::fchown(to, stat.uid, stat.gid).from(Call::Fchown)?;
+        }
         sys::close(from);
         sys::close(to);
         Ok(())

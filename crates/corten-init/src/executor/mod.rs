@@ -108,6 +108,10 @@ struct Executor<'s> {
     program: Text<4096>,
     /// Covers of masked paths that are attached themselves: for files, for directories.
     attached_covers: [Option<Slot>; 2],
+    /// Whether the last target's directory was missing.
+    target_made: bool,
+    /// The mode for the next new filesystem.
+    mode: Option<u32>,
     /// Whether the working directory has been entered.
     in_directory: bool,
     /// `HOME=…` from `HomeFromPasswd`.
@@ -170,6 +174,8 @@ impl<'s> Executor<'s> {
             report: CLOSED,
             program: Text::new(),
             attached_covers: [None; 2],
+            target_made: false,
+            mode: None,
             in_directory: false,
             home: Text::new(),
             detail: Text::new(),
@@ -279,7 +285,7 @@ impl<'s> Executor<'s> {
             WireStep::CheckDevice { device, mode, major, minor } => self.check_device(device, [mode, major, minor]),
             WireStep::MoveRoot {} => self.move_root(),
             WireStep::HideHostMounts { proc } => self.hide_host_mounts(proc),
-            WireStep::CopyUp { mount, from } => self.copy_up(mount, from),
+            WireStep::CopyUp { mount, from, owner } => self.copy_up(mount, from, owner != 0),
             WireStep::Scheduler { policy, flags, nice, priority, runtime, deadline, period } => {
                 let times = [runtime, deadline, period];
                 sys::sched_setattr(policy, flags, nice, priority, times).from(Call::SchedSetattr)
@@ -301,6 +307,7 @@ impl<'s> Executor<'s> {
                 Ok(())
             }
             WireStep::End {} => sys::exit(0),
+            WireStep::TargetMode { target } => self.target_mode(target),
             WireStep::Reconfigure { mount, options } => self.reconfigure(mount, options),
         }
     }

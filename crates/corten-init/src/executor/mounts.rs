@@ -98,6 +98,9 @@ impl Executor<'_> {
         if !source.is_empty() {
             self.configure(context, sys::fsconfig_string(context, c"source", source))?;
         }
+        if let Some(mode) = self.mode.take() {
+            self.configure(context, sys::fsconfig_string(context, c"mode", octal(mode).as_cstr()))?;
+        }
         self.set_options(context, options)?;
         self.detail.set_cut(fstype.to_bytes());
         self.configure(context, sys::fsconfig_create(context))?;
@@ -106,10 +109,20 @@ impl Executor<'_> {
         self.put(slot, mount)
     }
 
+    pub(super) fn target_mode(&mut self, target: Slot) -> Outcome {
+        let mode = sys::stat(self.fd(target)?).from(Call::Fstat)?.mode & 0o7777;
+        self.mode = if self.target_made { None } else { Some(mode) };
+        Ok(())
+    }
+
     fn set_options(&mut self, context: Fd, options: &'static [u8]) -> Outcome {
         let mut words = super::strings(options);
         while let (Some(key), Some(value)) = (words.next(), words.next()) {
             self.detail.set_cut(key.to_bytes());
+            // A path may be what is wrong; other values may be secrets.
+            if value.to_bytes().starts_with(b"=/") {
+                self.detail.push(value.to_bytes()).ok();
+            }
             // The value of a string begins with `=`; a flag has none.
             let string = CStr::from_bytes_with_nul(value.to_bytes_with_nul().get(1..).unwrap_or_default());
             let set = match string {
@@ -224,6 +237,17 @@ impl Executor<'_> {
             other => other.from(Call::Openat2).map(Some),
         }
     }
+}
+
+/// A mode as `mode=` takes it: four digits.
+fn octal(mode: u32) -> Text<8> {
+    let mut text = Text::new();
+    for shift in [9, 6, 3, 0] {
+        let digit = u8::try_from(mode >> shift & 7).unwrap_or(0);
+        // Four digits fit.
+        text.push(&[b'0' + digit]).ok();
+    }
+    text
 }
 
 pub(super) fn check_proc(mount: Fd) -> Outcome {

@@ -46,7 +46,7 @@ impl Executor<'_> {
     fn directory(&mut self, path: &CStr, mode: u64, resolve: u64, links: u32) -> Outcome<Fd> {
         let flags = sys::O_PATH | sys::O_DIRECTORY;
         match sys::openat2(self.root, path, flags, 0, resolve) {
-            Err(Errno::ENOENT) => {}
+            Err(Errno::ENOENT) => self.target_made = true,
             other => return other.from(Call::Openat2),
         }
         // Walk down by fd; `walked` is what the fd was reached by, for names that turn out to be links.
@@ -111,16 +111,18 @@ impl Executor<'_> {
 
     pub(super) fn open_target(&mut self, path: &'static CStr, target: u64, in_proc: bool, slot: Slot) -> Outcome {
         self.detail.set_cut(path.to_bytes());
+        self.target_made = false;
         let target = Target::from_number(target).ok_or(Failure { call: Call::Decode, errno: Errno::EPROTO })?;
         let directory = match target {
             Target::Directory | Target::PlainDirectory => true,
-            Target::File => false,
+            Target::File | Target::Existing => false,
             Target::Like(like) | Target::LinkItself(like) => {
                 sys::stat(self.fd(like)?).from(Call::Fstat)?.mode & sys::S_IFMT == sys::S_IFDIR
             }
         };
         let fd = match target {
             Target::PlainDirectory => self.open_or_make_directory(path, 0o755, NO_LINKS)?,
+            Target::Existing => self.open_in_root(path).from(Call::Openat2)?,
             Target::LinkItself(_) => {
                 let (parent, name) = self.open_parent(path)?;
                 match sys::open_name(parent, name, sys::O_PATH, 0) {
@@ -133,6 +135,14 @@ impl Executor<'_> {
             _ if directory => self.open_or_make_directory(path, 0o755, IN_ROOT)?,
             _ => self.open_or_make_file(path, LINKS_MAX)?,
         };
+        if let Target::File | Target::Like(_) | Target::LinkItself(_) = target {
+            // move_mount(2) would say no more than EINVAL.
+            let found = sys::stat(fd).from(Call::Fstat)?.mode & sys::S_IFMT == sys::S_IFDIR;
+            if found != directory {
+                let errno = if found { Errno::EISDIR } else { Errno::ENOTDIR };
+                return Err(Failure { call: Call::Openat2, errno });
+            }
+        }
         if !in_proc && sys::filesystem(fd).from(Call::Fstatfs)? == sys::PROC_SUPER_MAGIC {
             return Err(Failure { call: Call::Fstatfs, errno: Errno::EPERM });
         }

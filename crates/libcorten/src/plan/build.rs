@@ -434,7 +434,7 @@ fn hide(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let Some(masked) = linux.masked_paths().as_ref().filter(|paths| !paths.is_empty()) else { return Ok(()) };
     let item = CString::from(c"linux.maskedPaths");
     namespaces::open_device(b, &item, Path::new("/dev/null"), libc::S_IFCHR, (1, 3), slot::NULL)?;
-    let empty = mounts::empty_directory(slot::EMPTY)?;
+    let empty = mounts::empty_directory(0, slot::EMPTY)?;
     b.inside(c"linux.maskedPaths", empty);
     for (index, path) in masked.iter().enumerate() {
         let item = text("linux.maskedPaths", format!("linux.maskedPaths[{index}]"))?;

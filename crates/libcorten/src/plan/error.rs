@@ -60,6 +60,12 @@ pub(crate) enum PlanError {
         /// The config item.
         item: String,
     },
+    /// An ID-mapped mount of a new filesystem, or of one that is there already.
+    #[error("{item}: id-mapped mounts are only supported for bind mounts")]
+    IdMapOnFilesystem {
+        /// The config item.
+        item: String,
+    },
     /// An ID-mapped mount that only a privileged runtime can make.
     #[error("{item}: id-mapped mounts are not supported for rootless containers")]
     RootlessIdMap {

@@ -49,6 +49,7 @@ struct Entry<'a> {
 
 /// Adds the steps of all mounts, in the config's order.
 pub(super) fn mounts(b: &mut Builder<'_>) -> Result<(), PlanError> {
+    // The kernel would say of each filesystem that it has no option of that name.
     let Some(mounts) = b.spec.mounts().as_ref() else { return Ok(()) };
     for (index, mount) in mounts.iter().enumerate() {
         let entry = Entry::new(index, mount)?;
@@ -57,6 +58,7 @@ pub(super) fn mounts(b: &mut Builder<'_>) -> Result<(), PlanError> {
             let listed = entry.options.without_effect.join(",");
             b.warnings.push(format!("mounts[{index}].options: ignored on a bind mount, which has no filesystem of its own: {listed}"));
         }
+        entry.check_id_map()?;
         match (entry.options.bind, entry.fstype) {
             (Some(_), _) if entry.options.remount => remount(b, &entry)?,
             (Some(bind), _) => bind_mount(b, &entry, bind.recursive)?,
@@ -94,6 +96,17 @@ impl<'a> Entry<'a> {
         Ok(())
     }
 
+    /// Refuses maps on what the runtime does not open: nobody would map it.
+    fn check_id_map(&self) -> Result<(), PlanError> {
+        let listed = |maps: &Option<Vec<LinuxIdMapping>>| maps.as_ref().is_some_and(|maps| !maps.is_empty());
+        let maps = listed(self.mount.uid_mappings()) || listed(self.mount.gid_mappings());
+        if (maps || self.options.id_map.is_some()) && (self.options.bind.is_none() || self.options.remount) {
+            let name = if maps { "uidMappings" } else { "options" };
+            return Err(PlanError::IdMapOnFilesystem { item: format!("mounts[{}].{name}", self.index) });
+        }
+        Ok(())
+    }
+
     fn path(&self) -> Result<CString, PlanError> {
         text("mounts", self.destination.as_str())
     }
@@ -122,6 +135,10 @@ fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     // CVE-2019-19921: a link at /proc or /sys would take the mount elsewhere and leave the masked paths unmasked.
     let target = if matches!(entry.fstype, "proc" | "sysfs") { Target::PlainDirectory } else { Target::Directory };
     open_target(b, &entry.item, entry.path()?, target);
+    let names = |key: &str| entry.options.data.iter().any(|(named, _)| named == key);
+    if entry.fstype == "tmpfs" && !names("mode") {
+        b.inside(entry.item.clone(), Step::TargetMode { target: slot::TARGET });
+    }
     // The default devices go into /dev: it becomes read-only after them.
     let late = entry.destination == "/dev" && entry.options.set & libc::MOUNT_ATTR_RDONLY != 0;
     let set = if late { entry.options.set & !libc::MOUNT_ATTR_RDONLY } else { entry.options.set };
@@ -140,7 +157,7 @@ fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     };
     b.inside(entry.item.clone(), step);
     if entry.options.copy_up {
-        b.inside(entry.item.clone(), Step::CopyUp { mount, from: slot::TARGET });
+        b.inside(entry.item.clone(), Step::CopyUp { mount, from: slot::TARGET, owner: (!names("uid") && !names("gid")).into() });
         let set = set & libc::MOUNT_ATTR_RDONLY;
         if set != 0 {
             let step = Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: 0, recursive: 0 };
@@ -170,7 +187,8 @@ fn fs_words(b: &Builder<'_>, entry: &Entry<'_>) -> Vec<(String, Option<String>)>
         match value.as_deref() {
             // fsconfig(2) takes 255 bytes at most, a layer at a time.
             Some(layers) if entry.fstype == "overlay" && key == "lowerdir" && layers.len() > FSCONFIG_STRING_MAX => {
-                words.extend(overlay_layers(layers).into_iter().map(|layer| ("lowerdir+".to_owned(), Some(layer))));
+                let layers = overlay_layers(layers).into_iter();
+                words.extend(layers.map(|(key, layer)| (key.to_owned(), Some(layer))));
             }
             _ => words.push((key.clone(), value.clone())),
         }
@@ -189,17 +207,24 @@ fn fs_words(b: &Builder<'_>, entry: &Entry<'_>) -> Vec<(String, Option<String>)>
 /// The longest string that fsconfig(2) takes.
 const FSCONFIG_STRING_MAX: usize = 255;
 
-/// Splits overlay's `lowerdir` at its colons, backslash-escaped ones excepted.
-fn overlay_layers(text: &str) -> Vec<String> {
-    let mut layers = vec![String::new()];
-    let mut escaped = false;
-    for character in text.chars() {
-        match (character, layers.last_mut()) {
-            (':', _) if !escaped => layers.push(String::new()),
-            (other, Some(layer)) => layer.push(other),
-            (_, None) => {}
+/// Splits overlay's `lowerdir` at its colons: the layers one by one, as `lowerdir+` and, behind a double colon, `datadir+`.
+/// Those two take a path as it is, without the backslashes that a list needs.
+fn overlay_layers(text: &str) -> Vec<(&'static str, String)> {
+    let mut layers = vec![("lowerdir+", String::new())];
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        let literal = match character {
+            ':' => {
+                let key = if characters.next_if_eq(&':').is_some() { "datadir+" } else { "lowerdir+" };
+                layers.push((key, String::new()));
+                continue;
+            }
+            '\\' => characters.next(),
+            other => Some(other),
+        };
+        if let Some((_, layer)) = layers.last_mut() {
+            layer.extend(literal);
         }
-        escaped = character == '\\' && !escaped;
     }
     layers
 }
@@ -213,7 +238,7 @@ fn option_block(item: &str, words: &[(String, Option<String>)]) -> Result<Vec<u8
 
 /// `remount` without `bind`: the options of a filesystem that is mounted there already.
 fn reconfigure(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
-    open_target(b, &entry.item, entry.path()?, Target::Directory);
+    open_target(b, &entry.item, entry.path()?, Target::Existing);
     let words = fs_words(b, entry);
     if !words.is_empty() {
         let options = option_block(&entry.item.to_string_lossy(), &words)?;
@@ -324,8 +349,7 @@ fn container_maps(b: &Builder<'_>) -> Option<IdMapSource> {
 
 /// `remount` with `bind`: the attributes of a mount that is there already.
 fn remount(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
-    // What is there is opened, never made: a missing target is the same error as a target that is no mount.
-    open_target(b, &entry.item, entry.path()?, Target::Directory);
+    open_target(b, &entry.item, entry.path()?, Target::Existing);
     change_attributes(b, entry, slot::TARGET, true);
     b.inside(entry.item.clone(), Step::Close { slot: slot::TARGET });
     Ok(())
@@ -444,7 +468,7 @@ fn cgroup(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
 fn cgroup_in_user_namespace(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     open_target(b, &entry.item, entry.path()?, Target::Directory);
     if b.facts.rootless || !b.facts.legacy.is_empty() {
-        b.inside(entry.item.clone(), empty_directory(slot::MOUNT)?);
+        b.inside(entry.item.clone(), empty_directory(entry.options.set, slot::MOUNT)?);
         attach(b, &entry.item, slot::MOUNT);
         return Ok(());
     }
@@ -475,12 +499,12 @@ fn cgroup_fs(attributes: u64, fstype: &std::ffi::CStr, options: &[String]) -> Re
 }
 
 /// An empty directory that nothing can be put in: one for all masked directories.
-pub(super) fn empty_directory(slot: Slot) -> Result<Step, PlanError> {
+pub(super) fn empty_directory(attributes: u64, slot: Slot) -> Result<Step, PlanError> {
     Ok(Step::MountFs {
         fstype: c"tmpfs".into(),
         source: c"tmpfs".into(),
         options: block("linux.maskedPaths", ["ro", "", "nr_blocks", "=1", "nr_inodes", "=1"])?,
-        attributes: libc::MOUNT_ATTR_RDONLY,
+        attributes: attributes | libc::MOUNT_ATTR_RDONLY,
         slot,
     })
 }

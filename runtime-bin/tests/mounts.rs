@@ -1,0 +1,1513 @@
+//! Mounts, masked paths and devices as they are seen from inside: in mountinfo, by stat, by writes that fail.
+//!
+//! What a test needs of the host's mounts it makes in a mount namespace of its own, in which the runtime is started. Errors
+//! are asked for their config item and for the kernel's words.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests stop at what they do not expect, and say what they skip"
+)]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use common::{CORTEN, TestBundle, can_make_containers, one_error, run, skip, stdout};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use serde_json::{Value, json};
+
+// What a container is asked, and what it answers
+
+/// Prints the mount table.
+const TABLE: &str = "cat /proc/self/mountinfo";
+/// Names of the options of a superblock that belong to the kernel, not to the filesystem.
+const SUPERBLOCK: [&str; 6] = ["ro", "rw", "sync", "dirsync", "mand", "lazytime"];
+
+/// A bundle that runs a script as root with the capabilities that a script may need, on a writable root.
+fn script(script: &str) -> TestBundle {
+    let mut test = TestBundle::new(&["sh", "-c", script]);
+    test.config["root"]["readonly"] = false.into();
+    let all =
+        ["CHOWN", "DAC_OVERRIDE", "FOWNER", "MKNOD", "SETUID", "SETGID", "SYS_ADMIN"].map(|name| format!("CAP_{name}"));
+    for set in ["bounding", "effective", "permitted"] {
+        test.config["process"]["capabilities"][set] = json!(all);
+    }
+    test
+}
+
+fn mount(test: &mut TestBundle, mount: Value) {
+    test.config["mounts"].as_array_mut().unwrap().push(mount);
+}
+
+fn bind(test: &mut TestBundle, source: &Path, destination: &str, options: &[&str]) {
+    let options: Vec<&str> = if options.contains(&"rbind") { options.to_vec() } else { [&["bind"], options].concat() };
+    mount(test, json!({ "destination": destination, "source": source, "options": options }));
+}
+
+fn tmpfs(test: &mut TestBundle, destination: &str, options: &[&str]) {
+    mount(test, json!({ "destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options }));
+}
+
+/// The position of the last mount, as errors name it.
+fn last(test: &TestBundle) -> String {
+    format!("mounts[{}]", test.config["mounts"].as_array().unwrap().len() - 1)
+}
+
+/// Runs the container after a script of the host, in a mount namespace of its own. `$1` is the directory beside the bundle.
+fn run_after(test: &TestBundle, host: &str) -> Output {
+    run_in(test, host, &["--mount", "--propagation", "private"], &[])
+}
+
+/// The same in other namespaces, and with more words for the runtime.
+fn run_in(test: &TestBundle, host: &str, namespaces: &[&str], words: &[&str]) -> Output {
+    let script = format!("cd \"$1\"; {host}\nshift; exec \"$@\"");
+    let mut command = Command::new("unshare");
+    command
+        .args(namespaces)
+        .args(["sh", "-euc", &script, "sh"])
+        .arg(test.beside(""))
+        .arg(CORTEN)
+        .arg("--root")
+        .arg(test.state_root());
+    command.arg("run").args(words).arg("--bundle").arg(test.write().path()).arg(&test.id).stdin(Stdio::null());
+    command.output().unwrap()
+}
+
+/// What a container that succeeded printed.
+fn answer(output: &Output) -> String {
+    stdout(output).trim_end().to_owned()
+}
+
+/// What a container that must not be made is refused with; nothing of it may be left.
+fn refused(test: &TestBundle, output: &Output) -> String {
+    let error = one_error(output);
+    test.assert_nothing_left(&error);
+    error
+}
+
+/// A line of mountinfo.
+#[derive(Debug)]
+struct Mount {
+    root: String,
+    point: String,
+    /// Options of the mount, without the superblock's.
+    options: BTreeSet<String>,
+    /// `shared`, `master`, `unbindable`, without their numbers.
+    propagation: BTreeSet<String>,
+    fstype: String,
+    source: String,
+    superblock: BTreeSet<String>,
+}
+
+fn set(words: &str) -> BTreeSet<String> {
+    words.split([' ', ',']).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+fn mounts(text: &str) -> Vec<Mount> {
+    let line = |line: &str| {
+        let (left, right) = line.split_once(" - ")?;
+        let (left, right): (Vec<_>, Vec<_>) = (left.split(' ').collect(), right.split(' ').collect());
+        Some(Mount {
+            root: left[3].to_owned(),
+            point: left[4].to_owned(),
+            options: set(left[5]),
+            propagation: left[6..].iter().map(|tag| tag.split(':').next().unwrap().to_owned()).collect(),
+            fstype: right[0].to_owned(),
+            source: right[1].to_owned(),
+            superblock: set(right[2]),
+        })
+    };
+    text.lines().filter_map(line).collect()
+}
+
+/// The mount at a point, the uppermost if there are several.
+#[track_caller]
+fn at<'a>(mounts: &'a [Mount], point: &str) -> &'a Mount {
+    mounts.iter().rev().find(|mount| mount.point == point).unwrap_or_else(|| panic!("nothing at {point}: {mounts:#?}"))
+}
+
+// Options
+
+/// Options about one mount: given, and what the mount has then. With a new filesystem the same.
+const ATTRIBUTES: [(&str, &str); 28] = [
+    ("", "rw relatime"),
+    ("defaults", "rw relatime"),
+    ("ro", "ro relatime"),
+    ("rw", "rw relatime"),
+    ("ro rw", "rw relatime"),
+    ("nosuid", "rw nosuid relatime"),
+    ("nosuid suid", "rw relatime"),
+    ("nodev", "rw nodev relatime"),
+    ("nodev dev", "rw relatime"),
+    ("noexec", "rw noexec relatime"),
+    ("noexec exec", "rw relatime"),
+    ("nosymfollow", "rw relatime nosymfollow"),
+    ("nosymfollow symfollow", "rw relatime"),
+    ("noatime", "rw noatime"),
+    ("noatime atime", "rw relatime"),
+    ("strictatime", "rw"),
+    ("strictatime nostrictatime", "rw relatime"),
+    ("strictatime relatime", "rw relatime"),
+    ("norelatime", "rw relatime"),
+    ("nodiratime", "rw nodiratime relatime"),
+    ("nodiratime diratime", "rw relatime"),
+    ("noatime nodiratime", "rw noatime nodiratime"),
+    ("ro nosuid nodev noexec noatime nosymfollow", "ro nosuid nodev noexec noatime nosymfollow"),
+    ("silent", "rw relatime"),
+    ("loud", "rw relatime"),
+    ("iversion", "rw relatime"),
+    ("noiversion", "rw relatime"),
+    ("nosuid nosuid exec", "rw nosuid relatime"),
+];
+
+/// Options about the superblock: given, and what it has then.
+const OF_SUPERBLOCK: [(&str, &str); 16] = [
+    ("", "rw"),
+    ("ro", "ro"),
+    ("sync", "rw sync"),
+    ("sync async", "rw"),
+    ("rsync", "rw sync"),
+    ("rsync rasync", "rw"),
+    ("dirsync", "rw dirsync"),
+    ("rdirsync", "rw dirsync"),
+    ("lazytime", "rw lazytime"),
+    ("lazytime nolazytime", "rw"),
+    ("mand", "rw mand"),
+    ("mand nomand", "rw"),
+    ("rmand", "rw mand"),
+    ("rmand rnomand", "rw"),
+    ("ro sync dirsync lazytime", "ro sync dirsync lazytime"),
+    ("noexec", "rw"),
+];
+
+/// Options about a tree: given, and what all of its mounts have then that had `nosuid` and `noatime` before.
+const RECURSIVE: [(&str, &str); 18] = [
+    ("", "rw nosuid noatime"),
+    ("rro", "ro nosuid noatime"),
+    ("rro rrw", "rw nosuid noatime"),
+    ("rsuid", "rw noatime"),
+    ("rsuid rnosuid", "rw nosuid noatime"),
+    ("rnodev", "rw nosuid nodev noatime"),
+    ("rnodev rdev", "rw nosuid noatime"),
+    ("rnoexec", "rw nosuid noexec noatime"),
+    ("rnoexec rexec", "rw nosuid noatime"),
+    ("rnosymfollow", "rw nosuid noatime nosymfollow"),
+    ("rnosymfollow rsymfollow", "rw nosuid noatime"),
+    ("ratime", "rw nosuid relatime"),
+    ("rrelatime", "rw nosuid relatime"),
+    ("rstrictatime", "rw nosuid"),
+    ("rstrictatime rnostrictatime rnorelatime", "rw nosuid relatime"),
+    ("ratime rnoatime", "rw nosuid noatime"),
+    ("rnodiratime", "rw nosuid noatime nodiratime"),
+    ("rnodiratime rdiratime", "rw nosuid noatime"),
+];
+
+fn words(text: &str) -> Vec<&str> {
+    text.split(' ').filter(|word| !word.is_empty()).collect()
+}
+
+#[test]
+fn the_tables_here_name_every_option() {
+    let features = Command::new(CORTEN).arg("features").output().unwrap();
+    let features: Value = serde_json::from_slice(&features.stdout).unwrap();
+    // Those that have tests of their own.
+    let mut named = set("bind rbind remount idmap ridmap tmpcopyup copy-symlink src-nofollow dest-nofollow");
+    let tables = [&ATTRIBUTES[..], &OF_SUPERBLOCK, &RECURSIVE, &PROPAGATION];
+    named.extend(tables.into_iter().flatten().flat_map(|(given, _)| set(given)));
+    let all: BTreeSet<String> = serde_json::from_value(features["mountOptions"].clone()).unwrap();
+    assert_eq!(all.difference(&named).collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+#[test]
+fn options_of_a_new_filesystem() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = script(TABLE);
+    for (index, (given, _)) in ATTRIBUTES.iter().chain(&OF_SUPERBLOCK).enumerate() {
+        tmpfs(&mut test, &format!("/m/{index}"), &words(given));
+    }
+    for mapped in [false, true] {
+        if mapped {
+            test.map_ids();
+        }
+        let mounts = mounts(&answer(&run(&test)));
+        for (index, (given, expected)) in ATTRIBUTES.iter().enumerate() {
+            assert_eq!(at(&mounts, &format!("/m/{index}")).options, set(expected), "{given}");
+        }
+        for (index, (given, expected)) in OF_SUPERBLOCK.iter().enumerate() {
+            let mut found = at(&mounts, &format!("/m/{}", ATTRIBUTES.len() + index)).superblock.clone();
+            found.retain(|word| SUPERBLOCK.contains(&word.as_str()));
+            assert_eq!(found, set(expected), "{given}");
+        }
+    }
+    test.assert_nothing_left("options");
+}
+
+#[test]
+fn options_of_a_bind_mount() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = script(TABLE);
+    fs::create_dir(test.beside("src")).unwrap();
+    let source = test.beside("src");
+    for (index, (given, _)) in ATTRIBUTES.iter().enumerate() {
+        bind(&mut test, &source, &format!("/m/{index}"), &words(given));
+    }
+    // The superblock is somebody else's: these name no attribute.
+    for (index, (given, _)) in OF_SUPERBLOCK.iter().enumerate() {
+        bind(&mut test, &source, &format!("/s/{index}"), &words(given));
+    }
+    let plain = mounts(&answer(&run_after(&test, "mount -t tmpfs tmpfs src")));
+    let locked_down = "mount -t tmpfs -o nosuid,nodev,noexec,noatime tmpfs src; mount -o remount,bind,ro,nosuid,nodev,noexec,noatime,nosymfollow src";
+    let strict = mounts(&answer(&run_after(&test, locked_down)));
+    for (index, (given, expected)) in ATTRIBUTES.iter().enumerate() {
+        let point = format!("/m/{index}");
+        assert_eq!(at(&plain, &point).options, set(expected), "{given}");
+        // What nobody named is kept when nothing is named, and lost when anything is; the access time is kept.
+        let names_none = ["", "defaults", "norelatime", "silent", "loud", "iversion", "noiversion"].contains(given);
+        let mut expected = if names_none { set("ro nosuid nodev noexec noatime nosymfollow") } else { set(expected) };
+        if !given.contains("atime") || given.contains("diratime") && !given.contains("noatime") {
+            expected.remove("relatime");
+            expected.insert("noatime".to_owned());
+        }
+        let found = &at(&strict, &point).options;
+        // A change within the field of access times takes it whole.
+        if !given.contains("diratime") {
+            assert_eq!(found, &expected, "{given} on a source with all");
+        }
+    }
+    for (index, (given, expected)) in OF_SUPERBLOCK.iter().enumerate() {
+        let (plain, strict) = (at(&plain, &format!("/s/{index}")), at(&strict, &format!("/s/{index}")));
+        assert_eq!(plain.superblock.contains("rw"), true, "{given}");
+        assert!(!plain.superblock.contains("sync") && !plain.superblock.contains("dirsync"), "{given}");
+        let names_none = !given.contains("ro") && !given.contains("noexec");
+        assert_eq!(strict.options.contains("nosuid"), names_none, "{given} {expected}");
+    }
+    test.assert_nothing_left("bind options");
+}
+
+#[test]
+fn options_of_a_tree() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = script(TABLE);
+    fs::create_dir(test.beside("src")).unwrap();
+    let source = test.beside("src");
+    for (index, (given, _)) in RECURSIVE.iter().enumerate() {
+        bind(&mut test, &source, &format!("/m/{index}"), &[&["rbind"][..], &words(given)].concat());
+    }
+    // One of the tree: the submounts have their own words.
+    bind(&mut test, &source, "/one", &["rbind", "ro"]);
+    bind(&mut test, &source, "/both", &["rbind", "ro", "rnoexec"]);
+    bind(&mut test, &source, "/flat", &["rro"]);
+    for mapped in [false, true] {
+        if mapped {
+            test.map_ids();
+        }
+        let host = "mount -t tmpfs -o nosuid,noatime tmpfs src; mkdir src/a; mount -t tmpfs -o nosuid,noatime tmpfs src/a; \
+            mkdir src/a/b; mount -t tmpfs -o nosuid,noatime tmpfs src/a/b; mkdir src/a/c; mount --bind src/a src/a/c";
+        let mounts = mounts(&answer(&run_after(&test, host)));
+        for (index, (given, expected)) in RECURSIVE.iter().enumerate() {
+            for below in ["", "/a", "/a/b", "/a/c"] {
+                assert_eq!(at(&mounts, &format!("/m/{index}{below}")).options, set(expected), "{given} {below}");
+            }
+        }
+        assert_eq!(at(&mounts, "/one").options, set("ro noatime"));
+        assert_eq!(at(&mounts, "/one/a/b").options, set("rw nosuid noatime"));
+        assert_eq!(at(&mounts, "/both").options, set("ro noexec noatime"));
+        assert_eq!(at(&mounts, "/both/a/b").options, set("rw nosuid noexec noatime"));
+        assert_eq!(at(&mounts, "/flat").options, set("ro nosuid noatime"));
+        assert!(!mounts.iter().any(|mount| mount.point.starts_with("/flat/")), "bind took the tree along");
+    }
+    test.assert_nothing_left("trees");
+}
+
+/// What an option does: a write, a device, a set-user-id program, a program, a link.
+#[test]
+fn options_have_their_effect() {
+    if !can_make_containers() {
+        return;
+    }
+    let tries = r#"cd $1; touch x && echo write; cat null && echo dev; ./su -c "echo suid"; cat link"#;
+    let look = format!(
+        "for m in plain ro nodev noexec nosuid nosymfollow; do echo \"$m:\" $(sh -c '{tries}' sh /$m 2>/dev/null); done"
+    );
+    let mut test = script(&look);
+    test.config["process"]["noNewPrivileges"] = false.into();
+    test.config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
+    let source = test.beside("src");
+    fs::create_dir(&source).unwrap();
+    fs::set_permissions(&source, fs::Permissions::from_mode(0o777)).unwrap();
+    fs::copy("/bin/busybox", source.join("su")).unwrap();
+    fs::set_permissions(source.join("su"), fs::Permissions::from_mode(0o4755)).unwrap();
+    fs::write(source.join("text"), "link").unwrap();
+    symlink("text", source.join("link")).unwrap();
+    mknod(&source.join("null"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(1, 3)).unwrap();
+    for option in ["ro", "nodev", "noexec", "nosuid", "nosymfollow"] {
+        bind(&mut test, &source, &format!("/{option}"), &[option]);
+    }
+    bind(&mut test, &source, "/plain", &[]);
+    // busybox gives the right up at once, but where it is needed.
+    fs::write(test.rootfs().join("etc/passwd"), "root::0:0::/:/bin/sh\nme:x:1000:1000::/:/bin/sh\n").unwrap();
+    let expected = "plain: write dev suid link\nro: dev suid link\nnodev: write suid link\nnoexec: write dev link\n\
+        nosuid: write dev link\nnosymfollow: write dev suid";
+    // /dev/null of the source must be usable to begin with: the mode of a node is the umask's.
+    fs::set_permissions(source.join("null"), fs::Permissions::from_mode(0o666)).unwrap();
+    assert_eq!(answer(&run(&test)), expected);
+    test.assert_nothing_left("effects");
+}
+
+// Propagation
+
+/// Options, and the propagation of a copy of a shared tree with one submount: of the tree's root, and of the submount.
+const PROPAGATION: [(&str, &str); 10] = [
+    ("", "master/master"),
+    ("private", "/master"),
+    ("rprivate", "/"),
+    ("slave", "master/master"),
+    ("rslave", "master/master"),
+    ("shared", "shared master/master"),
+    ("rshared", "shared master/shared master"),
+    ("unbindable", "unbindable/master"),
+    ("runbindable", "unbindable/unbindable"),
+    ("rprivate shared", "shared/"),
+];
+
+/// A shared tree `src` with `src/a`.
+const SHARED_TREE: &str = "mount -t tmpfs tmpfs src; mount --make-shared src; mkdir src/a; mount -t tmpfs tmpfs src/a; mount --make-shared src/a";
+
+#[test]
+fn propagation_of_each_mount() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = script(TABLE);
+    fs::create_dir(test.beside("src")).unwrap();
+    let source = test.beside("src");
+    for (index, (given, _)) in PROPAGATION.iter().enumerate() {
+        bind(&mut test, &source, &format!("/m/{index}"), &[&["rbind"][..], &words(given)].concat());
+        tmpfs(&mut test, &format!("/t/{index}"), &words(given));
+    }
+    let mounts = mounts(&answer(&run_after(&test, SHARED_TREE)));
+    for (index, (given, expected)) in PROPAGATION.iter().enumerate() {
+        let (top, below) = expected.split_once('/').unwrap();
+        assert_eq!(at(&mounts, &format!("/m/{index}")).propagation, set(top), "{given}");
+        assert_eq!(at(&mounts, &format!("/m/{index}/a")).propagation, set(below), "{given}, the submount");
+        // A new filesystem has no master.
+        let alone = top.replace("master", "");
+        assert_eq!(at(&mounts, &format!("/t/{index}")).propagation, set(&alone), "{given} on a new filesystem");
+    }
+    test.assert_nothing_left("propagation");
+}
+
+/// Waits in a script until a file is there, ten seconds at most.
+fn wait_for(path: &str) -> String {
+    format!("n=0; until [ -e {path} ]; do sleep 0.02; n=$((n+1)); [ $n -lt 500 ] || exit 9; done")
+}
+
+/// Runs a container beside a script of the host, both at once, and returns what both print.
+fn beside(test: &TestBundle, before: &str, meanwhile: &str) -> String {
+    let script = format!("cd \"$1\"; {before}\nshift; \"$@\" > out & {meanwhile}\nwait $!; cat out");
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-euc", &script, "sh"]).arg(test.beside("")).arg(CORTEN);
+    command.arg("--root").arg(test.state_root()).arg("run").arg("--bundle").arg(test.write().path()).arg(&test.id);
+    answer(&command.stdin(Stdio::null()).output().unwrap())
+}
+
+#[test]
+fn mounts_of_the_host_reach_slaves_and_peers_alone() {
+    if !can_make_containers() {
+        return;
+    }
+    let inside = format!(
+        "touch /flags/up; {}; for m in private slave shared default; do [ -e /$m/new/it ] && echo $m; done; true",
+        wait_for("/flags/done")
+    );
+    let mut test = script(&inside);
+    for name in ["src", "flags"] {
+        fs::create_dir(test.beside(name)).unwrap();
+    }
+    let (source, flags) = (test.beside("src"), test.beside("flags"));
+    bind(&mut test, &flags, "/flags", &[]);
+    for name in ["private", "slave", "shared"] {
+        bind(&mut test, &source, &format!("/{name}"), &["rbind", &format!("r{name}")]);
+    }
+    bind(&mut test, &source, "/default", &["rbind"]);
+    let meanwhile = format!(
+        "{}; mkdir src/new; mount -t tmpfs tmpfs src/new; touch src/new/it; touch flags/done",
+        wait_for("flags/up")
+    );
+    assert_eq!(beside(&test, SHARED_TREE, &meanwhile), "slave\nshared\ndefault");
+    test.assert_nothing_left("events");
+}
+
+/// "Bidirectional": what the container mounts below such a mount appears on the host, and below no other.
+#[test]
+fn mounts_of_the_container_reach_the_host_from_peers_alone() {
+    if !can_make_containers() {
+        return;
+    }
+    for (root, expected) in [("", ""), ("rslave", ""), ("rprivate", ""), ("shared", "rshared"), ("rshared", "rshared")]
+    {
+        let names = ["rprivate", "rslave", "rshared"];
+        let mut test = script(&format!(
+            "for m in {}; do mkdir /$m/from-$m && mount -t tmpfs tmpfs /$m/from-$m && touch /$m/from-$m/it; done; touch /flags/up; {}",
+            names.join(" "),
+            wait_for("/flags/done")
+        ));
+        for name in ["src", "flags"] {
+            fs::create_dir(test.beside(name)).unwrap();
+        }
+        let (source, flags) = (test.beside("src"), test.beside("flags"));
+        bind(&mut test, &flags, "/flags", &[]);
+        for name in names {
+            bind(&mut test, &source, &format!("/{name}"), &["rbind", name]);
+        }
+        if !root.is_empty() {
+            test.config["linux"]["rootfsPropagation"] = root.into();
+        }
+        let meanwhile = format!(
+            "{}; for m in {}; do [ ! -e src/from-$m/it ] || echo $m; done; touch flags/done",
+            wait_for("flags/up"),
+            names.join(" ")
+        );
+        assert_eq!(beside(&test, SHARED_TREE, &meanwhile), expected, "rootfsPropagation {root:?}");
+        test.assert_nothing_left("events");
+    }
+}
+
+#[test]
+fn propagation_of_the_root() {
+    if !can_make_containers() {
+        return;
+    }
+    let cases = [
+        ("", "master"),
+        ("slave", "master"),
+        ("rslave", "master"),
+        ("private", ""),
+        ("rprivate", ""),
+        ("shared", "shared master"),
+        ("rshared", "shared master"),
+        ("unbindable", "unbindable"),
+        ("runbindable", "unbindable"),
+    ];
+    for (word, expected) in cases {
+        let mut test = script(TABLE);
+        if !word.is_empty() {
+            test.config["linux"]["rootfsPropagation"] = word.into();
+        }
+        tmpfs(&mut test, "/below", &[]);
+        let host = "mount --bind bundle/rootfs bundle/rootfs; mount --make-shared bundle/rootfs";
+        let mounts = mounts(&answer(&run_after(&test, host)));
+        assert_eq!(at(&mounts, "/").propagation, set(expected), "{word:?}");
+        // What is below changes with the recursive words alone.
+        let below = match word {
+            "rshared" => "shared",
+            "runbindable" => "unbindable",
+            _ => "",
+        };
+        assert_eq!(at(&mounts, "/below").propagation, set(below), "{word:?}");
+        test.assert_nothing_left(word);
+    }
+    let mut test = script("true");
+    test.config["linux"]["rootfsPropagation"] = "rpublic".into();
+    assert!(refused(&test, &run(&test)).contains("linux.rootfsPropagation"));
+}
+
+// Mapped ids
+
+/// Makes files in a mapped mount and looks at those that are there.
+const OWNERS: &str = "cd /m; stat -c '%n %u %g' *; touch made; mkdir made-dir; stat -c '%n %u %g' made made-dir";
+
+/// A directory with a file of root's and one of 7:8, owned by root.
+fn owned_source(test: &TestBundle) -> std::path::PathBuf {
+    let source = test.beside("src");
+    fs::create_dir(&source).unwrap();
+    for (name, uid, gid) in [("root", 0, 0), ("seven", 7, 8)] {
+        fs::write(source.join(name), "").unwrap();
+        chown(source.join(name), Some(uid), Some(gid)).unwrap();
+    }
+    source
+}
+
+fn owner(path: &Path) -> (u32, u32) {
+    let found = fs::symlink_metadata(path).unwrap();
+    (found.uid(), found.gid())
+}
+
+#[test]
+fn mapped_ids_of_a_mount() {
+    if !can_make_containers() {
+        return;
+    }
+    let maps = |host: u32| json!([{ "containerID": 0, "hostID": host, "size": 1000 }]);
+    let own = json!({ "uidMappings": maps(0), "gidMappings": maps(0) });
+    let shifted = json!({ "uidMappings": maps(2000), "gidMappings": maps(3000) });
+    let none = json!({});
+    // Whether the container has a user namespace, the maps, the options, and the owners of: root, seven, made.
+    let cases = [
+        (false, &own, "bind idmap", "0 0", "7 8"),
+        (false, &shifted, "bind idmap", "2000 3000", "2007 3008"),
+        // The spec wants the option; the maps alone are enough, as with runc.
+        (false, &shifted, "bind", "2000 3000", "2007 3008"),
+        (false, &none, "bind idmap=uids=0-2000-1000;gids=0-3000-1000", "2000 3000", "2007 3008"),
+        (false, &none, "bind idmap=uids=7-2007-1#0-2000-1;gids=8-3008-1#0-3000-1", "2000 3000", "2007 3008"),
+        // The options' own maps before the mount's.
+        (false, &own, "bind idmap=uids=0-2000-1000;gids=0-3000-1000", "2000 3000", "2007 3008"),
+        (true, &none, "bind idmap", "0 0", "7 8"),
+        (true, &none, "rbind ridmap", "0 0", "7 8"),
+        (true, &none, "bind idmap=uids=0-100000-10;gids=0-100000-20", "0 0", "7 8"),
+        (true, &none, "bind", "65534 65534", "65534 65534"),
+    ];
+    for filesystem in ["ext4", "tmpfs"] {
+        for (namespace, maps, options, root, seven) in cases {
+            let what = format!("{filesystem}: {options}, {maps}, user namespace: {namespace}");
+            let mut test = script(OWNERS);
+            let source = owned_source(&test);
+            if filesystem == "ext4" && nix::sys::statfs::statfs(&source).unwrap().filesystem_type() != nix::sys::statfs::EXT4_SUPER_MAGIC {
+                skip("no ext4 for mapped ids where temporary files are");
+                continue;
+            }
+            let mut mapped = json!({ "destination": "/m", "source": source, "options": words(options) });
+            for (key, value) in maps.as_object().unwrap() {
+                mapped[key] = value.clone();
+            }
+            mount(&mut test, mapped);
+            if namespace {
+                test.map_ids();
+            }
+            // Who is not root in the mount cannot make files there as root; as its root, one can.
+            let (uid, gid) = root.split_once(' ').unwrap();
+            let is_mapped = uid != "65534";
+            if is_mapped {
+                test.config["process"]["user"] =
+                    json!({ "uid": uid.parse::<u32>().unwrap(), "gid": gid.parse::<u32>().unwrap() });
+            }
+            let host = if filesystem == "tmpfs" {
+                "cp -a src copy; mount -t tmpfs -o mode=755 tmpfs src; cp -a copy/. src"
+            } else {
+                ":"
+            };
+            let output = if filesystem == "tmpfs" {
+                // What was made is looked at where it is: the script of the host goes on after the container.
+                let after = "\"$@\"; shift $#; set -- stat -c '%n %u %g' src/made src/made-dir; ";
+                run_after(&test, &format!("{host}; root=$PWD; shift; cd /; {after} cd $root; set -- x \"$@\""))
+            } else {
+                run_after(&test, host)
+            };
+            if !is_mapped {
+                let seen = String::from_utf8_lossy(&output.stdout).into_owned();
+                assert!(seen.starts_with(&format!("root {root}\nseven {seven}\n")), "{what}: {seen}");
+                assert!(!seen.contains("made"), "{what}: {seen}");
+                continue;
+            }
+            let mut expected = format!("root {root}\nseven {seven}\nmade {root}\nmade-dir {root}");
+            if filesystem == "tmpfs" {
+                expected.push_str("\nsrc/made 0 0\nsrc/made-dir 0 0");
+            } else {
+                assert_eq!(owner(&source.join("made")), (0, 0), "{what}");
+                assert_eq!(owner(&source.join("made-dir")), (0, 0), "{what}");
+            }
+            assert_eq!(answer(&output), expected, "{what}");
+            test.assert_nothing_left(&what);
+        }
+    }
+}
+
+#[test]
+fn mapped_ids_of_a_tree() {
+    if !can_make_containers() {
+        return;
+    }
+    let host = "mount -t tmpfs tmpfs src; mkdir src/a; mount -t tmpfs tmpfs src/a; touch src/top src/a/below";
+    for (options, below) in [("rbind idmap", "0"), ("rbind ridmap", "500"), ("rbind rro ridmap=uids=0-500-10;gids=0-500-10", "500")] {
+        let mut test = script("stat -c %u /m/top /m/a/below");
+        fs::create_dir(test.beside("src")).unwrap();
+        let mut mapped = json!({ "destination": "/m", "source": test.beside("src"), "options": words(options) });
+        if !options.contains('=') {
+            let maps = json!([{ "containerID": 0, "hostID": 500, "size": 10 }]);
+            mapped["uidMappings"] = maps.clone();
+            mapped["gidMappings"] = maps;
+        }
+        mount(&mut test, mapped);
+        assert_eq!(answer(&run_after(&test, host)), format!("500\n{below}"), "{options}");
+        test.assert_nothing_left(options);
+    }
+}
+
+#[test]
+fn maps_that_cannot_be() {
+    if !can_make_containers() {
+        return;
+    }
+    let map = json!([{ "containerID": 0, "hostID": 500, "size": 10 }]);
+    let cases = [
+        (json!({ "source": "/sys/kernel", "uidMappings": map, "gidMappings": map }), "cannot map ids"),
+        (json!({ "source": "/proc/sys", "uidMappings": map, "gidMappings": map }), "cannot map ids"),
+        (json!({ "source": ".", "uidMappings": map }), "uid and gid mappings"),
+        (json!({ "source": ".", "gidMappings": map, "options": ["bind", "idmap"] }), "uid and gid mappings"),
+        (json!({ "source": ".", "options": ["bind", "idmap"] }), "uid and gid mappings"),
+        (json!({ "source": ".", "options": ["bind", "idmap="] }), "idmap=uids="),
+        (json!({ "source": ".", "options": ["bind", "idmap=uids=0-1-1"] }), "idmap=uids="),
+        (json!({ "source": ".", "options": ["bind", "idmap=uids=0-1-1;gids=0-1"] }), "idmap=uids="),
+        (json!({ "source": ".", "options": ["bind", "idmap=uids=0-1-1;gids=0-1-x"] }), "idmap=uids="),
+        (json!({ "source": ".", "options": ["bind", "idmap=uids=0-1-1;gids=0-4294967296-1"] }), "idmap=uids="),
+        (json!({ "type": "tmpfs", "options": [], "uidMappings": map, "gidMappings": map }), "bind"),
+        (json!({ "type": "tmpfs", "options": ["idmap"], "uidMappings": map, "gidMappings": map }), "bind"),
+        (json!({ "type": "tmpfs", "options": ["ridmap=uids=0-1-1;gids=0-1-1"] }), "bind"),
+    ];
+    for (mut given, expected) in cases {
+        let mut test = script("true");
+        given["destination"] = "/m".into();
+        if given["options"].is_null() {
+            given["options"] = json!(["bind"]);
+        }
+        let what = given.to_string();
+        mount(&mut test, given);
+        let output = run(&test);
+        assert!(!output.status.success(), "{what}: was made");
+        let error = refused(&test, &output);
+        assert!(error.contains(&last(&test)) && error.contains(expected), "{what}: {error}");
+    }
+}
+
+// Copies of what the image has
+
+/// Everything about a tree that a copy keeps.
+const LIST: &str = "busybox find . | busybox sort | while read -r f; do stat -c '%n %a %u %g %F %t:%T' \"$f\"; \
+    if [ -h \"$f\" ]; then readlink \"$f\"; elif [ -f \"$f\" ]; then busybox md5sum < \"$f\"; fi; done";
+
+/// A tree with one of each.
+fn variety(root: &Path) {
+    let mode = |name: &str, mode: u32| fs::set_permissions(root.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    fs::create_dir_all(root.join("dir/nested/deep")).unwrap();
+    fs::create_dir(root.join("sticky")).unwrap();
+    fs::create_dir(root.join("empty")).unwrap();
+    for (name, text) in [("file", "text"), ("dir/nested/deep/file", "deep"), ("suid", "s"), ("sgid", "g"), ("none", ""), ("with space\tand tab", "")] {
+        fs::write(root.join(name), text).unwrap();
+    }
+    let large: Vec<u8> = (0..3_000_001u32).map(|number| (number % 251) as u8).collect();
+    fs::write(root.join("large"), large).unwrap();
+    for number in 0..300 {
+        fs::write(root.join(format!("dir/many-{number:0200}")), "").unwrap();
+    }
+    symlink("file", root.join("link")).unwrap();
+    symlink("/nowhere/at all", root.join("dangling")).unwrap();
+    symlink("x".repeat(4000), root.join("long")).unwrap();
+    mknod(&root.join("fifo"), SFlag::S_IFIFO, Mode::empty(), 0).unwrap();
+    mknod(&root.join("socket"), SFlag::S_IFSOCK, Mode::empty(), 0).unwrap();
+    for (name, uid, gid) in [("suid", 1, 2), ("sgid", 3, 4), ("dir", 5, 6), ("fifo", 7, 8), ("socket", 9, 10)] {
+        chown(root.join(name), Some(uid), Some(gid)).unwrap();
+    }
+    std::os::unix::fs::lchown(root.join("link"), Some(11), Some(12)).unwrap();
+    for (name, bits) in
+        [("suid", 0o4711), ("sgid", 0o2755), ("none", 0), ("sticky", 0o1777), ("dir", 0o2750), ("empty", 0), ("fifo", 0o620), ("socket", 0o755)]
+    {
+        mode(name, bits);
+    }
+    chown(root, Some(13), Some(14)).unwrap();
+    fs::set_permissions(root, fs::Permissions::from_mode(0o3751)).unwrap();
+}
+
+#[test]
+fn copies_of_the_images_files() {
+    if !can_make_containers() {
+        return;
+    }
+    let list = |directory: &str| format!("cd {directory}; {LIST}");
+    let mut test = script(&list("/copy"));
+    let root = test.rootfs().join("copy");
+    fs::create_dir(&root).unwrap();
+    variety(&root);
+    mknod(&root.join("device"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o600), makedev(1, 3)).unwrap();
+    tmpfs(&mut test, "/copy", &["tmpcopyup"]);
+    let original = Command::new("busybox").args(["sh", "-c", &list(root.to_str().unwrap())]).output().unwrap();
+    let original = answer(&original);
+    assert!(original.lines().count() > 600, "{original}");
+    let copy = answer(&run(&test));
+    assert_eq!(copy.lines().collect::<Vec<_>>(), original.lines().collect::<Vec<_>>());
+    // The copy is not the image.
+    test.config["process"]["args"] = json!(["sh", "-c", "echo more >> /copy/file; cat /copy/file"]);
+    assert_eq!(answer(&run(&test)), "textmore");
+    assert_eq!(fs::read_to_string(root.join("file")).unwrap(), "text");
+    // Read-only after the copy, through a link in the image.
+    symlink("copy", test.rootfs().join("way")).unwrap();
+    test.config["mounts"].as_array_mut().unwrap().pop();
+    tmpfs(&mut test, "/way", &["tmpcopyup", "ro", "noexec", "size=16m"]);
+    test.config["process"]["args"] = json!(["sh", "-c", format!("touch /copy/x 2>&1; cat /copy/file; echo; {TABLE}")]);
+    let seen = answer(&run(&test));
+    assert!(seen.starts_with("touch: /copy/x: Read-only file system\ntext\n"), "{seen}");
+    assert_eq!(at(&mounts(&seen), "/copy").options, set("ro noexec relatime"));
+    // What is mounted there already is copied, not what is below.
+    let mut test = script("cat /copy/file; ls /copy");
+    tmpfs(&mut test, "/missing", &["tmpcopyup"]);
+    let source = test.beside("src");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("file"), "of the volume\n").unwrap();
+    bind(&mut test, &source, "/copy", &["ro"]);
+    tmpfs(&mut test, "/copy", &["tmpcopyup"]);
+    assert_eq!(answer(&run(&test)), "of the volume\nfile");
+    test.assert_nothing_left("copies");
+}
+
+#[test]
+fn copies_in_a_user_namespace() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = script("cd /copy; stat -c '%n %a %u %g %F' file dir fifo .; cat file");
+    let root = test.rootfs().join("copy");
+    fs::create_dir_all(root.join("dir")).unwrap();
+    fs::write(root.join("file"), "text").unwrap();
+    mknod(&root.join("fifo"), SFlag::S_IFIFO, Mode::from_bits_truncate(0o600), 0).unwrap();
+    tmpfs(&mut test, "/copy", &["tmpcopyup"]);
+    test.map_ids();
+    chown(root.join("file"), Some(100_007), Some(100_008)).unwrap();
+    fs::set_permissions(root.join("file"), fs::Permissions::from_mode(0o4750)).unwrap();
+    let expected = "file 4750 7 8 regular file\ndir 755 0 0 directory\nfifo 600 0 0 fifo\n. 755 0 0 directory\ntext";
+    assert_eq!(answer(&run(&test)), expected);
+    test.assert_nothing_left("a copy");
+}
+
+#[test]
+fn copies_that_cannot_be() {
+    if !can_make_containers() {
+        return;
+    }
+    // Too large.
+    let mut test = script("true");
+    let root = test.rootfs().join("copy");
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("large-file"), vec![1; 300_000]).unwrap();
+    tmpfs(&mut test, "/copy", &["tmpcopyup", "size=64k"]);
+    let error = refused(&test, &run(&test));
+    assert!(error.contains(&last(&test)) && error.contains("large-file") && error.contains("no space left"), "{error}");
+    // Too many.
+    let mut test = script("true");
+    let root = test.rootfs().join("copy");
+    fs::create_dir(&root).unwrap();
+    for number in 0..20 {
+        fs::write(root.join(format!("file-{number}")), "").unwrap();
+    }
+    tmpfs(&mut test, "/copy", &["tmpcopyup", "nr_inodes=10"]);
+    let error = refused(&test, &run(&test));
+    assert!(error.contains(&last(&test)) && error.contains("file-") && error.contains("no space left"), "{error}");
+    // Deep, and too deep.
+    for (depth, fits) in [(120, true), (140, false)] {
+        let mut test = script("busybox find /copy | wc -l");
+        let root = test.rootfs().join("copy");
+        fs::create_dir_all((0..depth).fold(root, |path, _| path.join("d"))).unwrap();
+        tmpfs(&mut test, "/copy", &["tmpcopyup"]);
+        let output = run(&test);
+        if fits {
+            assert_eq!(answer(&output), (depth + 1).to_string());
+        } else {
+            let error = refused(&test, &output);
+            assert!(error.contains(&last(&test)) && error.contains("symbolic links"), "{error}");
+        }
+    }
+    // A file is no directory to copy.
+    let mut test = script("true");
+    tmpfs(&mut test, "/bin/busybox", &["tmpcopyup"]);
+    let error = refused(&test, &run(&test));
+    assert!(error.contains(&last(&test)) && error.contains("not a directory"), "{error}");
+    for mount in [
+        json!({ "destination": "/m", "source": "rootfs", "options": ["bind", "tmpcopyup"] }),
+        json!({ "destination": "/m", "type": "sysfs", "options": ["tmpcopyup"] }),
+    ] {
+        let mut test = script("true");
+        self::mount(&mut test, mount);
+        let error = refused(&test, &run(&test));
+        assert!(error.contains(&last(&test)) && error.contains("tmpcopyup can be used only with tmpfs"), "{error}");
+    }
+}
+
+/// runc: a tmpfs has the mode that the image's directory has, unless the options name one.
+#[test]
+fn modes_of_a_tmpfs() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = script("stat -c '%n %a' /there /named /copied /named-and-copied /missing");
+    for name in ["there", "named", "copied", "named-and-copied"] {
+        let directory = test.rootfs().join(name);
+        fs::create_dir(&directory).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o710)).unwrap();
+    }
+    tmpfs(&mut test, "/there", &[]);
+    tmpfs(&mut test, "/named", &["mode=1770"]);
+    tmpfs(&mut test, "/copied", &["tmpcopyup"]);
+    tmpfs(&mut test, "/named-and-copied", &["tmpcopyup", "mode=1770"]);
+    tmpfs(&mut test, "/missing", &[]);
+    let expected = "/there 710\n/named 1770\n/copied 710\n/named-and-copied 1770\n/missing 1777";
+    assert_eq!(answer(&run(&test)), expected);
+    test.assert_nothing_left("modes");
+    // Read-only from the beginning, and owned by whom the options name.
+    let mut test = script("stat -c '%n %a %u %g' /there /copied; touch /there/x");
+    for name in ["there", "copied"] {
+        let directory = test.rootfs().join(name);
+        fs::create_dir(&directory).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o2750)).unwrap();
+        chown(&directory, Some(3), Some(4)).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o2750)).unwrap();
+    }
+    tmpfs(&mut test, "/there", &["ro"]);
+    tmpfs(&mut test, "/copied", &["tmpcopyup", "uid=1", "gid=2"]);
+    let output = run(&test);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "/there 2750 0 0\n/copied 2750 1 2\n");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("Read-only file system"));
+}
+
+// Links as sources and destinations
+
+#[test]
+fn links_are_followed_copied_or_mounted() {
+    if !can_make_containers() {
+        return;
+    }
+    let look = "for p in /followed /copied /nested/copied /itself /plain /target; do \
+        echo $p $(stat -c %F $p) $(readlink $p) $(cat $p/inside 2>/dev/null); done; readlink /covered; ls /elsewhere";
+    for mapped in [false, true] {
+        let mut test = script(look);
+        let source = test.beside("src");
+        fs::create_dir_all(source.join("dir")).unwrap();
+        fs::write(source.join("dir/inside"), "inside").unwrap();
+        symlink("dir", source.join("link")).unwrap();
+        let link = source.join("link");
+        bind(&mut test, &link, "/followed", &[]);
+        bind(&mut test, &link, "/copied", &["copy-symlink"]);
+        bind(&mut test, &link, "/nested/copied", &["copy-symlink", "ro"]);
+        // The same once more: it is there already.
+        bind(&mut test, &link, "/copied", &["copy-symlink"]);
+        bind(&mut test, &link, "/itself", &["src-nofollow", "dest-nofollow"]);
+        // No link, an ordinary mount.
+        bind(&mut test, &source.join("dir"), "/plain", &["copy-symlink"]);
+        bind(&mut test, &source.join("dir"), "/target", &["src-nofollow"]);
+        // Links at the destination.
+        fs::create_dir(test.rootfs().join("elsewhere")).unwrap();
+        symlink("old", test.rootfs().join("itself")).unwrap();
+        symlink("elsewhere", test.rootfs().join("covered")).unwrap();
+        bind(&mut test, &link, "/covered", &["src-nofollow", "dest-nofollow"]);
+        if mapped {
+            test.map_ids();
+        }
+        let expected = "/followed directory inside\n/copied symbolic link dir\n/nested/copied symbolic link dir\n\
+            /itself symbolic link dir\n/plain directory inside\n/target directory inside\ndir";
+        assert_eq!(answer(&run(&test)), expected, "user namespace: {mapped}");
+        test.assert_nothing_left("links");
+    }
+}
+
+#[test]
+fn links_that_cannot_be() {
+    if !can_make_containers() {
+        return;
+    }
+    let cases = [
+        ("link", "/there", "bind copy-symlink", "file exists"),
+        ("link", "/other", "bind copy-symlink", "file exists"),
+        ("link", "/m", "bind copy-symlink src-nofollow", "mutually exclusive"),
+        ("dangling", "/m", "bind", "no such file"),
+        ("loop", "/m", "bind", "symbolic links"),
+        // A directory cannot be mounted on a link.
+        ("dir", "/other", "bind dest-nofollow", ""),
+    ];
+    for (source, destination, options, expected) in cases {
+        let mut test = script("true");
+        let directory = test.beside("src");
+        fs::create_dir_all(directory.join("dir")).unwrap();
+        symlink("dir", directory.join("link")).unwrap();
+        symlink("nothing", directory.join("dangling")).unwrap();
+        symlink("loop", directory.join("loop")).unwrap();
+        fs::write(test.rootfs().join("there"), "").unwrap();
+        symlink("etc", test.rootfs().join("other")).unwrap();
+        mount(&mut test, json!({ "destination": destination, "source": directory.join(source), "options": words(options) }));
+        let error = refused(&test, &run(&test));
+        assert!(error.contains(&last(&test)) && error.contains(expected), "{options}: {error}");
+    }
+}
+
+// Mounts that are there already
+
+#[test]
+fn remounts() {
+    if !can_make_containers() {
+        return;
+    }
+    for mapped in [false, true] {
+        let mut test = script(&format!("{TABLE}; touch /t/x 2>&1; touch /f 2>&1; true"));
+        let source = test.beside("src");
+        fs::create_dir(&source).unwrap();
+        fs::write(source.join("file"), "").unwrap();
+        tmpfs(&mut test, "/t", &["nosuid", "size=64k"]);
+        mount(&mut test, json!({ "destination": "/t", "type": "tmpfs", "source": "t", "options": ["remount", "ro", "size=128k"] }));
+        bind(&mut test, &source, "/b", &["nodev", "noexec"]);
+        // Any attribute that is named is all that there is.
+        bind(&mut test, &source, "/b", &["remount", "ro"]);
+        bind(&mut test, &source.join("file"), "/f", &[]);
+        bind(&mut test, &source.join("file"), "/f", &["remount", "ro", "noexec"]);
+        bind(&mut test, &source, "/p", &["private"]);
+        bind(&mut test, &source, "/p", &["remount", "shared"]);
+        if mapped {
+            test.map_ids();
+            // What the container makes it may change, and what it was given it may close.
+            let mounts = test.config["mounts"].as_array_mut().unwrap();
+            mounts.retain(|mount| mount["destination"] != "/b");
+        }
+        let seen = answer(&run(&test));
+        let mounts = mounts(&seen);
+        let remounted = at(&mounts, "/t");
+        assert!(remounted.superblock.contains("ro") && remounted.superblock.contains("size=128k"), "{remounted:?}");
+        if !mapped {
+            assert_eq!(at(&mounts, "/b").options, set("ro relatime"));
+        }
+        assert_eq!(at(&mounts, "/f").options, set("ro noexec relatime"));
+        assert_eq!(at(&mounts, "/p").propagation, set("shared"));
+        let refusals = "touch: /t/x: Read-only file system\ntouch: /f: Read-only file system";
+        assert!(seen.ends_with(refusals), "{seen}");
+        test.assert_nothing_left("remounts");
+    }
+    // What is no mount, or is not there, cannot be changed; and nothing is made for it.
+    for options in [&["remount", "ro"][..], &["remount", "bind", "ro"]] {
+        for destination in ["/etc", "/missing"] {
+            let mut test = script("true");
+            mount(&mut test, json!({ "destination": destination, "type": "none", "source": "none", "options": options }));
+            let error = refused(&test, &run(&test));
+            assert!(error.contains(&last(&test)), "{options:?} {error}");
+            assert!(!test.rootfs().join("missing").exists(), "{options:?} made its target");
+        }
+    }
+}
+
+// Filesystems of the kernel
+
+#[test]
+fn filesystems_of_the_kernel() {
+    if !can_make_containers() {
+        return;
+    }
+    for mapped in [false, true] {
+        let look = "ls /ptys; echo; for n in 1 2; do sh -c 'exec 3<>/ptys/ptmx; ls /ptys'; done | sort -u; echo; \
+            touch /queues/queue && stat -c %s /queues/queue; ls /dev/mqueue; touch /sys/x 2>&1; ls /sys/class/net; echo; ";
+        let mut test = script(&format!("{look}{TABLE}"));
+        mount(&mut test, json!({ "destination": "/ptys", "type": "devpts", "source": "mine",
+            "options": ["newinstance", "ptmxmode=0600", "mode=600", "noexec"] }));
+        mount(&mut test, json!({ "destination": "/queues", "type": "mqueue", "source": "", "options": ["nosuid"] }));
+        mount(&mut test, json!({ "destination": "/processes", "type": "proc", "options": ["hidepid=2", "ro"] }));
+        test.config["mounts"].as_array_mut().unwrap().retain(|mount| mount["destination"] != "/processes");
+        if mapped {
+            test.map_ids();
+        }
+        let seen = answer(&run(&test));
+        let expected = "ptmx\n\n0\nptmx\n\n80\nqueue\ntouch: /sys/x: Read-only file system\nlo\n\n";
+        assert!(seen.starts_with(expected), "{seen}");
+        let mounts = mounts(&seen);
+        let ptys = at(&mounts, "/ptys");
+        assert_eq!((ptys.fstype.as_str(), ptys.source.as_str()), ("devpts", "mine"));
+        assert_eq!(ptys.options, set("rw noexec relatime"));
+        assert!(ptys.superblock.contains("ptmxmode=600") && ptys.superblock.contains("mode=600"), "{ptys:?}");
+        assert_eq!(at(&mounts, "/queues").options, set("rw nosuid relatime"));
+        let sys = at(&mounts, "/sys");
+        assert_eq!((sys.fstype.as_str(), sys.root.as_str()), ("sysfs", "/"));
+        assert_eq!(sys.options, set("ro nosuid nodev noexec relatime"));
+        test.assert_nothing_left("filesystems");
+    }
+}
+
+/// What is seen of cgroups: the container's own alone with a namespace, never to be written with `ro`.
+#[test]
+fn cgroups() {
+    if !can_make_containers() {
+        return;
+    }
+    for (namespace, readonly, mapped) in [
+        (true, true, false), (true, false, false), (false, true, false), (false, false, false),
+        (true, true, true), (true, false, true), (false, true, true), (false, false, true),
+    ] {
+        let what = format!("cgroup namespace: {namespace}, ro: {readonly}, user namespace: {mapped}");
+        let look = "cat /proc/self/cgroup; echo ---; for d in /sys/fs/cgroup /sys/fs/cgroup/unified; do \
+            mkdir $d/inner 2>/dev/null && echo made $d && rmdir $d/inner; done; echo ---; ";
+        let mut test = script(&format!("{look}{TABLE}"));
+        let config = &mut test.config;
+        if !namespace {
+            config["linux"]["namespaces"].as_array_mut().unwrap().retain(|entry| entry["type"] != "cgroup");
+        }
+        let last = config["mounts"].as_array_mut().unwrap().last_mut().unwrap();
+        assert_eq!(last["type"], "cgroup");
+        last["options"] = json!(["nosuid", "noexec", "nodev", if readonly { "ro" } else { "rw" }]);
+        if mapped {
+            test.map_ids();
+        }
+        let seen = answer(&run(&test));
+        let [own, made, table] = seen.split("---\n").collect::<Vec<_>>().try_into().unwrap();
+        let unified = own.lines().find_map(|line| line.strip_prefix("0::")).unwrap();
+        let place = if namespace { "/".to_owned() } else { format!("/{}", test.id) };
+        assert_eq!(unified, place, "{what}");
+        assert!(!readonly || made.is_empty(), "{what}: {made}");
+        for mount in mounts(table).iter().filter(|mount| mount.point.starts_with("/sys/fs/cgroup")) {
+            if readonly {
+                assert!(mount.options.contains("ro"), "{what}: {mount:?}");
+            }
+            assert!(["nosuid", "nodev", "noexec"].iter().all(|word| mount.options.contains(*word)), "{what}: {mount:?}");
+            // Nothing above the container's own cgroup is to be seen through a namespace.
+            assert!(!namespace || mount.fstype != "cgroup2" || mount.root == "/", "{what}: {mount:?}");
+        }
+        assert!(table.contains(" /sys/fs/cgroup "), "{what}: {table}");
+        test.assert_nothing_left(&what);
+    }
+}
+
+/// fsconfig(2) takes 255 bytes: longer lists of layers are given one by one.
+#[test]
+fn overlays() {
+    if !can_make_containers() {
+        return;
+    }
+    let overlay = |names: &[String], more: &[String]| {
+        let mut test = script("ls /m; cat /m/same; touch /m/new; echo changed > /m/layer-000; ls /m | busybox wc -l");
+        let layers = test.beside("src");
+        for name in names.iter().chain(&["upper".to_owned(), "work".to_owned()]) {
+            fs::create_dir_all(layers.join(name)).unwrap();
+        }
+        for (index, name) in names.iter().enumerate() {
+            fs::write(layers.join(name).join(format!("layer-{index:03}")), "").unwrap();
+            fs::write(layers.join(name).join("same"), format!("{index}\n")).unwrap();
+        }
+        let path = |name: &String| layers.join(name).to_str().unwrap().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,");
+        let lower: Vec<String> = names.iter().map(path).collect();
+        let mut options = vec![format!("lowerdir={}", lower.join(":"))];
+        options.extend(more.iter().cloned());
+        if more.is_empty() {
+            options.push(format!("upperdir={}", layers.join("upper").display()));
+            options.push(format!("workdir={}", layers.join("work").display()));
+        }
+        mount(&mut test, json!({ "destination": "/m", "type": "overlay", "source": "overlay", "options": options }));
+        test
+    };
+    let many = |count: usize| (0..count).map(|index| format!("layer-{index}")).collect::<Vec<_>>();
+    for names in [
+        many(1),
+        many(2),
+        many(60),
+        // One too long for a string by itself would not do; with it, the list is.
+        vec!["x".repeat(100), "y".repeat(100), "z".repeat(100)],
+        vec!["with:colon".to_owned(), "plain".to_owned()],
+        vec![format!("with:colon{}", "x".repeat(100)), format!("plain{}", "x".repeat(100))],
+        vec!["comma,in it".to_owned(), "plain".to_owned()],
+        vec![format!("comma,in it{}", "x".repeat(100)), format!("plain{}", "x".repeat(100))],
+        vec![format!("back\\slash{}", "x".repeat(100)), format!("plain{}", "x".repeat(100))],
+    ] {
+        let test = overlay(&names, &[]);
+        let mut expected: Vec<String> = (0..names.len()).map(|index| format!("layer-{index:03}")).collect();
+        expected.extend(["same".to_owned(), "0".to_owned(), (names.len() + 2).to_string()]);
+        assert_eq!(answer(&run(&test)).lines().collect::<Vec<_>>(), expected, "{names:?}");
+        let upper = test.beside("src").join("upper");
+        assert_eq!(fs::read_to_string(upper.join("layer-000")).unwrap(), "changed\n");
+        assert!(upper.join("new").exists());
+        test.assert_nothing_left("overlay");
+    }
+    // Layers behind a double colon hold data alone.
+    let mut test = overlay(&[], &[]);
+    let layers = test.beside("src");
+    let names = ["a".repeat(100), "b".repeat(100), "c".repeat(100)].map(|name| layers.join(name));
+    for name in &names {
+        fs::create_dir(name).unwrap();
+    }
+    fs::write(names[0].join("same"), "first\n").unwrap();
+    fs::write(names[2].join("data"), "").unwrap();
+    let [first, second, third] = names.map(|name| name.display().to_string());
+    test.config["mounts"].as_array_mut().unwrap().last_mut().unwrap()["options"] =
+        json!([format!("lowerdir={first}:{second}::{third}"), "ro"]);
+    test.config["process"]["args"] = json!(["ls", "/m"]);
+    assert_eq!(answer(&run(&test)), "same");
+    // A layer that is missing, an option that overlay does not know.
+    for (more, expected) in [("upperdir=/no/such/directory", "/no/such/directory"), ("nonsense=1", "nonsense")] {
+        let test = overlay(&many(2), &[more.to_owned(), "workdir=/no/such/work".to_owned()]);
+        let error = refused(&test, &run(&test));
+        assert!(error.contains(&last(&test)) && error.contains(expected), "{error}");
+    }
+}
+
+// Destinations
+
+#[test]
+fn destinations() {
+    if !can_make_containers() {
+        return;
+    }
+    for mapped in [false, true] {
+        let mut test = script("for p in $(busybox find / -xdev -name 'here*'); do echo $p; done; cat /etc/file-*; cat /file-mount/x");
+        let rootfs = test.rootfs();
+        let source = test.beside("src");
+        fs::create_dir(&source).unwrap();
+        fs::write(source.join("file"), "volume\n").unwrap();
+        let file = source.join("file");
+        for name in ["real", "real/sub", "rel"] {
+            fs::create_dir(rootfs.join(name)).unwrap();
+        }
+        fs::write(rootfs.join("etc/file-there"), "image\n").unwrap();
+        symlink("/real", rootfs.join("absolute")).unwrap();
+        symlink("../real", rootfs.join("rel/link")).unwrap();
+        // Above the root is the root.
+        symlink("../../../../../real/sub", rootfs.join("rel/far")).unwrap();
+        symlink("/etc/file-there", rootfs.join("to-file")).unwrap();
+        symlink("/made/by/link", rootfs.join("dangling")).unwrap();
+        symlink("made-too", rootfs.join("dangling-relative")).unwrap();
+        symlink("dangling-1", rootfs.join("dangling-0")).unwrap();
+        symlink("/dangling-2", rootfs.join("dangling-1")).unwrap();
+        symlink("../end/of/chain", rootfs.join("dangling-2")).unwrap();
+        symlink("/etc/file-by-link", rootfs.join("dangling-file")).unwrap();
+        let look = [
+            // Destination, where the mount is.
+            ("/missing/deep/dir", "/missing/deep/dir"),
+            ("/absolute", "/real"),
+            ("/rel/link/made", "/real/made"),
+            ("/rel/far", "/real/sub"),
+            ("/dangling", "/made/by/link"),
+            ("/dangling-relative/below", "/made-too/below"),
+            ("/dangling-0", "/end/of/chain"),
+            ("relative/destination", "/relative/destination"),
+            ("/a/../b/./c//d", "/b/c/d"),
+            ("/../../above", "/above"),
+            ("/with space\tand tab", "/with\\040space\\011and\\040tab"),
+        ];
+        for (destination, _) in look {
+            tmpfs(&mut test, destination, &["size=64k"]);
+        }
+        let files = [
+            ("/etc/file-there", "/etc/file-there"),
+            ("/dangling-file", "/etc/file-by-link"),
+            ("/etc/file-missing", "/etc/file-missing"),
+            ("/new/dir/file", "/new/dir/file"),
+            ("/dev/file", "/dev/file"),
+        ];
+        for (destination, _) in files {
+            bind(&mut test, &file, destination, &["ro"]);
+        }
+        test.config["process"]["args"] = json!(["sh", "-c", format!("{TABLE}; echo; cat {}; stat -c %a /missing/deep /missing",
+            files.map(|(_, point)| point).join(" "))]);
+        if mapped {
+            test.map_ids();
+        }
+        let seen = answer(&run(&test));
+        let (table, rest) = seen.split_once("\n\n").unwrap();
+        let mounts = mounts(table);
+        for (destination, point) in look {
+            assert_eq!(at(&mounts, point).fstype, "tmpfs", "{destination}");
+        }
+        for (_, point) in files {
+            assert_eq!(at(&mounts, point).options, set("ro relatime"));
+        }
+        assert_eq!(rest, "volume\n".repeat(files.len()) + "755\n755");
+        assert_eq!(fs::read_to_string(rootfs.join("etc/file-there")).unwrap(), "image\n");
+        assert_eq!(fs::read_to_string(rootfs.join("etc/file-missing")).unwrap(), "");
+        test.assert_nothing_left("destinations");
+    }
+}
+
+#[test]
+fn destinations_that_cannot_be() {
+    if !can_make_containers() {
+        return;
+    }
+    let cases = [
+        ("/bin/busybox", "tmpfs", "not a directory"),
+        ("/bin/busybox/below", "tmpfs", "not a directory"),
+        ("/bin/busybox/below", "file", "not a directory"),
+        ("/bin", "file", "is a directory"),
+        ("/bin/busybox", "directory", "not a directory"),
+        ("/loop", "tmpfs", "symbolic links"),
+        ("/loop/below", "tmpfs", "symbolic links"),
+        ("/loop/below", "file", "symbolic links"),
+        ("/loop-a", "file", "symbolic links"),
+        ("/dangling-loop", "tmpfs", "symbolic links"),
+        ("/through-file", "tmpfs", "not a directory"),
+        ("/through-file", "file", "not a directory"),
+        ("/fifo", "tmpfs", "not a directory"),
+        ("/", "tmpfs", "root"),
+        ("/../.", "file", "root"),
+        ("", "tmpfs", "empty"),
+    ];
+    let long = format!("/{}", "x".repeat(256));
+    for (destination, kind, expected) in cases.into_iter().chain([(long.as_str(), "tmpfs", "too long"), (long.as_str(), "file", "too long")]) {
+        let mut test = script("true");
+        let rootfs = test.rootfs();
+        symlink("loop", rootfs.join("loop")).unwrap();
+        symlink("/loop-b", rootfs.join("loop-a")).unwrap();
+        symlink("loop-a", rootfs.join("loop-b")).unwrap();
+        symlink("nothing/../dangling-loop", rootfs.join("dangling-loop")).unwrap();
+        symlink("/bin/busybox/x", rootfs.join("through-file")).unwrap();
+        mknod(&rootfs.join("fifo"), SFlag::S_IFIFO, Mode::empty(), 0).unwrap();
+        let source = test.beside("src");
+        fs::create_dir(&source).unwrap();
+        fs::write(source.join("file"), "").unwrap();
+        match kind {
+            "file" => bind(&mut test, &source.join("file"), destination, &[]),
+            "directory" => bind(&mut test, &source, destination, &[]),
+            _ => tmpfs(&mut test, destination, &[]),
+        }
+        let output = run(&test);
+        assert!(!output.status.success(), "{kind} on {destination:?} was made");
+        let error = refused(&test, &output);
+        assert!(error.contains(&last(&test)) && error.contains(expected), "{kind} on {destination:?}: {error}");
+    }
+}
+
+// Sources
+
+#[test]
+fn sources() {
+    if !can_make_containers() {
+        return;
+    }
+    for mapped in [false, true] {
+        let look = "for p in /m/*; do echo $p $(stat -L -c %F $p); done; cat /m/file /m/relative /m/through-fd; \
+            cat /m/fifo; stat -f -c %T /m/net";
+        let mut test = script(look);
+        let source = test.beside("src");
+        fs::create_dir(&source).unwrap();
+        fs::write(source.join("file"), "file\n").unwrap();
+        fs::write(test.path().join("of-bundle"), "relative\n").unwrap();
+        mknod(&source.join("fifo"), SFlag::S_IFIFO, Mode::from_bits_truncate(0o666), 0).unwrap();
+        fs::set_permissions(source.join("fifo"), fs::Permissions::from_mode(0o666)).unwrap();
+        let listener = std::os::unix::net::UnixListener::bind(source.join("socket")).unwrap();
+        for name in ["file", "fifo", "socket"] {
+            bind(&mut test, &source.join(name), &format!("/m/{name}"), &[]);
+        }
+        bind(&mut test, Path::new("of-bundle"), "/m/relative", &[]);
+        bind(&mut test, Path::new("../src"), "/m/above", &[]);
+        bind(&mut test, Path::new("/proc/self/ns/net"), "/m/net", &[]);
+        bind(&mut test, Path::new("/dev/null"), "/m/device", &[]);
+        bind(&mut test, Path::new("/proc/self/fd/7"), "/m/through-fd", &[]);
+        if mapped {
+            test.map_ids();
+        }
+        // Somebody must write to the fifo.
+        let host = "exec 7<src/file; (echo fifo > src/fifo) &";
+        let expected = "/m/above directory\n/m/device character special file\n/m/fifo fifo\n/m/file regular file\n\
+            /m/net regular empty file\n/m/relative regular file\n/m/socket socket\n/m/through-fd regular file\n\
+            file\nrelative\nfile\nfifo\nnsfs";
+        let output = run_after(&test, host);
+        let text = String::from_utf8_lossy(&output.stdout);
+        // busybox knows the type by its number alone.
+        let text = text.trim_end().replace("UNKNOWN", "nsfs");
+        assert_eq!(text, expected, "{}", String::from_utf8_lossy(&output.stderr));
+        drop(listener);
+        test.assert_nothing_left("sources");
+    }
+}
+
+#[test]
+fn sources_that_cannot_be() {
+    if !can_make_containers() {
+        return;
+    }
+    for (source, expected) in [
+        ("/no/such/source", "no such file"),
+        ("missing-in-bundle", "no such file"),
+        ("config.json/below", "not a directory"),
+        ("/proc/self/fd/999", "no such file"),
+        ("", "source"),
+    ] {
+        for options in [&["bind"][..], &["rbind", "ro"]] {
+            let mut test = script("true");
+            mount(&mut test, json!({ "destination": "/m", "source": source, "options": options }));
+            let error = refused(&test, &run(&test));
+            assert!(error.contains(&last(&test)) && error.contains(expected) && error.contains(source), "{error}");
+        }
+    }
+    let mut test = script("true");
+    mount(&mut test, json!({ "destination": "/m", "options": ["bind"] }));
+    let error = refused(&test, &run(&test));
+    assert!(error.contains(&last(&test)), "{error}");
+}
+
+// Many, and in order
+
+#[test]
+fn mounts_are_made_in_order() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = script("cat /m/a/file; cat /m/top; ls /m/hidden /over; cat /n/file");
+    let source = test.beside("src");
+    for name in ["first", "second"] {
+        fs::create_dir_all(source.join(name).join("a")).unwrap();
+        fs::write(source.join(name).join("file"), format!("{name}\n")).unwrap();
+    }
+    tmpfs(&mut test, "/m", &[]);
+    bind(&mut test, &source.join("first"), "/m/a", &[]);
+    bind(&mut test, &source.join("first/file"), "/m/top", &[]);
+    // Below something that a later mount covers.
+    tmpfs(&mut test, "/over/below", &[]);
+    tmpfs(&mut test, "/over", &[]);
+    // One on the other: the last is seen.
+    bind(&mut test, &source.join("first"), "/n", &[]);
+    bind(&mut test, &source.join("second"), "/n", &[]);
+    tmpfs(&mut test, "/m/hidden", &[]);
+    bind(&mut test, &source.join("second/file"), "/m/a/file", &[]);
+    assert_eq!(answer(&run(&test)), "second\nfirst\n/m/hidden:\n\n/over:\nsecond");
+    // On a read-only mount there is nothing to make a target in, but what is there can be covered.
+    let mut test = script("cat /m/file");
+    bind(&mut test, &source.join("first"), "/m", &["ro"]);
+    bind(&mut test, &source.join("second/file"), "/m/file", &[]);
+    assert_eq!(answer(&run(&test)), "second");
+    bind(&mut test, &source.join("second/file"), "/m/missing", &[]);
+    let error = refused(&test, &run(&test));
+    assert!(error.contains(&last(&test)) && error.contains("read-only file system"), "{error}");
+    test.assert_nothing_left("order");
+}
+
+#[test]
+fn three_hundred_mounts() {
+    if !can_make_containers() {
+        return;
+    }
+    for mapped in [false, true] {
+        let mut test = script(TABLE);
+        let source = test.beside("src");
+        fs::create_dir(&source).unwrap();
+        for number in 0..150 {
+            bind(&mut test, &source, &format!("/b/{number}"), &["ro"]);
+            tmpfs(&mut test, &format!("/t/{number}"), &[]);
+        }
+        if mapped {
+            test.map_ids();
+        }
+        // With few fds for the caller, too.
+        for limit in [20_000, 512] {
+            let mounts = mounts(&answer(&run_after(&test, &format!("ulimit -Sn {limit}"))));
+            let count = |prefix: &str| mounts.iter().filter(|mount| mount.point.starts_with(prefix)).count();
+            assert_eq!((count("/b/"), count("/t/")), (150, 150));
+        }
+        test.assert_nothing_left("300 mounts");
+    }
+}
+
+// Types and data
+
+#[test]
+fn types_and_data() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = script(TABLE);
+    fs::create_dir(test.beside("src")).unwrap();
+    let source = test.beside("src");
+    let kinds = [
+        json!({ "type": "bind" }),
+        json!({ "type": "bind", "options": [] }),
+        json!({ "type": "none", "options": ["bind"] }),
+        json!({ "type": "", "options": ["bind"] }),
+        json!({ "options": ["rbind"] }),
+        // The option is stronger than the type.
+        json!({ "type": "tmpfs", "options": ["bind"] }),
+        json!({ "type": "no-such-type", "options": ["rbind", "rbind", "bind"] }),
+    ];
+    for (index, kind) in kinds.iter().enumerate() {
+        let mut kind = kind.clone();
+        kind["destination"] = format!("/b/{index}").into();
+        kind["source"] = source.to_str().unwrap().into();
+        mount(&mut test, kind);
+    }
+    tmpfs(&mut test, "/t/one-word", &["size=64k,mode=700"]);
+    tmpfs(&mut test, "/t/empty", &["", "size=64k", ""]);
+    mount(&mut test, json!({ "destination": "/t/no-source", "type": "tmpfs" }));
+    mount(&mut test, json!({ "destination": "/t/source", "type": "tmpfs", "source": "a source,with comma" }));
+    let seen = answer(&run(&test));
+    let mounts = mounts(&seen);
+    let type_of_source = &at(&mounts, "/").fstype;
+    for index in 0..kinds.len() {
+        assert_eq!(&at(&mounts, &format!("/b/{index}")).fstype, type_of_source, "{}", kinds[index]);
+    }
+    let one = at(&mounts, "/t/one-word");
+    assert!(one.superblock.contains("size=64k") && one.superblock.contains("mode=700"), "{one:?}");
+    assert!(at(&mounts, "/t/empty").superblock.contains("size=64k"));
+    assert_eq!(at(&mounts, "/t/no-source").source, "tmpfs");
+    assert!(seen.contains("a\\040source,with\\040comma"), "{seen}");
+    test.assert_nothing_left("types");
+}
+
+/// What the kernel says about an option is in the error.
+#[test]
+fn the_kernels_words_are_told() {
+    if !can_make_containers() {
+        return;
+    }
+    let cases = [
+        (json!({ "type": "tmpfs", "options": ["size=large"] }), "Bad value for 'size'"),
+        (json!({ "type": "tmpfs", "options": ["size="] }), "Bad value for 'size'"),
+        (json!({ "type": "tmpfs", "options": ["colour=red"] }), "Unknown parameter 'colour'"),
+        (json!({ "type": "tmpfs", "options": ["Ro"] }), "Unknown parameter 'Ro'"),
+        (json!({ "type": "tmpfs", "options": ["huge"] }), "huge"),
+        (json!({ "type": "tmpfs", "options": ["mode=9"] }), "mode"),
+        (json!({ "type": "proc", "options": ["hidepid=9"] }), "hidepid"),
+        (json!({ "type": "devpts", "options": ["ptmxmode=x"] }), "ptmxmode"),
+        (json!({ "type": "overlay", "options": ["lowerdir="] }), "overlay"),
+        (json!({ "type": "ext4", "source": "/no/such/device" }), "no such file"),
+        (json!({ "type": "no-such-type" }), "no-such-type"),
+        (json!({ "type": "none" }), "none"),
+        (json!({ "type": "" }), "type"),
+        (json!({}), "type"),
+        (json!({ "type": "tmpfs", "options": ["size=1m".repeat(100)] }), "size"),
+        (json!({ "source": ".", "options": ["bind", "size=1m"] }), "\"size=1m\""),
+        (json!({ "source": ".", "type": "bind", "options": ["mode=755", "ro"] }), "\"mode=755\""),
+        (json!({ "source": ".", "options": ["rbind", "key="] }), "\"key=\""),
+        (json!({ "source": ".", "options": ["bind", "Ro"] }), "\"Ro\""),
+    ];
+    for (mut given, expected) in cases {
+        let mut test = script("true");
+        // Where the kernel's own filesystems may be.
+        let destination = if given["type"] == "proc" { "/proc" } else { "/m" };
+        given["destination"] = destination.into();
+        let what = given.to_string();
+        mount(&mut test, given);
+        let output = run(&test);
+        assert!(!output.status.success(), "{what} was made");
+        let error = refused(&test, &output);
+        assert!(error.contains(&last(&test)) && error.contains(expected), "{what}: {error}");
+    }
+}
+
+/// Labels on a kernel without the module that knows them.
+#[test]
+fn labels_without_a_module() {
+    if !can_make_containers() {
+        return;
+    }
+    let modules = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
+    let label = "system_u:object_r:container_file_t:s0:c1,c2";
+    let cases = [
+        ("selinux", "/linux/mountLabel", label, "linux.mountLabel"),
+        ("selinux", "/process/selinuxLabel", "system_u:system_r:container_t:s0:c1,c2", "process.selinuxLabel"),
+        ("apparmor", "/process/apparmorProfile", "unconfined", "process.apparmorProfile"),
+    ];
+    for (module, pointer, value, expected) in cases {
+        if modules.contains(module) {
+            skip(&format!("the kernel has {module}"));
+            continue;
+        }
+        for mapped in [false, true] {
+            let mut test = script("true");
+            let (parent, name) = pointer.rsplit_once('/').unwrap();
+            test.config.pointer_mut(parent).unwrap()[name] = value.into();
+            if mapped {
+                test.map_ids();
+            }
+            let error = refused(&test, &run(&test));
+            assert!(error.contains(expected), "{error}");
+            // An empty one is none.
+            test.config.pointer_mut(parent).unwrap()[name] = "".into();
+            assert_eq!(answer(&run(&test)), "");
+        }
+    }
+}
