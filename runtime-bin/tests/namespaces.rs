@@ -54,8 +54,13 @@ struct Holder(Child);
 
 impl Holder {
     fn start(flags: &[&str]) -> Self {
-        let mut command = Command::new("unshare");
-        command.args(flags).args(["/bin/busybox", "sleep", "1000"]);
+        Self::start_as(&[], flags)
+    }
+
+    /// The same as another user: options of setpriv(1).
+    fn start_as(user: &[&str], flags: &[&str]) -> Self {
+        let mut command = Command::new("setpriv");
+        command.args(user).arg("unshare").args(flags).args(["/bin/busybox", "sleep", "1000"]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
         let holder = Self(child);
         let forks = flags.contains(&"--fork");
@@ -402,7 +407,7 @@ fn queues_and_shared_memory_belong_to_mapped_root() {
     if !can_make_containers() {
         return;
     }
-    let script = "stat -c %u:%g /dev/mqueue /dev/shm /dev /proc/self /dev/pts; touch /dev/mqueue/q /dev/shm/m; stat -c %u /dev/mqueue/q /dev/shm/m";
+    let script = "stat -c %u:%g /dev/mqueue /dev/shm /dev /proc/self/ /dev/pts; touch /dev/mqueue/q /dev/shm/m; stat -c %u /dev/mqueue/q /dev/shm/m";
     let test = mapped(script);
     assert_eq!(words(&stdout(&run(&test))), ["0:0", "0:0", "0:0", "0:0", "0:0", "0", "0"]);
     test.assert_nothing_left("mqueue");
@@ -744,12 +749,12 @@ fn nothing_is_set_in_the_hosts_namespaces() {
         ("ipc", json!({}), json!({ "fs.mqueue.msg_max": "9" })),
     ];
     for (kind, names, sysctls) in cases {
-        for own in ["/proc/self/ns", "/proc/1/ns"] {
-            let file = KINDS.iter().find(|(word, _)| *word == kind).unwrap().1;
-            let path = format!("{own}/{file}");
-            if link(&path) != link(format!("/proc/self/ns/{file}")) {
-                continue;
-            }
+        let file = KINDS.iter().find(|(word, _)| *word == kind).unwrap().1;
+        let own = format!("/proc/self/ns/{file}");
+        let first = format!("/proc/1/ns/{file}");
+        // The first process may be in others, or out of reach.
+        let is_own = fs::read_link(&first).is_ok_and(|other| other.to_str() == Some(&link(&own)));
+        for path in if is_own { vec![own, first] } else { vec![own] } {
             let mut test = TestBundle::new(&["true"]);
             test.config.as_object_mut().unwrap().remove("hostname");
             namespace(&mut test, kind, Some(&path));
@@ -809,6 +814,21 @@ fn clocks_have_offsets() {
         assert!(error.contains("linux.timeOffsets"), "{error}");
         test.assert_nothing_left("an impossible offset");
     }
+}
+
+#[test]
+fn clocks_of_a_joined_user_namespace() {
+    if !can_make_containers() {
+        return;
+    }
+    let holder = Holder::mapped(&["--time"]);
+    let mut test = TestBundle::new(&["cat", "/proc/self/timens_offsets"]);
+    test.own_rootfs(HELD_ROOT);
+    namespace(&mut test, "user", Some(&holder.path("user")));
+    namespace(&mut test, "time", None);
+    test.config["linux"]["timeOffsets"] = json!({ "boottime": { "secs": 77 } });
+    assert_eq!(words(&stdout(&run(&test))), ["monotonic", "0", "0", "boottime", "77", "0"]);
+    test.assert_nothing_left("offsets in a joined user namespace");
 }
 
 // Callers without privileges.
@@ -888,7 +908,8 @@ impl Rootless {
 
     fn corten_bare(&self, arguments: &[&str]) -> Command {
         let id = self.uid.to_string();
-        let mut command = Command::new(if self.subordinate { "unshare" } else { "setpriv" });
+        // By path: the search for a bare name would be in the user's PATH, which may lead nowhere.
+        let mut command = Command::new(find(if self.subordinate { "unshare" } else { "setpriv" }).unwrap());
         if self.subordinate {
             // Set-user-ID programs get no more than the bounding set, so that it stays.
             let script = "mount --bind subuid /etc/subuid && mount --bind subuid /etc/subgid && \
@@ -916,6 +937,11 @@ impl Rootless {
     }
 }
 
+/// A tool of the machine.
+fn find(name: &str) -> Option<PathBuf> {
+    ["/usr/bin", "/bin", "/usr/sbin", "/sbin"].iter().map(|directory| Path::new(directory).join(name)).find(|path| path.exists())
+}
+
 /// Whether ordinary users can make user namespaces and, where wanted, map subordinate ids; says why not.
 fn can_be_rootless(subordinates: bool) -> bool {
     if !can_make_containers() {
@@ -927,8 +953,7 @@ fn can_be_rootless(subordinates: bool) -> bool {
         skip("ordinary users cannot make user namespaces here");
         return false;
     }
-    let tool = |name: &str| ["/usr/bin", "/bin", "/usr/sbin"].iter().any(|directory| Path::new(directory).join(name).exists());
-    if subordinates && !(tool("newuidmap") && tool("newgidmap")) {
+    if subordinates && (find("newuidmap").is_none() || find("newgidmap").is_none()) {
         skip("no newuidmap and newgidmap (Debian: package uidmap)");
         return false;
     }
@@ -945,7 +970,7 @@ fn rootless_as_spec_writes_it() {
         return;
     }
     let script = "id -u; id -g; cat /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups; hostname; stat -c %u:%g /dev/mqueue \
-        /dev/shm /dev /dev/pts /proc/self /tmp; touch /dev/shm/x /dev/mqueue/x; echo y > /dev/null; head -c2 /dev/zero | wc -c; \
+        /dev/shm /dev /dev/pts /proc/self/ /tmp; touch /dev/shm/x /dev/mqueue/x; echo y > /dev/null; head -c2 /dev/zero | wc -c; \
         grep CapEff /proc/self/status; ls /proc/self/fd; ls /sys/kernel > /dev/null && echo sys; touch /file; umount /proc/keys";
     let user = Rootless::script(script);
     let output = user.run();
@@ -977,6 +1002,56 @@ fn rootless_devices() {
     let error = one_error(&user.run());
     assert!(error.contains("linux.devices[0]"), "{error}");
     user.assert_nothing_left("a wrong device");
+}
+
+/// What is written to files of the kernel, without the runtime being able to write those of init.
+#[test]
+fn rootless_clocks_limits_and_parameters() {
+    if !can_be_rootless(false) {
+        return;
+    }
+    let script = "cat /proc/self/oom_score_adj /proc/self/timens_offsets /proc/sys/kernel/shm_rmid_forced; ulimit -n; ulimit -Hn; \
+        cat /proc/sys/net/ipv4/ip_default_ttl";
+    let mut user = Rootless::script(script);
+    user.test.config["process"]["oomScoreAdj"] = 432.into();
+    user.test.config["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "soft": 100, "hard": 200 }]);
+    user.test.config["linux"]["sysctl"] = json!({ "kernel.shm_rmid_forced": "1", "net.ipv4.ip_default_ttl": "12" });
+    namespace(&mut user.test, "network", None);
+    namespace(&mut user.test, "time", None);
+    user.test.config["linux"]["timeOffsets"] = json!({ "monotonic": { "secs": 50 } });
+    let offsets = ["monotonic", "50", "0", "boottime", "0", "0"];
+    assert_eq!(words(&stdout(&user.run())), [&["432"][..], &offsets, &["1", "100", "200", "12"]].concat());
+    user.assert_nothing_left("clocks");
+
+    user.test.config["process"]["oomScoreAdj"] = (-500).into();
+    let error = one_error(&user.run());
+    assert!(error.contains("process.oomScoreAdj") && error.contains("permission denied"), "{error}");
+    user.assert_nothing_left("an OOM score below the own");
+}
+
+#[test]
+fn rootless_joins_the_users_own_namespaces() {
+    if !can_be_rootless(false) {
+        return;
+    }
+    let mut user = Rootless::script("cd /proc/self/ns; for i in user net uts; do readlink $i; done; id -u; cat /proc/self/oom_score_adj");
+    let id = user.uid.to_string();
+    let holder = Holder::start_as(&["--reuid", &id, "--regid", &id, "--clear-groups"], &["--user", "--net", "--uts"]);
+    fs::write(format!("/proc/{}/uid_map", holder.pid()), format!("0 {id} 1\n")).unwrap();
+    fs::write(format!("/proc/{}/setgroups", holder.pid()), "deny").unwrap();
+    fs::write(format!("/proc/{}/gid_map", holder.pid()), format!("0 {id} 1\n")).unwrap();
+    for kind in ["user", "network", "uts"] {
+        namespace(&mut user.test, kind, Some(&holder.path(kind)));
+    }
+    for maps in ["uidMappings", "gidMappings"] {
+        user.test.config["linux"].as_object_mut().unwrap().remove(maps);
+    }
+    user.test.config["process"]["oomScoreAdj"] = 55.into();
+    let links: Vec<_> = ["user", "network", "uts"].iter().map(|kind| link(holder.path(kind))).collect();
+    let output = user.run();
+    assert_eq!(words(&stdout(&output)), [&links[0], &links[1], &links[2], "0", "55"]);
+    drop(holder);
+    user.assert_nothing_left("joined ones");
 }
 
 #[test]
@@ -1096,7 +1171,7 @@ fn what_rootless_cannot_have() {
     }
     let several = json!([{ "containerID": 0, "hostID": 1_000_000, "size": 1 }, { "containerID": 1, "hostID": 500_000, "size": 10 }]);
     let cases: [(&str, &[&str], &dyn Fn(&mut Value)); 5] = [
-        ("groups", &["additional"], &|config| config["process"]["user"]["additionalGids"] = json!([0])),
+        ("groups", &["process.user: setgroups", "not permitted"], &|config| config["process"]["user"]["additionalGids"] = json!([0])),
         ("no newuidmap", &["linux.uidMappings", "newuidmap", "uidmap)"], &|config| {
             config["linux"]["uidMappings"] = several.clone();
         }),
@@ -1116,8 +1191,6 @@ fn what_rootless_cannot_have() {
         user.test.write();
         let mut command = user.corten(&["run", &user.test.id]);
         if what == "no newuidmap" {
-            // setpriv searches corten by its path, and corten finds nothing.
-            command = user.corten(&["run", &user.test.id]);
             command.env("PATH", user.test.beside("own"));
         }
         let error = one_error(&command.output().unwrap());
