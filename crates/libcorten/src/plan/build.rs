@@ -159,13 +159,15 @@ impl<'a> Builder<'a> {
         Some(value.as_str()).filter(|value| !value.is_empty())
     }
 
-    /// Whether a joined namespace must be another than the runtime's own: something is set in it that would be set on the host.
+    /// Whether a joined namespace must be another than the host's: something is set in it that would be set on the host. In a
+    /// mount namespace that is always so: its root becomes the container's, for every process there (`pivot_root(2)`).
     pub(super) fn needs_foreign(&self, kind: LinuxNamespaceType) -> bool {
         let named = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
         let sysctls = self.spec.linux().as_ref().and_then(|linux| linux.sysctl().as_ref());
         let mut sysctls = sysctls.into_iter().flatten();
         sysctls.any(|(key, _)| sysctl_file(key).is_some_and(|file| sysctl_namespace(&file) == Ok(kind)))
             || kind == LinuxNamespaceType::Uts && (named(self.spec.hostname()) || named(self.spec.domainname()))
+            || kind == LinuxNamespaceType::Mount
     }
 
     /// Whether init writes to files of the kernel.
