@@ -18,7 +18,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{CORTEN, TestBundle, can_make_containers, corten, fail, one_error, run, skip, stdout, succeed};
+use common::{CORTEN, TestBundle, can_make_containers, copy_program, corten, fail, one_error, run, skip, stdout, succeed};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::{Value, json};
 
@@ -773,6 +773,34 @@ fn nothing_is_set_in_the_hosts_namespaces() {
     assert_eq!(stdout(&run(&test)), hostname);
 }
 
+/// The root of a mount namespace becomes the container's for all who are in it: the host must not be among them.
+#[test]
+fn the_hosts_mount_namespace_is_not_joined() {
+    if !can_make_containers() {
+        return;
+    }
+    for path in ["/proc/self/ns/mnt", "/proc/1/ns/mnt"] {
+        let mut test = TestBundle::new(&["true"]);
+        namespace(&mut test, "mount", Some(path));
+        let path_of_bundle = test.write().path();
+        // What could go wrong goes wrong in namespaces of their own, whose first process stands for the host's.
+        let before = "mount | wc -l; ls / | wc -l; ";
+        let script = format!("{before} \"$@\"; {before}");
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "/bin/busybox", "sh", "-c", &script, "sh"]);
+        if path.contains("/1/") {
+            command.args(["unshare", "--mount"]);
+        }
+        command.args([CORTEN, "--root"]).arg(test.state_root()).args(["run", "-b"]).arg(path_of_bundle).arg(&test.id);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        let (said, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(error.contains("linux.namespaces[5].path") && error.contains("host's mount namespace"), "{said}{error}");
+        let counts = words(&said);
+        assert_eq!(counts[..2], counts[2..], "{error}");
+        test.assert_nothing_left(path);
+    }
+}
+
 // Time.
 
 #[test]
@@ -833,6 +861,15 @@ fn clocks_of_a_joined_user_namespace() {
 
 // Callers without privileges.
 
+/// The binary, where others than root may execute it: they may not be let into the directory that it was built in.
+fn corten_beside(test: &TestBundle) -> PathBuf {
+    let binary = test.beside("corten");
+    if fs::hard_link(CORTEN, &binary).is_err() {
+        copy_program(Path::new(CORTEN), &binary);
+    }
+    binary
+}
+
 /// A bundle of an ordinary user, who has nothing that the machine's root has, and starts corten on it.
 struct Rootless {
     test: TestBundle,
@@ -851,11 +888,7 @@ impl Rootless {
         let test = TestBundle::new(args);
         let uid = 1_000_000 + std::process::id() % 10_000 * 100 + COUNT.fetch_add(1, Ordering::Relaxed);
         test.own_rootfs(uid);
-        let binary = test.beside("corten");
-        // The user may not be let into the directory that the binary was built in.
-        if fs::hard_link(CORTEN, &binary).is_err() {
-            fs::copy(CORTEN, &binary).unwrap();
-        }
+        let binary = corten_beside(&test);
         for directory in [test.state_root(), test.beside("run"), test.beside("own")] {
             fs::create_dir(&directory).unwrap();
             fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
@@ -1210,10 +1243,7 @@ fn corten_inside_a_user_namespace() {
     let mut test = TestBundle::new(&["sh", "-c", script]);
     // Ids as the namespace sees them: the container's root is its 1000.
     test.own_rootfs(HELD_ROOT + 1000);
-    let binary = test.beside("corten");
-    if fs::hard_link(CORTEN, &binary).is_err() {
-        fs::copy(CORTEN, &binary).unwrap();
-    }
+    let binary = corten_beside(&test);
     fs::create_dir(test.state_root()).unwrap();
     chown(test.state_root(), Some(HELD_ROOT), Some(HELD_ROOT)).unwrap();
     let maps = json!([{ "containerID": 0, "hostID": 1000, "size": 100 }]);
