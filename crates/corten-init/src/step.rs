@@ -284,7 +284,8 @@ steps! {
     /// the ids of init have no name in the namespace, and files could not be made.
     46 NamespaceRoot { uid: u64, gid: u64, }
     /// Lets the user who started the runtime write init's id maps (1), or nobody look at init any more (0): `prctl`.
-    /// Only for a runtime without privileges, whose user owns all that init has at that time.
+    /// Only for a runtime without privileges, whose user owns all that init has at that time. Files of a dumpable init in
+    /// procfs are its own to write, too (proc(5)).
     47 Dumpable { on: u64, }
     /// Copies what is mounted at a path of the caller's namespace: `open_tree`. For a runtime that may not do it outside.
     /// `flags`: 1 with the mounts below, 2 must be a directory, 4 a link under the last name is the object.

@@ -36,7 +36,12 @@ const BUILD: [Need; 3] = [
     },
 ];
 
-const PEERS: [Need; 2] = [
+const PEERS: [Need; 3] = [
+    Need {
+        name: "newuidmap, for containers of ordinary users with more than one id",
+        is_met: || find("newuidmap").is_some() && find("newgidmap").is_some(),
+        packages: ["uidmap", "shadow-utils", "shadow", "shadow-uidmap"],
+    },
     Need { name: "crun, to compare with", is_met: || find("crun").is_some(), packages: ["crun"; 4] },
     Need { name: "runc, to compare with", is_met: || find("runc").is_some(), packages: ["runc"; 4] },
 ];
@@ -69,7 +74,7 @@ pub(crate) fn install_build_needs() -> Result {
     }
 }
 
-/// Installs the runtimes that tests compare with. Without them those tests say that they were skipped.
+/// Installs the runtimes and tools that tests compare with or run. Without them those tests say that they were skipped.
 pub(crate) fn install_peers() {
     let missing: Vec<&Need> = PEERS.iter().filter(|need| !(need.is_met)()).collect();
     if !missing.is_empty()

@@ -7,7 +7,7 @@ mod bundles;
 
 use std::process::{Command, Output, Stdio};
 
-pub use bundles::{TestBundle, can_make_containers};
+pub use bundles::{TestBundle, can_make_containers, copy_program};
 
 /// Says why a test does nothing here; `cargo xtask test` collects these lines.
 pub fn skip(reason: &str) {

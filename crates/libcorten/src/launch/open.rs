@@ -59,18 +59,38 @@ pub(super) fn namespace(
     if sys::namespace_flag(&namespace)? != flag {
         return Err(SysError::new(Errno::EINVAL, || format!("{path:?} is not a {} namespace", name(kind))));
     }
-    if foreign {
-        let own = format!("/proc/self/ns/{kind}");
-        let (theirs, ours) = (fstat(&namespace), stat(own.as_str()));
-        let (Ok(theirs), Ok(ours)) = (theirs, ours) else {
-            return Err(SysError::new(Errno::EIO, || format!("stat({own:?})")));
-        };
-        if (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino) {
-            let text = || format!("{path:?} is the host's {} namespace, in which nothing may be set", name(kind));
-            return Err(SysError::new(Errno::EPERM, text));
-        }
+    if foreign && is_hosts(&namespace, kind)? {
+        let text = || format!("{path:?} is the host's {} namespace, in which nothing may be set", name(kind));
+        return Err(SysError::new(Errno::EPERM, text));
     }
     Ok(namespace.into())
+}
+
+/// Whether it is the runtime's own namespace of this type, or that of the first process, which is the host's wherever the
+/// runtime itself is.
+fn is_hosts(namespace: &File, kind: crate::oci::LinuxNamespaceType) -> Result<bool, SysError> {
+    let identity = |found: nix::sys::stat::FileStat| (found.st_dev, found.st_ino);
+    let theirs = fstat(namespace).map_err(|errno| SysError::new(errno, || "fstat(namespace)".to_owned()))?;
+    let own = format!("/proc/self/ns/{}", file_name(kind));
+    let ours = stat(own.as_str()).map_err(|errno| SysError::new(errno, || format!("stat({own:?})")))?;
+    // Whoever may not look at the first process may not join its namespaces either.
+    let first = stat(format!("/proc/1/ns/{}", file_name(kind)).as_str());
+    Ok(identity(theirs) == identity(ours) || first.is_ok_and(|first| identity(first) == identity(theirs)))
+}
+
+/// The kernel's name of a type.
+fn file_name(kind: crate::oci::LinuxNamespaceType) -> &'static str {
+    use crate::oci::LinuxNamespaceType as Type;
+    match kind {
+        Type::Mount => "mnt",
+        Type::Cgroup => "cgroup",
+        Type::Uts => "uts",
+        Type::Ipc => "ipc",
+        Type::User => "user",
+        Type::Pid => "pid",
+        Type::Network => "net",
+        Type::Time => "time",
+    }
 }
 
 /// The spec's word for a type.

@@ -112,6 +112,7 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
     warn(b, process);
     check_console(process, request)?;
     host_proc(b);
+    oom_score(b)?;
     let cloned = namespaces::enter(b)?;
     begin(b)?;
     b.entered = true;
@@ -175,13 +176,15 @@ impl<'a> Builder<'a> {
         Some(value.as_str()).filter(|value| !value.is_empty())
     }
 
-    /// Whether a joined namespace must be another than the runtime's own: something is set in it that would be set on the host.
+    /// Whether a joined namespace must be another than the host's: something is set in it that would be set on the host. In a
+    /// mount namespace that is always so: its root becomes the container's, for every process there (`pivot_root(2)`).
     pub(super) fn needs_foreign(&self, kind: LinuxNamespaceType) -> bool {
         let named = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
         let sysctls = self.spec.linux().as_ref().and_then(|linux| linux.sysctl().as_ref());
         let mut sysctls = sysctls.into_iter().flatten();
         sysctls.any(|(key, _)| sysctl_file(key).is_some_and(|file| sysctl_namespace(&file) == Ok(kind)))
             || kind == LinuxNamespaceType::Uts && (named(self.spec.hostname()) || named(self.spec.domainname()))
+            || kind == LinuxNamespaceType::Mount
     }
 
     /// Whether init writes to files of the kernel.
@@ -193,7 +196,6 @@ impl<'a> Builder<'a> {
             || process.is_some_and(|process| {
                 named(process.apparmor_profile()) && self.facts.apparmor
                     || named(process.selinux_label()) && self.facts.selinux
-                    || process.oom_score_adj().is_some() && !self.facts.privileged
             })
     }
 
@@ -274,9 +276,27 @@ fn check_console(process: &Process, request: &Request<'_>) -> Result<(), PlanErr
 fn host_proc(b: &mut Builder<'_>) {
     let offsets = b.spec.linux().as_ref().and_then(|linux| linux.time_offsets().as_ref());
     let offsets = offsets.is_some_and(|offsets| !offsets.is_empty());
-    if offsets || b.request.options.no_pivot || b.in_user_namespace() && b.needs_proc() {
+    let score = own_oom_score(b).is_some();
+    if offsets || score || b.request.options.no_pivot || b.in_user_namespace() && b.needs_proc() {
         b.host(c"runtime", HostStep::OpenHostProc { slot: slot::PROC });
     }
+}
+
+/// The OOM score where the runtime cannot write it.
+fn own_oom_score(b: &Builder<'_>) -> Option<i32> {
+    b.spec.process().as_ref()?.oom_score_adj().filter(|_| !b.facts.privileged)
+}
+
+/// The OOM score where the runtime cannot write it: by init, before anything else. The file is init's own only as long as init
+/// is dumpable, which it must not be in namespaces that others are in; until then nobody but the caller can look at it.
+fn oom_score(b: &mut Builder<'_>) -> Result<(), PlanError> {
+    let Some(value) = own_oom_score(b) else { return Ok(()) };
+    let item = c"process.oomScoreAdj";
+    let (path, value) = (c"self/oom_score_adj".into(), text("process.oomScoreAdj", value.to_string())?);
+    b.early(item, Step::Dumpable { on: 1 });
+    b.early(item, Step::WriteOwn { proc: slot::PROC, path, value, optional: 0 });
+    b.early(item, Step::Dumpable { on: 0 });
+    Ok(())
 }
 
 /// The first steps inside: cgroup namespace, keyring, session.
@@ -378,7 +398,7 @@ fn names(b: &mut Builder<'_>) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// What is written to files of the kernel: parameters, labels, the OOM score where the runtime cannot write it.
+/// What is written to files of the kernel: parameters and labels.
 fn kernel_files(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     if !b.needs_proc() {
         return Ok(());
@@ -398,10 +418,6 @@ fn kernel_files(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError>
     }
     if let Some(label) = process.selinux_label().as_deref().filter(|label| !label.is_empty() && b.facts.selinux) {
         own(b, c"process.selinuxLabel", c"self/attr/exec", text("process.selinuxLabel", label)?);
-    }
-    if let Some(value) = process.oom_score_adj().filter(|_| !b.facts.privileged) {
-        let value = text("process.oomScoreAdj", value.to_string())?;
-        b.inside(c"process.oomScoreAdj", Step::WriteOwn { proc, path: c"self/oom_score_adj".into(), value, optional: 0 });
     }
     sysctls(b)?;
     b.inside(c"runtime", Step::Close { slot: proc });

@@ -116,22 +116,24 @@ pub(super) fn enter(b: &mut Builder<'_>) -> Result<u64, PlanError> {
             b.early(item, Step::CloneAgain { flags: first });
             b.follow();
             map_ids(b);
+            if new_time {
+                time_offsets(b)?;
+            }
             let (uid, gid) = root_ids(b);
             b.early(c"linux.uidMappings", Step::NamespaceRoot { uid: uid.into(), gid: gid.into() });
             // Made by the namespace's root they are its own: of an IPC namespace, for one, the owner stays who made it.
             b.early(item, Step::Unshare { flags: new & !with_clone & !time });
             if new_time {
-                time_offsets(b)?;
                 b.early(item, Step::CloneAgain { flags: new & flag(Type::Pid) });
                 b.follow();
             }
         }
         UserNamespace::Joined | UserNamespace::Same => {
-            if user == UserNamespace::Joined {
-                b.early(item, Step::NamespaceRoot { uid: 0, gid: 0 });
-            }
             if new_time {
                 time_offsets(b)?;
+            }
+            if user == UserNamespace::Joined {
+                b.early(item, Step::NamespaceRoot { uid: 0, gid: 0 });
             }
             b.early(item, Step::CloneAgain { flags: new & !time });
             b.follow();
@@ -170,7 +172,8 @@ pub(super) fn root_ids(b: &Builder<'_>) -> (u32, u32) {
     )
 }
 
-/// A new time namespace, with its offsets, for the next clone.
+/// A new time namespace, with its offsets, for the next clone. Before [`Step::NamespaceRoot`]: files of a process that is not
+/// dumpable belong to the root of the runtime's user namespace, and are written by that root alone (proc(5), `/proc/pid`).
 fn time_offsets(b: &mut Builder<'_>) -> Result<(), PlanError> {
     b.early(c"linux.namespaces", Step::Unshare { flags: flag(Type::Time) });
     let offsets = b.spec.linux().as_ref().and_then(|linux| linux.time_offsets().as_ref());

@@ -39,6 +39,13 @@ pub fn unique(prefix: &str) -> String {
     format!("{prefix}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// Copies a program by a process of its own: a fork by another test's thread at the same time would have an fd that is open for
+/// writing, and whoever executes the copy then gets `ETXTBSY`.
+pub fn copy_program(from: &Path, to: &Path) {
+    let status = std::process::Command::new("cp").arg(from).arg(to).status().unwrap();
+    assert!(status.success(), "cp {from:?} {to:?}");
+}
+
 /// Root of the user namespaces of tests, on the host.
 pub const MAPPED_ROOT: u32 = 100_000;
 
@@ -59,7 +66,7 @@ impl TestBundle {
         for name in ["etc", "tmp"] {
             fs::create_dir(directory.path().join("bundle/rootfs").join(name)).unwrap();
         }
-        fs::copy("/bin/busybox", bin.join("busybox")).unwrap();
+        copy_program("/bin/busybox".as_ref(), &bin.join("busybox"));
         for applet in [
             "cat", "chmod", "echo", "env", "false", "grep", "head", "hostname", "id", "kill", "ls", "mkdir", "mknod",
             "mount", "ps", "pwd", "readlink", "sh", "sleep", "stat", "stty", "touch", "true", "tty", "umount", "wc",
