@@ -312,8 +312,9 @@ steps! {
     /// container that is being created and of one that has been.
     58 AwaitHooks { creating: Slot, created: Slot, }
     /// Runs a hook to its end: `clone`, `execve`, `waitid`. stdin: the state. `timeout`: in seconds, 0 for none; then it is
-    /// killed. Its output goes to the slots, or is kept for the error (slot 0).
-    59 RunHook { path: S, arguments: B, environment: B, timeout: u64, state: Slot, stdout: Slot, stderr: Slot, }
+    /// killed. Its output goes to the slots, or is kept for the error (slot 0). `home`: 1 when the environment is the
+    /// process's, with the `HOME` that `HomeFromPasswd` found.
+    59 RunHook { path: S, arguments: B, environment: B, home: u64, timeout: u64, state: Slot, stdout: Slot, stderr: Slot, }
     /// Lets init run on every CPU that its cgroup has: `sched_setaffinity`. The affinity of whoever called the runtime is none
     /// of the container's business.
     60 ResetAffinity {}

@@ -289,8 +289,8 @@ impl<'s> Executor<'s> {
             WireStep::MemoryPolicy { mode, nodes } => sys::set_mempolicy(mode, nodes).from(Call::SetMempolicy),
             WireStep::WriteOwn { proc, path, value, optional } => self.write_own(proc, path, value, optional != 0),
             WireStep::AwaitHooks { creating, created } => self.await_hooks(creating, created),
-            WireStep::RunHook { path, arguments, environment, timeout, state, stdout, stderr } => {
-                self.run_hook(path, [arguments, environment], timeout, [state, stdout, stderr])
+            WireStep::RunHook { path, arguments, environment, home, timeout, state, stdout, stderr } => {
+                self.run_hook(path, [arguments, environment], home == 1, timeout, [state, stdout, stderr])
             }
             WireStep::ResetAffinity {} => sys::reset_affinity().from(Call::SchedSetaffinity),
             WireStep::Loopback {} => sys::loopback_up().from(Call::Ioctl),

@@ -70,8 +70,13 @@ pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), Pl
     if b.request.wait_for_start {
         b.inside(c"runtime", Step::WaitForStart { listener: slot::LISTENER });
     }
+    // The hooks may do what the process may, and no more.
+    let filter_before_hooks = !early_filter && hooks::has_start(b);
+    if filter_before_hooks {
+        filter(b, false);
+    }
     hooks::start(b, &environment)?;
-    if !early_filter {
+    if !(early_filter || filter_before_hooks) {
         filter(b, false);
     }
     let exec = Step::Exec {
