@@ -326,4 +326,8 @@ steps! {
     63 CopyLink { path: S, target: S, }
     /// Checks that what the slot holds is a procfs: `fstatfs`. For a bind mount on `/proc` (CVE-2019-16884).
     64 CheckProc { mount: Slot, }
+    /// Like `AttachRoot`, on the directory that the tree was opened from: there hooks look for the container's root before
+    /// `pivot_root(2)`, and what they mount there must be the container's. The path is looked up once more, and what is there
+    /// must be the tree's own directory: `openat2`, `statx`, `move_mount`.
+    65 AttachRootAt { tree: Slot, path: S, }
 }

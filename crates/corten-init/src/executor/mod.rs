@@ -212,6 +212,7 @@ impl<'s> Executor<'s> {
             WireStep::NewSession {} => sys::setsid().from(Call::Setsid),
             WireStep::Propagation { flags } => self.set_propagation(flags),
             WireStep::AttachRoot { tree } => self.attach_root(tree),
+            WireStep::AttachRootAt { tree, path } => self.attach_root_at(tree, path),
             WireStep::OpenTarget { path, target, in_proc, slot } => self.open_target(path, target, in_proc != 0, slot),
             WireStep::MountFs { fstype, source, options, attributes, slot } => {
                 self.mount_fs(fstype, source, options, attributes, slot)

@@ -279,7 +279,13 @@ fn root(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let propagation = b.tree_propagation().unwrap_or(SLAVE);
     let slave = Step::SetAttributes { mount: slot::ROOT, set: 0, clear: 0, unnamed: 0, propagation, recursive: 1 };
     b.inside(c"linux.rootfsPropagation", slave);
-    b.inside(c"root.path", Step::AttachRoot { tree: slot::ROOT });
+    // Without pivot_root(2) the root must lie over `/`.
+    if hooks::see_the_root(b) && !b.request.options.no_pivot {
+        let path = text("root.path", source.into_os_string().into_encoded_bytes())?;
+        b.inside(c"root.path", Step::AttachRootAt { tree: slot::ROOT, path });
+    } else {
+        b.inside(c"root.path", Step::AttachRoot { tree: slot::ROOT });
+    }
     Ok(())
 }
 

@@ -99,6 +99,12 @@ pub(super) fn start(b: &mut Builder<'_>, environment: &[String]) -> Result<(), P
     run(b, HookKind::StartContainer, hooks, slot::STATE_CREATED, environment)
 }
 
+/// Whether there are hooks that look for the container's root in its mount namespace, before it is the root.
+pub(super) fn see_the_root(b: &Builder<'_>) -> bool {
+    let kinds = [HookKind::Prestart, HookKind::CreateRuntime, HookKind::CreateContainer];
+    kinds.iter().any(|kind| !kind.of(b.spec.hooks().as_ref()).is_empty())
+}
+
 /// Whether there are startContainer hooks.
 pub(super) fn has_start(b: &Builder<'_>) -> bool {
     !HookKind::StartContainer.of(b.spec.hooks().as_ref()).is_empty()
