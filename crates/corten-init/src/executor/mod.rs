@@ -112,6 +112,8 @@ struct Executor<'s> {
     in_directory: bool,
     /// `HOME=…` from `HomeFromPasswd`.
     home: Text<1024>,
+    /// The filter's listener, until the runtime has it.
+    listener: Fd,
     /// What the failed call was about.
     detail: Text<1024>,
 }
@@ -172,6 +174,7 @@ impl<'s> Executor<'s> {
             attached_covers: [None; 2],
             in_directory: false,
             home: Text::new(),
+            listener: CLOSED,
             detail: Text::new(),
         };
         this.report = this.fd_at(SYNC);
@@ -368,6 +371,11 @@ impl<'s> Executor<'s> {
         let length = Message::Reached(point).encode(&mut buffer);
         sys::write(self.report, buffer.get(..length).unwrap_or_default()).from(Call::Write)?;
         if self.hears_continue(self.report, point, &mut buffer)? {
+            if self.listener != CLOSED && matches!(point, SyncPoint::Ready) {
+                // The runtime has handed it on. While it is open here, too, calls would wait for an agent that has gone.
+                sys::close(self.listener);
+                self.listener = CLOSED;
+            }
             Ok(())
         } else {
             // The runtime has gone: what it was about to make is not wanted any more.
