@@ -317,8 +317,9 @@ steps! {
     /// container that is being created and of one that has been.
     58 AwaitHooks { creating: Slot, created: Slot, }
     /// Runs a hook to its end: `clone`, `execve`, `waitid`. stdin: the state. `timeout`: in seconds, 0 for none; then it is
-    /// killed. Its output goes to the slots, or is kept for the error (slot 0).
-    59 RunHook { path: S, arguments: B, environment: B, timeout: u64, state: Slot, stdout: Slot, stderr: Slot, }
+    /// killed. Its output goes to the slots, or is kept for the error (slot 0). `home`: 1 when the environment is the
+    /// process's, with the `HOME` that `HomeFromPasswd` found.
+    59 RunHook { path: S, arguments: B, environment: B, home: u64, timeout: u64, state: Slot, stdout: Slot, stderr: Slot, }
     /// Lets init run on every CPU that its cgroup has: `sched_setaffinity`. The affinity of whoever called the runtime is none
     /// of the container's business.
     60 ResetAffinity {}
@@ -338,4 +339,8 @@ steps! {
     /// Gives the next new filesystem the mode of the target's directory, unless that has only been made for it: `mode=` of
     /// tmpfs. runc: a tmpfs over `/run` of the image is no less closed than what it covers.
     67 TargetMode { target: Slot, }
+    /// Like `AttachRoot`, on the directory that the tree was opened from: there hooks look for the container's root before
+    /// `pivot_root(2)`, and what they mount there must be the container's. The path is looked up once more, and what is there
+    /// must be the tree's own directory: `openat2`, `statx`, `move_mount`.
+    68 AttachRootAt { tree: Slot, path: S, }
 }

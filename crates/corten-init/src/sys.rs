@@ -47,6 +47,8 @@ impl Fd {
 }
 
 const AT_FDCWD: usize = (-100isize).cast_unsigned();
+/// Where relative paths begin; absolute ones do not need it.
+pub const WORKING_DIRECTORY: Fd = Fd(-100);
 const AT_EMPTY_PATH: usize = 0x1000;
 const AT_RECURSIVE: usize = 0x8000;
 const AT_SYMLINK_NOFOLLOW: usize = 0x100;
@@ -210,6 +212,8 @@ pub fn fchown(fd: Fd, uid: u32, gid: u32) -> Result<()> {
 /// What init asks of a file.
 #[derive(Debug, Clone, Copy)]
 pub struct Stat {
+    pub device: (u32, u32),
+    pub inode: u64,
     pub mode: u32,
     pub uid: u32,
     pub gid: u32,
@@ -238,13 +242,15 @@ fn statx(dir: usize, path: &CStr, flags: usize) -> Result<Stat> {
     let mut buffer = [0u64; 32];
     // SAFETY: `path` ends with NUL; the buffer has the 256 bytes of struct statx; both outlive the call.
     unsafe { call(nr::STATX, [dir, text(path), flags, BASIC, &raw mut buffer as usize]) }?;
-    // struct statx: u32 at 20 uid, at 24 gid, u16 at 28 mode, u64 at 40 size, u32 at 128 rdev_major, at 132 rdev_minor.
+    // struct statx: u32 at 20 uid, at 24 gid, u16 at 28 mode, u64 at 32 ino, at 40 size, u32 at 128 rdev_major, at 132
+    // rdev_minor, at 136 dev_major, at 140 dev_minor.
     let word = |byte: usize| {
         let pair = buffer.get(byte / 8).copied().unwrap_or(0);
         u32::try_from(if byte % 8 == 4 { pair >> 32 } else { pair & 0xffff_ffff }).unwrap_or(0)
     };
     let (rdev_major, rdev_minor) = (word(128), word(132));
-    Ok(Stat { mode: word(28) & 0xffff, uid: word(20), gid: word(24), size: buffer[5], rdev_major, rdev_minor })
+    let (device, inode, size) = ((word(136), word(140)), buffer[4], buffer[5]);
+    Ok(Stat { device, inode, mode: word(28) & 0xffff, uid: word(20), gid: word(24), size, rdev_major, rdev_minor })
 }
 
 /// `fstatfs`: the magic number of the filesystem.

@@ -37,14 +37,17 @@ impl Executor<'_> {
         }
         let [first, second] = fds;
         self.put(creating, first)?;
-        self.put(created, second)
+        self.put(created, second)?;
+        // runc: createContainer hooks begin in the root filesystem, where `pivot_root` goes, too.
+        sys::fchdir(self.root).from(Call::Fchdir)
     }
 
-    /// `blocks`: arguments and environment. `slots`: state, stdout, stderr.
+    /// `blocks`: arguments and environment. `home`: with the process's `HOME`. `slots`: state, stdout, stderr.
     pub(super) fn run_hook(
         &mut self,
         path: &'static CStr,
         blocks: [&'static [u8]; 2],
+        home: bool,
         timeout: u64,
         slots: [Slot; 3],
     ) -> Outcome {
@@ -59,9 +62,11 @@ impl Executor<'_> {
         let refused = sys::shared_word().from(Call::Mmap)?;
         let address = |text: &CStr| text.as_ptr() as usize;
         let (argv, envp) = (strings(arguments), strings(environment));
+        let home = (home && self.home.length > 0).then(|| address(self.home.as_cstr()));
         let count = argv.clone().count() + 1;
-        let arrays = sys::map_words(count + envp.clone().count() + 1).from(Call::Mmap)?;
-        for (place, text) in arrays.iter_mut().zip(argv.map(address).chain([0]).chain(envp.map(address)).chain([0])) {
+        let arrays = sys::map_words(count + envp.clone().count() + 2).from(Call::Mmap)?;
+        let addresses = argv.map(address).chain([0]).chain(envp.map(address)).chain(home).chain([0]);
+        for (place, text) in arrays.iter_mut().zip(addresses) {
             *place = text;
         }
         let (argv, envp) = arrays.split_at_checked(count).unwrap_or((&[0], &[0]));
@@ -153,6 +158,7 @@ fn become_hook(path: &CStr, arrays: [&[usize]; 2], stdio: [Fd; 3]) -> Errno {
         return errno;
     }
     let [argv, envp] = arrays;
-    // SAFETY: the addresses are those of strings of the mapped program that end with NUL; both arrays end with 0.
+    // SAFETY: the addresses are those of strings that end with NUL, of the mapped program and of `home`; both arrays end
+    // with 0.
     unsafe { sys::execve(path, argv, envp) }
 }

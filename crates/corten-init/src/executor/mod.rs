@@ -116,6 +116,8 @@ struct Executor<'s> {
     in_directory: bool,
     /// `HOME=…` from `HomeFromPasswd`.
     home: Text<1024>,
+    /// The filter's listener, until the runtime has it.
+    listener: Fd,
     /// What the failed call was about.
     detail: Text<1024>,
 }
@@ -178,6 +180,7 @@ impl<'s> Executor<'s> {
             mode: None,
             in_directory: false,
             home: Text::new(),
+            listener: CLOSED,
             detail: Text::new(),
         };
         this.report = this.fd_at(SYNC);
@@ -218,6 +221,7 @@ impl<'s> Executor<'s> {
             WireStep::NewSession {} => sys::setsid().from(Call::Setsid),
             WireStep::Propagation { flags } => self.set_propagation(flags),
             WireStep::AttachRoot { tree } => self.attach_root(tree),
+            WireStep::AttachRootAt { tree, path } => self.attach_root_at(tree, path),
             WireStep::OpenTarget { path, target, in_proc, slot } => self.open_target(path, target, in_proc != 0, slot),
             WireStep::MountFs { fstype, source, options, attributes, slot } => {
                 self.mount_fs(fstype, source, options, attributes, slot)
@@ -295,8 +299,8 @@ impl<'s> Executor<'s> {
             WireStep::MemoryPolicy { mode, nodes } => sys::set_mempolicy(mode, nodes).from(Call::SetMempolicy),
             WireStep::WriteOwn { proc, path, value, optional } => self.write_own(proc, path, value, optional != 0),
             WireStep::AwaitHooks { creating, created } => self.await_hooks(creating, created),
-            WireStep::RunHook { path, arguments, environment, timeout, state, stdout, stderr } => {
-                self.run_hook(path, [arguments, environment], timeout, [state, stdout, stderr])
+            WireStep::RunHook { path, arguments, environment, home, timeout, state, stdout, stderr } => {
+                self.run_hook(path, [arguments, environment], home == 1, timeout, [state, stdout, stderr])
             }
             WireStep::ResetAffinity {} => sys::reset_affinity().from(Call::SchedSetaffinity),
             WireStep::Loopback {} => sys::loopback_up().from(Call::Ioctl),
@@ -379,6 +383,11 @@ impl<'s> Executor<'s> {
         let length = Message::Reached(point).encode(&mut buffer);
         sys::write(self.report, buffer.get(..length).unwrap_or_default()).from(Call::Write)?;
         if self.hears_continue(self.report, point, &mut buffer)? {
+            if self.listener != CLOSED && matches!(point, SyncPoint::Ready) {
+                // The runtime has handed it on. While it is open here, too, calls would wait for an agent that has gone.
+                sys::close(self.listener);
+                self.listener = CLOSED;
+            }
             Ok(())
         } else {
             // The runtime has gone: what it was about to make is not wanted any more.

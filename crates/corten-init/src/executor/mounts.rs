@@ -24,6 +24,24 @@ impl Executor<'_> {
         Ok(())
     }
 
+    pub(super) fn attach_root_at(&mut self, slot: Slot, path: &CStr) -> Outcome {
+        self.detail.set_cut(path.to_bytes());
+        let tree = self.fd(slot)?;
+        let target = match sys::openat2(sys::WORKING_DIRECTORY, path, sys::O_PATH | sys::O_DIRECTORY, 0, 0) {
+            // A directory above is closed to the container's root, and so to the hooks that would look there.
+            Err(Errno::EACCES) => return self.attach_root(slot),
+            other => other.from(Call::Openat2)?,
+        };
+        let (wanted, found) = (sys::stat(tree).from(Call::Fstat)?, sys::stat(target).from(Call::Fstat)?);
+        if (wanted.device, wanted.inode) != (found.device, found.inode) {
+            return Err(Failure { call: Call::Fstat, errno: Errno::EXDEV });
+        }
+        sys::move_mount(tree, target).from(Call::MoveMount)?;
+        sys::close(target);
+        self.root = tree;
+        Ok(())
+    }
+
     pub(super) fn pivot_root(&mut self) -> Outcome {
         sys::fchdir(self.root).from(Call::Fchdir)?;
         sys::pivot_root_here().from(Call::PivotRoot)?;

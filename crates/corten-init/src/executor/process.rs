@@ -84,6 +84,7 @@ impl Executor<'_> {
         let flags = if notify { flags | NEW_LISTENER } else { flags };
         let listener = sys::seccomp_filter(flags, program).from(Call::Seccomp)?;
         if notify {
+            self.listener = Fd(listener);
             // From here on any call but write(2) may wait for the listener's answer. The runtime takes the fd by its number;
             // it is close-on-exec.
             let mut buffer = [0; MAX_MESSAGE];

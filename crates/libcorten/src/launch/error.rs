@@ -3,7 +3,7 @@
 use corten_init::Call;
 use nix::errno::Errno;
 
-use super::hooks::HookError;
+use super::hooks::{HookError, signal_words};
 use super::id_maps::IdMapError;
 use super::net_devices::NetDeviceError;
 use super::resctrl::ResctrlError;
@@ -164,6 +164,10 @@ impl InitFailure {
     fn hook(call: Call, errno: Errno, item: &str, detail: &str) -> Self {
         let (kind, index) = item.trim_start_matches("hooks.").trim_end_matches(']').split_once('[').unwrap_or((item, ""));
         let head = format!("error running {kind} hook #{index}");
+        let detail = &match detail.strip_prefix("signal ").and_then(|rest| rest.split_once(',')) {
+            Some((number, rest)) => format!("signal: {},{rest}", signal_words(number.parse().unwrap_or(0))),
+            None => detail.to_owned(),
+        };
         let errno = ErrnoText(errno);
         match call {
             Call::Execve => Self { sentence: format!("{head}: fork/exec {detail}"), errno, source: Some(errno) },

@@ -38,8 +38,9 @@ enum Cause {
     Failed { how: String, stdout: String, stderr: String },
     #[error("hook ran past specified timeout of {seconds}.0s")]
     Timeout { seconds: i64 },
-    #[error("fork/exec {path}: {}", SysError::from_io(.source, String::new).errno)]
-    Exec { path: String, source: std::io::Error },
+    // The sentence says it all: no source.
+    #[error("fork/exec {path}: {}", SysError::from_io(.error, String::new).errno)]
+    Exec { path: String, error: std::io::Error },
     #[error(transparent)]
     Call(#[from] SysError),
 }
@@ -96,9 +97,9 @@ fn one(hook: &Hook, record: &Record, state: &File) -> Result<(), Cause> {
         command.envs(environment.iter().filter_map(|variable| variable.split_once('=')));
     }
     command.current_dir(&record.bundle).stdin(input).stdout(stdout.stdio()?).stderr(stderr.stdio()?);
-    sys::close_other_files(&mut command);
+    sys::isolate(&mut command);
     let path = || hook.path().display().to_string();
-    let mut child = command.spawn().map_err(|source| Cause::Exec { path: path(), source })?;
+    let mut child = command.spawn().map_err(|error| Cause::Exec { path: path(), error })?;
     if let Some(seconds) = hook.timeout() {
         let pidfd = sys::open_pidfd(Pid::from_raw(i32::try_from(child.id()).unwrap_or(0)))?;
         let deadline = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
@@ -119,9 +120,35 @@ fn one(hook: &Hook, record: &Record, state: &File) -> Result<(), Cause> {
 fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit status {code}"),
-        (None, Some(signal)) => format!("signal {signal}"),
+        (None, Some(signal)) => format!("signal: {}", signal_words(signal)),
         (None, None) => "unknown end".to_owned(),
     }
+}
+
+/// What a signal that ends a process is called in runc's messages.
+pub(super) fn signal_words(signal: i32) -> String {
+    let words = match signal {
+        libc::SIGHUP => "hangup",
+        libc::SIGINT => "interrupt",
+        libc::SIGQUIT => "quit",
+        libc::SIGILL => "illegal instruction",
+        libc::SIGTRAP => "trace/breakpoint trap",
+        libc::SIGABRT => "aborted",
+        libc::SIGBUS => "bus error",
+        libc::SIGFPE => "floating point exception",
+        libc::SIGKILL => "killed",
+        libc::SIGUSR1 => "user defined signal 1",
+        libc::SIGSEGV => "segmentation fault",
+        libc::SIGUSR2 => "user defined signal 2",
+        libc::SIGPIPE => "broken pipe",
+        libc::SIGALRM => "alarm clock",
+        libc::SIGTERM => "terminated",
+        libc::SIGXCPU => "CPU time limit exceeded",
+        libc::SIGXFSZ => "file size limit exceeded",
+        libc::SIGSYS => "bad system call",
+        other => return format!("signal {other}"),
+    };
+    words.to_owned()
 }
 
 /// Where a hook's output goes.

@@ -322,7 +322,8 @@ impl<'a> Launch<'a> {
     }
 
     fn send_listener(&mut self, path: &Path, metadata: Option<&str>, item: String) -> Result<(), LaunchError> {
-        let number = self.channel()?.await_listener(INIT_DEADLINE)?;
+        let deadline = self.deadline();
+        let number = self.channel()?.await_listener(deadline)?;
         let init = self.init.as_ref().ok_or(LaunchError::NoInit)?;
         let sent = sys::take_fd(init.pidfd(), number).and_then(|listener| {
             let data = ProcessState::json(self.record, metadata);

@@ -353,7 +353,13 @@ fn root(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let propagation = b.tree_propagation().unwrap_or(SLAVE);
     let slave = Step::SetAttributes { mount: slot::ROOT, set: 0, clear: 0, unnamed: 0, propagation, recursive: 1 };
     b.inside(c"linux.rootfsPropagation", slave);
-    b.inside(c"root.path", Step::AttachRoot { tree: slot::ROOT });
+    // Without pivot_root(2) the root must lie over `/`.
+    if hooks::see_the_root(b) && !b.request.options.no_pivot {
+        let path = text("root.path", source.into_os_string().into_encoded_bytes())?;
+        b.inside(c"root.path", Step::AttachRootAt { tree: slot::ROOT, path });
+    } else {
+        b.inside(c"root.path", Step::AttachRoot { tree: slot::ROOT });
+    }
     Ok(())
 }
 
@@ -540,16 +546,16 @@ fn host_half(b: &mut Builder<'_>, process: &Process, cloned: u64) -> Result<(), 
     }
     let meeting = std::mem::take(&mut b.meeting);
     b.host.extend(meeting);
-    if let Some(path) = process::seccomp_listener(b) {
+    if let Some((item, path)) = process::seccomp_listener(b) {
         let seccomp = linux.and_then(|linux| linux.seccomp().as_ref());
         let metadata = seccomp.and_then(|seccomp| seccomp.listener_metadata().clone());
-        b.host(c"linux.seccomp.listenerPath", HostStep::SendSeccompListener { path, metadata });
+        b.host(item, HostStep::SendSeccompListener { path, metadata });
     }
     b.host(c"runtime", HostStep::Await { point: SyncPoint::Ready });
-    let receiver = b.request.options.pidfd_socket.clone();
-    let receiver = receiver.or_else(|| b.annotation("run.oci.pidfd_receiver").map(Into::into));
-    if let Some(path) = receiver {
-        b.host(c"runtime", HostStep::SendPidfd { path });
+    if let Some(path) = b.request.options.pidfd_socket.clone() {
+        b.host(c"--pidfd-socket", HostStep::SendPidfd { path });
+    } else if let Some(path) = b.annotation("run.oci.pidfd_receiver") {
+        b.host(c"annotations[\"run.oci.pidfd_receiver\"]", HostStep::SendPidfd { path: path.into() });
     }
     b.host(c"runtime", HostStep::RecordCreated);
     if let Some(path) = &b.request.options.pid_file {

@@ -99,9 +99,20 @@ pub(super) fn start(b: &mut Builder<'_>, environment: &[String]) -> Result<(), P
     run(b, HookKind::StartContainer, hooks, slot::STATE_CREATED, environment)
 }
 
+/// Whether there are hooks that look for the container's root in its mount namespace, before it is the root.
+pub(super) fn see_the_root(b: &Builder<'_>) -> bool {
+    let kinds = [HookKind::Prestart, HookKind::CreateRuntime, HookKind::CreateContainer];
+    kinds.iter().any(|kind| !kind.of(b.spec.hooks().as_ref()).is_empty())
+}
+
+/// Whether there are startContainer hooks.
+pub(super) fn has_start(b: &Builder<'_>) -> bool {
+    !HookKind::StartContainer.of(b.spec.hooks().as_ref()).is_empty()
+}
+
 /// The slots that startContainer hooks need until the exec.
 pub(super) fn kept_slots(b: &Builder<'_>) -> Vec<Slot> {
-    if HookKind::StartContainer.of(b.spec.hooks().as_ref()).is_empty() {
+    if !has_start(b) {
         return Vec::new();
     }
     let outputs = OUTPUT_ANNOTATIONS.into_iter().zip([slot::HOOK_STDOUT, slot::HOOK_STDERR]);
@@ -125,11 +136,13 @@ fn run(
             _ => block(&name, [path.as_str()])?,
         };
         let listed = hook.env().as_ref().filter(|listed| !listed.is_empty());
+        let home = listed.is_none() && kind == HookKind::StartContainer;
         let environment = listed.map_or(environment, Vec::as_slice);
         let step = Step::RunHook {
             path: text(&name, path)?,
             arguments,
             environment: block(&name, environment.iter().map(String::as_str))?,
+            home: home.into(),
             timeout: hook.timeout().and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(0),
             state,
             stdout: output(b, OUTPUT_ANNOTATIONS[0], slot::HOOK_STDOUT),

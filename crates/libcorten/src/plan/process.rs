@@ -71,8 +71,13 @@ pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), Pl
     if b.request.wait_for_start {
         b.inside(c"runtime", Step::WaitForStart { listener: slot::LISTENER });
     }
+    // The hooks may do what the process may, and no more.
+    let filter_before_hooks = !early_filter && hooks::has_start(b);
+    if filter_before_hooks {
+        filter(b, false);
+    }
     hooks::start(b, &environment)?;
-    if !early_filter {
+    if !(early_filter || filter_before_hooks) {
         filter(b, false);
     }
     if arguments.is_empty() {
@@ -95,12 +100,15 @@ fn filter(b: &mut Builder<'_>, privileged: bool) {
     }
 }
 
-/// Where the listener of the filter goes: the config's path, or crun's annotation.
-pub(super) fn seccomp_listener(b: &Builder<'_>) -> Option<std::path::PathBuf> {
+/// Where the listener of the filter goes, and which config item says so: the config's path, or crun's annotation.
+pub(super) fn seccomp_listener(b: &Builder<'_>) -> Option<(CString, std::path::PathBuf)> {
     b.facts.seccomp.as_ref().filter(|filter| filter.notify)?;
     let seccomp = b.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref())?;
     let path = seccomp.listener_path().clone().filter(|path| !path.as_os_str().is_empty());
-    path.or_else(|| b.annotation("run.oci.seccomp.receiver").map(Into::into))
+    path.map(|path| (c"linux.seccomp.listenerPath".into(), path)).or_else(|| {
+        let path = b.annotation("run.oci.seccomp.receiver")?;
+        Some((c"annotations[\"run.oci.seccomp.receiver\"]".into(), path.into()))
+    })
 }
 
 /// Whether the caller's supplementary groups stay: asked for (crun's annotation), or where the kernel may deny the change.

@@ -15,7 +15,7 @@ pub(crate) mod term;
 
 pub(crate) use clone::{InitProcess, InitStart, UserNamespaceHolder};
 pub(crate) use fds::{adopt_received, is_inherited};
-pub(crate) use hook::close_other_files;
+pub(crate) use hook::isolate;
 pub(crate) use memfd::{memfd, sealed_memfd};
 pub(crate) use mount::{OpenTree, map_tree, open_tree};
 pub(crate) use namespace::{is_namespace, namespace_flag};

@@ -50,12 +50,14 @@ pub(crate) fn send_signal(pidfd: impl AsFd, signal: i32) -> Result<(), SysError>
 
 /// Waits for the end of a process, any process, with poll(2); false if it has not ended by the deadline.
 pub(crate) fn wait_ended(pidfd: impl AsFd, deadline: Duration) -> bool {
-    let end = Instant::now() + deadline;
+    // A deadline that no clock reaches is none.
+    let end = Instant::now().checked_add(deadline);
     loop {
-        let left = end.saturating_duration_since(Instant::now());
+        let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
         let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
             Err(Errno::EINTR) => {}
+            Ok(0) if !left.is_zero() => {}
             Ok(0) | Err(_) => return false,
             Ok(_) => return true,
         }
