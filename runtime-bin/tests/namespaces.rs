@@ -136,6 +136,15 @@ fn bind_sys(test: &mut TestBundle) {
     }));
 }
 
+/// Devpts for a namespace that has no group `tty`.
+fn without_group_5(test: &mut TestBundle) {
+    for mount in test.config["mounts"].as_array_mut().unwrap() {
+        if let Some(options) = mount.get_mut("options") {
+            options.as_array_mut().unwrap().retain(|option| option != "gid=5");
+        }
+    }
+}
+
 fn capabilities(test: &mut TestBundle, names: &[&str]) {
     for set in ["bounding", "effective", "permitted"] {
         test.config["process"]["capabilities"][set] = json!(names);
@@ -423,11 +432,7 @@ fn maps_without_root() {
     test.config["linux"]["uidMappings"] = maps.clone();
     test.config["linux"]["gidMappings"] = maps;
     test.config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
-    for mount in test.config["mounts"].as_array_mut().unwrap() {
-        if let Some(options) = mount.get_mut("options") {
-            options.as_array_mut().unwrap().retain(|option| option != "gid=5");
-        }
-    }
+    without_group_5(&mut test);
     let said = stdout(&run(&test));
     assert_eq!(words(&said), ["1000", "100000", "1", "1000", "1000", "1000:1000", "1000:1000", "1000:1000"]);
     assert_eq!(fs::metadata(test.rootfs().join("tmp/mine")).unwrap().uid(), 100_000);
@@ -577,6 +582,31 @@ fn a_joined_user_namespace() {
 }
 
 #[test]
+fn a_joined_user_namespace_without_root() {
+    if !can_make_containers() {
+        return;
+    }
+    let holder = Holder::start(&["--user"]);
+    for file in ["uid_map", "gid_map"] {
+        fs::write(format!("/proc/{}/{file}", holder.pid()), format!("1000 {HELD_ROOT} 1\n")).unwrap();
+    }
+    let mut test = TestBundle::new(&["sh", "-c", "id -u; id -g; stat -c %u:%g /dev /dev/shm; touch /tmp/mine"]);
+    test.own_rootfs(HELD_ROOT);
+    test.config["root"]["readonly"] = false.into();
+    namespace(&mut test, "user", Some(&holder.path("user")));
+    without_group_5(&mut test);
+    test.config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
+    assert_eq!(words(&stdout(&run(&test))), ["1000", "1000", "1000:1000", "1000:1000"]);
+    assert_eq!(fs::metadata(test.rootfs().join("tmp/mine")).unwrap().uid(), HELD_ROOT);
+    for (uid, gid) in [(7, 1000), (1000, 7)] {
+        test.config["process"]["user"] = json!({ "uid": uid, "gid": gid });
+        let error = one_error(&run(&test));
+        assert!(error.contains("process.user: setres") && error.contains("invalid argument"), "{error}");
+    }
+    test.assert_nothing_left("no root in a joined one");
+}
+
+#[test]
 fn inside_a_joined_user_namespace() {
     if !can_make_containers() {
         return;
@@ -716,6 +746,32 @@ fn what_is_no_namespace_of_the_type_is_refused() {
         assert!(error.contains(&field) && error.contains(wanted) && error.contains(&path), "{kind}: {error}");
         test.assert_nothing_left(&error);
     }
+}
+
+/// As `ip netns` and engines keep them: no process is in it, a mount holds it.
+#[test]
+fn a_namespace_that_a_mount_holds() {
+    struct Mounted(PathBuf);
+    impl Drop for Mounted {
+        fn drop(&mut self) {
+            Command::new("umount").arg("--lazy").arg(&self.0).status().unwrap();
+        }
+    }
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = TestBundle::new(&["sh", "-c", "hostname; readlink /proc/self/ns/uts"]);
+    let file = test.beside("uts");
+    fs::write(&file, "").unwrap();
+    let made = Command::new("unshare").arg(format!("--uts={}", file.display())).args(["hostname", "held"]).status().unwrap();
+    assert!(made.success());
+    let mounted = Mounted(file);
+    namespace(&mut test, "uts", mounted.0.to_str());
+    test.config.as_object_mut().unwrap().remove("hostname");
+    let inode = fs::metadata(&mounted.0).unwrap().ino();
+    assert_eq!(words(&stdout(&run(&test))), ["held".to_owned(), format!("uts:[{inode}]")]);
+    drop(mounted);
+    test.assert_nothing_left("a mounted namespace");
 }
 
 #[test]
@@ -1266,6 +1322,42 @@ fn corten_inside_a_user_namespace() {
     assert_eq!(words(&stdout(&run())), wanted);
     assert_eq!(fs::metadata(test.rootfs().join("tmp/f")).unwrap().uid(), HELD_ROOT + 1000);
     test.assert_nothing_left("nested");
+}
+
+/// As `unshare --map-root-user` makes it: one id, and no `setgroups(2)`.
+#[test]
+fn corten_inside_a_user_namespace_of_one_id() {
+    if !can_be_rootless(false) {
+        return;
+    }
+    let script = "cat /proc/self/uid_map /proc/self/setgroups; id -u; id -G; hostname; echo x > /dev/null; stat -c %t:%T /dev/zero; cat \
+        /proc/self/oom_score_adj; tail -n1 /proc/self/timens_offsets";
+    let mut user = Rootless::script(script);
+    symlink("busybox", user.test.rootfs().join("bin/tail")).unwrap();
+    user.test.config["process"]["oomScoreAdj"] = 222.into();
+    namespace(&mut user.test, "time", None);
+    user.test.config["linux"]["timeOffsets"] = json!({ "boottime": { "secs": 77 } });
+    let nested = |user: &Rootless| {
+        let (path, id) = (user.test.write().path(), user.uid.to_string());
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "unshare", "--user", "--map-root-user", "--mount"]);
+        command.arg(&user.binary).arg("--root").arg(user.test.state_root()).args(["run", "-b"]).arg(path).arg(&user.test.id);
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    let rest = ["deny", "0", "0", "corten", "1:5", "222", "boottime", "77", "0"];
+    for maps in ["uidMappings", "gidMappings"] {
+        user.test.config["linux"][maps] = json!([{ "containerID": 0, "hostID": 0, "size": 1 }]);
+    }
+    assert_eq!(words(&stdout(&nested(&user))), [&["0", "0", "1"][..], &rest].concat());
+    user.assert_nothing_left("one id again");
+
+    without(&mut user.test, "user");
+    for maps in ["uidMappings", "gidMappings"] {
+        user.test.config["linux"].as_object_mut().unwrap().remove(maps);
+    }
+    let id = user.uid.to_string();
+    assert_eq!(words(&stdout(&nested(&user))), [&["0", &id, "1"][..], &rest].concat());
+    user.assert_nothing_left("the same user namespace");
 }
 
 /// No fd of the runtime's, of joined namespaces or of the holder's, gets into the container.

@@ -280,8 +280,8 @@ steps! {
     /// Goes on in a clone that takes init's place as the runtime's child: `clone3(CLONE_PARENT)`, `pidfd_open`; the clone sends
     /// its pidfd to the runtime, the first process ends. `flags`: the `CLONE_NEW*` that need a process of their own.
     45 CloneAgain { flags: u64, }
-    /// Becomes the root of the user namespace, or whoever stands in for it in the maps: `setresgid`, `setresuid`. Before that
-    /// the ids of init have no name in the namespace, and files could not be made.
+    /// Becomes the root of the user namespace, or `uid` and `gid` where its maps have no root: `setresgid`, `setresuid`. Before
+    /// that the ids of init have no name in the namespace, and files could not be made.
     46 NamespaceRoot { uid: u64, gid: u64, }
     /// Lets the user who started the runtime write init's id maps (1), or nobody look at init any more (0): `prctl`.
     /// Only for a runtime without privileges, whose user owns all that init has at that time. Files of a dumpable init in

@@ -29,9 +29,16 @@ impl Executor<'_> {
     }
 }
 
+/// Becomes root, or these where the namespace has no root. Only the kernel knows what is mapped in a joined one.
 pub(super) fn become_root(uid: u64, gid: u64) -> Outcome {
-    sys::setresgid(gid).from(Call::Setresgid)?;
-    sys::setresuid(uid).from(Call::Setresuid)?;
+    match sys::setresgid(0) {
+        Err(Errno::EINVAL) => sys::setresgid(gid).from(Call::Setresgid)?,
+        other => other.from(Call::Setresgid)?,
+    }
+    match sys::setresuid(0) {
+        Err(Errno::EINVAL) => sys::setresuid(uid).from(Call::Setresuid)?,
+        other => other.from(Call::Setresuid)?,
+    }
     // The groups of whoever called the runtime; a namespace that denies the change keeps them, and so does the runtime's user.
     match sys::setgroups(&[]) {
         Ok(()) | Err(Errno::EPERM) => {}

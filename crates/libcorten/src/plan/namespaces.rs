@@ -119,8 +119,7 @@ pub(super) fn enter(b: &mut Builder<'_>) -> Result<u64, PlanError> {
             if new_time {
                 time_offsets(b)?;
             }
-            let (uid, gid) = root_ids(b);
-            b.early(c"linux.uidMappings", Step::NamespaceRoot { uid: uid.into(), gid: gid.into() });
+            become_root(b);
             // Made by the namespace's root they are its own: of an IPC namespace, for one, the owner stays who made it.
             b.early(item, Step::Unshare { flags: new & !with_clone & !time });
             if new_time {
@@ -133,7 +132,7 @@ pub(super) fn enter(b: &mut Builder<'_>) -> Result<u64, PlanError> {
                 time_offsets(b)?;
             }
             if user == UserNamespace::Joined {
-                b.early(item, Step::NamespaceRoot { uid: 0, gid: 0 });
+                become_root(b);
             }
             b.early(item, Step::CloneAgain { flags: new & !time });
             b.follow();
@@ -160,16 +159,11 @@ fn map_ids(b: &mut Builder<'_>) {
     b.meet(c"linux.uidMappings", HostStep::Release { point: SyncPoint::Mapped });
 }
 
-/// The ids that own what init makes: root, or the process's own where the maps have no root.
-pub(super) fn root_ids(b: &Builder<'_>) -> (u32, u32) {
-    let linux = b.spec.linux().as_ref();
-    let has_root = |maps: &Option<Vec<LinuxIdMapping>>| maps.iter().flatten().any(|map| map.container_id() == 0);
+/// Init becomes the owner of what it makes: root, or the process's own user where the maps have no root.
+fn become_root(b: &mut Builder<'_>) {
     let user = b.spec.process().as_ref().map(|process| process.user());
-    let id = |maps: Option<bool>, own: Option<u32>| if maps == Some(false) { own.unwrap_or(0) } else { 0 };
-    (
-        id(linux.map(|linux| has_root(linux.uid_mappings())), user.map(|user| user.uid())),
-        id(linux.map(|linux| has_root(linux.gid_mappings())), user.map(|user| user.gid())),
-    )
+    let (uid, gid) = user.map_or((0, 0), |user| (user.uid().into(), user.gid().into()));
+    b.early(c"process.user", Step::NamespaceRoot { uid, gid });
 }
 
 /// A new time namespace, with its offsets, for the next clone. Before [`Step::NamespaceRoot`]: files of a process that is not
