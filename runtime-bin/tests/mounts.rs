@@ -1511,3 +1511,325 @@ fn labels_without_a_module() {
         }
     }
 }
+
+// What is hidden and what cannot be written
+
+#[test]
+fn masked_and_readonly_paths() {
+    if !can_make_containers() {
+        return;
+    }
+    for mapped in [false, true] {
+        let look = "stat -c '%n %F %t:%T' /secret-file /proc/keys /volume/file /link-to-file; cat /secret-file /volume/file; \
+            ls -A /secret-dir /proc/acpi /volume/dir /way/dir; \
+            for p in /secret-dir /volume/dir /fixed-dir /fixed-dir/sub /fixed/way; do touch $p/new 2>/dev/null && echo wrote $p; done; \
+            echo x 2>/dev/null > /fixed-file && echo wrote file; cat /fixed-file; echo 0 2>/dev/null > /proc/sys/net/ipv4/ip_forward && echo wrote sysctl; \
+            stat -c %n /not-there 2>/dev/null; ";
+        let mut test = script(&format!("{look}{TABLE}"));
+        let rootfs = test.rootfs();
+        for name in ["secret-dir", "fixed-dir/sub", "dir"] {
+            fs::create_dir_all(rootfs.join(name)).unwrap();
+            fs::write(rootfs.join(name).join("secret"), "secret").unwrap();
+        }
+        for name in ["secret-file", "fixed-file"] {
+            fs::write(rootfs.join(name), "fixed\n").unwrap();
+        }
+        symlink("secret-file", rootfs.join("link-to-file")).unwrap();
+        symlink("/volume", rootfs.join("way")).unwrap();
+        symlink("/fixed-dir", rootfs.join("fixed")).unwrap();
+        let source = test.beside("src");
+        fs::create_dir_all(source.join("dir")).unwrap();
+        for name in ["file", "dir/file"] {
+            fs::write(source.join(name), "of the volume").unwrap();
+        }
+        bind(&mut test, &source, "/volume", &[]);
+        tmpfs(&mut test, "/fixed-dir/sub", &[]);
+        test.config["linux"]["maskedPaths"] = json!([
+            "/proc/keys", "/proc/acpi", "/secret-file", "/secret-dir", "/not-there", "/not-there/below", "/secret-file/below",
+            "/volume/file", "/way/dir", "/proc/acpi",
+        ]);
+        test.config["linux"]["readonlyPaths"] =
+            json!(["/proc/sys", "/fixed-dir", "/fixed-file", "/not-there", "/fixed-dir"]);
+        if mapped {
+            test.map_ids();
+        }
+        let output = run(&test);
+        let seen = String::from_utf8_lossy(&output.stdout).into_owned();
+        let device = "character special file 1:3";
+        let expected = format!(
+            "/secret-file {device}\n/proc/keys {device}\n/volume/file {device}\n/link-to-file symbolic link 0:0\n\
+             /proc/acpi:\n\n/secret-dir:\n\n/volume/dir:\n\n/way/dir:\nfixed\n"
+        );
+        assert!(seen.starts_with(&expected), "{seen}\n{}", String::from_utf8_lossy(&output.stderr));
+        let mounts = mounts(&seen);
+        // One empty filesystem for all, and as far down as it can be: nothing can be put in.
+        let empty: BTreeSet<_> = ["/secret-dir", "/proc/acpi", "/volume/dir"].map(|point| {
+            let found = at(&mounts, point);
+            assert!(found.options.contains("ro") && found.superblock.contains("ro"), "{found:?}");
+            (found.fstype.clone(), seen.lines().find(|line| line.contains(&format!(" {point} "))).unwrap().split(' ').nth(2).unwrap().to_owned())
+        }).into();
+        assert_eq!(empty.len(), 1, "{empty:?}");
+        for point in ["/proc/sys", "/fixed-dir", "/fixed-dir/sub", "/fixed-file"] {
+            assert!(at(&mounts, point).options.contains("ro"), "{point}");
+        }
+        assert_eq!(fs::read_to_string(rootfs.join("fixed-file")).unwrap(), "fixed\n");
+        assert_eq!(fs::read_to_string(source.join("file")).unwrap(), "of the volume");
+        test.assert_nothing_left("masks");
+    }
+}
+
+#[test]
+fn a_readonly_root_and_writable_mounts() {
+    if !can_make_containers() {
+        return;
+    }
+    for mapped in [false, true] {
+        let look = "for p in / /etc /tmp /t /b /b/sub /dev /r; do touch $p/new 2>/dev/null && echo $p; done; ls /missing /etc/made; ";
+        let mut test = script(&format!("{look}{TABLE}"));
+        test.config["root"]["readonly"] = true.into();
+        let source = test.beside("src");
+        fs::create_dir_all(source.join("sub")).unwrap();
+        for name in ["", "sub"] {
+            fs::set_permissions(source.join(name), fs::Permissions::from_mode(0o777)).unwrap();
+        }
+        tmpfs(&mut test, "/t", &[]);
+        tmpfs(&mut test, "/missing", &[]);
+        bind(&mut test, &source, "/b", &[]);
+        bind(&mut test, &source, "/r", &["ro"]);
+        bind(&mut test, &source.join("sub"), "/etc/made", &[]);
+        if mapped {
+            test.map_ids();
+        }
+        let seen = answer(&run(&test));
+        assert!(seen.starts_with("/t\n/b\n/b/sub\n/dev\n/etc/made:\nnew\n\n/missing:\n"), "{seen}");
+        let mounts = mounts(&seen);
+        assert!(at(&mounts, "/").options.contains("ro"));
+        assert!(!at(&mounts, "/").superblock.contains("ro"), "the host's superblock was changed");
+        // A read-only /dev, with all that belongs there.
+        test.config["mounts"][1]["options"].as_array_mut().unwrap().push("ro".into());
+        test.config["process"]["args"] =
+            json!(["sh", "-c", "touch /dev/new 2>&1; echo > /dev/null && ls -d /dev/stdin /dev/ptmx /dev/zero"]);
+        let expected = "touch: /dev/new: Read-only file system\n/dev/ptmx\n/dev/stdin\n/dev/zero";
+        assert_eq!(answer(&run(&test)), expected);
+        test.assert_nothing_left("a read-only root");
+    }
+}
+
+/// The host's root stays below the container's: nothing of it may be reached.
+#[test]
+fn without_pivot_root() {
+    if !can_make_containers() {
+        return;
+    }
+    for mapped in [false, true] {
+        let look = "busybox unshare -U -r -m -p -f mount -t proc proc /tmp 2>/dev/null && echo a new proc; \
+            busybox unshare -U -r -m -n mount -t sysfs sysfs /tmp 2>/dev/null && echo a new sysfs; \
+            cat /proc/self/mountinfo > /table; exec 2>&1; for n in 1 2 3; do umount -l /proc /sys /dev > /ignored; done; \
+            ls /proc /sys /dev; ls /../../bin/busybox; cat /table";
+        let mut test = script(look);
+        bind(&mut test, Path::new("."), "/bundle", &["ro"]);
+        if mapped {
+            test.map_ids();
+        }
+        let output = run_in(&test, ":", &["--mount", "--propagation", "private"], &["--no-pivot"]);
+        let seen = answer(&output);
+        let expected = "/dev:\n\n/proc:\n\n/sys:\n/../../bin/busybox\n";
+        let seen = seen.split_once("\n/dev:\n").map_or(seen.clone(), |(_, rest)| format!("/dev:\n{rest}"));
+        assert!(seen.starts_with(expected), "{seen}");
+        let mounts = mounts(&seen);
+        // mountinfo shows what is below the root of the process alone.
+        assert_eq!(at(&mounts, "/bundle").options, set("ro relatime"));
+        for kind in ["proc", "sysfs"] {
+            let whole = mounts.iter().filter(|mount| mount.fstype == kind && mount.root == "/").count();
+            assert_eq!(whole, 1, "{kind}: {seen}");
+        }
+        test.assert_nothing_left("no pivot");
+        // Read-only holds, too.
+        test.config["root"]["readonly"] = true.into();
+        test.config["process"]["args"] = json!(["sh", "-c", "touch /x 2>&1 || pwd"]);
+        let output = run_in(&test, ":", &["--mount", "--propagation", "private"], &["--no-pivot"]);
+        assert_eq!(answer(&output), "touch: /x: Read-only file system\n/");
+    }
+}
+
+// Devices
+
+#[test]
+fn devices() {
+    if !can_make_containers() {
+        return;
+    }
+    let nodes = [
+        // Path, what is asked for, what is there.
+        ("/dev/mine", json!({ "type": "c", "major": 1, "minor": 3, "fileMode": 0o640, "uid": 1000, "gid": 5 }), "character special file 640 1000 5 1:3"),
+        ("/dev/plain", json!({ "type": "c", "major": 1, "minor": 5 }), "character special file 666 0 0 1:5"),
+        ("/dev/unbuffered", json!({ "type": "u", "major": 1, "minor": 7, "fileMode": 0 }), "character special file 0 0 0 1:7"),
+        ("/dev/deep/er/loop", json!({ "type": "b", "major": 7, "minor": 300, "fileMode": 0o600, "gid": 6 }), "block special file 600 0 6 7:12c"),
+        ("/dev/fifo", json!({ "type": "p", "fileMode": 0o622, "uid": 7 }), "fifo 622 7 0 0:0"),
+        ("/opt/outside", json!({ "type": "c", "major": 5, "minor": 2, "fileMode": 0o444 }), "character special file 444 0 0 5:2"),
+        // The bits of a type, as stat(2) gives them.
+        ("/dev/with-type", json!({ "type": "c", "major": 1, "minor": 3, "fileMode": 0o020_604 }), "character special file 604 0 0 1:3"),
+        // Defaults, in other clothes.
+        ("/dev/zero", json!({ "type": "c", "major": 1, "minor": 5, "fileMode": 0o400, "uid": 9 }), "character special file 400 9 0 1:5"),
+        ("/dev/./full", json!({ "type": "c", "major": 1, "minor": 7, "fileMode": 0o440 }), "character special file 440 0 0 1:7"),
+        // What the image has stays.
+        ("/opt/there", json!({ "type": "c", "major": 1, "minor": 3 }), "regular file 644 0 0 0:0"),
+        ("/dev/null", json!({}), "character special file 666 0 0 1:3"),
+        ("/dev/random", json!({}), "character special file 666 0 0 1:8"),
+        ("/dev/urandom", json!({}), "character special file 666 0 0 1:9"),
+        ("/dev/tty", json!({}), "character special file 666 0 0 5:0"),
+    ];
+    let paths: Vec<&str> = nodes.iter().map(|(path, ..)| *path).collect();
+    let mut test = script(&format!("umask 077; stat -c '%F %a %u %g %t:%T' {}; for l in fd stdin stdout stderr ptmx; do readlink /dev/$l; done; \
+        echo > /dev/mine; head -c2 /dev/plain | busybox od -An -tx1; stat -c '%a %u' /dev/deep", paths.join(" ")));
+    fs::create_dir(test.rootfs().join("opt")).unwrap();
+    fs::write(test.rootfs().join("opt/there"), "there").unwrap();
+    let listed = nodes.iter().filter(|(_, asked, _)| *asked != json!({})).map(|(path, asked, _)| {
+        let mut device = asked.clone();
+        device["path"] = (*path).into();
+        device
+    });
+    test.config["linux"]["devices"] = listed.collect();
+    let found: Vec<&str> = nodes.iter().map(|(.., found)| *found).collect();
+    let links = "/proc/self/fd\n/proc/self/fd/0\n/proc/self/fd/1\n/proc/self/fd/2\npts/ptmx";
+    assert_eq!(answer(&run(&test)), format!("{}\n{links}\n 00 00\n755 0", found.join("\n")));
+    test.assert_nothing_left("devices");
+}
+
+#[test]
+fn devices_that_cannot_be() {
+    if !can_make_containers() {
+        return;
+    }
+    let cases = [
+        // In a user namespace, the device.
+        (false, json!({ "path": "/dev/x", "type": "a" }), "type"),
+        (false, json!({ "path": "/dev/x", "type": "c", "major": -2, "minor": 0 }), "-2"),
+        (false, json!({ "path": "/bin/busybox/x", "type": "c", "major": 1, "minor": 3 }), "not a directory"),
+        (true, json!({ "path": "/dev/zero", "type": "c", "major": 1, "minor": 3 }), "/dev/zero is not char 1:3"),
+        (true, json!({ "path": "/dev/null", "type": "b", "major": 1, "minor": 3 }), "/dev/null is not block 1:3"),
+        (true, json!({ "path": "/dev/no-such-device", "type": "c", "major": 1, "minor": 3 }), "no such file"),
+        (true, json!({ "path": "/etc/hostname", "type": "c", "major": 1, "minor": 3 }), "is not char 1:3"),
+    ];
+    for (mapped, device, expected) in cases {
+        let mut test = script("true");
+        let what = device.to_string();
+        test.config["linux"]["devices"] = json!([{ "path": "/dev/first", "type": "p" }, device]);
+        if mapped {
+            test.map_ids();
+        }
+        let error = refused(&test, &run(&test));
+        assert!(error.contains("linux.devices[1]") && error.contains(expected), "{what}: {error}");
+    }
+}
+
+/// Where the kernel makes no nodes, the host's are shown.
+#[test]
+fn devices_of_the_host() {
+    if !can_make_containers() {
+        return;
+    }
+    let look = "stat -c '%n %F %a %t:%T' /dev/null /dev/zero /dev/tty /dev/fifo /dev/deep/null; echo > /dev/null; head -c1 /dev/zero | wc -c; ";
+    let expected = "/dev/null character special file 666 1:3\n/dev/zero character special file 666 1:5\n\
+        /dev/tty character special file 666 5:0\n/dev/fifo fifo 600 0:0\n/dev/deep/null character special file 666 1:3\n1\n";
+    for mapped in [true, false] {
+        let mut test = script(&format!("{look}{TABLE}"));
+        for set in ["bounding", "effective", "permitted"] {
+            test.config["process"]["capabilities"][set] = json!(["CAP_DAC_OVERRIDE"]);
+        }
+        test.config["linux"]["devices"] = json!([
+            { "path": "/dev/fifo", "type": "p", "fileMode": 0o600 },
+            { "path": "/dev/zero", "type": "c", "major": 1, "minor": 5, "fileMode": 0o600 },
+            { "path": "/dev/deep/null", "type": "c", "major": 1, "minor": 3 },
+        ]);
+        if mapped {
+            test.map_ids();
+        }
+        // What the host has under the same name, in a directory of the test.
+        let host = "mkdir host-dev; mount -t tmpfs -o mode=755 tmpfs host-dev; for n in null zero full random urandom tty; do touch host-dev/$n; mount --bind /dev/$n host-dev/$n; done; \
+            mkdir host-dev/deep; touch host-dev/deep/null; mount --bind /dev/null host-dev/deep/null; mount --rbind host-dev /dev; ";
+        let without = "d=$1; shift; set -- $d setpriv --bounding-set=-mknod --inh-caps=-mknod \"$@\"";
+        let output = run_after(&test, &if mapped { host.to_owned() } else { format!("{host}{without}") });
+        let seen = answer(&output);
+        assert!(seen.starts_with(expected), "{seen}");
+        assert_eq!(at(&mounts(&seen), "/dev/zero").root, "/zero");
+        test.assert_nothing_left("devices of the host");
+    }
+}
+
+/// runc, crun: nothing is made in a directory of the host.
+#[test]
+fn devices_with_the_hosts_dev() {
+    if !can_make_containers() {
+        return;
+    }
+    for options in [&["bind"][..], &["rbind", "ro"]] {
+        let mut test = script("ls /dev; stat -c '%t:%T' /opt/node");
+        let source = test.beside("src");
+        fs::create_dir(&source).unwrap();
+        mknod(&source.join("null"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(1, 3)).unwrap();
+        let mounts = test.config["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
+        bind(&mut test, &source, "/dev", options);
+        test.config["linux"]["devices"] = json!([
+            { "path": "/dev/node", "type": "c", "major": 1, "minor": 3 },
+            { "path": "/opt/node", "type": "c", "major": 1, "minor": 3 },
+        ]);
+        assert_eq!(answer(&run(&test)), "null\n1:3", "{options:?}");
+        assert_eq!(fs::read_dir(&source).unwrap().count(), 1);
+        assert!(fs::symlink_metadata(source.join("null")).unwrap().file_type().is_char_device());
+        test.assert_nothing_left("the host's /dev");
+    }
+}
+
+// Flags that the kernel has locked
+
+/// A runtime in a user namespace: what it was given with less it cannot give more.
+#[test]
+fn locked_flags() {
+    if !can_make_containers() {
+        return;
+    }
+    let all = "ro nosuid nodev noexec noatime";
+    let cases = [
+        ("", Some(all)),
+        ("ro", Some(all)),
+        ("noexec nosuid", Some(all)),
+        ("nosymfollow", Some("ro nosuid nodev noexec noatime nosymfollow")),
+        ("noatime", Some(all)),
+        ("rro rnoexec", Some(all)),
+        ("private", Some(all)),
+        ("rw", None),
+        ("exec", None),
+        ("suid", None),
+        ("dev", None),
+        ("strictatime", None),
+        ("atime", None),
+        ("ro exec", None),
+        ("rrw", None),
+        ("rexec", None),
+    ];
+    for (given, expected) in cases {
+        let mut test = script(TABLE);
+        fs::create_dir(test.beside("src")).unwrap();
+        let config = &mut test.config;
+        // One id is mapped, and nothing of the host's is for it.
+        let mounts = config["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| ["/proc", "/dev"].contains(&mount["destination"].as_str().unwrap()));
+        config["process"]["user"] = json!({ "uid": 0, "gid": 0 });
+        let source = test.beside("src");
+        bind(&mut test, &source, "/m", &words(given));
+        let host = "mount -t tmpfs tmpfs src; mount -o remount,bind,ro,nosuid,nodev,noexec,noatime src; \
+            d=$1; shift; set -- $d unshare --user --map-root-user --mount --propagation unchanged \"$@\"";
+        let output = run_after(&test, host);
+        match expected {
+            Some(expected) => assert_eq!(at(&self::mounts(&answer(&output)), "/m").options, set(expected), "{given:?}"),
+            None => {
+                assert!(!output.status.success(), "{given:?} was given back");
+                let error = refused(&test, &output);
+                assert!(error.contains(&last(&test)) && error.contains("not permitted"), "{given:?}: {error}");
+            }
+        }
+        test.assert_nothing_left(given);
+    }
+}

@@ -25,7 +25,7 @@ impl Error {
     /// Returns the errno of the failed call, if it was a call that failed.
     pub fn errno(&self) -> Option<i32> {
         match &self.0 {
-            Repr::Call { reason, .. } => Some(reason.0 as i32),
+            Repr::Call { reason, .. } | Repr::Filter { reason, .. } => Some(reason.0 as i32),
             _ => None,
         }
     }

@@ -38,7 +38,7 @@ pub(super) fn devices(b: &mut Builder<'_>) -> Result<(), PlanError> {
         for (name, major, minor) in DEFAULT_DEVICES {
             let path = format!("/dev/{name}");
             // A device of the config takes the place of the default one.
-            if listed.iter().any(|device| device.path().as_os_str() == path.as_str()) {
+            if listed.iter().any(|device| clean_in_root(device.path()) == Path::new(&path)) {
                 continue;
             }
             let item = CString::from(c"default devices");
@@ -48,6 +48,11 @@ pub(super) fn devices(b: &mut Builder<'_>) -> Result<(), PlanError> {
     }
     for (index, device) in listed.iter().enumerate() {
         let item = item_at("linux.devices", index)?;
+        let path = clean_in_root(device.path());
+        // runc, crun: the config brings a /dev of its own, and nothing is made in a directory of the host.
+        if !own && path.starts_with("/dev") {
+            continue;
+        }
         let kind = match device.typ() {
             LinuxDeviceType::B => libc::S_IFBLK,
             LinuxDeviceType::C | LinuxDeviceType::U => libc::S_IFCHR,
@@ -65,7 +70,7 @@ pub(super) fn devices(b: &mut Builder<'_>) -> Result<(), PlanError> {
         let fifo = kind == libc::S_IFIFO;
         let number = if fifo { (0, 0) } else { (range(device.major())?, range(device.minor())?) };
         let node = Node {
-            path: clean_in_root(device.path()).to_string_lossy().into_owned(),
+            path: path.to_string_lossy().into_owned(),
             kind,
             mode: device.file_mode().unwrap_or(0o666) & 0o777,
             number,
