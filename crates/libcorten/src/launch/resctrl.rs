@@ -243,6 +243,7 @@ impl Group {
     }
 
     /// Removes what [`Group::record`] says. Goes on after an error.
+    #[cfg(test)]
     pub(crate) fn remove(&self) -> Result<(), Vec<ResctrlError>> {
         remove(&self.record)
     }
