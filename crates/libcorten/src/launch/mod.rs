@@ -124,7 +124,7 @@ impl<'a> Launch<'a> {
             HostStep::CreateCgroup { path, optional } => self.create_cgroup(path, *optional),
             HostStep::OpenCgroup { slot } => {
                 let path = self.cgroup.as_ref().ok_or(LaunchError::NoInit)?.path();
-                let tree = sys::open_tree(&path, sys::OpenTree::default()).map_err(at)?;
+                let tree = sys::open_tree(path, sys::OpenTree::default()).map_err(at)?;
                 self.put(*slot, tree)
             }
             HostStep::OpenTree { source, recursive, directory, link_itself, slot } => {
