@@ -215,14 +215,44 @@ fn whatever_init_does_is_answered() {
         return;
     }
     let calls = [
-        "accept", "accept4", "capset", "chdir", "clone", "close", "close_range", "dup3", "execve", "exit_group", "fcntl",
-        "fork", "getcwd", "lseek", "memfd_create", "mkdir", "mkdirat", "mmap", "openat", "openat2", "poll", "ppoll", "prctl",
-        "read", "recvfrom", "recvmsg", "rt_sigprocmask", "setgroups", "setresgid", "setresuid", "stat", "waitid",
+        "accept",
+        "accept4",
+        "capset",
+        "chdir",
+        "clone",
+        "close",
+        "close_range",
+        "dup3",
+        "execve",
+        "exit_group",
+        "fcntl",
+        "fork",
+        "getcwd",
+        "lseek",
+        "memfd_create",
+        "mkdir",
+        "mkdirat",
+        "mmap",
+        "openat",
+        "openat2",
+        "poll",
+        "ppoll",
+        "prctl",
+        "read",
+        "recvfrom",
+        "recvmsg",
+        "rt_sigprocmask",
+        "setgroups",
+        "setresgid",
+        "setresuid",
+        "stat",
+        "waitid",
     ];
     for no_new_privileges in [false, true] {
         let (mut test, socket) = bundle(TRY, &calls);
         test.config["process"]["noNewPrivileges"] = json!(no_new_privileges);
-        test.config["hooks"] = json!({ "startContainer": [{ "path": "/bin/busybox", "args": ["true"], "timeout": 10 }] });
+        test.config["hooks"] =
+            json!({ "startContainer": [{ "path": "/bin/busybox", "args": ["true"], "timeout": 10 }] });
         let of_create = agent(&socket);
         let (said, pid) = create_and_start(&test, &[]);
         assert_eq!(said, REFUSED);
@@ -283,7 +313,9 @@ fn no_agent() {
         }
         for (arguments, name) in [(&["create"][..], "create"), (&["run"], "run"), (&["run", "-d"], "run")] {
             let said = fails(&test, arguments);
-            let begin = format!("corten {name} failed: unable to start container process: linux.seccomp.listenerPath: connect(");
+            let begin = format!(
+                "corten {name} failed: unable to start container process: linux.seccomp.listenerPath: connect("
+            );
             assert!(said.starts_with(&begin) && said.ends_with(error), "{said}");
             test.assert_nothing_left(error);
         }
@@ -435,7 +467,8 @@ fn pidfds() {
         assert_eq!(data, b"standard");
         let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).unwrap();
         assert!(info.contains(&format!("\nPid:\t{}\n", state(&test)["pid"])), "{info}");
-        let ended = |timeout: u16| poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::from(timeout));
+        let ended =
+            |timeout: u16| poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::from(timeout));
         assert_eq!(ended(0).unwrap(), 0, "it runs");
         // SAFETY: numbers and a null pointer only.
         let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), libc::SIGKILL, 0, 0) };

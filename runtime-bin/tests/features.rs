@@ -100,7 +100,9 @@ fn differences_from_runc_have_reasons() {
         let unexplained = |one: &BTreeSet<String>, other: &BTreeSet<String>, reasons: &[(&str, &str)]| -> Vec<String> {
             let explained = |leaf: &str| {
                 // A reason that ends in `.` or a space is for all that begins so.
-                reasons.iter().any(|(start, _)| leaf == *start || start.ends_with(['.', ' ']) && leaf.starts_with(start))
+                reasons
+                    .iter()
+                    .any(|(start, _)| leaf == *start || start.ends_with(['.', ' ']) && leaf.starts_with(start))
             };
             one.difference(other).filter(|leaf| !explained(leaf)).cloned().collect()
         };
@@ -118,9 +120,17 @@ fn differences_from_runc_have_reasons() {
 fn lists_are_sorted_and_without_doubles() {
     let document = features();
     for list in [
-        "/mountOptions", "/linux/namespaces", "/linux/capabilities", "/linux/seccomp/actions", "/linux/seccomp/operators",
-        "/linux/seccomp/archs", "/linux/seccomp/knownFlags", "/linux/seccomp/supportedFlags", "/linux/memoryPolicy/modes",
-        "/linux/memoryPolicy/flags", "/potentiallyUnsafeConfigAnnotations",
+        "/mountOptions",
+        "/linux/namespaces",
+        "/linux/capabilities",
+        "/linux/seccomp/actions",
+        "/linux/seccomp/operators",
+        "/linux/seccomp/archs",
+        "/linux/seccomp/knownFlags",
+        "/linux/seccomp/supportedFlags",
+        "/linux/memoryPolicy/modes",
+        "/linux/memoryPolicy/flags",
+        "/potentiallyUnsafeConfigAnnotations",
     ] {
         let listed = words(document.pointer(list).unwrap_or_else(|| panic!("no {list}")));
         assert!(listed.is_sorted_by(|one, next| one < next), "{list}: {listed:?}");
@@ -129,7 +139,10 @@ fn lists_are_sorted_and_without_doubles() {
 
 /// Options that are for trees that exist already, not for a filesystem that is made.
 fn is_for_a_bind_mount(option: &str) -> bool {
-    matches!(option, "bind" | "rbind" | "idmap" | "ridmap" | "remount" | "copy-symlink" | "src-nofollow" | "dest-nofollow")
+    matches!(
+        option,
+        "bind" | "rbind" | "idmap" | "ridmap" | "remount" | "copy-symlink" | "src-nofollow" | "dest-nofollow"
+    )
 }
 
 #[test]
@@ -185,7 +198,10 @@ fn every_hook_runs() {
     }
     assert_eq!(stdout(&run(&test)), "startContainer\n");
     let ran = fs::read_to_string(log).unwrap();
-    assert_eq!(ran.lines().collect::<Vec<_>>(), ["prestart", "createRuntime", "createContainer", "poststart", "poststop"]);
+    assert_eq!(
+        ran.lines().collect::<Vec<_>>(),
+        ["prestart", "createRuntime", "createContainer", "poststart", "poststop"]
+    );
     test.assert_nothing_left("hooks");
 }
 

@@ -239,7 +239,8 @@ fn what_hooks_mount_is_the_container_s() {
         }
         let state = "pid=$(grep -o '\"pid\":[0-9]*'); pid=${pid#*:}";
         let etc = test.rootfs().join("etc");
-        let mount = |name: &str| format!("mount -t tmpfs {name} {0}/{name}; echo {name} >{0}/{name}/file", etc.display());
+        let mount =
+            |name: &str| format!("mount -t tmpfs {name} {0}/{name}; echo {name} >{0}/{name}/file", etc.display());
         for (kind, name) in [("prestart", "a"), ("createRuntime", "b")] {
             add(&mut test, kind, &format!("{state}; nsenter -t $pid -m sh -c '{}'", mount(name)));
         }
@@ -396,7 +397,8 @@ fn start_container_hooks_have_the_process_s_rights() {
         assert_eq!(stdout(&common::run(&test)), "");
         let rights = |name: &str| -> BTreeMap<String, String> {
             let wanted = ["Uid", "Gid", "Groups", "Umask", "Seccomp", "NoNewPrivs"];
-            let split = |line: String| line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
+            let split =
+                |line: String| line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
             let all = lines(&test, name).into_iter().filter_map(split);
             all.filter(|(name, _)| wanted.contains(&name.as_str()) || name.starts_with("Cap")).collect()
         };
@@ -721,10 +723,10 @@ fn output_annotations() {
         let created = fs::read_to_string(&output).unwrap();
         succeed(&test, &["start", &test.id]);
         succeed(&test, &["delete", "--force", &test.id]);
-        let all = |word: &str, kinds: &[&str]| -> String { kinds.iter().map(|kind| format!("{word} {kind}\n")).collect() };
-        let both = |kinds: &[&str]| -> String {
-            kinds.iter().map(|kind| format!("out {kind}\nagain {kind}\n")).collect()
-        };
+        let all =
+            |word: &str, kinds: &[&str]| -> String { kinds.iter().map(|kind| format!("{word} {kind}\n")).collect() };
+        let both =
+            |kinds: &[&str]| -> String { kinds.iter().map(|kind| format!("out {kind}\nagain {kind}\n")).collect() };
         assert_eq!(created, format!("before\n{}", both(&KINDS[..3])));
         assert_eq!(fs::read_to_string(&output).unwrap(), format!("before\n{}", both(&KINDS)));
         assert_eq!(fs::read_to_string(&errors).unwrap(), all("err", &KINDS));
@@ -778,7 +780,8 @@ fn hooks_beside_a_terminal() {
         let mut test = bundle(&["sh", "-c", "test -t 0 && test -t 1 && echo terminal >/out/program"]);
         test.config["process"]["terminal"] = json!(true);
         for kind in KINDS {
-            let script = "for fd in 0 1 2; do test -t $fd && echo $fd >>$D/terminals; done; cat >$D/$K.state; echo noise";
+            let script =
+                "for fd in 0 1 2; do test -t $fd && echo $fd >>$D/terminals; done; cat >$D/$K.state; echo noise";
             add(&mut test, kind, script);
         }
         if command == "create" {

@@ -285,7 +285,7 @@ fn options_of_a_bind_mount() {
     }
     for (index, (given, expected)) in OF_SUPERBLOCK.iter().enumerate() {
         let (plain, strict) = (at(&plain, &format!("/s/{index}")), at(&strict, &format!("/s/{index}")));
-        assert_eq!(plain.superblock.contains("rw"), true, "{given}");
+        assert!(plain.superblock.contains("rw"), "{given}");
         assert!(!plain.superblock.contains("sync") && !plain.superblock.contains("dirsync"), "{given}");
         let names_none = !given.contains("ro") && !given.contains("noexec");
         assert_eq!(strict.options.contains("nosuid"), names_none, "{given} {expected}");
@@ -573,7 +573,9 @@ fn mapped_ids_of_a_mount() {
             let what = format!("{filesystem}: {options}, {maps}, user namespace: {namespace}");
             let mut test = script(OWNERS);
             let source = owned_source(&test);
-            if filesystem == "ext4" && nix::sys::statfs::statfs(&source).unwrap().filesystem_type() != nix::sys::statfs::EXT4_SUPER_MAGIC {
+            if filesystem == "ext4"
+                && nix::sys::statfs::statfs(&source).unwrap().filesystem_type() != nix::sys::statfs::EXT4_SUPER_MAGIC
+            {
                 skip("no ext4 for mapped ids where temporary files are");
                 continue;
             }
@@ -629,7 +631,9 @@ fn mapped_ids_of_a_tree() {
         return;
     }
     let host = "mount -t tmpfs tmpfs src; mkdir src/a; mount -t tmpfs tmpfs src/a; touch src/top src/a/below";
-    for (options, below) in [("rbind idmap", "0"), ("rbind ridmap", "500"), ("rbind rro ridmap=uids=0-500-10;gids=0-500-10", "500")] {
+    for (options, below) in
+        [("rbind idmap", "0"), ("rbind ridmap", "500"), ("rbind rro ridmap=uids=0-500-10;gids=0-500-10", "500")]
+    {
         let mut test = script("stat -c %u /m/top /m/a/below");
         fs::create_dir(test.beside("src")).unwrap();
         let mut mapped = json!({ "destination": "/m", "source": test.beside("src"), "options": words(options) });
@@ -692,7 +696,14 @@ fn variety(root: &Path) {
     fs::create_dir_all(root.join("dir/nested/deep")).unwrap();
     fs::create_dir(root.join("sticky")).unwrap();
     fs::create_dir(root.join("empty")).unwrap();
-    for (name, text) in [("file", "text"), ("dir/nested/deep/file", "deep"), ("suid", "s"), ("sgid", "g"), ("none", ""), ("with space\tand tab", "")] {
+    for (name, text) in [
+        ("file", "text"),
+        ("dir/nested/deep/file", "deep"),
+        ("suid", "s"),
+        ("sgid", "g"),
+        ("none", ""),
+        ("with space\tand tab", ""),
+    ] {
         fs::write(root.join(name), text).unwrap();
     }
     let large: Vec<u8> = (0..3_000_001u32).map(|number| (number % 251) as u8).collect();
@@ -709,9 +720,16 @@ fn variety(root: &Path) {
         chown(root.join(name), Some(uid), Some(gid)).unwrap();
     }
     std::os::unix::fs::lchown(root.join("link"), Some(11), Some(12)).unwrap();
-    for (name, bits) in
-        [("suid", 0o4711), ("sgid", 0o2755), ("none", 0), ("sticky", 0o1777), ("dir", 0o2750), ("empty", 0), ("fifo", 0o620), ("socket", 0o755)]
-    {
+    for (name, bits) in [
+        ("suid", 0o4711),
+        ("sgid", 0o2755),
+        ("none", 0),
+        ("sticky", 0o1777),
+        ("dir", 0o2750),
+        ("empty", 0),
+        ("fifo", 0o620),
+        ("socket", 0o755),
+    ] {
         mode(name, bits);
     }
     chown(root, Some(13), Some(14)).unwrap();
@@ -930,7 +948,10 @@ fn links_that_cannot_be() {
         symlink("loop", directory.join("loop")).unwrap();
         fs::write(test.rootfs().join("there"), "").unwrap();
         symlink("etc", test.rootfs().join("other")).unwrap();
-        mount(&mut test, json!({ "destination": destination, "source": directory.join(source), "options": words(options) }));
+        mount(
+            &mut test,
+            json!({ "destination": destination, "source": directory.join(source), "options": words(options) }),
+        );
         let error = refused(&test, &run(&test));
         assert!(error.contains(&last(&test)) && error.contains(expected), "{options}: {error}");
     }
@@ -949,7 +970,10 @@ fn remounts() {
         fs::create_dir(&source).unwrap();
         fs::write(source.join("file"), "").unwrap();
         tmpfs(&mut test, "/t", &["nosuid", "size=64k"]);
-        mount(&mut test, json!({ "destination": "/t", "type": "tmpfs", "source": "t", "options": ["remount", "ro", "size=128k"] }));
+        mount(
+            &mut test,
+            json!({ "destination": "/t", "type": "tmpfs", "source": "t", "options": ["remount", "ro", "size=128k"] }),
+        );
         bind(&mut test, &source, "/b", &["nodev", "noexec"]);
         // Any attribute that is named is all that there is.
         bind(&mut test, &source, "/b", &["remount", "ro"]);
@@ -980,7 +1004,10 @@ fn remounts() {
     for options in [&["remount", "ro"][..], &["remount", "bind", "ro"]] {
         for destination in ["/etc", "/missing"] {
             let mut test = script("true");
-            mount(&mut test, json!({ "destination": destination, "type": "none", "source": "none", "options": options }));
+            mount(
+                &mut test,
+                json!({ "destination": destination, "type": "none", "source": "none", "options": options }),
+            );
             let error = refused(&test, &run(&test));
             assert!(error.contains(&last(&test)), "{options:?} {error}");
             assert!(!test.rootfs().join("missing").exists(), "{options:?} made its target");
@@ -999,8 +1026,11 @@ fn filesystems_of_the_kernel() {
         let look = "ls /ptys; echo; for n in 1 2; do sh -c 'exec 3<>/ptys/ptmx; ls /ptys'; done | sort -u; echo; \
             touch /queues/queue && stat -c %s /queues/queue; ls /dev/mqueue; touch /sys/x 2>&1; ls /sys/class/net; echo; ";
         let mut test = script(&format!("{look}{TABLE}"));
-        mount(&mut test, json!({ "destination": "/ptys", "type": "devpts", "source": "mine",
-            "options": ["newinstance", "ptmxmode=0600", "mode=600", "noexec"] }));
+        mount(
+            &mut test,
+            json!({ "destination": "/ptys", "type": "devpts", "source": "mine",
+            "options": ["newinstance", "ptmxmode=0600", "mode=600", "noexec"] }),
+        );
         mount(&mut test, json!({ "destination": "/queues", "type": "mqueue", "source": "", "options": ["nosuid"] }));
         mount(&mut test, json!({ "destination": "/processes", "type": "proc", "options": ["hidepid=2", "ro"] }));
         test.config["mounts"].as_array_mut().unwrap().retain(|mount| mount["destination"] != "/processes");
@@ -1030,8 +1060,14 @@ fn cgroups() {
         return;
     }
     for (namespace, readonly, mapped) in [
-        (true, true, false), (true, false, false), (false, true, false), (false, false, false),
-        (true, true, true), (true, false, true), (false, true, true), (false, false, true),
+        (true, true, false),
+        (true, false, false),
+        (false, true, false),
+        (false, false, false),
+        (true, true, true),
+        (true, false, true),
+        (false, true, true),
+        (false, false, true),
     ] {
         let what = format!("cgroup namespace: {namespace}, ro: {readonly}, user namespace: {mapped}");
         let look = "cat /proc/self/cgroup; echo ---; for d in /sys/fs/cgroup /sys/fs/cgroup/unified; do \
@@ -1057,7 +1093,10 @@ fn cgroups() {
             if readonly {
                 assert!(mount.options.contains("ro"), "{what}: {mount:?}");
             }
-            assert!(["nosuid", "nodev", "noexec"].iter().all(|word| mount.options.contains(*word)), "{what}: {mount:?}");
+            assert!(
+                ["nosuid", "nodev", "noexec"].iter().all(|word| mount.options.contains(*word)),
+                "{what}: {mount:?}"
+            );
             // Nothing above the container's own cgroup is to be seen through a namespace.
             assert!(!namespace || mount.fstype != "cgroup2" || mount.root == "/", "{what}: {mount:?}");
         }
@@ -1082,7 +1121,9 @@ fn overlays() {
             fs::write(layers.join(name).join(format!("layer-{index:03}")), "").unwrap();
             fs::write(layers.join(name).join("same"), format!("{index}\n")).unwrap();
         }
-        let path = |name: &String| layers.join(name).to_str().unwrap().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,");
+        let path = |name: &String| {
+            layers.join(name).to_str().unwrap().replace('\\', "\\\\").replace(':', "\\:").replace(',', "\\,")
+        };
         let lower: Vec<String> = names.iter().map(path).collect();
         let mut options = vec![format!("lowerdir={}", lower.join(":"))];
         options.extend(more.iter().cloned());
@@ -1145,7 +1186,9 @@ fn destinations() {
         return;
     }
     for mapped in [false, true] {
-        let mut test = script("for p in $(busybox find / -xdev -name 'here*'); do echo $p; done; cat /etc/file-*; cat /file-mount/x");
+        let mut test = script(
+            "for p in $(busybox find / -xdev -name 'here*'); do echo $p; done; cat /etc/file-*; cat /file-mount/x",
+        );
         let rootfs = test.rootfs();
         let source = test.beside("src");
         fs::create_dir(&source).unwrap();
@@ -1193,8 +1236,14 @@ fn destinations() {
         for (destination, _) in files {
             bind(&mut test, &file, destination, &["ro"]);
         }
-        test.config["process"]["args"] = json!(["sh", "-c", format!("{TABLE}; echo; cat {}; stat -c %a /missing/deep /missing",
-            files.map(|(_, point)| point).join(" "))]);
+        test.config["process"]["args"] = json!([
+            "sh",
+            "-c",
+            format!(
+                "{TABLE}; echo; cat {}; stat -c %a /missing/deep /missing",
+                files.map(|(_, point)| point).join(" ")
+            )
+        ]);
         if mapped {
             test.map_ids();
         }
@@ -1238,7 +1287,9 @@ fn destinations_that_cannot_be() {
         ("", "tmpfs", "empty"),
     ];
     let long = format!("/{}", "x".repeat(256));
-    for (destination, kind, expected) in cases.into_iter().chain([(long.as_str(), "tmpfs", "too long"), (long.as_str(), "file", "too long")]) {
+    for (destination, kind, expected) in
+        cases.into_iter().chain([(long.as_str(), "tmpfs", "too long"), (long.as_str(), "file", "too long")])
+    {
         let mut test = script("true");
         let rootfs = test.rootfs();
         symlink("loop", rootfs.join("loop")).unwrap();
@@ -1426,8 +1477,8 @@ fn types_and_data() {
     let seen = answer(&run(&test));
     let mounts = mounts(&seen);
     let type_of_source = &at(&mounts, "/").fstype;
-    for index in 0..kinds.len() {
-        assert_eq!(&at(&mounts, &format!("/b/{index}")).fstype, type_of_source, "{}", kinds[index]);
+    for (index, kind) in kinds.iter().enumerate() {
+        assert_eq!(&at(&mounts, &format!("/b/{index}")).fstype, type_of_source, "{kind}");
     }
     let one = at(&mounts, "/t/one-word");
     assert!(one.superblock.contains("size=64k") && one.superblock.contains("mode=700"), "{one:?}");
@@ -1545,8 +1596,16 @@ fn masked_and_readonly_paths() {
         bind(&mut test, &source, "/volume", &[]);
         tmpfs(&mut test, "/fixed-dir/sub", &[]);
         test.config["linux"]["maskedPaths"] = json!([
-            "/proc/keys", "/proc/acpi", "/secret-file", "/secret-dir", "/not-there", "/not-there/below", "/secret-file/below",
-            "/volume/file", "/way/dir", "/proc/acpi",
+            "/proc/keys",
+            "/proc/acpi",
+            "/secret-file",
+            "/secret-dir",
+            "/not-there",
+            "/not-there/below",
+            "/secret-file/below",
+            "/volume/file",
+            "/way/dir",
+            "/proc/acpi",
         ]);
         test.config["linux"]["readonlyPaths"] =
             json!(["/proc/sys", "/fixed-dir", "/fixed-file", "/not-there", "/fixed-dir"]);
@@ -1563,11 +1622,22 @@ fn masked_and_readonly_paths() {
         assert!(seen.starts_with(&expected), "{seen}\n{}", String::from_utf8_lossy(&output.stderr));
         let mounts = mounts(&seen);
         // One empty filesystem for all, and as far down as it can be: nothing can be put in.
-        let empty: BTreeSet<_> = ["/secret-dir", "/proc/acpi", "/volume/dir"].map(|point| {
-            let found = at(&mounts, point);
-            assert!(found.options.contains("ro") && found.superblock.contains("ro"), "{found:?}");
-            (found.fstype.clone(), seen.lines().find(|line| line.contains(&format!(" {point} "))).unwrap().split(' ').nth(2).unwrap().to_owned())
-        }).into();
+        let empty: BTreeSet<_> = ["/secret-dir", "/proc/acpi", "/volume/dir"]
+            .map(|point| {
+                let found = at(&mounts, point);
+                assert!(found.options.contains("ro") && found.superblock.contains("ro"), "{found:?}");
+                (
+                    found.fstype.clone(),
+                    seen.lines()
+                        .find(|line| line.contains(&format!(" {point} ")))
+                        .unwrap()
+                        .split(' ')
+                        .nth(2)
+                        .unwrap()
+                        .to_owned(),
+                )
+            })
+            .into();
         assert_eq!(empty.len(), 1, "{empty:?}");
         for point in ["/proc/sys", "/fixed-dir", "/fixed-dir/sub", "/fixed-file"] {
             assert!(at(&mounts, point).options.contains("ro"), "{point}");
@@ -1661,17 +1731,45 @@ fn devices() {
     }
     let nodes = [
         // Path, what is asked for, what is there.
-        ("/dev/mine", json!({ "type": "c", "major": 1, "minor": 3, "fileMode": 0o640, "uid": 1000, "gid": 5 }), "character special file 640 1000 5 1:3"),
+        (
+            "/dev/mine",
+            json!({ "type": "c", "major": 1, "minor": 3, "fileMode": 0o640, "uid": 1000, "gid": 5 }),
+            "character special file 640 1000 5 1:3",
+        ),
         ("/dev/plain", json!({ "type": "c", "major": 1, "minor": 5 }), "character special file 666 0 0 1:5"),
-        ("/dev/unbuffered", json!({ "type": "u", "major": 1, "minor": 7, "fileMode": 0 }), "character special file 0 0 0 1:7"),
-        ("/dev/deep/er/loop", json!({ "type": "b", "major": 7, "minor": 300, "fileMode": 0o600, "gid": 6 }), "block special file 600 0 6 7:12c"),
+        (
+            "/dev/unbuffered",
+            json!({ "type": "u", "major": 1, "minor": 7, "fileMode": 0 }),
+            "character special file 0 0 0 1:7",
+        ),
+        (
+            "/dev/deep/er/loop",
+            json!({ "type": "b", "major": 7, "minor": 300, "fileMode": 0o600, "gid": 6 }),
+            "block special file 600 0 6 7:12c",
+        ),
         ("/dev/fifo", json!({ "type": "p", "fileMode": 0o622, "uid": 7 }), "fifo 622 7 0 0:0"),
-        ("/opt/outside", json!({ "type": "c", "major": 5, "minor": 2, "fileMode": 0o444 }), "character special file 444 0 0 5:2"),
+        (
+            "/opt/outside",
+            json!({ "type": "c", "major": 5, "minor": 2, "fileMode": 0o444 }),
+            "character special file 444 0 0 5:2",
+        ),
         // The bits of a type, as stat(2) gives them.
-        ("/dev/with-type", json!({ "type": "c", "major": 1, "minor": 3, "fileMode": 0o020_604 }), "character special file 604 0 0 1:3"),
+        (
+            "/dev/with-type",
+            json!({ "type": "c", "major": 1, "minor": 3, "fileMode": 0o020_604 }),
+            "character special file 604 0 0 1:3",
+        ),
         // Defaults, in other clothes.
-        ("/dev/zero", json!({ "type": "c", "major": 1, "minor": 5, "fileMode": 0o400, "uid": 9 }), "character special file 400 9 0 1:5"),
-        ("/dev/./full", json!({ "type": "c", "major": 1, "minor": 7, "fileMode": 0o440 }), "character special file 440 0 0 1:7"),
+        (
+            "/dev/zero",
+            json!({ "type": "c", "major": 1, "minor": 5, "fileMode": 0o400, "uid": 9 }),
+            "character special file 400 9 0 1:5",
+        ),
+        (
+            "/dev/./full",
+            json!({ "type": "c", "major": 1, "minor": 7, "fileMode": 0o440 }),
+            "character special file 440 0 0 1:7",
+        ),
         // What the image has stays.
         ("/opt/there", json!({ "type": "c", "major": 1, "minor": 3 }), "regular file 644 0 0 0:0"),
         ("/dev/null", json!({}), "character special file 666 0 0 1:3"),
@@ -1680,8 +1778,11 @@ fn devices() {
         ("/dev/tty", json!({}), "character special file 666 0 0 5:0"),
     ];
     let paths: Vec<&str> = nodes.iter().map(|(path, ..)| *path).collect();
-    let mut test = script(&format!("umask 077; stat -c '%F %a %u %g %t:%T' {}; for l in fd stdin stdout stderr ptmx; do readlink /dev/$l; done; \
-        echo > /dev/mine; head -c2 /dev/plain | busybox od -An -tx1; stat -c '%a %u' /dev/deep", paths.join(" ")));
+    let mut test = script(&format!(
+        "umask 077; stat -c '%F %a %u %g %t:%T' {}; for l in fd stdin stdout stderr ptmx; do readlink /dev/$l; done; \
+        echo > /dev/mine; head -c2 /dev/plain | busybox od -An -tx1; stat -c '%a %u' /dev/deep",
+        paths.join(" ")
+    ));
     fs::create_dir(test.rootfs().join("opt")).unwrap();
     fs::write(test.rootfs().join("opt/there"), "there").unwrap();
     let listed = nodes.iter().filter(|(_, asked, _)| *asked != json!({})).map(|(path, asked, _)| {

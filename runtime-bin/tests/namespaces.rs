@@ -18,7 +18,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{CORTEN, TestBundle, can_make_containers, copy_program, corten, fail, one_error, run, skip, stdout, succeed};
+use common::{
+    CORTEN, TestBundle, can_make_containers, copy_program, corten, fail, one_error, run, skip, stdout, succeed,
+};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::{Value, json};
 
@@ -277,7 +279,9 @@ fn devices_inside_are_the_hosts() {
     let mut test = mapped(script);
     let output = run(&test);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    for wanted in ["null 1:3", "zero 1:5", "full 1:7", "random 1:8", "urandom 1:9", "tty 5:0", "-> pts/ptmx", "\n3\nfull\n"] {
+    for wanted in
+        ["null 1:3", "zero 1:5", "full 1:7", "random 1:8", "urandom 1:9", "tty 5:0", "-> pts/ptmx", "\n3\nfull\n"]
+    {
         assert!(said.contains(wanted), "no {wanted}: {said}{}", String::from_utf8_lossy(&output.stderr));
     }
     test.assert_nothing_left("devices");
@@ -320,7 +324,8 @@ fn cgroups_show_the_container_alone() {
     if !can_make_containers() {
         return;
     }
-    let script = "cat /proc/self/cgroup; ls /sys/fs/cgroup; cat /sys/fs/cgroup/cgroup.procs; mkdir /sys/fs/cgroup/below";
+    let script =
+        "cat /proc/self/cgroup; ls /sys/fs/cgroup; cat /sys/fs/cgroup/cgroup.procs; mkdir /sys/fs/cgroup/below";
     let mut test = mapped(script);
     let hybrid = Path::new("/sys/fs/cgroup/unified").is_dir();
     let output = run(&test);
@@ -372,7 +377,12 @@ fn limits_beyond_the_callers() {
     test.config["process"]["oomScoreAdj"] = (-300).into();
     let path = test.write().path();
     let mut command = Command::new("prlimit");
-    command.args(["--nofile=500:600", CORTEN, "--root"]).arg(test.state_root()).args(["run", "-b"]).arg(path).arg(&test.id);
+    command
+        .args(["--nofile=500:600", CORTEN, "--root"])
+        .arg(test.state_root())
+        .args(["run", "-b"])
+        .arg(path)
+        .arg(&test.id);
     if has_capability(CAP_SYS_RESOURCE) {
         assert_eq!(words(&stdout(&command.output().unwrap())), ["700", "1400", "-300"]);
     } else {
@@ -427,7 +437,9 @@ fn maps_without_root() {
     if !can_make_containers() {
         return;
     }
-    let mut test = mapped("cat /proc/self/uid_map; id -u; id -g; stat -c %u:%g /tmp /dev /dev/mqueue; touch /tmp/mine; echo x > /dev/null");
+    let mut test = mapped(
+        "cat /proc/self/uid_map; id -u; id -g; stat -c %u:%g /tmp /dev /dev/mqueue; touch /tmp/mine; echo x > /dev/null",
+    );
     let maps = json!([{ "containerID": 1000, "hostID": 100_000, "size": 1 }]);
     test.config["linux"]["uidMappings"] = maps.clone();
     test.config["linux"]["gidMappings"] = maps;
@@ -521,7 +533,11 @@ fn several_are_joined_at_once() {
     }
     let holder = Holder::start(&OWN_OF_EACH);
     let user = link("/proc/self/ns/user");
-    for joined in [&["network", "ipc", "uts"][..], &["pid", "time", "cgroup"], &["time", "pid", "uts", "cgroup", "network", "ipc"]] {
+    for joined in [
+        &["network", "ipc", "uts"][..],
+        &["pid", "time", "cgroup"],
+        &["time", "pid", "uts", "cgroup", "network", "ipc"],
+    ] {
         let mut test = looking_around();
         for kind in joined {
             namespace(&mut test, kind, Some(&holder.path(kind)));
@@ -539,7 +555,9 @@ fn a_new_user_namespace_beside_joined_ones() {
         return;
     }
     let holder = Holder::start(&OWN_OF_EACH);
-    for joined in [&["network"][..], &["pid"], &["ipc", "uts"], &["time"], &["cgroup", "network", "ipc", "uts", "pid", "time"]] {
+    for joined in
+        [&["network"][..], &["pid"], &["ipc", "uts"], &["time"], &["cgroup", "network", "ipc", "uts", "pid", "time"]]
+    {
         let mut test = looking_around();
         test.map_ids();
         for kind in joined {
@@ -571,7 +589,12 @@ fn a_joined_user_namespace() {
         return;
     }
     let holder = Holder::mapped(&OWN_OF_EACH);
-    for joined in [&["user"][..], &["user", "network"], &["user", "pid", "ipc"], &["ipc", "uts", "network", "pid", "cgroup", "time", "user"]] {
+    for joined in [
+        &["user"][..],
+        &["user", "network"],
+        &["user", "pid", "ipc"],
+        &["ipc", "uts", "network", "pid", "cgroup", "time", "user"],
+    ] {
         let mut test = looking_around();
         test.own_rootfs(HELD_ROOT);
         for kind in joined {
@@ -637,7 +660,9 @@ fn the_process_of_a_joined_pid_namespace() {
     if !can_make_containers() {
         return;
     }
-    for holder in [Holder::start(&["--pid", "--fork", "--kill-child"]), Holder::mapped(&["--pid", "--fork", "--kill-child"])] {
+    for holder in
+        [Holder::start(&["--pid", "--fork", "--kill-child"]), Holder::mapped(&["--pid", "--fork", "--kill-child"])]
+    {
         let mut test = TestBundle::new(&["sh", "-c", "sleep 1000 & sleep 1000"]);
         namespace(&mut test, "pid", Some(&holder.path("pid")));
         test.write();
@@ -684,7 +709,8 @@ fn init_is_the_callers_child_whatever_is_joined() {
         return;
     }
     let holder = Holder::mapped(&OWN_OF_EACH);
-    let setups: [(&str, fn(&mut TestBundle, &Holder)); 4] = [
+    type SetUp = fn(&mut TestBundle, &Holder);
+    let setups: [(&str, SetUp); 4] = [
         ("pid", |test, holder| namespace(test, "pid", Some(&holder.path("pid")))),
         ("new user", |test, _| test.map_ids()),
         ("new time", |test, _| namespace(test, "time", None)),
@@ -763,7 +789,8 @@ fn a_namespace_that_a_mount_holds() {
     let mut test = TestBundle::new(&["sh", "-c", "hostname; readlink /proc/self/ns/uts"]);
     let file = test.beside("uts");
     fs::write(&file, "").unwrap();
-    let made = Command::new("unshare").arg(format!("--uts={}", file.display())).args(["hostname", "held"]).status().unwrap();
+    let made =
+        Command::new("unshare").arg(format!("--uts={}", file.display())).args(["hostname", "held"]).status().unwrap();
     assert!(made.success());
     let mounted = Mounted(file);
     namespace(&mut test, "uts", mounted.0.to_str());
@@ -843,14 +870,28 @@ fn the_hosts_mount_namespace_is_not_joined() {
         let before = "mount | wc -l; ls / | wc -l; ";
         let script = format!("{before} \"$@\"; {before}");
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "/bin/busybox", "sh", "-c", &script, "sh"]);
+        command.args([
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+            "/bin/busybox",
+            "sh",
+            "-c",
+            &script,
+            "sh",
+        ]);
         if path.contains("/1/") {
             command.args(["unshare", "--mount"]);
         }
         command.args([CORTEN, "--root"]).arg(test.state_root()).args(["run", "-b"]).arg(path_of_bundle).arg(&test.id);
         let output = command.stdin(Stdio::null()).output().unwrap();
         let (said, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(error.contains("linux.namespaces[5].path") && error.contains("host's mount namespace"), "{said}{error}");
+        assert!(
+            error.contains("linux.namespaces[5].path") && error.contains("host's mount namespace"),
+            "{said}{error}"
+        );
         let counts = words(&said);
         assert_eq!(counts[..2], counts[2..], "{error}");
         test.assert_nothing_left(path);
@@ -868,7 +909,8 @@ fn clocks_have_offsets() {
         return skip("the kernel has no time namespaces");
     }
     for mapped in [false, true] {
-        let mut test = TestBundle::new(&["sh", "-c", "cat /proc/self/timens_offsets /proc/uptime; readlink /proc/self/ns/time"]);
+        let mut test =
+            TestBundle::new(&["sh", "-c", "cat /proc/self/timens_offsets /proc/uptime; readlink /proc/self/ns/time"]);
         if mapped {
             test.map_ids();
         }
@@ -1010,7 +1052,10 @@ impl Rootless {
         }
         command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "--inh-caps=-all"]);
         command.arg(&self.binary).args(arguments).stdin(Stdio::null());
-        command.env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin").env("XDG_RUNTIME_DIR", self.test.beside("run"));
+        command
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin")
+            .env("XDG_RUNTIME_DIR", self.test.beside("run"));
         command
     }
 
@@ -1028,7 +1073,10 @@ impl Rootless {
 
 /// A tool of the machine.
 fn find(name: &str) -> Option<PathBuf> {
-    ["/usr/bin", "/bin", "/usr/sbin", "/sbin"].iter().map(|directory| Path::new(directory).join(name)).find(|path| path.exists())
+    ["/usr/bin", "/bin", "/usr/sbin", "/sbin"]
+        .iter()
+        .map(|directory| Path::new(directory).join(name))
+        .find(|path| path.exists())
 }
 
 /// Whether ordinary users can make user namespaces and, where wanted, map subordinate ids; says why not.
@@ -1081,7 +1129,8 @@ fn rootless_devices() {
     if !can_be_rootless(false) {
         return;
     }
-    let mut user = Rootless::script("cd /dev; stat -c '%n %t:%T' null zero full random urandom tty; echo > full || ls -l ptmx");
+    let mut user =
+        Rootless::script("cd /dev; stat -c '%n %t:%T' null zero full random urandom tty; echo > full || ls -l ptmx");
     let said = String::from_utf8(user.run().stdout).unwrap();
     for wanted in ["null 1:3", "zero 1:5", "full 1:7", "random 1:8", "urandom 1:9", "tty 5:0", "-> pts/ptmx"] {
         assert!(said.contains(wanted), "no {wanted}: {said}");
@@ -1123,7 +1172,9 @@ fn rootless_joins_the_users_own_namespaces() {
     if !can_be_rootless(false) {
         return;
     }
-    let mut user = Rootless::script("cd /proc/self/ns; for i in user net uts; do readlink $i; done; id -u; cat /proc/self/oom_score_adj");
+    let mut user = Rootless::script(
+        "cd /proc/self/ns; for i in user net uts; do readlink $i; done; id -u; cat /proc/self/oom_score_adj",
+    );
     let id = user.uid.to_string();
     let holder = Holder::start_as(&["--reuid", &id, "--regid", &id, "--clear-groups"], &["--user", "--net", "--uts"]);
     fs::write(format!("/proc/{}/uid_map", holder.pid()), format!("0 {id} 1\n")).unwrap();
@@ -1174,7 +1225,8 @@ fn rootless_life_with_the_default_root() {
     }
     let mut user = Rootless::new(&["sleep", "1000"]);
     let after = user.test.beside("own/after");
-    user.test.config["hooks"] = json!({ "poststop": [{ "path": "/bin/busybox", "args": ["busybox", "touch", after] }] });
+    user.test.config["hooks"] =
+        json!({ "poststop": [{ "path": "/bin/busybox", "args": ["busybox", "touch", after] }] });
     user.test.write();
     let own = |arguments: &[&str]| stdout(&user.corten_bare(arguments).output().unwrap());
     let id = user.test.id.as_str();
@@ -1246,7 +1298,8 @@ fn rootless_with_subordinate_ids() {
     user.assert_nothing_left("a killed one");
 
     // Ids that nobody gave to the user.
-    let foreign = json!([{ "containerID": 0, "hostID": user.uid, "size": 1 }, { "containerID": 1, "hostID": 1, "size": 10 }]);
+    let foreign =
+        json!([{ "containerID": 0, "hostID": user.uid, "size": 1 }, { "containerID": 1, "hostID": 1, "size": 10 }]);
     user.test.config["linux"]["uidMappings"] = foreign;
     let error = one_error(&user.run());
     assert!(error.contains("linux.uidMappings") && error.contains("newuidmap"), "{error}");
@@ -1259,8 +1312,11 @@ fn what_rootless_cannot_have() {
         return;
     }
     let several = json!([{ "containerID": 0, "hostID": 1_000_000, "size": 1 }, { "containerID": 1, "hostID": 500_000, "size": 10 }]);
-    let cases: [(&str, &[&str], &dyn Fn(&mut Value)); 5] = [
-        ("groups", &["process.user: setgroups", "not permitted"], &|config| config["process"]["user"]["additionalGids"] = json!([0])),
+    type Change<'a> = &'a dyn Fn(&mut Value);
+    let cases: [(&str, &[&str], Change<'_>); 5] = [
+        ("groups", &["process.user: setgroups", "not permitted"], &|config| {
+            config["process"]["user"]["additionalGids"] = json!([0])
+        }),
         ("no newuidmap", &["linux.uidMappings", "newuidmap", "uidmap)"], &|config| {
             config["linux"]["uidMappings"] = several.clone();
         }),
@@ -1340,8 +1396,24 @@ fn corten_inside_a_user_namespace_of_one_id() {
     let nested = |user: &Rootless| {
         let (path, id) = (user.test.write().path(), user.uid.to_string());
         let mut command = Command::new("setpriv");
-        command.args(["--reuid", &id, "--regid", &id, "--clear-groups", "unshare", "--user", "--map-root-user", "--mount"]);
-        command.arg(&user.binary).arg("--root").arg(user.test.state_root()).args(["run", "-b"]).arg(path).arg(&user.test.id);
+        command.args([
+            "--reuid",
+            &id,
+            "--regid",
+            &id,
+            "--clear-groups",
+            "unshare",
+            "--user",
+            "--map-root-user",
+            "--mount",
+        ]);
+        command
+            .arg(&user.binary)
+            .arg("--root")
+            .arg(user.test.state_root())
+            .args(["run", "-b"])
+            .arg(path)
+            .arg(&user.test.id);
         command.stdin(Stdio::null()).output().unwrap()
     };
     let rest = ["deny", "0", "0", "corten", "1:5", "222", "boottime", "77", "0"];

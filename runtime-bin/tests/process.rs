@@ -137,7 +137,9 @@ fn the_working_directory_is_made_or_followed() {
             symlink("/etc", root.join("link")).unwrap();
             symlink("../../../../tmp", root.join("up")).unwrap();
             fs::create_dir(root.join("closed")).unwrap();
-            for (directory, owner, mode) in [("closed", 2000, 0o700), ("", 0, 0o555), ("etc", 0, 0o755), ("tmp", 0, 0o755)] {
+            for (directory, owner, mode) in
+                [("closed", 2000, 0o700), ("", 0, 0o555), ("etc", 0, 0o755), ("tmp", 0, 0o755)]
+            {
                 chown(root.join(directory), Some(owner + shift), Some(owner + shift)).unwrap();
                 fs::set_permissions(root.join(directory), fs::Permissions::from_mode(mode)).unwrap();
             }
@@ -365,12 +367,38 @@ fn ids_groups_and_umask() {
     }
 }
 
+/// -1 as an id means "leave it" to the kernel: the process would have stayed root.
+#[test]
+fn an_id_that_is_none_is_refused() {
+    if !can_make_containers() {
+        return;
+    }
+    for user in [
+        json!({ "uid": u32::MAX, "gid": 0 }),
+        json!({ "uid": 1000, "gid": u32::MAX }),
+        json!({ "uid": 0, "gid": 0, "additionalGids": [u32::MAX] }),
+        json!({ "uid": 1u64 << 32, "gid": 0 }),
+    ] {
+        for mapped in [false, true] {
+            let mut test = shell("id");
+            if mapped {
+                test.map_ids();
+            }
+            test.config["process"]["user"] = user.clone();
+            let error = refused(&test);
+            assert!(error.contains("process.user"), "{user}: {error}");
+        }
+    }
+}
+
 #[test]
 fn the_callers_groups_stay_if_they_are_to() {
     if !can_make_containers() || !has("setpriv") {
         return;
     }
-    for (value, expected) in [(None, "10"), (Some("1"), "7 8"), (Some("true"), "7 8"), (Some("0"), "10"), (Some(""), "10")] {
+    for (value, expected) in
+        [(None, "10"), (Some("1"), "7 8"), (Some("true"), "7 8"), (Some("0"), "10"), (Some(""), "10")]
+    {
         let mut test = shell("grep Groups /proc/self/status");
         test.config["process"]["user"]["additionalGids"] = json!([10]);
         if let Some(value) = value {
@@ -419,7 +447,11 @@ fn five_sets_of_capabilities() {
                 [("CapInh", inheritable), ("CapPrm", prm), ("CapEff", eff), ("CapBnd", bounding), ("CapAmb", ambient)];
             for (set, names) in expected {
                 let found = u64::from_str_radix(field(seen, set), 16).unwrap();
-                assert_eq!(found, capability_bits(names), "{set} of {uid}, noNewPrivileges {no_new_privileges}: {found:x}");
+                assert_eq!(
+                    found,
+                    capability_bits(names),
+                    "{set} of {uid}, noNewPrivileges {no_new_privileges}: {found:x}"
+                );
             }
             assert_eq!(field(seen, "NoNewPrivs"), if no_new_privileges { "1" } else { "0" });
         });
@@ -500,11 +532,15 @@ fn every_resource_limit() {
         }
     });
     // What is not named stays.
-    both("cat /proc/self/limits", |test| test.config["process"]["rlimits"] = json!([]), |seen| {
-        for (typ, name) in LIMITS {
-            assert_eq!(parse(seen, name), parse(&own, name), "{typ}");
-        }
-    });
+    both(
+        "cat /proc/self/limits",
+        |test| test.config["process"]["rlimits"] = json!([]),
+        |seen| {
+            for (typ, name) in LIMITS {
+                assert_eq!(parse(seen, name), parse(&own, name), "{typ}");
+            }
+        },
+    );
     // One that cannot be: the file that it is about is named. NR_OPEN bounds it, whoever asks.
     let mut test = shell("true");
     test.config["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "soft": 5, "hard": u64::MAX }]);
@@ -554,7 +590,8 @@ fn every_scheduling_policy() {
     if !Path::new("/proc/self/sched").exists() {
         return skip("no /proc/PID/sched");
     }
-    let time = json!({ "policy": "SCHED_DEADLINE", "runtime": 1_000_000, "deadline": 10_000_000, "period": 10_000_000 });
+    let time =
+        json!({ "policy": "SCHED_DEADLINE", "runtime": 1_000_000, "deadline": 10_000_000, "period": 10_000_000 });
     // The kernel's number of the policy and its own priority: 120 plus nice, or 99 less the priority.
     for (scheduler, policy, priority) in [
         (json!({ "policy": "SCHED_OTHER" }), 0, 120),
@@ -870,10 +907,14 @@ fn the_loopback_device_is_up() {
         return;
     }
     let script = "busybox ip addr show lo; busybox ping -c1 127.0.0.1 >/dev/null 2>&1; cat /sys/class/net/lo/flags";
-    both(script, |_| {}, |seen| {
-        assert!(seen.contains("LOOPBACK,UP") && seen.contains("inet 127.0.0.1/8"), "{seen}");
-        assert!(seen.ends_with("0x9\n"), "{seen}");
-    });
+    both(
+        script,
+        |_| {},
+        |seen| {
+            assert!(seen.contains("LOOPBACK,UP") && seen.contains("inet 127.0.0.1/8"), "{seen}");
+            assert!(seen.ends_with("0x9\n"), "{seen}");
+        },
+    );
 }
 
 /// A network namespace with a pair of devices in it, and corten there: the machine's own is left alone.

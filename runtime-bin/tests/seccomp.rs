@@ -13,6 +13,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use common::{TestBundle, can_make_containers, one_error, run, skip, stdout};
 use nix::libc;
@@ -202,11 +203,53 @@ fn errnos_of_a_rule_and_of_the_default() {
 /// has to drop its privileges under the filter if there is no `noNewPrivileges`; with runc, too, a profile must allow them.
 fn allow_list(more: &[&str]) -> Value {
     let mut names = vec![
-        "access", "arch_prctl", "brk", "capset", "close", "dup", "dup2", "dup3", "execve", "exit", "exit_group", "fcntl", "fstat",
-        "futex", "getcwd", "getegid", "geteuid", "getgid", "getpid", "getrandom", "getuid", "ioctl", "lseek", "lstat",
-        "madvise", "mmap", "mprotect", "munmap", "newfstatat", "openat", "prctl", "prlimit64", "read", "readlink", "readlinkat",
-        "rseq", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "set_robust_list", "set_tid_address", "stat",
-        "statx", "time", "uname", "wait4", "write",
+        "access",
+        "arch_prctl",
+        "brk",
+        "capset",
+        "close",
+        "dup",
+        "dup2",
+        "dup3",
+        "execve",
+        "exit",
+        "exit_group",
+        "fcntl",
+        "fstat",
+        "futex",
+        "getcwd",
+        "getegid",
+        "geteuid",
+        "getgid",
+        "getpid",
+        "getrandom",
+        "getuid",
+        "ioctl",
+        "lseek",
+        "lstat",
+        "madvise",
+        "mmap",
+        "mprotect",
+        "munmap",
+        "newfstatat",
+        "openat",
+        "prctl",
+        "prlimit64",
+        "read",
+        "readlink",
+        "readlinkat",
+        "rseq",
+        "rt_sigaction",
+        "rt_sigprocmask",
+        "rt_sigreturn",
+        "set_robust_list",
+        "set_tid_address",
+        "stat",
+        "statx",
+        "time",
+        "uname",
+        "wait4",
+        "write",
     ];
     names.extend(more);
     json!({ "defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{ "names": names, "action": "SCMP_ACT_ALLOW" }] })
@@ -419,4 +462,24 @@ fn the_filter_is_there_in_both_modes() {
     test.assert_nothing_left("capset");
     test.config["process"]["noNewPrivileges"] = true.into();
     stdout(&run(&test));
+}
+
+/// Init cannot execute, cannot say so and cannot exit: it dies all the same, and nobody waits for it.
+#[test]
+fn a_filter_that_refuses_everything() {
+    if !can_make_containers() {
+        return;
+    }
+    for action in ["SCMP_ACT_ERRNO", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP", "SCMP_ACT_TRACE"] {
+        for no_new_privileges in [false, true] {
+            let mut test = TestBundle::new(&["true"]);
+            test.config["linux"]["seccomp"] = json!({ "defaultAction": action });
+            test.config["process"]["noNewPrivileges"] = no_new_privileges.into();
+            let start = Instant::now();
+            let output = run(&test);
+            assert!(!output.status.success(), "{output:?}");
+            assert!(start.elapsed() < Duration::from_secs(30), "{action}: {:?}", start.elapsed());
+            test.assert_nothing_left(action);
+        }
+    }
 }

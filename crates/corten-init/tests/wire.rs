@@ -33,12 +33,8 @@ fn step() -> impl Strategy<Value = OwnedStep> {
         (text(), text(), bytes(), any::<u64>(), slot()).prop_map(|(fstype, source, options, attributes, slot)| {
             Step::MountFs { fstype, source, options, attributes, slot }
         }),
-        (any::<u64>(), bytes(), any::<u64>(), any::<u64>()).prop_map(|(flags, program, privileged, notify)| Step::Seccomp {
-            flags,
-            program,
-            privileged,
-            notify
-        }),
+        (any::<u64>(), bytes(), any::<u64>(), any::<u64>())
+            .prop_map(|(flags, program, privileged, notify)| Step::Seccomp { flags, program, privileged, notify }),
         (text(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>())
             .prop_map(|(path, mode, major, minor, uid, gid)| Step::MakeNode { path, mode, major, minor, uid, gid }),
         (bytes(), bytes()).prop_map(|(arguments, environment)| Step::Exec { arguments, environment }),

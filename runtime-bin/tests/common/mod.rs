@@ -7,11 +7,16 @@ mod bundles;
 
 use std::process::{Command, Output, Stdio};
 
-pub use bundles::{TestBundle, can_make_containers, copy_program};
+pub use bundles::{TestBundle, can_make_containers};
 
 /// Says why a test does nothing here; `cargo xtask test` collects these lines.
 pub fn skip(reason: &str) {
     bundles::skip(reason);
+}
+
+/// Copies a program and the libraries it needs.
+pub fn copy_program(from: &std::path::Path, to: &std::path::Path) {
+    bundles::copy_program(from, to);
 }
 
 /// The binary under test.

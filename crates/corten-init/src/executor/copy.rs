@@ -43,7 +43,9 @@ impl Executor<'_> {
                 return Ok(());
             }
             // struct linux_dirent64: u64 inode, u64 offset, u16 length, u8 type, name.
-            while let Some(size) = rest.get(16..18).and_then(|two| Some(u16::from_le_bytes([*two.first()?, *two.get(1)?]))) {
+            while let Some(size) =
+                rest.get(16..18).and_then(|two| Some(u16::from_le_bytes([*two.first()?, *two.get(1)?])))
+            {
                 let Some((entry, next)) = rest.split_at_checked(usize::from(size)) else { break };
                 rest = next;
                 let name = CStr::from_bytes_until_nul(entry.get(19..).unwrap_or_default()).unwrap_or(c"");

@@ -56,7 +56,8 @@ impl Executor<'_> {
         let [state, stdout, stderr] = slots;
         let state = self.fd(state)?;
         sys::rewind(state).from(Call::Hook)?;
-        let output = |slot: Slot| if slot.0 == 0 { sys::memfd(c"hook-output").from(Call::MemfdCreate) } else { self.fd(slot) };
+        let output =
+            |slot: Slot| if slot.0 == 0 { sys::memfd(c"hook-output").from(Call::MemfdCreate) } else { self.fd(slot) };
         let (out, err) = (output(stdout)?, output(stderr)?);
         // What execve failed with, if it did.
         let refused = sys::shared_word().from(Call::Mmap)?;

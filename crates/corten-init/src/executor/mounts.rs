@@ -328,7 +328,10 @@ fn host_mount(line: &[u8]) -> Option<Text<4096>> {
     let mut bytes = point.iter();
     while let Some(byte) = bytes.next() {
         let byte = if *byte == b'\\' {
-            bytes.by_ref().take(3).fold(0u8, |number, digit| number.wrapping_mul(8).wrapping_add(digit.wrapping_sub(b'0')))
+            bytes
+                .by_ref()
+                .take(3)
+                .fold(0u8, |number, digit| number.wrapping_mul(8).wrapping_add(digit.wrapping_sub(b'0')))
         } else {
             *byte
         };

@@ -162,7 +162,8 @@ impl InitFailure {
 
     /// runc's words for a hook that init ran. `item`: `hooks.createContainer[0]`.
     fn hook(call: Call, errno: Errno, item: &str, detail: &str) -> Self {
-        let (kind, index) = item.trim_start_matches("hooks.").trim_end_matches(']').split_once('[').unwrap_or((item, ""));
+        let (kind, index) =
+            item.trim_start_matches("hooks.").trim_end_matches(']').split_once('[').unwrap_or((item, ""));
         let head = format!("error running {kind} hook #{index}");
         let detail = &match detail.strip_prefix("signal ").and_then(|rest| rest.split_once(',')) {
             Some((number, rest)) => format!("signal: {},{rest}", signal_words(number.parse().unwrap_or(0))),
@@ -176,7 +177,9 @@ impl InitFailure {
                 Self { sentence, errno, source: None }
             }
             // The call that runs it failed, not the hook.
-            _ if !detail.contains(", stdout: ") => Self { sentence: format!("{head}: {detail}"), errno, source: Some(errno) },
+            _ if !detail.contains(", stdout: ") => {
+                Self { sentence: format!("{head}: {detail}"), errno, source: Some(errno) }
+            }
             _ => Self { sentence: format!("{head}: {detail}"), errno, source: None },
         }
     }

@@ -91,12 +91,7 @@ fn write_file(pid: Pid, file: &str, text: &str) -> Result<(), SysError> {
     file.write_all(text.as_bytes()).map_err(|error| SysError::from_io(&error, call))
 }
 
-fn map_by_tool(
-    pid: Pid,
-    field: &'static str,
-    tool: &'static str,
-    maps: &[LinuxIdMapping],
-) -> Result<(), IdMapError> {
+fn map_by_tool(pid: Pid, field: &'static str, tool: &'static str, maps: &[LinuxIdMapping]) -> Result<(), IdMapError> {
     let numbers = maps.iter().flat_map(|map| [map.container_id(), map.host_id(), map.size()]);
     let mut command = Command::new(tool);
     command.arg(pid.to_string()).args(numbers.map(|number| number.to_string()));

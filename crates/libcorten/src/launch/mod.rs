@@ -124,7 +124,7 @@ impl<'a> Launch<'a> {
             HostStep::CreateCgroup { path, optional } => self.create_cgroup(path, *optional),
             HostStep::OpenCgroup { slot } => {
                 let path = self.cgroup.as_ref().ok_or(LaunchError::NoInit)?.path();
-                let tree = sys::open_tree(&path, sys::OpenTree::default()).map_err(at)?;
+                let tree = sys::open_tree(path, sys::OpenTree::default()).map_err(at)?;
                 self.put(*slot, tree)
             }
             HostStep::OpenTree { source, recursive, directory, link_itself, slot } => {
@@ -172,8 +172,7 @@ impl<'a> Launch<'a> {
             HostStep::MoveNetDevices { devices } => {
                 let path = format!("/proc/{}/ns/net", self.record.pid);
                 let opened = std::fs::File::open(&path);
-                let namespace = opened
-                    .map_err(|error| at(SysError::from_io(&error, || format!("open({path:?})"))))?;
+                let namespace = opened.map_err(|error| at(SysError::from_io(&error, || format!("open({path:?})"))))?;
                 Ok(net_devices::move_devices(namespace.as_fd(), devices)?)
             }
             HostStep::RunHooks { kind, hooks } => {

@@ -101,7 +101,8 @@ fn name(kind: crate::oci::LinuxNamespaceType) -> String {
 /// Opens the host's procfs.
 pub(super) fn host_proc() -> Result<OwnedFd, SysError> {
     let directory = open(Path::new("/proc"), libc::O_PATH | libc::O_DIRECTORY)?;
-    let found = nix::sys::statfs::fstatfs(&directory).map_err(|errno| SysError::new(errno, || "fstatfs(\"/proc\")".to_owned()))?;
+    let found = nix::sys::statfs::fstatfs(&directory)
+        .map_err(|errno| SysError::new(errno, || "fstatfs(\"/proc\")".to_owned()))?;
     if found.filesystem_type() == nix::sys::statfs::PROC_SUPER_MAGIC {
         Ok(directory.into())
     } else {

@@ -48,8 +48,8 @@ impl Bundle {
             }
         })?;
         // One read of the usual size.
-        let spec = spec::load(BufReader::with_capacity(64 * 1024, file))
-            .map_err(|error| Error::new(error.kind(), error))?;
+        let spec =
+            spec::load(BufReader::with_capacity(64 * 1024, file)).map_err(|error| Error::new(error.kind(), error))?;
         Self::new(directory, spec)
     }
 

@@ -10,8 +10,8 @@ use crate::lifecycle::Console;
 use crate::oci::{LinuxNamespace, LinuxNamespaceType, Process, ProcessBuilder, Spec};
 use crate::spec::{sysctl_file, sysctl_namespace};
 
-use super::paths::{path_in_root, text};
 use super::namespaces::{self, TreeFlags, UserNamespace};
+use super::paths::{path_in_root, text};
 use super::{Facts, HostStep, Plan, PlanError, Planned, Request, devices, hooks, mounts, process};
 
 /// Slots with a fixed meaning.
@@ -409,7 +409,8 @@ fn kernel_files(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError>
     if !b.needs_proc() {
         return Ok(());
     }
-    let held = b.request.options.no_pivot || b.host.iter().any(|planned| matches!(planned.step, HostStep::OpenHostProc { .. }));
+    let held = b.request.options.no_pivot
+        || b.host.iter().any(|planned| matches!(planned.step, HostStep::OpenHostProc { .. }));
     let proc = slot::PROC;
     if !held {
         b.inside(c"runtime", Step::OpenProc { slot: proc });
@@ -418,7 +419,9 @@ fn kernel_files(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError>
         b.inside(item, Step::WriteOwn { proc, path: path.into(), value, optional: 0 });
     };
     // From the exec on: the labels are for the program, not for init.
-    if let Some(profile) = process.apparmor_profile().as_deref().filter(|profile| !profile.is_empty() && b.facts.apparmor) {
+    if let Some(profile) =
+        process.apparmor_profile().as_deref().filter(|profile| !profile.is_empty() && b.facts.apparmor)
+    {
         let value = text("process.apparmorProfile", format!("exec {profile}"))?;
         own(b, c"process.apparmorProfile", c"self/attr/apparmor/exec", value);
     }
@@ -482,7 +485,9 @@ fn kept_path(b: &Builder<'_>, field: &str, path: &str) -> Result<(Slot, CString)
 /// so before the mounts, whose own options would be lost otherwise (runc).
 fn readonly_root(b: &mut Builder<'_>) {
     let propagation = b.spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().as_deref());
-    let late = propagation.and_then(propagation_flags).filter(|(flag, _)| matches!(*flag, libc::MS_SHARED | libc::MS_UNBINDABLE));
+    let late = propagation
+        .and_then(propagation_flags)
+        .filter(|(flag, _)| matches!(*flag, libc::MS_SHARED | libc::MS_UNBINDABLE));
     if let Some((flags, recursive)) = late {
         let step = Step::RootAttributes { set: 0, propagation: flags, recursive: recursive.into() };
         b.inside(c"linux.rootfsPropagation", step);

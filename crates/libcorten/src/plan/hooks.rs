@@ -127,7 +127,8 @@ fn run(
     state: Slot,
     environment: &[String],
 ) -> Result<(), PlanError> {
-    let output = |b: &Builder<'_>, annotation: &str, slot| if b.annotation(annotation).is_some() { slot } else { slot::SYNC };
+    let output =
+        |b: &Builder<'_>, annotation: &str, slot| if b.annotation(annotation).is_some() { slot } else { slot::SYNC };
     for (index, hook) in hooks.iter().enumerate() {
         let name = format!("hooks.{}[{index}]", kind.name());
         let path = hook.path().to_string_lossy().into_owned();

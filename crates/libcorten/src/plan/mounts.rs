@@ -56,7 +56,9 @@ pub(super) fn mounts(b: &mut Builder<'_>) -> Result<(), PlanError> {
         entry.check_proc()?;
         if !entry.options.without_effect.is_empty() {
             let listed = entry.options.without_effect.join(",");
-            b.warnings.push(format!("mounts[{index}].options: ignored on a bind mount, which has no filesystem of its own: {listed}"));
+            b.warnings.push(format!(
+                "mounts[{index}].options: ignored on a bind mount, which has no filesystem of its own: {listed}"
+            ));
         }
         entry.check_id_map()?;
         match (entry.options.bind, entry.fstype) {
@@ -157,7 +159,10 @@ fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     };
     b.inside(entry.item.clone(), step);
     if entry.options.copy_up {
-        b.inside(entry.item.clone(), Step::CopyUp { mount, from: slot::TARGET, owner: (!names("uid") && !names("gid")).into() });
+        b.inside(
+            entry.item.clone(),
+            Step::CopyUp { mount, from: slot::TARGET, owner: (!names("uid") && !names("gid")).into() },
+        );
         let set = set & libc::MOUNT_ATTR_RDONLY;
         if set != 0 {
             let step = Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: 0, recursive: 0 };
@@ -176,7 +181,8 @@ fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
 
 /// What is mounted here hides what was kept for the masks.
 fn covers(b: &mut Builder<'_>, destination: &str) {
-    let hidden = |kept: &str| kept.strip_prefix(destination).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let hidden =
+        |kept: &str| kept.strip_prefix(destination).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     b.kept_mounts.retain(|(kept, _)| !hidden(kept));
 }
 
@@ -287,7 +293,8 @@ fn bind_mount(b: &mut Builder<'_>, entry: &Entry<'_>, recursive: bool) -> Result
 /// were made. Until `pivot_root(2)` init's paths are those of the caller. The runtime opens what must be mapped, what keeps its
 /// peers on the host, what a container's root may not be able to reach, and what is about the runtime itself.
 fn opened_in_turn(b: &Builder<'_>, entry: &Entry<'_>, source: &Path) -> bool {
-    let maps = entry.mount.uid_mappings().is_some() || entry.mount.gid_mappings().is_some() || entry.options.id_map.is_some();
+    let maps =
+        entry.mount.uid_mappings().is_some() || entry.mount.gid_mappings().is_some() || entry.options.id_map.is_some();
     let own = ["/proc/self", "/proc/thread-self", "/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/stderr"];
     let shared = b.tree_propagation().is_none();
     let others = b.in_user_namespace() && b.facts.privileged || b.joins_mount_namespace();
@@ -382,7 +389,10 @@ pub(super) fn late_readonly(b: &mut Builder<'_>) -> Result<(), PlanError> {
         if entry.destination == "/dev" && entry.options.bind.is_none() && readonly {
             open_target(b, &entry.item, entry.path()?, Target::Directory);
             let (mount, set) = (slot::TARGET, libc::MOUNT_ATTR_RDONLY);
-            b.inside(entry.item.clone(), Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: 0, recursive: 0 });
+            b.inside(
+                entry.item.clone(),
+                Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: 0, recursive: 0 },
+            );
             b.inside(entry.item, Step::Close { slot: slot::TARGET });
         }
     }
@@ -456,7 +466,10 @@ fn cgroup(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     if entry.options.set & libc::MOUNT_ATTR_RDONLY != 0 {
         open_target(b, &entry.item, entry.path()?, Target::Directory);
         let (mount, set) = (slot::TARGET, libc::MOUNT_ATTR_RDONLY);
-        b.inside(entry.item.clone(), Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: 0, recursive: 0 });
+        b.inside(
+            entry.item.clone(),
+            Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: 0, recursive: 0 },
+        );
         b.inside(entry.item.clone(), Step::Close { slot: slot::TARGET });
     }
     Ok(())

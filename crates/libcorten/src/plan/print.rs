@@ -50,7 +50,9 @@ impl HostStep {
                 Vec::new()
             }
             Self::CreateCgroup { path: cgroup, optional } => vec![path(cgroup), ("optional", optional.to_string())],
-            Self::PidFile { path: file } | Self::SendPidfd { path: file } | Self::SendSeccompListener { path: file, .. } => {
+            Self::PidFile { path: file }
+            | Self::SendPidfd { path: file }
+            | Self::SendSeccompListener { path: file, .. } => {
                 vec![path(file)]
             }
             Self::OpenTree { source, recursive, directory, link_itself, slot } => vec![

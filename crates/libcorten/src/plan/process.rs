@@ -12,9 +12,9 @@ use corten_init::{OwnedStep as Step, SyncPoint};
 
 use crate::oci::{Capability, PosixRlimitType, Process};
 
-use super::{PlanError, hooks, kernel};
 use super::build::{Builder, item_at, slot};
 use super::paths::{block, path_in_root, text};
+use super::{PlanError, hooks, kernel};
 
 /// Adds the steps that turn init into the process.
 pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {

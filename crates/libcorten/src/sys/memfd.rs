@@ -36,5 +36,7 @@ pub(crate) fn sealed_memfd(name: &CStr, bytes: &[u8], executable: bool) -> Resul
 /// Makes an empty file in memory, close-on-exec.
 pub(crate) fn memfd(name: &CStr) -> Result<File, SysError> {
     let plain = MFdFlags::MFD_CLOEXEC;
-    memfd_create(name, plain).map(File::from).map_err(|errno| SysError::new(errno, || format!("memfd_create({name:?})")))
+    memfd_create(name, plain)
+        .map(File::from)
+        .map_err(|errno| SysError::new(errno, || format!("memfd_create({name:?})")))
 }

@@ -55,5 +55,7 @@ pub(crate) fn map_tree(tree: impl AsFd, namespace: impl AsFd, recursive: bool) -
             size_of::<libc::mount_attr>(),
         )
     };
-    Errno::result(result).map(drop).map_err(|errno| SysError::new(errno, || "mount_setattr(MOUNT_ATTR_IDMAP)".to_owned()))
+    Errno::result(result)
+        .map(drop)
+        .map_err(|errno| SysError::new(errno, || "mount_setattr(MOUNT_ATTR_IDMAP)".to_owned()))
 }

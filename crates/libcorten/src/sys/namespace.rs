@@ -6,13 +6,11 @@ use nix::errno::Errno;
 
 use super::SysError;
 
-/// The magic number of the filesystem that namespaces are files of.
-const NSFS_MAGIC: i64 = 0x6e73_6673;
-
 /// Whether the file is a namespace.
 pub(crate) fn is_namespace(file: impl AsFd) -> Result<bool, SysError> {
-    let stat = nix::sys::statfs::fstatfs(&file.as_fd()).map_err(|errno| SysError::new(errno, || "fstatfs".to_owned()))?;
-    Ok(i64::from(stat.filesystem_type().0) == NSFS_MAGIC)
+    let stat = nix::sys::statfs::fstatfs(file).map_err(|errno| SysError::new(errno, || "fstatfs".to_owned()))?;
+    // The filesystem that namespaces are files of.
+    Ok(stat.filesystem_type() == nix::sys::statfs::NSFS_MAGIC)
 }
 
 /// Returns the `CLONE_NEW*` of a namespace.

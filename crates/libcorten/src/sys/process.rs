@@ -10,7 +10,13 @@ pub(crate) fn set_limit(pid: Pid, resource: u64, soft: u64, hard: u64) -> Result
     let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
     // SAFETY: `limit` outlives the call; the old limit is not asked for.
     let result = unsafe {
-        libc::syscall(libc::SYS_prlimit64, pid.as_raw(), resource, &raw const limit, std::ptr::null_mut::<libc::rlimit64>())
+        libc::syscall(
+            libc::SYS_prlimit64,
+            pid.as_raw(),
+            resource,
+            &raw const limit,
+            std::ptr::null_mut::<libc::rlimit64>(),
+        )
     };
     Errno::result(result)
         .map(drop)
