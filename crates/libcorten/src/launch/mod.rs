@@ -123,8 +123,8 @@ impl<'a> Launch<'a> {
             HostStep::RecordCreating => Ok(self.directory.write(self.record)?),
             HostStep::CreateCgroup { path, optional } => self.create_cgroup(path, *optional),
             HostStep::OpenCgroup { slot } => {
-                let path = self.cgroup.as_ref().ok_or(LaunchError::NoInit)?.path();
-                let tree = sys::open_tree(path, sys::OpenTree::default()).map_err(at)?;
+                let cgroup = self.cgroup.as_ref().ok_or(LaunchError::NoInit)?;
+                let tree = sys::clone_tree(cgroup).map_err(at)?;
                 self.put(*slot, tree)
             }
             HostStep::OpenTree { source, recursive, directory, link_itself, slot } => {

@@ -1,6 +1,7 @@
 //! Detached mounts of the caller's namespace.
 
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -23,14 +24,23 @@ pub(crate) fn open_tree(path: &Path, how: OpenTree) -> Result<OwnedFd, SysError>
         let flags = if how.recursive { "OPEN_TREE_CLONE|AT_RECURSIVE" } else { "OPEN_TREE_CLONE" };
         format!("open_tree({path:?}, {flags})")
     };
-    let text = std::ffi::CString::new(path.as_os_str().as_bytes()).map_err(|_| SysError::new(Errno::EINVAL, call))?;
-    let recursive = if how.recursive { libc::AT_RECURSIVE.cast_unsigned() } else { 0 };
-    let link = if how.link_itself { libc::AT_SYMLINK_NOFOLLOW.cast_unsigned() } else { 0 };
-    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | recursive | link;
-    // SAFETY: `text` ends with NUL and outlives the call.
-    let result = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, text.as_ptr(), flags) };
-    let fd = Errno::result(result).map_err(|errno| SysError::new(errno, call))?;
-    let fd = i32::try_from(fd).map_err(|_| SysError::new(Errno::EBADF, call))?;
+    let text = CString::new(path.as_os_str().as_bytes()).map_err(|_| SysError::new(Errno::EINVAL, call))?;
+    let recursive = if how.recursive { libc::AT_RECURSIVE } else { 0 };
+    let link = if how.link_itself { libc::AT_SYMLINK_NOFOLLOW } else { 0 };
+    clone_tree_at(libc::AT_FDCWD, &text, recursive | link).map_err(|errno| SysError::new(errno, call))
+}
+
+/// Makes a detached copy of the mount that an open directory is on, with that directory as its root.
+pub(crate) fn clone_tree(directory: impl AsFd) -> Result<OwnedFd, SysError> {
+    clone_tree_at(directory.as_fd().as_raw_fd(), c"", libc::AT_EMPTY_PATH)
+        .map_err(|errno| SysError::new(errno, || "open_tree(fd, OPEN_TREE_CLONE)".to_owned()))
+}
+
+fn clone_tree_at(directory: RawFd, path: &CStr, flags: i32) -> nix::Result<OwnedFd> {
+    let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | flags.cast_unsigned();
+    // SAFETY: `path` ends with NUL and outlives the call; a number that is no fd is an error of the call.
+    let result = unsafe { libc::syscall(libc::SYS_open_tree, directory, path.as_ptr(), flags) };
+    let fd = i32::try_from(Errno::result(result)?).map_err(|_| Errno::EBADF)?;
     // SAFETY: the kernel just made this fd and nobody else knows its number.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
