@@ -136,6 +136,71 @@ fn every_device_rule_of_the_config_comes_before_the_defaults() {
     assert!(rules[16..].iter().all(|rule| rule.allow));
 }
 
+/// On a kernel that has the modules: labels of the process in the files that are for the next exec, the mounts' as the option that
+/// the annotation names. Without them, warnings.
+#[test]
+fn labels_of_security_modules() {
+    let config = |annotations: &str| {
+        format!(
+            r#"{{ "ociVersion": "1.3.0", "root": {{ "path": "rootfs" }}, "annotations": {annotations},
+            "process": {{ "user": {{}}, "cwd": "/", "args": ["sh"], "apparmorProfile": "profile", "selinuxLabel": "u:r:t:s0" }},
+            "mounts": [
+                {{ "destination": "/proc", "type": "proc" }}, {{ "destination": "/sys", "type": "sysfs" }},
+                {{ "destination": "/t", "type": "tmpfs", "options": ["size=1k"] }},
+                {{ "destination": "/q", "type": "mqueue" }}, {{ "destination": "/b", "type": "bind", "source": "/a" }}
+            ],
+            "linux": {{ "mountLabel": "u:r:t:s0:c1,c2", "namespaces": [{{ "type": "mount" }}] }} }}"#
+        )
+    };
+    let plan = |annotations: &str, facts: &Facts| {
+        let spec = spec::parse(config(annotations).as_bytes()).unwrap();
+        spec::validate(&spec).unwrap();
+        let options = CreateOptions::default();
+        let request = Request { id: "box", bundle: Path::new("/b"), wait_for_start: true, options: &options };
+        Plan::new(&spec, &request, facts).unwrap()
+    };
+    let text = |string: &std::ffi::CStr| string.to_str().unwrap().to_owned();
+    let written = |plan: &Plan| -> Vec<(String, String)> {
+        let of = |planned: &Planned<corten_init::OwnedStep>| match &planned.step {
+            corten_init::OwnedStep::WriteOwn { path, value, .. } => Some((text(path), text(value))),
+            _ => None,
+        };
+        plan.inside.iter().filter_map(of).collect()
+    };
+    let mounted = |plan: &Plan| -> Vec<(String, String)> {
+        let of = |planned: &Planned<corten_init::OwnedStep>| match &planned.step {
+            corten_init::OwnedStep::MountFs { fstype, options, .. } => {
+                Some((text(fstype), String::from_utf8_lossy(options).replace('\0', " ")))
+            }
+            _ => None,
+        };
+        plan.inside.iter().filter_map(of).collect()
+    };
+    let pair = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    let with = plan("{}", &facts());
+    let files = [("self/attr/apparmor/exec", "exec profile"), ("self/attr/exec", "u:r:t:s0")].map(pair);
+    assert_eq!(written(&with), files);
+    assert_eq!(with.warnings, Vec::<String>::new());
+    for kind in ["context", "fscontext", "defcontext", "rootcontext"] {
+        let annotations = match kind {
+            "context" => "{}".to_owned(),
+            _ => format!(r#"{{ "run.oci.mount_context_type": "{kind}" }}"#),
+        };
+        let labelled = format!("size =1k {kind} =u:r:t:s0:c1,c2 ");
+        let mounts = [("proc", ""), ("sysfs", ""), ("tmpfs", labelled.as_str()), ("mqueue", "")].map(pair);
+        assert_eq!(mounted(&plan(&annotations, &facts())), mounts);
+    }
+    let without = plan("{}", &Facts { apparmor: false, selinux: false, ..facts() });
+    assert_eq!(written(&without), []);
+    assert_eq!(mounted(&without)[2], pair(("tmpfs", "size =1k ")));
+    let warnings = [
+        "process.apparmorProfile: ignored, as AppArmor is not enabled in the kernel",
+        "process.selinuxLabel: ignored, as SELinux is not enabled in the kernel",
+        "linux.mountLabel: ignored, as SELinux is not enabled in the kernel",
+    ];
+    assert_eq!(without.warnings, warnings);
+}
+
 /// What is wrong with a config that only the plan sees, in full. Some of it `spec::validate` finds before; a plan is not made
 /// without it either.
 #[test]
