@@ -197,7 +197,7 @@ fn what_is_said_to_be_ignored_changes_nothing() {
     let plan = |config: &Value| -> String {
         let directory = tempfile::tempdir().expect("a directory");
         fs::write(directory.path().join("config.json"), config.to_string()).expect("config.json");
-        let bundle = Bundle::open(directory.path()).expect(&config.to_string());
+        let bundle = Bundle::open(directory.path()).expect("a config that is right");
         let plan = Runtime::new(directory.path()).plan("box", &bundle, &CreateOptions::default(), true);
         plan.expect("a plan").to_string().replace(&directory.path().display().to_string(), "DIRECTORY")
     };

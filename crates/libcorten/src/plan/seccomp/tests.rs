@@ -400,7 +400,7 @@ fn what_libseccomp_and_the_kernel_do_not_take() {
     };
     let rules: Vec<String> = (0..4_200).map(rule).collect();
     let json = format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{}]}}"#, rules.join(","));
-    let error = compile(&profile(&json), CompileOptions::default()).err().expect("a long program");
+    let error = compile(&profile(&json), CompileOptions::default()).expect_err("a long program");
     let SeccompError::TooLong { found } = &error else { panic!("{error}") };
     assert!(*found > INSTRUCTIONS_MAX);
     let message = format!("linux.seccomp: {found} instructions are more than the kernel's limit of 4096");
