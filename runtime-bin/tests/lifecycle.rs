@@ -185,7 +185,7 @@ fn run_in_the_background() {
     let to = fs::File::create(&out).unwrap();
     assert!(corten(&test, &arguments).stdout(to).stderr(Stdio::null()).status().unwrap().success());
     assert_eq!(status(&test), "running");
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(10);
     while fs::read_to_string(&out).unwrap() != "out\n" {
         assert!(Instant::now() < deadline);
         std::thread::sleep(Duration::from_millis(5));

@@ -232,7 +232,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Whether the container has a mount namespace, new or joined.
-    fn has_mount_namespace(&self) -> bool {
+    pub(super) fn has_mount_namespace(&self) -> bool {
         let namespaces = self.spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
         let mut namespaces = namespaces.into_iter().flatten();
         namespaces.any(|namespace| namespace.typ() == LinuxNamespaceType::Mount)

@@ -387,15 +387,25 @@ pub(super) fn late_readonly(b: &mut Builder<'_>) -> Result<(), PlanError> {
         let entry = Entry::new(index, mount)?;
         let readonly = entry.options.set & libc::MOUNT_ATTR_RDONLY != 0;
         if entry.destination == "/dev" && entry.options.bind.is_none() && readonly {
-            open_target(b, &entry.item, entry.path()?, Target::Directory);
-            let (mount, set) = (slot::TARGET, libc::MOUNT_ATTR_RDONLY);
-            b.inside(
-                entry.item.clone(),
-                Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: 0, recursive: 0 },
-            );
-            b.inside(entry.item, Step::Close { slot: slot::TARGET });
+            make_readonly(b, &entry)?;
         }
     }
+    Ok(())
+}
+
+/// Makes a filesystem read-only that has been filled where it is.
+fn make_readonly(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
+    open_target(b, &entry.item, entry.path()?, Target::Directory);
+    let (mount, set) = (slot::TARGET, libc::MOUNT_ATTR_RDONLY);
+    let step = if b.has_mount_namespace() {
+        Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: 0, recursive: 0 }
+    } else {
+        // Of a mount in a detached tree nothing can be changed but the filesystem.
+        let item = entry.item.to_string_lossy();
+        Step::Reconfigure { mount, options: option_block(&item, &[("ro".to_owned(), None)])? }
+    };
+    b.inside(entry.item.clone(), step);
+    b.inside(entry.item.clone(), Step::Close { slot: slot::TARGET });
     Ok(())
 }
 
@@ -464,13 +474,7 @@ fn cgroup(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
         b.inside(entry.item.clone(), Step::MakeLink { path, target, replace: 0 });
     }
     if entry.options.set & libc::MOUNT_ATTR_RDONLY != 0 {
-        open_target(b, &entry.item, entry.path()?, Target::Directory);
-        let (mount, set) = (slot::TARGET, libc::MOUNT_ATTR_RDONLY);
-        b.inside(
-            entry.item.clone(),
-            Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: 0, recursive: 0 },
-        );
-        b.inside(entry.item.clone(), Step::Close { slot: slot::TARGET });
+        make_readonly(b, entry)?;
     }
     Ok(())
 }
