@@ -129,6 +129,7 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
     }
     names(b)?;
     kernel_files(b, process)?;
+    keyring(b)?;
     hide(b)?;
     readonly_root(b);
     process::become_it(b, process)?;
@@ -299,7 +300,7 @@ fn oom_score(b: &mut Builder<'_>) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// The first steps inside: cgroup namespace, keyring, session.
+/// The first steps inside: network, cgroup namespace, session.
 fn begin(b: &mut Builder<'_>) -> Result<(), PlanError> {
     if b.has_new_namespace(LinuxNamespaceType::Network) {
         // runc: nobody else would, and everybody counts on it.
@@ -308,10 +309,6 @@ fn begin(b: &mut Builder<'_>) -> Result<(), PlanError> {
     net_devices(b);
     if b.has_new_namespace(LinuxNamespaceType::Cgroup) {
         b.inside(c"linux.namespaces", Step::UnshareCgroup {});
-    }
-    if !b.request.options.no_new_keyring {
-        let name = text("id", format!("_ses.{}", b.request.id))?;
-        b.inside(c"runtime", Step::SessionKeyring { name });
     }
     b.inside(c"runtime", Step::NewSession {});
     Ok(())
@@ -418,7 +415,7 @@ fn kernel_files(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError>
     let own = |b: &mut Builder<'_>, item: &std::ffi::CStr, path: &std::ffi::CStr, value: CString| {
         b.inside(item, Step::WriteOwn { proc, path: path.into(), value, optional: 0 });
     };
-    // From the exec on: the labels are for the program, not for init.
+    // From the exec on: the labels are for the program, not for init. Only its keyring is made before.
     if let Some(profile) =
         process.apparmor_profile().as_deref().filter(|profile| !profile.is_empty() && b.facts.apparmor)
     {
@@ -427,9 +424,20 @@ fn kernel_files(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError>
     }
     if let Some(label) = process.selinux_label().as_deref().filter(|label| !label.is_empty() && b.facts.selinux) {
         own(b, c"process.selinuxLabel", c"self/attr/exec", text("process.selinuxLabel", label)?);
+        if !b.request.options.no_new_keyring {
+            own(b, c"process.selinuxLabel", c"self/attr/keycreate", text("process.selinuxLabel", label)?);
+        }
     }
     sysctls(b)?;
     b.inside(c"runtime", Step::Close { slot: proc });
+    Ok(())
+}
+
+fn keyring(b: &mut Builder<'_>) -> Result<(), PlanError> {
+    if !b.request.options.no_new_keyring {
+        let name = text("id", format!("_ses.{}", b.request.id))?;
+        b.inside(c"runtime", Step::SessionKeyring { name });
+    }
     Ok(())
 }
 
@@ -459,7 +467,7 @@ fn hide(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let Some(masked) = linux.masked_paths().as_ref().filter(|paths| !paths.is_empty()) else { return Ok(()) };
     let item = CString::from(c"linux.maskedPaths");
     namespaces::open_device(b, &item, Path::new("/dev/null"), libc::S_IFCHR, (1, 3), slot::NULL)?;
-    let empty = mounts::empty_directory(0, slot::EMPTY)?;
+    let empty = mounts::empty_directory(b, 0, slot::EMPTY)?;
     b.inside(c"linux.maskedPaths", empty);
     for (index, path) in masked.iter().enumerate() {
         let item = text("linux.maskedPaths", format!("linux.maskedPaths[{index}]"))?;
