@@ -122,7 +122,10 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
     terminal(b, process)?;
     working_directory(b, process)?;
     hooks::create(b)?;
-    if b.request.options.no_pivot || !b.has_mount_namespace() {
+    if !b.has_mount_namespace() {
+        b.inside(c"root", Step::MoveRoot {});
+    } else if b.request.options.no_pivot {
+        b.inside(c"root", Step::AttachRoot { tree: slot::ROOT });
         b.inside(c"root", Step::MoveRoot {});
     } else {
         b.inside(c"root", Step::PivotRoot {});
@@ -185,7 +188,20 @@ impl<'a> Builder<'a> {
         let mut sysctls = sysctls.into_iter().flatten();
         sysctls.any(|(key, _)| sysctl_file(key).is_some_and(|file| sysctl_namespace(&file) == Ok(kind)))
             || kind == LinuxNamespaceType::Uts && (named(self.spec.hostname()) || named(self.spec.domainname()))
+            || kind == LinuxNamespaceType::Network && !self.net_devices().is_empty()
             || kind == LinuxNamespaceType::Mount
+    }
+
+    /// The network devices that the container gets: names on the host and inside, sorted, as a plan has an order.
+    fn net_devices(&self) -> Vec<(String, String)> {
+        let listed = self.spec.linux().as_ref().and_then(|linux| linux.net_devices().as_ref());
+        let inside = |name: &String, device: &crate::oci::LinuxNetDevice| {
+            device.name().clone().filter(|inside| !inside.is_empty()).unwrap_or_else(|| name.clone())
+        };
+        let mut devices: Vec<_> =
+            listed.into_iter().flatten().map(|(name, device)| (name.clone(), inside(name, device))).collect();
+        devices.sort();
+        devices
     }
 
     /// Whether init writes to files of the kernel.
@@ -316,14 +332,10 @@ fn begin(b: &mut Builder<'_>) -> Result<(), PlanError> {
 
 /// Init waits while the runtime moves network devices into its namespace.
 fn net_devices(b: &mut Builder<'_>) {
-    let listed = b.spec.linux().as_ref().and_then(|linux| linux.net_devices().as_ref());
-    let Some(listed) = listed.filter(|devices| !devices.is_empty()) else { return };
-    let inside = |name: &String, device: &crate::oci::LinuxNetDevice| {
-        device.name().clone().filter(|inside| !inside.is_empty()).unwrap_or_else(|| name.clone())
-    };
-    let mut devices: Vec<_> = listed.iter().map(|(name, device)| (name.clone(), inside(name, device))).collect();
-    // A map has no order; a plan has.
-    devices.sort();
+    let devices = b.net_devices();
+    if devices.is_empty() {
+        return;
+    }
     let item = c"linux.netDevices";
     b.inside(item, Step::Sync { point: SyncPoint::Network.to_number().into() });
     b.meet(item, HostStep::Await { point: SyncPoint::Network });
@@ -331,7 +343,8 @@ fn net_devices(b: &mut Builder<'_>) {
     b.meet(item, HostStep::Release { point: SyncPoint::Network });
 }
 
-/// The root filesystem, attached over `/` of the new mount namespace.
+/// The root filesystem, attached where hooks look for it, and where no path of the caller's leads by accident: over `/`, every
+/// `..` that ends there would go on in the image (a link like Fedora's `/var/run -> ../run`).
 fn root(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let root = b.spec.root().as_ref().ok_or(PlanError::Missing { item: "root" })?;
     let source = b.request.bundle.join(root.path());
@@ -350,8 +363,8 @@ fn root(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let propagation = b.tree_propagation().unwrap_or(SLAVE);
     let slave = Step::SetAttributes { mount: slot::ROOT, set: 0, clear: 0, unnamed: 0, propagation, recursive: 1 };
     b.inside(c"linux.rootfsPropagation", slave);
-    // Without pivot_root(2) the root must lie over `/`.
-    if hooks::see_the_root(b) && !b.request.options.no_pivot {
+    // In a joined mount namespace there may be no such directory; nothing but targets is looked up there (`opened_in_turn`).
+    if !b.joins_mount_namespace() || hooks::see_the_root(b) {
         let path = text("root.path", source.into_os_string().into_encoded_bytes())?;
         b.inside(c"root.path", Step::AttachRootAt { tree: slot::ROOT, path });
     } else {
@@ -467,6 +480,7 @@ fn hide(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let Some(masked) = linux.masked_paths().as_ref().filter(|paths| !paths.is_empty()) else { return Ok(()) };
     let item = CString::from(c"linux.maskedPaths");
     namespaces::open_device(b, &item, Path::new("/dev/null"), libc::S_IFCHR, (1, 3), slot::NULL)?;
+    b.inside(c"linux.maskedPaths", devices::keep_attributes(slot::NULL));
     let empty = mounts::empty_directory(b, 0, slot::EMPTY)?;
     b.inside(c"linux.maskedPaths", empty);
     for (index, path) in masked.iter().enumerate() {

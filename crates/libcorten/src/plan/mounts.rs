@@ -288,7 +288,12 @@ fn bind_mount(b: &mut Builder<'_>, entry: &Entry<'_>, recursive: bool) -> Result
     covers(b, &entry.destination);
     let target = if entry.options.destination_nofollow { Target::LinkItself(tree) } else { Target::Like(tree) };
     open_target(b, &entry.item, entry.path()?, target);
-    attach(b, &entry.item, tree);
+    // The host's procfs and sysfs, too, are what masked and readonly paths are in.
+    let keep = matches!(entry.destination.as_str(), "/proc" | "/sys");
+    b.inside(entry.item.clone(), Step::MoveMount { mount: tree, target: slot::TARGET, keep: keep.into() });
+    if keep {
+        b.kept_mounts.push((entry.destination.clone(), tree));
+    }
     Ok(())
 }
 
