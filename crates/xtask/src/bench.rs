@@ -25,9 +25,6 @@ pub(crate) struct Options {
     /// Write the figures to a file, too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Do not move into a mount namespace with pure cgroup v2
-    #[arg(long, hide = true)]
-    inside: bool,
 }
 
 pub(crate) fn run(options: &Options) -> Result {
@@ -37,10 +34,7 @@ pub(crate) fn run(options: &Options) -> Result {
     packages::install_build_needs()?;
     packages::install_peers();
     let corten = shell::build_release()?;
-    if shell::is_hybrid() && !options.inside {
-        let mut again = shell::in_pure_v2(&std::env::current_exe()?);
-        return shell::check(again.args(std::env::args_os().skip(1)).arg("--inside"));
-    }
+    shell::enter_pure_v2()?;
     let directory = tempfile::tempdir()?;
     let (default, docker) = (directory.path().join("default"), directory.path().join("docker"));
     bundle::default(&corten, &default, &["/bin/true"])?;
@@ -104,7 +98,7 @@ fn compare(name: &str, bundle: &Path, runtimes: &[PathBuf], runs: usize) -> Valu
         let at = |part: f64| times.get(index(times.len(), part)).copied().unwrap_or(f64::NAN);
         let (min, median, p90) = (at(0.0), at(0.5), at(0.9));
         let ratio = *first.get_or_insert(median) / median;
-        let label = label(runtime);
+        let label = shell::label(runtime);
         println!("{label:<16} {min:>8.2} {median:>8.2} {p90:>8.2}  {ratio:.2} of this");
         rows.insert(label, json!({ "min_ms": min, "median_ms": median, "p90_ms": p90, "corten_ratio": ratio }));
     }
@@ -119,17 +113,6 @@ fn compare(name: &str, bundle: &Path, runtimes: &[PathBuf], runs: usize) -> Valu
 )]
 fn index(length: usize, part: f64) -> usize {
     (length.saturating_sub(1) as f64 * part).round() as usize
-}
-
-/// A runtime's name and version.
-fn label(runtime: &Path) -> String {
-    let name = runtime.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let version = Command::new(runtime).arg("--version").output().ok();
-    let version = version.and_then(|output| {
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        text.lines().next()?.split("version ").nth(1).map(str::to_owned)
-    });
-    format!("{name} {}", version.unwrap_or_default())
 }
 
 /// Memory of a created container's init, which waits for start.
@@ -150,7 +133,7 @@ fn memory(bundle: &Path, runtimes: &[PathBuf]) -> Result<Value> {
                 line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0)
             };
             let (rss, pss) = (value("Rss:"), value("Pss:"));
-            let label = label(runtime);
+            let label = shell::label(runtime);
             println!("{label:<16} resident {rss:>6}  proportional {pss:>6}");
             rows.insert(label, json!({ "rss_kib": rss, "pss_kib": pss }));
         }

@@ -5,10 +5,9 @@
 //! machine is, once in a private mount namespace with nothing but cgroup2.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::shell::{cargo, check, in_pure_v2, is_hybrid, is_root};
+use crate::shell::{cargo, check, enter_pure_v2, is_hybrid, is_root};
 use crate::{Result, packages};
 
 pub(crate) fn test() -> Result {
@@ -22,9 +21,8 @@ pub(crate) fn test() -> Result {
     run_tests(cargo().args(["test", "--workspace", "--no-fail-fast", "--", "--show-output"]), &mut skipped)?;
     if is_root() && is_hybrid() {
         println!("\n=== tier 2 again, in pure cgroup v2 ===");
-        let cargo_program = PathBuf::from(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        let mut command = in_pure_v2(&cargo_program);
-        command.current_dir(crate::shell::workspace());
+        enter_pure_v2()?;
+        let mut command = cargo();
         command.args([
             "test",
             "-p",

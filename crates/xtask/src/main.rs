@@ -5,6 +5,7 @@
 mod bench;
 mod bundle;
 mod checks;
+mod conformance;
 mod demo;
 mod packages;
 mod shell;
@@ -35,6 +36,9 @@ enum Task {
     Ci,
     /// Compare the speed of Corten and its peers, in pure cgroup v2
     Bench(bench::Options),
+    /// Run a suite of others and compare with what is expected of Corten
+    #[command(subcommand)]
+    Conformance(conformance::Suite),
     /// Copy the release binary to PREFIX/bin
     Install {
         /// Where to
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
         Task::Test => checks::test(),
         Task::Ci => checks::ci(),
         Task::Bench(options) => bench::run(&options),
+        Task::Conformance(suite) => conformance::run(&suite),
         Task::Install { prefix } => install(&prefix),
     };
     match done {

@@ -3,11 +3,23 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+
 use crate::Result;
 
 /// Whether this is root.
 pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
+}
+
+/// Whether this process may give any capability that the kernel knows to another.
+pub(crate) fn has_all_capabilities() -> Result<bool> {
+    let last: u32 = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap")?.trim().parse()?;
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let bounding =
+        status.lines().find_map(|line| line.strip_prefix("CapBnd:")).ok_or("/proc/self/status: no CapBnd")?;
+    Ok(u64::from_str_radix(bounding.trim(), 16)?.count_ones() == last + 1)
 }
 
 /// The directory of the workspace.
@@ -38,11 +50,11 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 }
 
 /// Finds a program in PATH.
-pub(crate) fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: impl AsRef<Path>) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     // Administrators' programs are not in everybody's PATH.
     let directories = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-    directories.map(|directory| directory.join(program)).find(|file| file.is_file())
+    directories.map(|directory| directory.join(&program)).find(|file| file.is_file())
 }
 
 /// Builds the release binary and returns its path.
@@ -62,10 +74,26 @@ pub(crate) fn is_hybrid() -> bool {
     magic("/sys/fs/cgroup").is_ok_and(|kind| kind != nix::sys::statfs::CGROUP2_SUPER_MAGIC)
 }
 
-/// A command in a mount namespace of its own in which cgroup2 is at /sys/fs/cgroup. Nobody else sees that.
-pub(crate) fn in_pure_v2(program: &Path) -> Command {
-    const SCRIPT: &str = "umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"";
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "sh", "-c", SCRIPT, "--"]).arg(program);
-    command
+/// Moves this process into a mount namespace of its own in which cgroup2 is at /sys/fs/cgroup. Nobody else sees what is mounted there.
+pub(crate) fn enter_pure_v2() -> Result {
+    const CGROUP: &str = "/sys/fs/cgroup";
+    let none = None::<&str>;
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+    if is_hybrid() {
+        umount2(CGROUP, MntFlags::MNT_DETACH)?;
+        mount(Some("none"), CGROUP, Some("cgroup2"), MsFlags::empty(), none)?;
+    }
+    Ok(())
+}
+
+/// A runtime's name and version.
+pub(crate) fn label(runtime: &Path) -> String {
+    let name = runtime.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let version = Command::new(runtime).arg("--version").output().ok();
+    let version = version.and_then(|output| {
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        text.lines().next()?.split("version ").nth(1).map(str::to_owned)
+    });
+    format!("{name} {}", version.unwrap_or_default())
 }
