@@ -575,6 +575,31 @@ fn every_capability() {
     assert!(error.contains(": process.capabilities.bounding") && error.contains("NOPE"), "{error}");
 }
 
+/// config.md#linux-process: what cannot be granted is told and left out.
+#[test]
+fn capabilities_that_the_runtime_has_not() {
+    if !can_make_containers() || !has("setpriv") {
+        return;
+    }
+    let warning = "process.capabilities: CAP_WAKE_ALARM is left out, as the runtime itself does not have it\n";
+    for (mapped, expected, said) in [(false, 1 << 5, warning), (true, 1 << 5 | 1 << 35, "")] {
+        let mut test = shell("cat /proc/self/status");
+        if mapped {
+            test.map_ids();
+        }
+        for set in ["bounding", "permitted", "effective", "inheritable", "ambient"] {
+            test.config["process"]["capabilities"][set] = json!(["CAP_KILL", "CAP_WAKE_ALARM"]);
+        }
+        let output = run_behind(&test, &["setpriv", "--bounding-set=-wake_alarm"]);
+        assert_eq!(String::from_utf8_lossy(&output.stderr), said);
+        let seen = String::from_utf8(output.stdout).unwrap();
+        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+            assert_eq!(u64::from_str_radix(field(&seen, set), 16), Ok(expected), "{set}, mapped {mapped}");
+        }
+        test.assert_nothing_left("without a capability");
+    }
+}
+
 #[test]
 fn without_capabilities_there_are_none() {
     if !can_make_containers() {

@@ -110,6 +110,7 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
     };
     let b = &mut builder;
     warn(b, process);
+    process::warn_of_capabilities(b, process);
     check_console(process, request)?;
     host_proc(b);
     oom_score(b)?;

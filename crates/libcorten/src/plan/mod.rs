@@ -267,6 +267,8 @@ pub(crate) struct Facts {
     pub(crate) seccomp: Option<seccomp::Filter>,
     /// The runtime may mount in its own user namespace (CAP_SYS_ADMIN), so that it opens what init is to mount.
     pub(crate) privileged: bool,
+    /// The capabilities that the runtime may give away, as bits.
+    pub(crate) capabilities: u64,
     /// The runtime is not root of the whole machine.
     pub(crate) rootless: bool,
     /// Device nodes can be made: CAP_MKNOD in the first user namespace.
@@ -288,6 +290,7 @@ impl Default for Facts {
             legacy_links: Vec::new(),
             seccomp: None,
             privileged: true,
+            capabilities: u64::MAX,
             rootless: false,
             may_mknod: true,
             apparmor: true,

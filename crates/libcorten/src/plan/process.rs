@@ -4,7 +4,7 @@
 //! before they are dropped, the filter comes as late as it can, and after the filter hardly a call is made.
 //! Spec: config.md#process. Attacker: owns the rootfs (its programs, its `/etc/passwd`).
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::CString;
 use std::str::FromStr;
 
@@ -39,7 +39,7 @@ pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), Pl
     }
     scheduling(b, process)?;
     b.inside(c"process.user.umask", Step::Umask { mask: user.umask().unwrap_or(0o022).into() });
-    b.inside(c"process.capabilities.bounding", Step::BoundingSet { keep: capabilities(process).bounding });
+    b.inside(c"process.capabilities.bounding", Step::BoundingSet { keep: capabilities(b, process).bounding });
     let cwd = path_in_root("process.cwd", process.cwd())?;
     b.inside(c"process.cwd", Step::WorkingDirectory { path: cwd.clone(), late: 0 });
     let groups = user.additional_gids().iter().flatten().flat_map(|gid| gid.to_ne_bytes()).collect();
@@ -61,7 +61,7 @@ pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), Pl
     if early_filter {
         filter(b, !no_new_privileges);
     }
-    let sets = capabilities(process);
+    let sets = capabilities(b, process);
     let (effective, permitted, inheritable) = (sets.effective, sets.permitted, sets.inheritable);
     b.inside(c"process.capabilities", Step::Capabilities { effective, permitted, inheritable });
     if sets.ambient != 0 {
@@ -199,10 +199,12 @@ struct CapabilitySets {
 }
 
 /// The capability sets as bits. A process without `capabilities` has none, as with runc.
-fn capabilities(process: &Process) -> CapabilitySets {
+fn capabilities(b: &Builder<'_>, process: &Process) -> CapabilitySets {
     let Some(listed) = process.capabilities().as_ref() else { return CapabilitySets::default() };
-    let bits =
-        |set: &Option<crate::oci::Capabilities>| set.iter().flatten().fold(0, |all, one| all | 1 << number(*one));
+    let bits = |set: &Option<crate::oci::Capabilities>| {
+        let granted = set.iter().flatten().filter(|one| may_grant(b, **one));
+        granted.fold(0, |all, one| all | 1 << number(*one))
+    };
     CapabilitySets {
         bounding: bits(listed.bounding()),
         effective: bits(listed.effective()),
@@ -211,6 +213,22 @@ fn capabilities(process: &Process) -> CapabilitySets {
         // The kernel takes an ambient capability only if it is permitted and inheritable (capabilities(7)); others are left
         // out without an error, as runc does: `runc spec` itself writes them.
         ambient: bits(listed.ambient()) & bits(listed.permitted()) & bits(listed.inheritable()),
+    }
+}
+
+/// Whether the process can have a capability: in a user namespace of its own each, else those that the runtime has.
+fn may_grant(b: &Builder<'_>, capability: Capability) -> bool {
+    b.in_user_namespace() || b.facts.capabilities & 1 << number(capability) != 0
+}
+
+/// Says which capabilities are left out (config.md#linux-process: that is no error).
+pub(super) fn warn_of_capabilities(b: &mut Builder<'_>, process: &Process) {
+    let Some(listed) = process.capabilities().as_ref() else { return };
+    let sets = [listed.bounding(), listed.effective(), listed.permitted(), listed.inheritable(), listed.ambient()];
+    let missing = sets.into_iter().flatten().flatten().filter(|one| !may_grant(b, **one));
+    let missing: BTreeSet<String> = missing.map(|one| format!("CAP_{one}")).collect();
+    for name in missing {
+        b.warnings.push(format!("process.capabilities: {name} is left out, as the runtime itself does not have it"));
     }
 }
 
