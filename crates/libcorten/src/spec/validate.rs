@@ -70,8 +70,8 @@ const RULES: &[Rule] = &[
 /// Judges a config: everything that can be known without looking at the host.
 ///
 /// Success promises the later stages: no NUL in any string; a process with arguments and an absolute `cwd`; each
-/// namespace at most once, a mount namespace among them, with absolute paths; a new user namespace has mappings that the
-/// kernel takes, also for the process's IDs; numbers in the kernel's ranges; nothing asked for that Corten does not do.
+/// namespace at most once, with absolute paths; a new user namespace has mappings that the kernel takes, also for the
+/// process's IDs; numbers in the kernel's ranges; nothing asked for that Corten does not do.
 ///
 /// # Errors
 ///
