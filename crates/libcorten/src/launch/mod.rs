@@ -34,7 +34,8 @@ use resctrl::Resctrl;
 pub(crate) use sync::Channel;
 
 use crate::lifecycle::{Console, CreateOptions};
-use crate::plan::{HookKind, HostStep, Plan, Planned};
+use crate::plan::{HostStep, Plan, Planned};
+use crate::spec::HookKind;
 use crate::state::{ProcessState, Record, StateDirectory, Status, start_time};
 use crate::sys::{self, InitProcess, InitStart, SysError};
 

@@ -10,9 +10,10 @@
 use std::ffi::CString;
 use std::path::Path;
 
-use corten_init::{OwnedStep as Step, Slot, SyncPoint};
+use corten_init::{OwnedStep as Step, Slot, SyncPoint, TreeFlags};
 
-use crate::oci::{Linux, LinuxIdMapping, LinuxNamespace, LinuxNamespaceType as Type};
+use crate::oci::{Linux, LinuxIdMapping, LinuxNamespaceType as Type, Spec};
+use crate::spec::{is_joined, namespace};
 
 use super::build::{Builder, slot};
 use super::paths::text;
@@ -48,21 +49,12 @@ pub(super) enum UserNamespace {
 }
 
 /// Returns what the container's user namespace is.
-pub(super) fn user_namespace(linux: Option<&Linux>) -> UserNamespace {
-    match find(linux, Type::User) {
+pub(super) fn user_namespace(spec: &Spec) -> UserNamespace {
+    match namespace(spec, Type::User) {
         None => UserNamespace::Same,
         Some(namespace) if is_joined(namespace) => UserNamespace::Joined,
         Some(_) => UserNamespace::New,
     }
-}
-
-fn find(linux: Option<&Linux>, kind: Type) -> Option<&LinuxNamespace> {
-    linux?.namespaces().iter().flatten().find(|namespace| namespace.typ() == kind)
-}
-
-/// Whether a namespace exists already and is entered.
-pub(crate) fn is_joined(namespace: &LinuxNamespace) -> bool {
-    namespace.path().as_ref().is_some_and(|path| !path.as_os_str().is_empty())
 }
 
 /// A join: config item, slot, flag.
@@ -71,7 +63,7 @@ type Join = (CString, Slot, u64);
 /// Adds the steps that enter the namespaces, and the host's steps around them. Returns the flags for the clone of init.
 pub(super) fn enter(b: &mut Builder<'_>) -> Result<u64, PlanError> {
     let linux = b.spec.linux().as_ref();
-    let user = user_namespace(linux);
+    let user = b.user_namespace;
     let mut new = 0;
     let (mut joins, mut join_user): (Vec<Join>, Option<Join>) = (Vec::new(), None);
     for (index, namespace) in linux.and_then(|linux| linux.namespaces().as_ref()).into_iter().flatten().enumerate() {
@@ -182,7 +174,6 @@ fn time_offsets(b: &mut Builder<'_>) -> Result<(), PlanError> {
         proc: slot::PROC,
         path: c"self/timens_offsets".into(),
         value: text("linux.timeOffsets", lines.concat())?,
-        optional: 0,
     };
     b.early(c"linux.timeOffsets", step);
     Ok(())
@@ -203,7 +194,7 @@ pub(super) fn open_tree(
         return Ok(());
     }
     let path = text(&item.to_string_lossy(), source.as_os_str().as_encoded_bytes())?;
-    b.early(item.clone(), Step::OpenSource { path, flags: flags.bits(), slot });
+    b.early(item.clone(), Step::OpenSource { path, flags: flags.to_number(), slot });
     Ok(())
 }
 
@@ -216,26 +207,8 @@ pub(super) fn open_source(
     slot: Slot,
 ) -> Result<(), PlanError> {
     let path = text(&item.to_string_lossy(), source.as_os_str().as_encoded_bytes())?;
-    b.inside(item.clone(), Step::OpenSource { path, flags: flags.bits(), slot });
+    b.inside(item.clone(), Step::OpenSource { path, flags: flags.to_number(), slot });
     Ok(())
-}
-
-/// How a tree is opened.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct TreeFlags {
-    /// With the mounts below.
-    pub(super) recursive: bool,
-    /// It must be a directory.
-    pub(super) directory: bool,
-    /// A link under the last name is the object itself.
-    pub(super) link_itself: bool,
-}
-
-impl TreeFlags {
-    /// Returns the bits of [`Step::OpenSource`].
-    fn bits(self) -> u64 {
-        u64::from(self.recursive) | u64::from(self.directory) << 1 | u64::from(self.link_itself) << 2
-    }
 }
 
 /// Opens a device of the host for a bind mount, and checks that it is this one.
