@@ -37,9 +37,9 @@ pub(crate) enum LaunchError {
     /// Init said what it should not.
     #[error("container init does not keep to the protocol")]
     Protocol,
-    /// A plan without `CloneInit` where one is needed.
-    #[error("the plan uses init before it makes it")]
-    NoInit,
+    /// A plan that uses init, its cgroup or a slot before it makes it.
+    #[error("the plan uses what it has not made yet")]
+    Order,
     /// Wrong plan.
     #[error(transparent)]
     Encode(#[from] corten_init::EncodeError),
@@ -97,7 +97,7 @@ impl LaunchError {
             Self::Resctrl(error) => error.errno().map_or(ErrorKind::InvalidConfig, errno_kind),
             Self::Left { cause, .. } | Self::Warned { cause, .. } => cause.kind(),
             Self::Encode(_) => ErrorKind::InvalidConfig,
-            Self::Protocol | Self::NoInit => ErrorKind::Internal,
+            Self::Protocol | Self::Order => ErrorKind::Internal,
             Self::Died { .. } | Self::Deadline { .. } | Self::Cgroup(_) | Self::Hook(_) => ErrorKind::Kernel,
         }
     }

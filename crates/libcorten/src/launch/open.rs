@@ -7,9 +7,9 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::stat::{SFlag, fstat, stat};
+use nix::unistd::Pid;
 
-use super::id_maps;
-use super::id_maps::IdMapError;
+use super::id_maps::{self, IdMapError};
 use crate::oci::LinuxNamespaceType;
 use crate::plan::IdMapSource;
 use crate::spec::namespace_name;
@@ -42,6 +42,11 @@ pub(super) fn device(path: &Path, kind: u32, major: u64, minor: u64) -> Result<O
     }
     let letter = if kind == libc::S_IFBLK { "block" } else { "char" };
     Err(SysError::new(Errno::ENODEV, || format!("{} is not {letter} {major}:{minor}", path.display())))
+}
+
+/// Opens a namespace of a process.
+pub(super) fn namespace_of(pid: Pid, kind: LinuxNamespaceType) -> Result<OwnedFd, SysError> {
+    open(Path::new(&format!("/proc/{pid}/ns/{kind}")), 0).map(OwnedFd::from)
 }
 
 /// Opens a namespace of this type.

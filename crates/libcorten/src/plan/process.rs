@@ -34,16 +34,16 @@ pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), Pl
     if no_new_privileges(process) {
         b.inside(c"process.noNewPrivileges", Step::NoNewPrivileges {});
     }
-    if filter == FilterPlace::BeforeCapabilities {
+    if filter == FilterPlace::Early {
         load_filter(b, process);
     }
     give_up_capabilities(b, sets);
     wait(b);
-    if filter == FilterPlace::BeforeHooks {
+    if filter == FilterPlace::ForHooks {
         load_filter(b, process);
     }
     hooks::start(b, &environment)?;
-    if filter == FilterPlace::BeforeExec {
+    if filter == FilterPlace::Last {
         load_filter(b, process);
     }
     exec(b, process, &environment)
@@ -104,21 +104,23 @@ fn no_new_privileges(process: &Process) -> bool {
 /// Where the filter is loaded: as late as it can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FilterPlace {
-    /// Loading needs CAP_SYS_ADMIN, or there is a listener, and the runtime must still be there to hand it on.
-    BeforeCapabilities,
-    /// The startContainer hooks may do what the process may, and no more.
-    BeforeHooks,
-    BeforeExec,
+    /// Before capabilities are given up: loading needs CAP_SYS_ADMIN, or there is a listener, and the runtime must still be
+    /// there to hand it on.
+    Early,
+    /// Before the startContainer hooks: they may do what the process may, and no more.
+    ForHooks,
+    /// Right before the exec.
+    Last,
 }
 
 fn filter_place(b: &Builder<'_>, process: &Process) -> FilterPlace {
     let notifies = b.facts.seccomp.as_ref().is_some_and(|filter| filter.notify);
     if !no_new_privileges(process) || notifies {
-        FilterPlace::BeforeCapabilities
+        FilterPlace::Early
     } else if hooks::has_start(b) {
-        FilterPlace::BeforeHooks
+        FilterPlace::ForHooks
     } else {
-        FilterPlace::BeforeExec
+        FilterPlace::Last
     }
 }
 
