@@ -7,9 +7,9 @@ use super::hooks::{HookError, signal_words};
 use super::id_maps::IdMapError;
 use super::net_devices::NetDeviceError;
 use super::resctrl::ResctrlError;
-use crate::ErrorKind;
 use crate::state::StateError;
 use crate::sys::{ErrnoText, SysError, Waited};
+use crate::{ErrorKind, chain};
 
 /// Why a container could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -114,13 +114,9 @@ impl LaunchError {
     }
 }
 
-/// An error with its sources, as one line.
+/// What hooks have failed with, before what they were run after.
 fn warnings(hooks: &[HookError]) -> String {
-    let line = |error: &HookError| {
-        let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
-        format!("{error}{source}, after")
-    };
-    hooks.iter().map(line).collect::<Vec<_>>().join("; ")
+    hooks.iter().map(|error| format!("{}, after", chain(error))).collect::<Vec<_>>().join("; ")
 }
 
 fn errno_kind(errno: Errno) -> ErrorKind {
