@@ -31,7 +31,6 @@ impl Errno {
     pub const ENOSYS: Self = Self(38);
     pub const ELOOP: Self = Self(40);
     pub const EPROTO: Self = Self(71);
-    pub const EOPNOTSUPP: Self = Self(95);
     pub const ECONNRESET: Self = Self(104);
     pub const ETIMEDOUT: Self = Self(110);
 }
