@@ -32,35 +32,48 @@ const REFUSED: &str = "mkdir: can't create directory '/dev/shm/made': Owner died
 /// What an agent was asked: system call and pid.
 type Asked = Vec<(i64, u32)>;
 
-/// Answers until nobody is left who could ask: mkdir fails with the chosen errno, all else goes on.
-fn answer(listener: &OwnedFd) -> Asked {
-    // _IOWR('!', 0, struct seccomp_notif) and _IOWR('!', 1, struct seccomp_notif_resp).
+/// The next who asks, or `None` when nobody is left who could.
+fn next(listener: &OwnedFd) -> Option<libc::seccomp_notif> {
+    // _IOWR('!', 0, struct seccomp_notif)
     const RECV: libc::Ioctl = 0xc050_2100u32 as libc::Ioctl;
-    const SEND: libc::Ioctl = 0xc018_2101u32 as libc::Ioctl;
-    const CONTINUE: u32 = 1;
-    let mut asked = Vec::new();
     loop {
         let mut fds = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
         assert_ne!(poll(&mut fds, PollTimeout::from(30_000u16)).unwrap(), 0, "nobody asks, nobody ends");
         if !fds[0].revents().unwrap().contains(PollFlags::POLLIN) {
-            return asked;
+            return None;
         }
         // SAFETY: all zeroes is a value of these structures of integers; the kernel demands it of the first.
         let mut request: libc::seccomp_notif = unsafe { std::mem::zeroed() };
-        // SAFETY: the argument is the structure that the call's number names, and outlives the call.
-        if unsafe { libc::ioctl(listener.as_raw_fd(), RECV, &raw mut request) } != 0 {
-            // Killed meanwhile.
-            continue;
+        // SAFETY: the argument is the structure that the call's number names, and outlives the call. It fails if who asked has been
+        // killed meanwhile.
+        if unsafe { libc::ioctl(listener.as_raw_fd(), RECV, &raw mut request) } == 0 {
+            return Some(request);
         }
+    }
+}
+
+/// Lets a call fail with an errno, or go on.
+fn reply(listener: &OwnedFd, id: u64, errno: Option<i32>) {
+    // _IOWR('!', 1, struct seccomp_notif_resp)
+    const SEND: libc::Ioctl = 0xc018_2101u32 as libc::Ioctl;
+    const CONTINUE: u32 = 1;
+    let (error, flags) = errno.map_or((0, CONTINUE), |errno| (-errno, 0));
+    let mut response = libc::seccomp_notif_resp { id, val: 0, error, flags };
+    // SAFETY: the argument is the structure that the call's number names, and outlives the call. Whoever asked may have been
+    // killed; then there is nobody to be told.
+    unsafe { libc::ioctl(listener.as_raw_fd(), SEND, &raw mut response) };
+}
+
+/// Answers until nobody is left who could ask: mkdir fails with the chosen errno, all else goes on.
+fn answer(listener: &OwnedFd) -> Asked {
+    let mut asked = Vec::new();
+    while let Some(request) = next(listener) {
         let number = i64::from(request.data.nr);
         let is_mkdir = number == libc::SYS_mkdirat || MKDIR == Some(number);
         asked.push((number, request.pid));
-        let (error, flags) = if is_mkdir { (-ANSWER, 0) } else { (0, CONTINUE) };
-        let mut response = libc::seccomp_notif_resp { id: request.id, val: 0, error, flags };
-        // SAFETY: the argument is the structure that the call's number names, and outlives the call. Whoever asked may have been
-        // killed; then there is nobody to be told.
-        unsafe { libc::ioctl(listener.as_raw_fd(), SEND, &raw mut response) };
+        reply(listener, request.id, is_mkdir.then_some(ANSWER));
     }
+    asked
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -232,6 +245,47 @@ fn whatever_init_does_is_answered() {
         assert_eq!(stdout(&common::run(&test)), REFUSED);
         of_run.join().unwrap();
         test.assert_nothing_left("all calls");
+    }
+}
+
+/// SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: who has asked waits for the answer, whatever signals come but for fatal ones.
+#[test]
+fn a_wait_that_signals_do_not_end() {
+    if !can_make_containers() {
+        return;
+    }
+    for mapped in [false, true] {
+        // The shell makes the call itself.
+        let (mut test, socket) = bundle("trap 'echo signal' USR1; umask 077; echo done", &["umask"]);
+        test.config["linux"]["seccomp"]["flags"] = json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]);
+        if mapped {
+            test.map_ids();
+        }
+        let listener = UnixListener::bind(&socket).unwrap();
+        let agent = std::thread::spawn(move || {
+            let listener = receive(&listener).fd;
+            let mut first = true;
+            while let Some(request) = next(&listener) {
+                if std::mem::take(&mut first) {
+                    let pid = nix::unistd::Pid::from_raw(request.pid.try_into().unwrap());
+                    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGUSR1).unwrap();
+                    // Only now the kernel waits in another way: for what is fatal alone.
+                    let deadline = Instant::now() + Duration::from_secs(10);
+                    while !fs::read_to_string(format!("/proc/{pid}/status")).unwrap().contains("\nState:\tD") {
+                        assert!(Instant::now() < deadline, "the signal has ended the wait");
+                        std::thread::sleep(Duration::from_millis(5));
+                    }
+                }
+                reply(&listener, request.id, None);
+            }
+        });
+        let output = common::run(&test);
+        if String::from_utf8_lossy(&output.stderr).contains("linux.seccomp: seccomp: invalid argument") {
+            return common::skip("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: Linux 5.19");
+        }
+        agent.join().unwrap();
+        assert_eq!(stdout(&output), "signal\ndone\n");
+        test.assert_nothing_left("signals");
     }
 }
 

@@ -125,7 +125,7 @@ fn kinds_in_their_places(mapped: bool) {
     assert_eq!(lines(&test, "order"), both(&KINDS));
     test.assert_nothing_left("all hooks");
 
-    // A prestart hook sees what runc shows it, as the container was created for those who wrote such hooks.
+    // A prestart hook sees what crun shows it: for those who wrote such hooks the container was created.
     let statuses = ["created", "creating", "creating", "created", "running", "stopped"];
     for (kind, status) in KINDS.into_iter().zip(statuses) {
         let inside = matches!(kind, "createContainer" | "startContainer");

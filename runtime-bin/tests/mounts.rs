@@ -264,31 +264,37 @@ fn options_of_a_bind_mount() {
     for (index, (given, _)) in OF_SUPERBLOCK.iter().enumerate() {
         bind(&mut test, &source, &format!("/s/{index}"), &words(given));
     }
-    let plain = mounts(&answer(&run_after(&test, "mount -t tmpfs tmpfs src")));
-    let locked_down = "mount -t tmpfs -o nosuid,nodev,noexec,noatime tmpfs src; mount -o remount,bind,ro,nosuid,nodev,noexec,noatime,nosymfollow src";
-    let strict = mounts(&answer(&run_after(&test, locked_down)));
-    for (index, (given, expected)) in ATTRIBUTES.iter().enumerate() {
-        let point = format!("/m/{index}");
-        assert_eq!(at(&plain, &point).options, set(expected), "{given}");
-        // What nobody named is kept when nothing is named, and lost when anything is; the access time is kept.
-        let names_none = ["", "defaults", "norelatime", "silent", "loud", "iversion", "noiversion"].contains(given);
-        let mut expected = if names_none { set("ro nosuid nodev noexec noatime nosymfollow") } else { set(expected) };
-        if !given.contains("atime") || given.contains("diratime") && !given.contains("noatime") {
-            expected.remove("relatime");
-            expected.insert("noatime".to_owned());
+    for mapped in [false, true] {
+        if mapped {
+            test.map_ids();
         }
-        let found = &at(&strict, &point).options;
-        // A change within the field of access times takes it whole.
-        if !given.contains("diratime") {
-            assert_eq!(found, &expected, "{given} on a source with all");
+        let plain = mounts(&answer(&run_after(&test, "mount -t tmpfs tmpfs src")));
+        let locked_down = "mount -t tmpfs -o nosuid,nodev,noexec,noatime tmpfs src; mount -o remount,bind,ro,nosuid,nodev,noexec,noatime,nosymfollow src";
+        let strict = mounts(&answer(&run_after(&test, locked_down)));
+        for (index, (given, expected)) in ATTRIBUTES.iter().enumerate() {
+            let point = format!("/m/{index}");
+            assert_eq!(at(&plain, &point).options, set(expected), "{given}");
+            // What nobody named is kept when nothing is named, and lost when anything is; the access time is kept.
+            let names_none = ["", "defaults", "norelatime", "silent", "loud", "iversion", "noiversion"].contains(given);
+            let mut expected =
+                if names_none { set("ro nosuid nodev noexec noatime nosymfollow") } else { set(expected) };
+            if !given.contains("atime") || given.contains("diratime") && !given.contains("noatime") {
+                expected.remove("relatime");
+                expected.insert("noatime".to_owned());
+            }
+            let found = &at(&strict, &point).options;
+            // A change within the field of access times takes it whole.
+            if !given.contains("diratime") {
+                assert_eq!(found, &expected, "{given} on a source with all");
+            }
         }
-    }
-    for (index, (given, expected)) in OF_SUPERBLOCK.iter().enumerate() {
-        let (plain, strict) = (at(&plain, &format!("/s/{index}")), at(&strict, &format!("/s/{index}")));
-        assert!(plain.superblock.contains("rw"), "{given}");
-        assert!(!plain.superblock.contains("sync") && !plain.superblock.contains("dirsync"), "{given}");
-        let names_none = !given.contains("ro") && !given.contains("noexec");
-        assert_eq!(strict.options.contains("nosuid"), names_none, "{given} {expected}");
+        for (index, (given, expected)) in OF_SUPERBLOCK.iter().enumerate() {
+            let (plain, strict) = (at(&plain, &format!("/s/{index}")), at(&strict, &format!("/s/{index}")));
+            assert!(plain.superblock.contains("rw"), "{given}");
+            assert!(!plain.superblock.contains("sync") && !plain.superblock.contains("dirsync"), "{given}");
+            let names_none = !given.contains("ro") && !given.contains("noexec");
+            assert_eq!(strict.options.contains("nosuid"), names_none, "{given} {expected}");
+        }
     }
     test.assert_nothing_left("bind options");
 }
@@ -396,14 +402,19 @@ fn propagation_of_each_mount() {
         bind(&mut test, &source, &format!("/m/{index}"), &[&["rbind"][..], &words(given)].concat());
         tmpfs(&mut test, &format!("/t/{index}"), &words(given));
     }
-    let mounts = mounts(&answer(&run_after(&test, SHARED_TREE)));
-    for (index, (given, expected)) in PROPAGATION.iter().enumerate() {
-        let (top, below) = expected.split_once('/').unwrap();
-        assert_eq!(at(&mounts, &format!("/m/{index}")).propagation, set(top), "{given}");
-        assert_eq!(at(&mounts, &format!("/m/{index}/a")).propagation, set(below), "{given}, the submount");
-        // A new filesystem has no master.
-        let alone = top.replace("master", "");
-        assert_eq!(at(&mounts, &format!("/t/{index}")).propagation, set(&alone), "{given} on a new filesystem");
+    for mapped in [false, true] {
+        if mapped {
+            test.map_ids();
+        }
+        let mounts = mounts(&answer(&run_after(&test, SHARED_TREE)));
+        for (index, (given, expected)) in PROPAGATION.iter().enumerate() {
+            let (top, below) = expected.split_once('/').unwrap();
+            assert_eq!(at(&mounts, &format!("/m/{index}")).propagation, set(top), "{given}");
+            assert_eq!(at(&mounts, &format!("/m/{index}/a")).propagation, set(below), "{given}, the submount");
+            // A new filesystem has no master.
+            let alone = top.replace("master", "");
+            assert_eq!(at(&mounts, &format!("/t/{index}")).propagation, set(&alone), "{given} on a new filesystem");
+        }
     }
     test.assert_nothing_left("propagation");
 }
@@ -500,22 +511,25 @@ fn propagation_of_the_root() {
         ("unbindable", "unbindable"),
         ("runbindable", "unbindable"),
     ];
-    for (word, expected) in cases {
+    for (mapped, (word, expected)) in [false, true].into_iter().flat_map(|mapped| cases.map(|case| (mapped, case))) {
         let mut test = script(TABLE);
+        if mapped {
+            test.map_ids();
+        }
         if !word.is_empty() {
             test.config["linux"]["rootfsPropagation"] = word.into();
         }
         tmpfs(&mut test, "/below", &[]);
         let host = "mount --bind bundle/rootfs bundle/rootfs; mount --make-shared bundle/rootfs";
         let mounts = mounts(&answer(&run_after(&test, host)));
-        assert_eq!(at(&mounts, "/").propagation, set(expected), "{word:?}");
+        assert_eq!(at(&mounts, "/").propagation, set(expected), "{word:?}, user namespace: {mapped}");
         // What is below changes with the recursive words alone.
         let below = match word {
             "rshared" => "shared",
             "runbindable" => "unbindable",
             _ => "",
         };
-        assert_eq!(at(&mounts, "/below").propagation, set(below), "{word:?}");
+        assert_eq!(at(&mounts, "/below").propagation, set(below), "{word:?}, user namespace: {mapped}");
         test.assert_nothing_left(word);
     }
     let mut test = script("true");
@@ -1742,6 +1756,53 @@ fn without_pivot_root() {
     }
 }
 
+/// config-linux.md: a type that is not listed is inherited from the runtime. Nothing of the container may show up there.
+#[test]
+fn without_a_mount_namespace() {
+    if !can_make_containers() {
+        return;
+    }
+    let look = "readlink /proc/self/ns/mnt; cat /b/file /top /secret; ls /../../../../b; \
+        for p in / /t /b /fixed /sys/fs/cgroup /dev; do touch $p/new 2>/dev/null && echo wrote $p; done; \
+        echo 1 2>/dev/null > /proc/sys/net/ipv4/ip_forward && echo wrote sysctl; hostname; stat -c %t:%T /dev/null; pwd";
+    let mut test = script(look);
+    let namespaces = test.config["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.retain(|namespace| namespace["type"] != "mount");
+    test.config["root"]["readonly"] = true.into();
+    let source = test.beside("src");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("file"), "volume\n").unwrap();
+    fs::write(test.rootfs().join("top"), "rootfs\n").unwrap();
+    fs::write(test.rootfs().join("secret"), "secret\n").unwrap();
+    fs::create_dir(test.rootfs().join("fixed")).unwrap();
+    bind(&mut test, &source, "/b", &["ro"]);
+    tmpfs(&mut test, "/t", &[]);
+    test.config["mounts"][1]["options"].as_array_mut().unwrap().push("ro".into());
+    test.config["linux"]["maskedPaths"] = json!(["/secret", "/proc/keys"]);
+    test.config["linux"]["readonlyPaths"] = json!(["/proc/sys", "/fixed"]);
+    // Its table of mounts is the same before and after, and while a hook looks.
+    let table = test.beside("table");
+    let hook = json!({ "path": "/bin/busybox", "args": ["cp", "/proc/self/mountinfo", table] });
+    test.config["hooks"] = json!({ "createRuntime": [hook] });
+    let host = "readlink /proc/self/ns/mnt; cat /proc/self/mountinfo > before; shift; \"$@\"; \
+        busybox cmp before table; busybox cmp before /proc/self/mountinfo; exit";
+    let output = run_after(&test, host);
+    if String::from_utf8_lossy(&output.stderr).contains("move_mount") {
+        return skip("mounts on detached trees: Linux 6.15");
+    }
+    let seen = answer(&output);
+    let (namespace, seen) = seen.split_once('\n').unwrap();
+    assert_eq!(seen, format!("{namespace}\nvolume\nrootfs\nfile\nwrote /t\ncorten\n1:3\n/"));
+    test.assert_nothing_left("no mount namespace");
+    // Root of a user namespace owns no mount namespace but its own.
+    test.map_ids();
+    let error = refused(&test, &run(&test));
+    assert_eq!(
+        error,
+        "corten run failed: linux.namespaces: a user namespace without a mount namespace can mount nothing"
+    );
+}
+
 // Devices
 
 #[test]
@@ -1841,6 +1902,86 @@ fn devices_that_cannot_be() {
         }
         let error = refused(&test, &run(&test));
         assert!(error.contains("linux.devices[1]") && error.contains(expected), "{what}: {error}");
+    }
+}
+
+/// `linux.resources.devices`: the last rule that speaks of a device decides. No driver has these numbers, so that the kernel says
+/// ENXIO where the filter lets a call through.
+#[test]
+fn device_rules() {
+    if !can_make_containers() {
+        return;
+    }
+    let rule = |allow: bool, typ: &str, major: i64, minor: i64, access: &str| json!({ "allow": allow, "type": typ, "major": major, "minor": minor, "access": access });
+    let mut rules = vec![
+        json!({ "allow": false, "access": "rwm" }),
+        rule(true, "c", 240, 1, "r"),
+        rule(true, "c", 240, 2, "w"),
+        rule(true, "c", 240, 3, "rwm"),
+        rule(true, "c", 240, 4, "m"),
+        rule(true, "c", 240, 5, "rw"),
+        rule(false, "c", 240, 5, "w"),
+        rule(true, "b", -1, 7, "rw"),
+        rule(true, "a", 242, 1, "r"),
+    ];
+    // What is not given is any.
+    rules.push(json!({ "allow": true, "type": "c", "major": 241, "access": "rw" }));
+    rules.push(json!({ "allow": true, "type": "c", "minor": 99, "access": "w" }));
+    rules.push(json!({ "allow": true, "major": 243, "minor": 1, "access": "r" }));
+    let nodes = [
+        // Type, major, minor, what may be done.
+        ("c", 240, 0, ""),
+        ("c", 240, 1, "r"),
+        ("c", 240, 2, "w"),
+        ("c", 240, 3, "rw"),
+        ("c", 240, 4, ""),
+        ("c", 240, 5, "r"),
+        ("b", 240, 1, ""),
+        ("b", 240, 7, "rw"),
+        ("b", 241, 7, "rw"),
+        ("c", 240, 7, ""),
+        ("c", 242, 1, "r"),
+        ("b", 242, 1, "r"),
+        ("c", 242, 2, ""),
+        ("c", 241, 12, "rw"),
+        ("b", 241, 12, ""),
+        ("c", 244, 99, "w"),
+        ("c", 243, 1, "r"),
+        ("b", 243, 1, "r"),
+    ];
+    let look = "cd /nodes; for n in *; do r=; w=; (: < $n) 2>&1 | grep -q 'not permitted' || r=r; \
+        (: > $n) 2>&1 | grep -q 'not permitted' || w=w; echo $n=$r$w; done";
+    for mapped in [false, true] {
+        let mut test = script(look);
+        let source = test.beside("src");
+        fs::create_dir(&source).unwrap();
+        for (typ, major, minor, _) in nodes {
+            let kind = if typ == "c" { SFlag::S_IFCHR } else { SFlag::S_IFBLK };
+            let path = source.join(format!("{typ}-{major}-{minor:02}"));
+            mknod(&path, kind, Mode::empty(), makedev(major, minor)).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        }
+        bind(&mut test, &source, "/nodes", &[]);
+        test.config["linux"]["resources"]["devices"] = json!(rules);
+        if mapped {
+            test.map_ids();
+        }
+        let mut expected: Vec<_> =
+            nodes.iter().map(|(typ, major, minor, may)| format!("{typ}-{major}-{minor:02}={may}")).collect();
+        expected.sort();
+        assert_eq!(answer(&run(&test)).lines().collect::<Vec<_>>(), expected, "user namespace: {mapped}");
+        test.assert_nothing_left("device rules");
+    }
+    // Without rules only the default devices can be used, and all with a rule that allows all.
+    for (rules, may) in [(json!([]), ""), (json!([{ "allow": true, "access": "rwm" }]), "rw")] {
+        let mut test = script(look);
+        let source = test.beside("src");
+        fs::create_dir(&source).unwrap();
+        mknod(&source.join("node"), SFlag::S_IFCHR, Mode::empty(), makedev(240, 1)).unwrap();
+        fs::set_permissions(source.join("node"), fs::Permissions::from_mode(0o666)).unwrap();
+        bind(&mut test, &source, "/nodes", &[]);
+        test.config["linux"]["resources"]["devices"] = rules;
+        assert_eq!(answer(&run(&test)), format!("node={may}"));
     }
 }
 

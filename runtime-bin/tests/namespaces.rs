@@ -1280,18 +1280,26 @@ fn what_rootless_cannot_have() {
         ("groups", &["process.user: setgroups", "not permitted"], &|config| {
             config["process"]["user"]["additionalGids"] = json!([0])
         }),
-        ("no newuidmap", &["linux.uidMappings", "newuidmap", "uidmap)"], &|config| {
-            config["linux"]["uidMappings"] = several.clone();
-        }),
+        (
+            "no newuidmap",
+            &[
+                "linux.uidMappings: more ids than the caller's own need newuidmap, which cannot be run (Debian: package uidmap)",
+            ],
+            &|config| config["linux"]["uidMappings"] = several.clone(),
+        ),
         ("an unmapped user", &["uid"], &|config| config["process"]["user"]["uid"] = 1.into()),
         ("an unmapped group", &["gid"], &|config| config["process"]["user"]["gid"] = 1.into()),
-        ("an id-mapped mount", &["mounts[", "rootless"], &|config| {
-            let maps = config["linux"]["uidMappings"].clone();
-            config["mounts"].as_array_mut().unwrap().push(json!({
-                "destination": "/mnt", "type": "bind", "source": "rootfs/etc", "options": ["bind", "idmap"],
-                "uidMappings": maps, "gidMappings": maps,
-            }));
-        }),
+        (
+            "an id-mapped mount",
+            &["mounts[", "].options: id-mapped mounts are not supported for rootless containers"],
+            &|config| {
+                let maps = config["linux"]["uidMappings"].clone();
+                config["mounts"].as_array_mut().unwrap().push(json!({
+                    "destination": "/mnt", "type": "bind", "source": "rootfs/etc", "options": ["bind", "idmap"],
+                    "uidMappings": maps, "gidMappings": maps,
+                }));
+            },
+        ),
     ];
     for (what, wanted, change) in cases {
         let mut user = Rootless::new(&["true"]);

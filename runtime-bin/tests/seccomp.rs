@@ -15,7 +15,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use common::{TestBundle, can_make_containers, one_error, run, skip, stdout};
+use common::{TestBundle, can_make_containers, corten, one_error, run, skip, stdout, succeed};
 use nix::libc;
 use serde_json::{Value, json};
 
@@ -355,6 +355,67 @@ fn flags_are_taken() {
     let Some(test) = bundle(profile, "true") else { return };
     let error = one_error(&run(&test));
     assert!(error.contains("linux.seccomp.flags"), "{error}");
+}
+
+/// What the kernel says of a process's filter: its flags, of which it tells SECCOMP_FILTER_FLAG_LOG alone. `None` where that may
+/// not be asked.
+fn flags_of_filter(pid: libc::pid_t) -> Option<u64> {
+    #[repr(C)]
+    struct Metadata {
+        filter_off: u64,
+        flags: u64,
+    }
+    // ptrace(2); libc has no name for it.
+    const SECCOMP_GET_METADATA: libc::c_uint = 0x420d;
+    let mut metadata = Metadata { filter_off: 0, flags: 0 };
+    let none = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: the process is a container's and sleeps; no memory is passed.
+    if unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, none, none) } != 0 {
+        return None;
+    }
+    // SAFETY: as before.
+    assert_eq!(unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, pid, none, none) }, 0);
+    // SAFETY: nobody asks for the status.
+    assert_eq!(unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::__WALL) }, pid);
+    // SAFETY: the structure has the size that is said and outlives the call.
+    let got = unsafe { libc::ptrace(SECCOMP_GET_METADATA, pid, size_of::<Metadata>(), &raw mut metadata) };
+    // SAFETY: as at first.
+    assert_eq!(unsafe { libc::ptrace(libc::PTRACE_DETACH, pid, none, none) }, 0);
+    (got > 0).then_some(metadata.flags)
+}
+
+#[test]
+fn a_filter_that_logs() {
+    const LOG: u64 = libc::SECCOMP_FILTER_FLAG_LOG;
+    if !can_make_containers() {
+        return;
+    }
+    for (flags, expected) in [
+        (Value::Null, 0),
+        (json!(["SECCOMP_FILTER_FLAG_SPEC_ALLOW"]), 0),
+        (json!(["SECCOMP_FILTER_FLAG_LOG"]), LOG),
+        (json!(["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG"]), LOG),
+    ] {
+        for mapped in [false, true] {
+            let mut test = TestBundle::new(&["sleep", "1000"]);
+            test.config["linux"]["seccomp"] = all_but(json!([]));
+            if !flags.is_null() {
+                test.config["linux"]["seccomp"]["flags"] = flags.clone();
+            }
+            if mapped {
+                test.map_ids();
+            }
+            let path = test.write().path();
+            let mut command = corten(&test, &["run", "-d", "-b", path.to_str().unwrap(), &test.id]);
+            assert!(command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+            let state: Value = serde_json::from_str(&succeed(&test, &["state", &test.id])).unwrap();
+            let found = flags_of_filter(state["pid"].as_i64().unwrap().try_into().unwrap());
+            succeed(&test, &["delete", "--force", &test.id]);
+            test.assert_nothing_left("flags");
+            let Some(found) = found else { return skip("the kernel does not tell the flags of filters") };
+            assert_eq!(found, expected, "{flags}, user namespace: {mapped}");
+        }
+    }
 }
 
 /// The other ways into an x86_64 kernel must not be ways around the filter.

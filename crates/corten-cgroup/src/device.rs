@@ -1,10 +1,13 @@
 //! Which devices the processes of a cgroup may use: rules, and the BPF program that keeps them.
 //!
 //! Rules are meant in order, the last word counts, and what no rule allows is forbidden. A request may ask for several things
-//! at once (read and write): it is allowed if each of them is. So the program goes through the rules from the last to the
-//! first with the set of what is still open: a rule that forbids any of it ends in "no", a rule that allows takes its part
-//! out, and when nothing is open any more the answer is "yes".
+//! at once (read and write): it is allowed if each of them is. What the rules say of a device is known before any request
+//! comes, so the program only finds the device, by kind, major and minor number, and compares what is asked for with what it
+//! may be used for. No number is compared twice on the way: the kernel's verifier, whose time is the caller's, then walks
+//! through the program once.
 //! Spec: config-linux.md#allowed-device-list. Kernel: BPF_PROG_TYPE_CGROUP_DEVICE (4.15), `struct bpf_cgroup_dev_ctx`.
+
+use std::collections::BTreeSet;
 
 /// Which kind of device a rule is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,11 +54,13 @@ pub struct Rule {
 }
 
 impl Rule {
-    const ALL: i32 = 7;
-
-    /// Whether the rule is about every device and every access.
-    fn is_total(&self) -> bool {
-        self.kind == Kind::All && (self.major, self.minor) == (None, None) && self.access.bits() == Self::ALL
+    /// Whether the rule is about devices of a kind (`BPF_DEVCG_DEV_BLOCK` 1, `BPF_DEVCG_DEV_CHAR` 2).
+    fn has_kind(&self, kind: i32) -> bool {
+        match self.kind {
+            Kind::All => true,
+            Kind::Block => kind == BLOCK,
+            Kind::Char => kind == CHAR,
+        }
     }
 }
 
@@ -66,7 +71,12 @@ pub struct Filter {
     allows_everything: bool,
 }
 
-// Registers: r1 is the context at first, then r2 what is asked for and still open, r3 the kind, r4 major, r5 minor.
+const BLOCK: i32 = 1;
+const CHAR: i32 = 2;
+/// Each kind of access.
+const ALL: i32 = 7;
+
+// Registers: r1 is the context at first, then r2 what is asked for, r3 the kind, r4 major, r5 minor.
 const R0: u8 = 0;
 const R1: u8 = 1;
 const R2: u8 = 2;
@@ -80,9 +90,13 @@ const RSH32_K: u8 = 0x74;
 const MOV32_X: u8 = 0xbc;
 const MOV32_K: u8 = 0xb4;
 const JNE32_K: u8 = 0x56;
-const JUMP: u8 = 0x05;
 const JSET32_K: u8 = 0x46;
 const EXIT: u8 = 0x95;
+
+/// The longest part of a program within a part that is jumped over at once.
+const INNER_PART: usize = 8_000;
+/// The longest part: an offset has 16 bits.
+const OUTER_PART: usize = 32_000;
 
 /// `struct bpf_insn`.
 fn instruction(code: u8, to: u8, from: u8, offset: i16, immediate: i32) -> u64 {
@@ -97,22 +111,15 @@ fn answer(allow: bool) -> [u64; 2] {
     [instruction(MOV32_K, R0, 0, 0, i32::from(allow)), instruction(EXIT, 0, 0, 0, 0)]
 }
 
+/// Parts of a program, each short enough to be jumped over. The last one ends with an answer.
+type Parts = Vec<Vec<u64>>;
+
 impl Filter {
     /// Compiles rules.
     pub fn compile(rules: &[Rule]) -> Self {
-        // What stands before the last word on everything never counts; neither does a rule that a later one repeats.
-        let start = rules.iter().rposition(Rule::is_total).unwrap_or(0);
-        let mut counting: Vec<Rule> = Vec::new();
-        for rule in rules.get(start..).unwrap_or_default().iter().rev() {
-            if rule.access.bits() != 0 && !counting.contains(rule) {
-                counting.push(*rule);
-            }
-        }
-        let default = counting.last().is_some_and(|rule| rule.allow && rule.is_total());
-        let allows_everything = default && counting.iter().all(|rule| rule.allow);
-        if counting.last().is_some_and(Rule::is_total) {
-            counting.pop();
-        }
+        let of_kind = |kind| by_major(&rules.iter().rev().filter(|rule| rule.has_kind(kind)).collect::<Vec<_>>());
+        let (char, block) = (of_kind(CHAR), of_kind(BLOCK));
+        let allows_everything = [&char, &block].iter().all(|parts| parts.concat() == answer(true));
         let mut program = vec![
             // access_type: (access << 16) | kind; then major and minor.
             instruction(LOAD_WORD, R2, R1, 0, 0),
@@ -122,10 +129,10 @@ impl Filter {
             instruction(LOAD_WORD, R4, R1, 4, 0),
             instruction(LOAD_WORD, R5, R1, 8, 0),
         ];
-        for rule in &counting {
-            compile_rule(&mut program, rule);
+        if char != block {
+            program.extend(only_if(R3, CHAR, char, OUTER_PART).concat());
         }
-        program.extend(answer(default));
+        program.extend(block.concat());
         Self { instructions: program, allows_everything }
     }
 
@@ -140,31 +147,59 @@ impl Filter {
     }
 }
 
-fn compile_rule(program: &mut Vec<u64>, rule: &Rule) {
-    let access = rule.access.bits();
-    let mut body = Vec::new();
-    if rule.allow {
-        body.push(instruction(AND32_K, R2, 0, 0, !access & Rule::ALL));
-        body.push(instruction(JNE32_K, R2, 0, 2, 0));
-        body.extend(answer(true));
-    } else {
-        // Not asked for: jump over the answer.
-        body.push(instruction(JSET32_K, R2, 0, 1, access));
-        body.push(instruction(JUMP, 0, 0, 2, 0));
-        body.extend(answer(false));
-    }
-    let kind = match rule.kind {
-        Kind::All => None,
-        // BPF_DEVCG_DEV_BLOCK 1, BPF_DEVCG_DEV_CHAR 2.
-        Kind::Block => Some(1),
-        Kind::Char => Some(2),
+/// What the rules, the last one first, say of devices of a kind.
+fn by_major(rules: &[&Rule]) -> Parts {
+    by_number(rules, R4, |rule| rule.major, by_minor)
+}
+
+fn by_minor(rules: &[&Rule]) -> Parts {
+    by_number(rules, R5, |rule| rule.minor, by_access)
+}
+
+/// Tells the numbers apart that the rules name and for which they say something else than for all others.
+fn by_number(rules: &[&Rule], register: u8, number: fn(&Rule) -> Option<u32>, then: fn(&[&Rule]) -> Parts) -> Parts {
+    let about = |wanted: Option<u32>| -> Vec<&Rule> {
+        rules.iter().filter(|rule| number(rule).is_none_or(|number| Some(number) == wanted)).copied().collect()
     };
-    let numbers = [(R3, kind), (R4, rule.major.map(u32::cast_signed)), (R5, rule.minor.map(u32::cast_signed))];
-    let tests: Vec<(u8, i32)> =
-        numbers.into_iter().filter_map(|(register, number)| Some((register, number?))).collect();
-    for (index, (register, number)) in tests.iter().enumerate() {
-        let skip = i16::try_from(tests.len() - 1 - index + body.len()).unwrap_or(i16::MAX);
-        program.push(instruction(JNE32_K, *register, 0, skip, *number));
+    let others = then(&about(None));
+    let numbers: BTreeSet<u32> = rules.iter().filter_map(|rule| number(rule)).collect();
+    let mut parts = Parts::new();
+    for number in numbers {
+        let this = then(&about(Some(number)));
+        if this != others {
+            parts.extend(only_if(register, number.cast_signed(), this, INNER_PART));
+        }
     }
-    program.extend(body);
+    parts.extend(others);
+    parts
+}
+
+/// What rules say of a device that all of them are about.
+fn by_access(rules: &[&Rule]) -> Parts {
+    let says = |bit: i32| rules.iter().find(|rule| rule.access.bits() & bit != 0).is_some_and(|rule| rule.allow);
+    let allowed: i32 = [1, 2, 4].into_iter().filter(|bit| says(*bit)).sum();
+    vec![match allowed {
+        0 => answer(false).to_vec(),
+        ALL => answer(true).to_vec(),
+        _ => {
+            let test = instruction(JSET32_K, R2, 0, 2, ALL & !allowed);
+            [&[test][..], &answer(true), &answer(false)].concat()
+        }
+    }]
+}
+
+/// Puts parts together as far as they are `longest`, and each time jumps over them if the register has another value.
+fn only_if(register: u8, value: i32, parts: Parts, longest: usize) -> Parts {
+    let mut joined = Parts::new();
+    for part in parts {
+        match joined.last_mut() {
+            Some(last) if last.len() + part.len() <= longest => last.extend(part),
+            _ => joined.push(part),
+        }
+    }
+    for part in &mut joined {
+        let over = i16::try_from(part.len()).unwrap_or(i16::MAX);
+        part.insert(0, instruction(JNE32_K, register, 0, over, value));
+    }
+    joined
 }

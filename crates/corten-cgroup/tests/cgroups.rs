@@ -123,7 +123,9 @@ fn a_frozen_cgroup_is_told_and_dies() {
     fs::write(directory.join("cgroup.freeze"), "0").unwrap();
     let mut child = start_in(&directory, "sleep 1000");
     fs::write(directory.join("cgroup.freeze"), "1").unwrap();
+    let start = std::time::Instant::now();
     while !cgroup.frozen().unwrap() {
+        assert!(start.elapsed() < DEADLINE, "not frozen");
         std::thread::sleep(Duration::from_millis(1));
     }
     cgroup.kill(DEADLINE).unwrap();

@@ -654,10 +654,11 @@ pub fn prlimit(resource: u64, soft: u64, hard: u64) -> Result<()> {
 }
 
 pub fn sched_setattr(policy: u64, flags: u64, nice: u64, priority: u64, times: [u64; 3]) -> Result<()> {
-    // struct sched_attr of version 0, 48 bytes: u32 size, u32 policy, u64 flags, s32 nice, u32 priority, u64 × 3.
+    // struct sched_attr of version 1, 56 bytes: u32 size, u32 policy, u64 flags, s32 nice, u32 priority, u64 × 3, u32 × 2. The last
+    // two are the utilization clamps: flags may ask for them, and the spec has no values, so that they are zero as with runc.
     let low = |number: u64| number & 0xffff_ffff;
     let [runtime, deadline, period] = times;
-    let attributes = [48 | low(policy) << 32, flags, low(nice) | low(priority) << 32, runtime, deadline, period];
+    let attributes = [56 | low(policy) << 32, flags, low(nice) | low(priority) << 32, runtime, deadline, period, 0];
     // SAFETY: the structure has the size that it says and outlives the call.
     unsafe { call(nr::SCHED_SETATTR, [0, &raw const attributes as usize, 0]) }.map(drop)
 }

@@ -10,9 +10,9 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use libcorten::ErrorKind;
 use libcorten::oci::Spec;
 use libcorten::spec::{parse, validate};
+use libcorten::{Bundle, CreateOptions, ErrorKind, Runtime};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -118,9 +118,11 @@ fn every_property_of_the_types_has_a_line_and_every_line_a_property() {
     let is_known = |path: &&&str| types.paths.contains(**path);
     assert_eq!(ONLY_IN_SCHEMA.iter().find(is_known), None, "the types know it by now");
     assert_eq!(ONLY_IN_TYPES.iter().find(|path| !is_known(path)), None, "the types know it no longer");
-    let (lines, paths) = (without(&lines(), ONLY_IN_SCHEMA), without(&types.paths, ONLY_IN_TYPES));
+    let (lines, mut paths) = (lines(), without(&types.paths, ONLY_IN_TYPES));
+    paths.extend(ONLY_IN_SCHEMA.iter().map(|&path| path.to_owned()));
     let missing: Vec<_> = paths.iter().filter(|path| !lines.iter().any(|line| is_about(line, path))).collect();
-    let unknown: Vec<_> = lines.iter().filter(|line| !types.know(line)).collect();
+    let is_known = |line: &&String| types.know(line) || ONLY_IN_SCHEMA.contains(&line.as_str());
+    let unknown: Vec<_> = lines.iter().filter(|line| !is_known(line)).collect();
     assert!(missing.is_empty() && unknown.is_empty(), "without a line: {missing:#?}\nno property: {unknown:#?}");
 }
 
@@ -186,6 +188,30 @@ fn what_is_said_to_be_refused_is_refused() {
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{property}: {error}");
         let section: Vec<&str> = property.split(['.', '[']).take(3).collect();
         assert!(error.to_string().starts_with(&section.join(".")), "{property}: {error}");
+    }
+}
+
+/// What the page calls ignored asks for nothing: it is accepted, and the plan is that of the config without it.
+#[test]
+fn what_is_said_to_be_ignored_changes_nothing() {
+    let plan = |config: &Value| -> String {
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::write(directory.path().join("config.json"), config.to_string()).expect("config.json");
+        let bundle = Bundle::open(directory.path()).expect("a config that is right");
+        let plan = Runtime::new(directory.path()).plan("box", &bundle, &CreateOptions::default(), true);
+        plan.expect("a plan").to_string().replace(&directory.path().display().to_string(), "DIRECTORY")
+    };
+    let mut config = config_with("annotations", json!({}));
+    let without = plan(&config);
+    let table = table();
+    let ignored: Vec<_> = table.iter().filter(|line| line.how.starts_with("ignored")).collect();
+    assert!(!ignored.is_empty());
+    for Line { property, .. } in ignored {
+        let values = [json!(7), json!("7"), json!(true)];
+        let configs = values.into_iter().map(|value| config_with(property, value));
+        let is_config = |config: &Value| parse(config.to_string().as_bytes()).is_ok();
+        config = configs.into_iter().find(is_config).expect(property);
+        assert_eq!(plan(&config), without, "{property}");
     }
 }
 

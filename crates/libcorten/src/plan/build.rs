@@ -230,7 +230,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Whether the container has a mount namespace, new or joined.
-    fn has_mount_namespace(&self) -> bool {
+    pub(super) fn has_mount_namespace(&self) -> bool {
         namespace(self.spec, LinuxNamespaceType::Mount).is_some()
     }
 

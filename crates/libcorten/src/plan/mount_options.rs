@@ -330,11 +330,11 @@ pub const MOUNT_OPTIONS: &[&str] = &{
 /// Sorts `mounts[index].options` into what the kernel calls take.
 ///
 /// Type `bind` means a bind mount even without the option `bind`: the kernel has no filesystem of that name, so nothing
-/// else can be meant (runc fails there, crun does the same as Corten).
+/// else can be meant (runc and crun fail there).
 ///
 /// # Errors
 ///
-/// Options that exclude each other, or are for another kind of mount, and id maps that cannot be read.
+/// Maps that cannot be read, and options that contradict each other or the type.
 pub(crate) fn parse(
     index: usize,
     mount_type: Option<&str>,
@@ -655,6 +655,8 @@ mod tests {
         assert_eq!((bind.without_effect, bind.data), (vec!["mode=755".to_owned(), "size=1k".to_owned()], Vec::new()));
         let cases = [
             (MOUNT, "src-nofollow", "mounts[7].options: src-nofollow is for bind mounts only"),
+            (MOUNT, "dest-nofollow", "mounts[7].options: dest-nofollow is for bind mounts only"),
+            (MOUNT, "copy-symlink", "mounts[7].options: copy-symlink is for bind mounts only"),
             (
                 None,
                 "bind copy-symlink dest-nofollow",

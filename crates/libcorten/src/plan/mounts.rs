@@ -403,13 +403,21 @@ pub(super) fn late_readonly(b: &mut Builder<'_>) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// Makes a mount that had to be filled first read-only where it is, if the options say so.
+/// Makes a filesystem that had to be filled first read-only where it is, if the options say so.
 fn readonly_if_wanted(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
-    if entry.options.set & libc::MOUNT_ATTR_RDONLY != 0 {
-        open_target(b, &entry.item, entry.path()?, Target::Directory);
-        b.inside(entry.item.clone(), set_attributes(slot::TARGET, libc::MOUNT_ATTR_RDONLY));
-        b.inside(entry.item.clone(), Step::Close { slot: slot::TARGET });
+    if entry.options.set & libc::MOUNT_ATTR_RDONLY == 0 {
+        return Ok(());
     }
+    open_target(b, &entry.item, entry.path()?, Target::Directory);
+    let step = if b.has_mount_namespace() {
+        set_attributes(slot::TARGET, libc::MOUNT_ATTR_RDONLY)
+    } else {
+        // Of a mount in a detached tree nothing can be changed but the filesystem.
+        let options = option_block(&entry.item.to_string_lossy(), &[("ro".to_owned(), None)])?;
+        Step::Reconfigure { mount: slot::TARGET, options }
+    };
+    b.inside(entry.item.clone(), step);
+    b.inside(entry.item.clone(), Step::Close { slot: slot::TARGET });
     Ok(())
 }
 

@@ -119,12 +119,12 @@ fn a_terminal_needs_a_place_and_a_place_a_terminal() {
         let request = Request { id: "box", bundle: Path::new("/b"), wait_for_start: true, options: &options };
         Plan::new(config, &request, &facts()).unwrap_err().to_string()
     };
-    assert!(
-        error(Console::None, &spec).ends_with("cannot allocate tty if runc will detach without setting console socket")
-    );
+    let expected = "process.terminal: cannot allocate tty if runc will detach without setting console socket";
+    assert_eq!(error(Console::None, &spec), expected);
     let without = spec::parse(DOCKER.as_bytes()).unwrap();
     let socket = Console::Socket("/s".into());
-    assert!(error(socket, &without).ends_with("cannot use console socket if runc will not detach or allocate tty"));
+    let expected = "process.terminal: cannot use console socket if runc will not detach or allocate tty";
+    assert_eq!(error(socket, &without), expected);
 }
 
 #[test]
@@ -134,4 +134,145 @@ fn every_device_rule_of_the_config_comes_before_the_defaults() {
     assert!(!rules[0].allow);
     assert_eq!(rules.len(), 16 + 11);
     assert!(rules[16..].iter().all(|rule| rule.allow));
+}
+
+/// On a kernel that has the modules: labels of the process in the files that are for the next exec, the mounts' as the option that
+/// the annotation names. Without them, warnings.
+#[test]
+fn labels_of_security_modules() {
+    let config = |annotations: &str| {
+        format!(
+            r#"{{ "ociVersion": "1.3.0", "root": {{ "path": "rootfs" }}, "annotations": {annotations},
+            "process": {{ "user": {{}}, "cwd": "/", "args": ["sh"], "apparmorProfile": "profile", "selinuxLabel": "u:r:t:s0" }},
+            "mounts": [
+                {{ "destination": "/proc", "type": "proc" }}, {{ "destination": "/sys", "type": "sysfs" }},
+                {{ "destination": "/t", "type": "tmpfs", "options": ["size=1k"] }},
+                {{ "destination": "/q", "type": "mqueue" }}, {{ "destination": "/b", "type": "bind", "source": "/a" }}
+            ],
+            "linux": {{ "mountLabel": "u:r:t:s0:c1,c2", "namespaces": [{{ "type": "mount" }}] }} }}"#
+        )
+    };
+    let plan = |annotations: &str, facts: &Facts| {
+        let spec = spec::parse(config(annotations).as_bytes()).unwrap();
+        spec::validate(&spec).unwrap();
+        let options = CreateOptions::default();
+        let request = Request { id: "box", bundle: Path::new("/b"), wait_for_start: true, options: &options };
+        Plan::new(&spec, &request, facts).unwrap()
+    };
+    let text = |string: &std::ffi::CStr| string.to_str().unwrap().to_owned();
+    let written = |plan: &Plan| -> Vec<(String, String)> {
+        let of = |planned: &Planned<corten_init::OwnedStep>| match &planned.step {
+            corten_init::OwnedStep::WriteOwn { path, value, .. } => Some((text(path), text(value))),
+            _ => None,
+        };
+        plan.inside.iter().filter_map(of).collect()
+    };
+    let mounted = |plan: &Plan| -> Vec<(String, String)> {
+        let of = |planned: &Planned<corten_init::OwnedStep>| match &planned.step {
+            corten_init::OwnedStep::MountFs { fstype, options, .. } => {
+                Some((text(fstype), String::from_utf8_lossy(options).replace('\0', " ")))
+            }
+            _ => None,
+        };
+        plan.inside.iter().filter_map(of).collect()
+    };
+    let pair = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    let with = plan("{}", &facts());
+    let files = [("self/attr/apparmor/exec", "exec profile"), ("self/attr/exec", "u:r:t:s0")].map(pair);
+    assert_eq!(written(&with), files);
+    assert_eq!(with.warnings, Vec::<String>::new());
+    for kind in ["context", "fscontext", "defcontext", "rootcontext"] {
+        let annotations = match kind {
+            "context" => "{}".to_owned(),
+            _ => format!(r#"{{ "run.oci.mount_context_type": "{kind}" }}"#),
+        };
+        let labelled = format!("size =1k {kind} =u:r:t:s0:c1,c2 ");
+        let mounts = [("proc", ""), ("sysfs", ""), ("tmpfs", labelled.as_str()), ("mqueue", "")].map(pair);
+        assert_eq!(mounted(&plan(&annotations, &facts())), mounts);
+    }
+    let without = plan("{}", &Facts { apparmor: false, selinux: false, ..facts() });
+    assert_eq!(written(&without), []);
+    assert_eq!(mounted(&without)[2], pair(("tmpfs", "size =1k ")));
+    let warnings = [
+        "process.apparmorProfile: ignored, as AppArmor is not enabled in the kernel",
+        "process.selinuxLabel: ignored, as SELinux is not enabled in the kernel",
+        "linux.mountLabel: ignored, as SELinux is not enabled in the kernel",
+    ];
+    assert_eq!(without.warnings, warnings);
+}
+
+/// What is wrong with a config that only the plan sees, in full. Some of it `spec::validate` finds before; a plan is not made
+/// without it either.
+#[test]
+fn why_there_is_no_plan() {
+    use crate::ErrorKind::{InvalidConfig, Unsupported};
+    let map = r#"[{ "containerID": 0, "hostID": 1000, "size": 1 }]"#;
+    let maps = format!(r#""uidMappings": {map}, "gidMappings": {map}"#);
+    let mount = |rest: &str| format!(r#""mounts": [{{ "destination": "/m", {rest} }}]"#);
+    let inside_proc = |path: &str, typ: &str| {
+        let text = format!(r#""mounts": [{{ "destination": "{path}", "source": "/a", "type": "{typ}" }}]"#);
+        let message = format!("mounts[0].destination: {path:?} cannot be mounted because it is inside /proc");
+        (text, InvalidConfig, message)
+    };
+    let not_bind = |rest: &str, name: &str| {
+        let message = format!("mounts[0].{name}: id-mapped mounts are only supported for bind mounts");
+        (mount(rest), InvalidConfig, message)
+    };
+    let half = |rest: &str, name: &str| {
+        let message = format!("mounts[0].{name}: id-mapped mounts must have both uid and gid mappings specified");
+        (mount(rest), InvalidConfig, message)
+    };
+    let bind = r#""source": "/a", "options": ["bind", "idmap"]"#;
+    let many: String = (0..=65_518).map(|_| r#"{ "destination": "/m", "source": "/a", "type": "bind" },"#).collect();
+    let cases = [
+        inside_proc("/proc/self", "tmpfs"),
+        inside_proc("/proc/sys/kernel", "bind"),
+        inside_proc("/proc", "tmpfs"),
+        not_bind(&format!(r#""type": "tmpfs", {maps}"#), "uidMappings"),
+        not_bind(r#""type": "tmpfs", "options": ["ridmap=uids=0-1-1;gids=0-1-1"]"#, "options"),
+        not_bind(r#""source": "/a", "options": ["bind", "remount", "idmap"]"#, "options"),
+        half(bind, "options"),
+        half(&format!(r#"{bind}, "uidMappings": {map}"#), "uidMappings"),
+        half(&format!(r#"{bind}, "gidMappings": {map}"#), "uidMappings"),
+        (
+            r#""linux": { "devices": [{ "path": "/dev/a", "type": "a" }] }"#.to_owned(),
+            Unsupported,
+            "linux.devices[0].type: a node for \"all devices\" is not supported".to_owned(),
+        ),
+        (
+            r#""linux": { "devices": [{ "path": "/dev/a", "type": "c", "major": -7 }] }"#.to_owned(),
+            InvalidConfig,
+            "linux.devices[0]: -7 is out of range".to_owned(),
+        ),
+        (r#""hostname": "a\u0000b""#.to_owned(), InvalidConfig, "hostname: contains a NUL byte".to_owned()),
+        (r#""root": null"#.to_owned(), InvalidConfig, "root: missing".to_owned()),
+        (
+            format!(r#""mounts": [{}]"#, many.trim_end_matches(',')),
+            InvalidConfig,
+            "mounts: 65519 bind mounts are more than the 65518 that a container may have".to_owned(),
+        ),
+    ];
+    let options = CreateOptions::default();
+    let fail = |text: &str, options: &CreateOptions, facts: &Facts| {
+        let shortened: String = text.chars().take(200).collect();
+        let spec = spec::parse(text.as_bytes()).expect(&shortened);
+        let request = Request { id: "box", bundle: Path::new("/b"), wait_for_start: false, options };
+        let error = Plan::new(&spec, &request, facts).expect_err(&shortened);
+        (error.kind(), error.to_string())
+    };
+    let process = r#""process": { "user": {}, "cwd": "/", "args": ["sh"] }"#;
+    // Opened by the runtime, a source has a slot of its own in the plan.
+    let privileged = Facts { privileged: true, ..facts() };
+    for (rest, kind, message) in cases {
+        let root = if rest.starts_with(r#""root""#) { "" } else { r#""root": { "path": "rootfs" },"# };
+        let text = format!(r#"{{ "ociVersion": "1.3.0", {root} {process}, {rest} }}"#);
+        assert_eq!(fail(&text, &options, &privileged), (kind, message));
+    }
+    let config = |rest: &str| format!(r#"{{ "ociVersion": "1.3.0", "root": {{ "path": "rootfs" }}{rest} }}"#);
+    let missing = (InvalidConfig, "process: missing".to_owned());
+    assert_eq!(fail(&config(""), &options, &privileged), missing);
+    let mapped = config(&format!(r#", {process}, {}"#, mount(&format!(r#""source": "/a", "type": "bind", {maps}"#))));
+    let message = "mounts[0].options: id-mapped mounts are not supported for rootless containers";
+    let rootless = Facts { privileged: false, ..facts() };
+    assert_eq!(fail(&mapped, &options, &rootless), (Unsupported, message.to_owned()));
 }

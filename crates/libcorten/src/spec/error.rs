@@ -153,6 +153,8 @@ pub enum Problem {
     NotAList { found: String },
     #[error("user namespaces enabled, but no namespace path to join nor mappings to apply specified")]
     NoMappings,
+    #[error("a user namespace without a mount namespace can mount nothing")]
+    UserWithoutMount,
     #[error("user namespace mappings specified, but user namespace isn't enabled in the config")]
     MappingsWithoutNamespace,
     #[error("{size} IDs from {first} on end above {}, the last ID", u32::MAX - 1)]

@@ -41,6 +41,7 @@ const RULES: &[Rule] = &[
     namespaces::namespaces_are_unique,
     namespaces::namespace_paths_are_absolute,
     ids::user_namespace_is_mapped,
+    ids::user_namespace_can_mount,
     ids::ids_of_the_process_are_mapped,
     namespaces::time_offsets_are_sound,
     namespaces::net_devices_are_sound,
@@ -63,8 +64,8 @@ const RULES: &[Rule] = &[
 
 /// Judges a config: everything that can be known without looking at the host.
 ///
-/// Success promises the later stages: no NUL in any string; a process with arguments and an absolute `cwd`; each
-/// namespace at most once, with absolute paths; a new user namespace has mappings that the kernel takes, also for the
+/// Success promises the later stages: no NUL in any string; arguments and an absolute `cwd` of the process, if there is one;
+/// each namespace at most once, with absolute paths; a new user namespace has mappings that the kernel takes, also for the
 /// process's IDs; numbers in the kernel's ranges; nothing asked for that Corten does not do.
 ///
 /// # Errors

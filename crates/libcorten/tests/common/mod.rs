@@ -163,7 +163,7 @@ impl TestBundle {
         let path = self.directory.path().to_str().unwrap().to_owned();
         assert!(!mounts.contains(&path), "{what}: a mount is left");
         // A killed init may take a moment to be reaped by whoever is its parent now.
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
         loop {
             let pids = self.processes();
             if pids.is_empty() {

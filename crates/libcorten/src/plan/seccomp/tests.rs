@@ -377,3 +377,32 @@ fn errors_name_the_field() {
         assert_eq!((error.kind(), error.to_string().as_str()), (*kind, *message));
     }
 }
+
+#[test]
+fn what_libseccomp_and_the_kernel_do_not_take() {
+    // Two things at once for one argument.
+    let args = r#""args": [{"index": 0, "value": 7, "op": "SCMP_CMP_EQ"}]"#;
+    let json = format!(
+        r#"{{"defaultAction": "SCMP_ACT_LOG", "syscalls": [
+            {{"names": ["gettid"], "action": "SCMP_ACT_ALLOW"}},
+            {{"names": ["getpid"], "action": "SCMP_ACT_ALLOW", {args}}},
+            {{"names": ["getppid", "getpid"], "action": "SCMP_ACT_ERRNO", {args}}}]}}"#
+    );
+    let error = compile(&profile(&json), CompileOptions::default()).expect_err(&json);
+    let message = "linux.seccomp.syscalls[2]: libseccomp cannot add the rule for \"getpid\"";
+    assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::InvalidConfig, message));
+
+    let rule = |value: u32| {
+        format!(
+            r#"{{"names": ["getpid"], "action": "SCMP_ACT_ERRNO",
+                "args": [{{"index": 0, "value": {value}, "op": "SCMP_CMP_EQ"}}]}}"#
+        )
+    };
+    let rules: Vec<String> = (0..4_200).map(rule).collect();
+    let json = format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{}]}}"#, rules.join(","));
+    let error = compile(&profile(&json), CompileOptions::default()).expect_err("a long program");
+    let SeccompError::TooLong { found } = &error else { panic!("{error}") };
+    assert!(*found > INSTRUCTIONS_MAX);
+    let message = format!("linux.seccomp: {found} instructions are more than the kernel's limit of 4096");
+    assert_eq!((error.kind(), error.to_string()), (ErrorKind::InvalidConfig, message));
+}

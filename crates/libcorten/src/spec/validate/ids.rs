@@ -27,6 +27,13 @@ pub(super) fn user_namespace_is_mapped(spec: &Spec) -> Result<(), SpecError> {
     })
 }
 
+/// The container's root mounts, and may do so only in a mount namespace that belongs to its user namespace.
+pub(super) fn user_namespace_can_mount(spec: &Spec) -> Result<(), SpecError> {
+    let has = |typ| namespace(spec, typ).is_some();
+    let can = !has(LinuxNamespaceType::User) || has(LinuxNamespaceType::Mount);
+    require(can, || ("linux.namespaces".into(), Problem::UserWithoutMount))
+}
+
 /// `setuid(2)` and `setgroups(2)` fail with an ID that has no mapping.
 pub(super) fn ids_of_the_process_are_mapped(spec: &Spec) -> Result<(), SpecError> {
     if namespace(spec, LinuxNamespaceType::User).is_none_or(is_joined) {

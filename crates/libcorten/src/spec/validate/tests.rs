@@ -93,6 +93,7 @@ fn process_values() {
             json!({"ambient": ["CAP_CHOWN"]}),
         ],
     );
+    let id = "must be at least 0 and at most 4294967294, found 4294967295";
     let assignment = "must have the form NAME=VALUE, found";
     let limits = json!([
         {"type": "RLIMIT_CPU", "soft": 1, "hard": 2},
@@ -103,6 +104,14 @@ fn process_values() {
         ("process.env", json!(["A=b", "C"]), InvalidConfig, &format!("process.env[1]: {assignment} \"C\"")),
         ("process.env", json!(["=b"]), InvalidConfig, &format!("process.env[0]: {assignment} \"=b\"")),
         ("process.env", json!([""]), InvalidConfig, &format!("process.env[0]: {assignment} \"\"")),
+        ("process.user.uid", json!(u32::MAX), InvalidConfig, &format!("process.user.uid: {id}")),
+        ("process.user.gid", json!(u32::MAX), InvalidConfig, &format!("process.user.gid: {id}")),
+        (
+            "process.user.additionalGids",
+            json!([0, u32::MAX]),
+            InvalidConfig,
+            &format!("process.user.additionalGids[1]: {id}"),
+        ),
         (
             "process.user.umask",
             json!(0o1000),
@@ -200,7 +209,9 @@ fn mounts() {
             "mounts[1].source: must be given",
         ),
     ]);
-    accepts("linux.rootfsPropagation", &["", "shared", "rslave", "unbindable"].map(Value::from));
+    let words = ["", "shared", "rshared", "slave", "rslave", "private", "rprivate", "unbindable", "runbindable"]
+        .map(Value::from);
+    accepts("linux.rootfsPropagation", &words);
     refuses(&[(
         "linux.rootfsPropagation",
         json!("rw"),
@@ -213,21 +224,25 @@ fn mounts() {
 #[test]
 fn sysctls() {
     let keys = [
-        "kernel.msgmax",
-        "kernel.sem",
-        "kernel/shmall",
-        "kernel.shm_rmid_forced",
-        "kernel.domainname",
-        "fs.mqueue.msg_max",
-        "net.ipv4.ip_forward",
-        "net/ipv4/conf/eth0.100/rp_filter",
+        ("kernel.msgmax", "ipc"),
+        ("kernel.msgmnb", "ipc"),
+        ("kernel.msgmni", "ipc"),
+        ("kernel.sem", "ipc"),
+        ("kernel/shmall", "ipc"),
+        ("kernel.shmmax", "ipc"),
+        ("kernel.shmmni", "ipc"),
+        ("kernel.shm_rmid_forced", "ipc"),
+        ("kernel.domainname", "uts"),
+        ("fs.mqueue.msg_max", "ipc"),
+        ("net.ipv4.ip_forward", "network"),
+        ("net/ipv4/conf/eth0.100/rp_filter", "network"),
     ];
-    for key in keys {
+    for (key, namespace) in keys {
         let mut config = with("linux.sysctl", json!({key: "1"}));
         judge(&config).expect(key);
         config["linux"]["namespaces"] = json!([{"type": "mount"}]);
         let error = judge(&config).expect_err(key).to_string();
-        assert!(error.starts_with(&format!("linux.sysctl[{key:?}]: needs a namespace of type ")), "{error}");
+        assert_eq!(error, format!("linux.sysctl[{key:?}]: needs a namespace of type {namespace} in linux.namespaces"));
     }
     let cases = [
         ("kernel.hostname", "conflicts with the field hostname, which sets it"),
@@ -303,6 +318,13 @@ fn devices_and_paths() {
             "linux.maskedPaths[1]: must be an absolute path, found \"b\"",
         ),
         ("linux.readonlyPaths", json!([""]), InvalidConfig, "linux.readonlyPaths[0]: must not be empty"),
+        (
+            "linux.readonlyPaths",
+            json!(["a"]),
+            InvalidConfig,
+            "linux.readonlyPaths[0]: must be an absolute path, found \"a\"",
+        ),
+        ("linux.maskedPaths", json!([""]), InvalidConfig, "linux.maskedPaths[0]: must not be empty"),
     ]);
 }
 
@@ -336,6 +358,18 @@ fn device_rules() {
             json!([{"access": "r", "major": -2}]),
             InvalidConfig,
             &format!("{field}[0].major: must be at least -1 and at most 4294967295, found -2"),
+        ),
+        (
+            field,
+            json!([{"access": "r", "minor": u64::from(u32::MAX) + 1}]),
+            InvalidConfig,
+            &format!("{field}[0].minor: must be at least -1 and at most 4294967295, found 4294967296"),
+        ),
+        (
+            field,
+            json!([{"access": "r"}, {"access": "r", "type": "p"}]),
+            InvalidConfig,
+            &format!("{field}[1].type: must be one of a, c, b, found \"p\""),
         ),
     ]);
 }
@@ -461,6 +495,11 @@ fn no_string_may_contain_a_nul() {
         ("linux.personality", json!({"domain": "LINUX", "flags": [nul]}), "linux.personality.flags[0]"),
         (
             "linux.seccomp",
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": nul}),
+            "linux.seccomp.listenerPath",
+        ),
+        (
+            "linux.seccomp",
             json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": nul}),
             "linux.seccomp.listenerMetadata",
         ),
@@ -515,6 +554,7 @@ fn what_is_not_supported_is_named() {
     let cases = [
         ("linux.resources.memory", json!({"limit": 1}), "linux.resources.memory: a memory limit"),
         ("linux.resources.memory", json!({"swappiness": 0}), "linux.resources.memory: a memory limit"),
+        ("linux.resources.memory", json!({"disableOOMKiller": true}), "linux.resources.memory: a memory limit"),
         ("linux.resources.cpu", json!({"shares": 2}), "linux.resources.cpu: a CPU limit"),
         ("linux.resources.cpu", json!({"cpus": "0"}), "linux.resources.cpu: a CPU limit"),
         ("linux.resources.pids", json!({"limit": 5}), "linux.resources.pids: a limit on the number of processes"),
@@ -643,6 +683,7 @@ fn user_namespaces() {
     let many = |count: u32| (0..count).map(|n| (n, 2 * n, 1)).collect::<Vec<_>>();
 
     let none = "user namespaces enabled, but no namespace path to join nor mappings to apply specified";
+    let no_mount = "a user namespace without a mount namespace can mount nothing";
     let no_namespace = "user namespace mappings specified, but user namespace isn't enabled in the config";
     let cases = [
         (with_namespace(user(), both(&[(0, 1000, 10)])), "valid".to_owned()),
@@ -652,6 +693,7 @@ fn user_namespaces() {
         (with_namespace(joined(), json!({})), "valid".to_owned()),
         (with_namespace(joined(), both(&[(1, 1, 1)])), "valid".to_owned()),
         (with_namespace(user(), json!({})), format!("linux.uidMappings: {none}")),
+        (with("linux.namespaces", json!([joined()])), format!("linux.namespaces: {no_mount}")),
         (with_namespace(user(), json!({"uidMappings": root, "gidMappings": []})), format!("linux.gidMappings: {none}")),
         (with_namespace(user(), json!({"gidMappings": root})), format!("linux.uidMappings: {none}")),
         (with("linux.uidMappings", root.clone()), format!("linux.uidMappings: {no_namespace}")),
