@@ -18,11 +18,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use common::{
-    Received, TestBundle, can_make_containers, corten, one_error, receive, receive_from, state, stdout, succeed,
+    Received, TestBundle, can_make_containers, corten, fail, one_error, receive, receive_from, state, stdout, succeed,
     wait_for,
 };
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen};
 use serde_json::{Value, json};
 
 /// What agents answer to mkdir: nothing that a kernel would say here.
@@ -509,4 +510,33 @@ fn pidfds() {
     assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
     succeed(&test, &["delete", &test.id]);
     test.assert_nothing_left("create and a pidfd");
+}
+
+/// Somebody whose queue is full, and who takes nobody out of it.
+#[test]
+fn a_receiver_that_takes_no_connection_is_not_waited_for_forever() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = TestBundle::new(&["true"]);
+    let path = test.beside("pidfd.sock");
+    let address = UnixAddr::new(&path).unwrap();
+    let make = |flags| nix::sys::socket::socket(AddressFamily::Unix, SockType::Stream, flags, None).unwrap();
+    let listener = make(SockFlag::SOCK_CLOEXEC);
+    bind(listener.as_raw_fd(), &address).unwrap();
+    listen(&listener, Backlog::new(0).unwrap()).unwrap();
+    let mut waiting = Vec::new();
+    loop {
+        let one = make(SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK);
+        match connect(one.as_raw_fd(), &address) {
+            Ok(()) => waiting.push(one),
+            Err(error) => break assert_eq!(error, nix::errno::Errno::EAGAIN),
+        }
+    }
+    let (bundle, begin) = (test.write().path(), Instant::now());
+    let (bundle, path) = (bundle.to_str().unwrap(), path.to_str().unwrap());
+    let error = fail(&test, &["create", "-b", bundle, "--pidfd-socket", path, &test.id]);
+    assert!(error.contains("--pidfd-socket: connect(") && error.ends_with("connection timed out"), "{error}");
+    assert!(begin.elapsed() < Duration::from_secs(60));
+    test.assert_nothing_left("a receiver that takes no connection");
 }

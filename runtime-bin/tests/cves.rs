@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use common::{CORTEN, TestBundle, can_make_containers, one_error, run, skip};
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::{Value, json};
 
 /// Kernel values that belong to the host and that attacks try to write.
@@ -143,8 +144,8 @@ impl Drop for Exchange {
 }
 
 /// Makes containers while names change places. Each succeeds, and then `judge` sees its output, or ends with one error that
-/// names an item of the config.
-fn race(test: &TestBundle, host: &Host, what: &str, exchanged: (&Path, &Path), judge: impl Fn(&str)) {
+/// names an item of the config; returns the errors.
+fn race(test: &TestBundle, host: &Host, what: &str, exchanged: (&Path, &Path), judge: impl Fn(&str)) -> Vec<String> {
     let _exchange = Exchange::of(exchanged.0, exchanged.1);
     let (end, mut succeeded, mut errors) = (Instant::now() + RACE_TIME, 0, BTreeMap::<String, u32>::new());
     for nth in 0..RACE_CONTAINERS {
@@ -161,6 +162,7 @@ fn race(test: &TestBundle, host: &Host, what: &str, exchanged: (&Path, &Path), j
         assert_eq!(Host::look(&host.directory), host.before, "{what}: the host has changed");
     }
     println!("{what}: {succeeded} succeeded, failed: {errors:#?}");
+    errors.into_keys().collect()
 }
 
 /// The one error of a failed container, which must name an item of the config.
@@ -369,15 +371,22 @@ fn cve_2023_27561_a_race_on_proc_in_a_shared_rootfs() {
     let script = "for p in /proc /other; do (cd $p; test -e version || exit; \
         echo procfs $(stat -c %t:%T keys timer_list); \
         echo 1 2>/dev/null > sys/kernel/shm_rmid_forced && echo writable) done; true";
-    let (test, host) = attack(script);
-    let (proc, other) = (test.rootfs().join("proc"), test.rootfs().join("other"));
-    fs::create_dir(&proc).unwrap();
-    fs::create_dir(&other).unwrap();
-    race(&test, &host, "proc in a shared rootfs", (&proc, &other), |seen| {
-        let masked = seen.lines().all(|line| line == "procfs 1:3 1:3");
-        assert!(masked, "a procfs that is not masked: {seen}");
-    });
-    host.assert_untouched(&test, "proc in a shared rootfs");
+    // A procfs of its own, and the host's.
+    for bind in [false, true] {
+        let (mut test, host) = attack(script);
+        if bind {
+            without_mounts(&mut test, "/proc");
+            push(&mut test, json!({ "destination": "/proc", "source": "/proc", "options": ["rbind"] }));
+        }
+        let (proc, other) = (test.rootfs().join("proc"), test.rootfs().join("other"));
+        fs::create_dir(&proc).unwrap();
+        fs::create_dir(&other).unwrap();
+        race(&test, &host, "proc in a shared rootfs", (&proc, &other), |seen| {
+            let masked = seen.lines().all(|line| line == "procfs 1:3 1:3");
+            assert!(masked, "a procfs that is not masked: {seen}");
+        });
+        host.assert_untouched(&test, "proc in a shared rootfs");
+    }
 }
 
 /// The destination changes places with a link to the host, or to the root.
@@ -699,6 +708,28 @@ fn cve_2024_45310_a_race_on_the_parents_of_a_destination() {
         race(&test, &host, "parents of a destination", (&parent, &link), |_| {});
     }
     host.assert_untouched(&test, "parents of a destination");
+}
+
+/// A file of the image becomes a device while the image's files are copied (`tmpcopyup`): were it opened, it would show what the
+/// container may not see, the host's disks for one, and be copied.
+#[test]
+fn cve_2021_30465_a_race_on_what_a_tmpfs_copies_opens_no_device() {
+    if !can_make_containers() {
+        return;
+    }
+    let (mut test, host) = attack("stat -c '%F %s' /data/file");
+    let data = test.rootfs().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::write(data.join("file"), "small").unwrap();
+    let device = test.rootfs().join("device");
+    // Without an end, so that a copy would fill the tmpfs.
+    mknod(&device, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(1, 5)).unwrap();
+    push(&mut test, json!({ "destination": "/data", "type": "tmpfs", "options": ["tmpcopyup", "size=1m"] }));
+    let errors = race(&test, &host, "a file that is copied", (&data.join("file"), &device), |seen| {
+        assert!(["regular file 5\n", "character special file 0\n"].contains(&seen), "{seen}");
+    });
+    assert!(errors.iter().all(|error| !error.contains("no space left")), "the device was read: {errors:?}");
+    host.assert_untouched(&test, "a file that is copied");
 }
 
 /// What hides a file comes from the host and is checked; `/dev/null` of the image is not asked.

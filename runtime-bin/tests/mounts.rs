@@ -1371,6 +1371,45 @@ fn sources() {
     }
 }
 
+/// Links of the host that go up to its root, as Fedora's `/var/run -> ../run` does: the container's root must not lie there while
+/// sources are looked up, or the image says what is mounted.
+#[test]
+fn links_up_to_the_root_do_not_lead_into_the_image() {
+    if !can_make_containers() {
+        return;
+    }
+    for mapped in [false, true] {
+        for words in [&[][..], &["--no-pivot"]] {
+            let mut test = script("cat /m/file /above/file /layers/file");
+            let (source, secret) = (test.beside("src"), test.beside("secret"));
+            for (directory, content) in [(&source, "the config's\n"), (&secret, "a secret\n")] {
+                fs::create_dir(directory).unwrap();
+                fs::write(directory.join("file"), content).unwrap();
+            }
+            let up = Path::new("/..").join(source.strip_prefix("/").unwrap());
+            let link = test.beside("link");
+            symlink(Path::new("../../../..").join(source.strip_prefix("/").unwrap()), &link).unwrap();
+            // The image has the path, too: a link to anything of the host's.
+            let twin = test.rootfs().join(source.strip_prefix("/").unwrap());
+            fs::create_dir_all(twin.parent().unwrap()).unwrap();
+            symlink(&secret, twin).unwrap();
+            bind(&mut test, &link, "/m", &["rbind"]);
+            bind(&mut test, &up, "/above", &["bind"]);
+            let empty = test.beside("empty");
+            fs::create_dir(&empty).unwrap();
+            let layers = format!("lowerdir={}:{}", link.display(), empty.display());
+            let overlay = json!({ "destination": "/layers", "type": "overlay", "source": "o", "options": [layers] });
+            mount(&mut test, overlay);
+            if mapped {
+                test.map_ids();
+            }
+            let output = run_in(&test, ":", &["--mount", "--propagation", "private"], words);
+            assert_eq!(stdout(&output), "the config's\n".repeat(3), "mapped {mapped}, {words:?}");
+            test.assert_nothing_left("links up to the root");
+        }
+    }
+}
+
 #[test]
 fn sources_that_cannot_be() {
     if !can_make_containers() {
@@ -2015,6 +2054,39 @@ fn devices_of_the_host() {
         let seen = answer(&output);
         assert!(seen.starts_with(expected), "{seen}");
         assert_eq!(at(&mounts(&seen), "/dev/zero").root, "/zero");
+        test.assert_nothing_left("devices of the host");
+    }
+}
+
+/// The host's devices, shown under their own names or over what is masked: whoever is their owner in the container cannot change
+/// their mode, owner and times for the whole host.
+#[test]
+fn devices_of_the_host_stay_as_they_are() {
+    if !can_make_containers() {
+        return;
+    }
+    let look = "for p in /proc/keys /dev/null; do chmod 600 $p || chown 7:7 $p || touch $p || echo kept $p; done 2>/dev/null; \
+        echo written > /proc/keys && cat /proc/keys; head -c 1 /dev/zero | wc -c";
+    for mapped in [false, true] {
+        let mut test = script(look);
+        for set in ["bounding", "effective", "permitted"] {
+            test.config["process"]["capabilities"][set] = json!(["CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_CHOWN"]);
+        }
+        if mapped {
+            test.map_ids();
+            // The container's root is the host's.
+            for maps in ["uidMappings", "gidMappings"] {
+                test.config["linux"][maps] = json!([{ "containerID": 0, "hostID": 0, "size": 65536 }]);
+            }
+            test.own_rootfs(0);
+        }
+        // Nodes that only this test has.
+        let host = "mkdir host-dev; mount -t tmpfs -o mode=755 tmpfs host-dev; cd host-dev; \
+            m() { mknod -m 666 $1 c $2 $3; }; m null 1 3; m zero 1 5; m full 1 7; m random 1 8; m urandom 1 9; m tty 5 0; \
+            cd ..; mount --rbind host-dev /dev; ";
+        let without = "d=$1; shift; set -- $d setpriv --bounding-set=-mknod --inh-caps=-mknod \"$@\"";
+        let output = run_after(&test, &if mapped { host.to_owned() } else { format!("{host}{without}") });
+        assert_eq!(answer(&output), "kept /proc/keys\nkept /dev/null\n1", "mapped {mapped}");
         test.assert_nothing_left("devices of the host");
     }
 }

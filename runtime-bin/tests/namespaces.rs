@@ -793,6 +793,8 @@ fn nothing_is_set_in_the_hosts_namespaces() {
         ("network", json!({}), json!({ "net.ipv4.ip_forward": "1" })),
         ("ipc", json!({}), json!({ "kernel.shm_rmid_forced": "1" })),
         ("ipc", json!({}), json!({ "fs.mqueue.msg_max": "9" })),
+        // There is no such device; were there one, it would be renamed on the host.
+        ("network", json!({ "netDevices": { "corten-none": { "name": "stolen" } } }), json!({})),
     ];
     for (kind, names, sysctls) in cases {
         let file = KINDS.iter().find(|(word, _)| *word == kind).unwrap().1;
@@ -804,8 +806,11 @@ fn nothing_is_set_in_the_hosts_namespaces() {
             let mut test = TestBundle::new(&["true"]);
             test.config.as_object_mut().unwrap().remove("hostname");
             namespace(&mut test, kind, Some(&path));
-            test.config.as_object_mut().unwrap().extend(names.as_object().unwrap().clone());
             test.config["linux"]["sysctl"] = sysctls.clone();
+            for (name, value) in names.as_object().unwrap() {
+                let of = if name == "netDevices" { &mut test.config["linux"] } else { &mut test.config };
+                of[name] = value.clone();
+            }
             let error = one_error(&run(&test));
             assert!(error.contains("namespaces[") && error.contains("host"), "{error}");
             test.assert_nothing_left(&error);

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{OFlag, openat};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::device;
@@ -236,42 +237,72 @@ fn children(directory: BorrowedFd<'_>) -> nix::Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// Visits a cgroup and all below. Depth is bounded by the kernel's limit of open fds and of cgroup depth.
+/// Visits a cgroup and all below.
 fn for_each_below(
     directory: BorrowedFd<'_>,
     visit: &mut dyn FnMut(BorrowedFd<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     visit(directory)?;
     let call = |errno| failed_io(&std::io::Error::from_raw_os_error(errno as i32), || "reading sub-cgroups".to_owned());
-    let names = match children(directory) {
-        Err(Errno::ENODEV | Errno::ENOENT) => return Ok(()),
-        other => other.map_err(call)?,
-    };
-    for name in names {
-        match sys::open_below(&directory, Path::new(&name), OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
-            Ok(child) => for_each_below(child.as_fd(), visit)?,
-            Err(Errno::ENOENT) => {}
-            Err(errno) => return Err(call(errno)),
-        }
+    let mut failed = None;
+    let walked = walk(
+        directory,
+        &mut |child| {
+            visit(child).map_err(|error| {
+                failed = Some(error);
+                Errno::EIO
+            })
+        },
+        &mut |_, _| Ok(()),
+    );
+    match failed {
+        Some(error) => Err(error),
+        None => walked.map_err(call),
     }
-    Ok(())
 }
 
 /// Removes all cgroups below, the deepest first. Busy ones stay; the caller looks again.
 fn remove_below(directory: BorrowedFd<'_>) -> nix::Result<()> {
-    let names = match children(directory) {
-        Err(Errno::ENODEV | Errno::ENOENT) => return Ok(()),
-        other => other?,
+    walk(directory, &mut |_| Ok(()), &mut |above, name| match unlinkat(above, name, UnlinkatFlags::RemoveDir) {
+        Ok(()) | Err(Errno::ENOENT | Errno::EBUSY) => Ok(()),
+        Err(errno) => Err(errno),
+    })
+}
+
+/// Goes through all cgroups below: `enter` sees each before those below it, `leave` each after them, by its name and the cgroup
+/// above.
+///
+/// However deep a container has made them, one is open at a time, and the stack does not grow. The way up is `..`: cgroups do
+/// not move.
+fn walk(
+    top: BorrowedFd<'_>,
+    enter: &mut dyn FnMut(BorrowedFd<'_>) -> nix::Result<()>,
+    leave: &mut dyn FnMut(BorrowedFd<'_>, &OsStr) -> nix::Result<()>,
+) -> nix::Result<()> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+    let gone = |names: nix::Result<Vec<OsString>>| match names {
+        Err(Errno::ENODEV | Errno::ENOENT) => Ok(Vec::new()),
+        other => other,
     };
-    for name in names {
-        match sys::open_below(&directory, Path::new(&name), OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
-            Ok(child) => remove_below(child.as_fd())?,
-            Err(Errno::ENOENT) => continue,
-            Err(errno) => return Err(errno),
+    let mut here = sys::open_below(&top, Path::new("."), flags)?;
+    let mut to_visit = vec![gone(children(here.as_fd()))?];
+    let mut way: Vec<OsString> = Vec::new();
+    while let Some(names) = to_visit.last_mut() {
+        if let Some(name) = names.pop() {
+            match sys::open_below(&here, Path::new(&name), flags) {
+                Ok(child) => here = child,
+                Err(Errno::ENOENT) => continue,
+                Err(errno) => return Err(errno),
+            }
+            enter(here.as_fd())?;
+            to_visit.push(gone(children(here.as_fd()))?);
+            way.push(name);
+            continue;
         }
-        match unlinkat(directory, name.as_os_str(), UnlinkatFlags::RemoveDir) {
-            Ok(()) | Err(Errno::ENOENT | Errno::EBUSY) => {}
-            Err(errno) => return Err(errno),
+        to_visit.pop();
+        if let Some(name) = way.pop() {
+            here = openat(&here, "..", flags | OFlag::O_CLOEXEC, Mode::empty())?;
+            leave(here.as_fd(), &name)?;
         }
     }
     Ok(())
@@ -284,6 +315,36 @@ mod tests {
 
     use super::*;
     use crate::Hierarchy;
+
+    /// A container can make cgroups deeper than there are fds, and than the stack is.
+    #[test]
+    fn cgroups_of_any_depth_are_removed() {
+        const DEPTH: usize = 300;
+        let path = PathBuf::from(format!("/corten-cgroup-deep-{}", std::process::id()));
+        let Some(cgroup) = Hierarchy::detect().ok().and_then(|hierarchy| hierarchy.create(&path).ok()) else {
+            println!("skipped: cgroups cannot be made here");
+            return;
+        };
+        let mut here = cgroup.fd.try_clone().unwrap();
+        for _ in 0..DEPTH {
+            for name in ["deeper", "beside"] {
+                nix::sys::stat::mkdirat(&here, name, Mode::S_IRWXU).unwrap();
+            }
+            here = sys::open_below(&here, Path::new("deeper"), OFlag::O_RDONLY | OFlag::O_DIRECTORY).unwrap();
+        }
+        let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        let (before, mut most, mut seen) = (open(), 0, 0);
+        for_each_below(cgroup.fd.as_fd(), &mut |_| {
+            (most, seen) = (most.max(open()), seen + 1);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(seen, 1 + 2 * DEPTH);
+        // Other tests of this process may open some, too.
+        assert!(most < before + 50, "{before} fds were open, then {most}");
+        cgroup.remove(Duration::from_secs(30)).unwrap();
+        assert!(Hierarchy::detect().unwrap().open(&path).unwrap().is_none());
+    }
 
     /// What a kernel without `cgroup.kill` gets: every process dies, and the cgroup is thawed.
     #[test]

@@ -225,8 +225,9 @@ steps! {
     /// Sets the propagation of every mount of the namespace: `mount_setattr("/", AT_RECURSIVE)`.
     /// Without it the container's mounts would show up on the host.
     4 Propagation { flags: u64, }
-    /// Attaches the detached tree of the root filesystem over `/` and makes it the root that paths are resolved in:
-    /// `move_mount`. By fd: the path of the rootfs is not looked at again.
+    /// Attaches the tree of the root filesystem over `/` and makes it the root that paths are resolved in: `move_mount`. By fd:
+    /// the path of the rootfs is not looked at again. Attacker: from here on a `..` of init's own paths that ends at `/` leads
+    /// into the image; with `--no-pivot` this comes last, before [`Step::MoveRoot`].
     5 AttachRoot { tree: Slot, }
     /// Opens a mount target inside the root, making it if it is missing: `openat2(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)`,
     /// `mkdirat`. Attacker: symbolic links in the rootfs and their exchange while this runs (CVE-2019-18837, CVE-2021-30465).
@@ -249,8 +250,8 @@ steps! {
     11 MakeNode { path: S, mode: u64, major: u64, minor: u64, uid: u64, gid: u64, }
     /// Makes a symbolic link in the root unless there is something: `symlinkat`. `replace`: 1 removes a file there first.
     12 MakeLink { path: S, target: S, replace: u64, }
-    /// Opens a new pseudo-terminal of the devpts at `path`: `openat2`, `TIOCSPTLCK`, `TIOCGPTPEER`. The master is checked to
-    /// be char 5:2 on devpts and the peer comes from the master, never from a path (CVE-2025-52565).
+    /// Opens a new pseudo-terminal of the devpts above `path`: `openat2`, `TIOCSPTLCK`, `TIOCGPTPEER`. The directory is checked
+    /// to be a devpts before anything in it is opened; the peer comes from the master, never from a path (CVE-2025-52565).
     13 OpenTerminal { path: S, master: Slot, peer: Slot, }
     /// Sends the terminal's master to the runtime and closes it here: `sendmsg(SCM_RIGHTS)`.
     14 SendConsole { master: Slot, }
@@ -349,7 +350,8 @@ steps! {
     /// stay below the new root, and let a process in a user namespace mount its own (`mount_too_revealing`).
     51 HideHostMounts { proc: Slot, }
     /// Copies what is in the directory `from` into the new filesystem in `mount`, owners and modes kept (`tmpcopyup`). `owner`: 1
-    /// when the filesystem gets the owner of the directory, too. Attacker: the tree; nothing in it is followed.
+    /// when the filesystem gets the owner of the directory, too. Attacker: the tree; nothing in it is
+    /// followed, and no device of it can be opened.
     52 CopyUp { mount: Slot, from: Slot, owner: u64, }
     /// Sets the scheduling policy: `sched_setattr`. Spec: config.md#posix-process, `scheduler`.
     53 Scheduler { policy: u64, flags: u64, nice: u64, priority: u64, runtime: u64, deadline: u64, period: u64, }
@@ -389,7 +391,7 @@ steps! {
     /// tmpfs. runc: a tmpfs over `/run` of the image is no less closed than what it covers.
     67 TargetMode { target: Slot, }
     /// Like `AttachRoot`, on the directory that the tree was opened from: there hooks look for the container's root before
-    /// `pivot_root(2)`, and what they mount there must be the container's. The path is looked up once more, and what is there
-    /// must be the tree's own directory: `openat2`, `statx`, `move_mount`.
+    /// `pivot_root(2)`, and what they mount there must be the container's; and no other path of init's leads into the image. The
+    /// path is looked up once more, and what is there must be the tree's own directory: `openat2`, `statx`, `move_mount`.
     68 AttachRootAt { tree: Slot, path: S, }
 }

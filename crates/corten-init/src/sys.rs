@@ -199,10 +199,13 @@ pub fn unlinkat(dir: Fd, name: &CStr) -> Result<()> {
     unsafe { call(nr::UNLINKAT, [dir.arg(), text(name), 0]) }.map(drop)
 }
 
-/// Changes the owner of a name, not of what a link there points to.
+/// Changes the owner of a name, not of what a link there points to. An empty `name`: of what is open itself.
 pub fn chown_name(dir: Fd, name: &CStr, uid: u32, gid: u32) -> Result<()> {
     // SAFETY: `name` ends with NUL and outlives the call.
-    unsafe { call(nr::FCHOWNAT, [dir.arg(), text(name), uid as usize, gid as usize, AT_SYMLINK_NOFOLLOW]) }.map(drop)
+    unsafe {
+        call(nr::FCHOWNAT, [dir.arg(), text(name), uid as usize, gid as usize, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH])
+    }
+    .map(drop)
 }
 
 pub fn fchown(fd: Fd, uid: u32, gid: u32) -> Result<()> {

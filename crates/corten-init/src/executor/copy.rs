@@ -17,8 +17,13 @@ const BUFFER: usize = 8 * 1024;
 impl Executor<'_> {
     pub(super) fn copy_up(&mut self, mount: Slot, from: Slot, owner: bool) -> Outcome {
         let (to, from) = (self.fd(mount)?, self.fd(from)?);
+        // A file may have become a device since it was looked at, and opening one of the attacker's choice does something or
+        // shows the host's disks: seen through this copy of the mounts none can be opened.
+        let seen = sys::open_tree(from, true).from(Call::OpenTree)?;
+        sys::mount_setattr(Some(seen), true, sys::MOUNT_ATTR_NODEV, 0, 0).from(Call::MountSetattr)?;
         // Both are known by O_PATH only.
-        let from = open_directory(from, c".")?;
+        let from = open_directory(seen, c".")?;
+        sys::close(seen);
         let stat = sys::stat(from).from(Call::Fstat)?;
         let to = open_directory(to, c".")?;
         self.copy_entries(from, to, 0)?;
@@ -97,6 +102,9 @@ fn open_directory(dir: Fd, name: &CStr) -> Outcome<Fd> {
 
 fn copy_file(from: Fd, to: Fd, name: &CStr, stat: &Stat) -> Outcome {
     let source = sys::open_name(from, name, sys::O_RDONLY | sys::O_NONBLOCK | sys::O_NOCTTY, 0).from(Call::Openat)?;
+    if sys::stat(source).from(Call::Fstat)?.mode & sys::S_IFMT != sys::S_IFREG {
+        return Err(Failure { call: Call::Openat, errno: Errno::ENODEV });
+    }
     let copy = sys::open_name(to, name, sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL, 0o600).from(Call::Openat)?;
     let mut buffer = [0; BUFFER];
     loop {

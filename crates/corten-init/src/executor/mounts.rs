@@ -19,7 +19,11 @@ impl Executor<'_> {
 
     pub(super) fn attach_root(&mut self, tree: Slot) -> Outcome {
         let tree = self.fd(tree)?;
-        sys::move_mount_to_root(tree).from(Call::MoveMount)?;
+        match sys::move_mount_to_root(tree) {
+            // It lies there already (`attach_root_at`).
+            Err(Errno::ELOOP) if self.root == tree => {}
+            other => other.from(Call::MoveMount)?,
+        }
         self.root = tree;
         Ok(())
     }

@@ -18,7 +18,7 @@ const BELOW: u64 = sys::RESOLVE_BENEATH | sys::RESOLVE_NO_MAGICLINKS | sys::RESO
 const LINKS_MAX: u32 = 40;
 
 /// A path split at its last name. The plan has cleaned it: absolute, no `.` or `..`, no doubled or final slash.
-fn parent_and_name(path: &CStr) -> Outcome<(Text<4096>, &CStr)> {
+pub(super) fn parent_and_name(path: &CStr) -> Outcome<(Text<4096>, &CStr)> {
     let bytes = path.to_bytes_with_nul();
     let at = bytes.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
     let mut parent = Text::new();
@@ -183,7 +183,16 @@ impl Executor<'_> {
         let [mode, major, minor, uid, gid] = numbers.map(|number| u32::try_from(number).unwrap_or(u32::MAX));
         let (parent, name) = self.open_parent(path)?;
         match sys::mknodat(parent, name, mode, major, minor) {
-            Ok(()) if (uid, gid) != (0, 0) => sys::chown_name(parent, name, uid, gid).from(Call::Fchownat)?,
+            Ok(()) if (uid, gid) != (0, 0) => {
+                // What somebody else has put there meanwhile is not given away.
+                let node = sys::open_name(parent, name, sys::O_PATH, 0).from(Call::Openat)?;
+                let stat = sys::stat(node).from(Call::Fstat)?;
+                if (stat.mode & sys::S_IFMT, stat.rdev_major, stat.rdev_minor) != (mode & sys::S_IFMT, major, minor) {
+                    return Err(Failure { call: Call::Fstat, errno: Errno::ENODEV });
+                }
+                sys::chown_name(node, c"", uid, gid).from(Call::Fchownat)?;
+                sys::close(node);
+            }
             // runc: what the image has under this name stays.
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(errno) => return Err(Failure { call: Call::Mknodat, errno }),

@@ -139,12 +139,18 @@ impl Executor<'_> {
         let flags = sys::O_RDONLY | sys::O_NOCTTY | sys::O_NONBLOCK;
         // No file, no entry, a file that is none: the home is `/`.
         let Ok(seen) = self.open_in_root(c"/etc/passwd") else { return Ok(()) };
-        let regular = sys::stat(seen).is_ok_and(|stat| stat.mode & sys::S_IFMT == sys::S_IFREG);
+        let regular = |file| sys::stat(file).is_ok_and(|stat| stat.mode & sys::S_IFMT == sys::S_IFREG);
+        let is_file = regular(seen);
         sys::close(seen);
-        if !regular {
+        if !is_file {
             return Ok(());
         }
         let Ok(file) = sys::openat2(self.root, c"/etc/passwd", flags, 0, resolve) else { return Ok(()) };
+        if !regular(file) {
+            // Something else has taken its place meanwhile.
+            sys::close(file);
+            return Ok(());
+        }
         let mut line = Text::<1024>::new();
         let mut too_long = false;
         let mut buffer = [0; 4096];

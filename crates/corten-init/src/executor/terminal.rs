@@ -6,6 +6,7 @@
 
 use core::ffi::CStr;
 
+use super::paths::parent_and_name;
 use super::{Executor, Failure, From, Outcome};
 use crate::message::{Call, Message};
 use crate::step::Slot;
@@ -17,28 +18,18 @@ const MULTIPLEXER: (u32, u32) = (5, 2);
 impl Executor<'_> {
     pub(super) fn open_terminal(&mut self, path: &'static CStr, master: Slot, peer: Slot) -> Outcome {
         self.detail.set_cut(path.to_bytes());
-        let resolve = sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_MAGICLINKS;
-        // Look before opening: opening a device of the attacker's choice may do something.
-        let seen = sys::openat2(self.root, path, sys::O_PATH, 0, resolve).from(Call::Openat2)?;
-        self.check_multiplexer(seen)?;
-        sys::close(seen);
-        let terminal = sys::openat2(self.root, path, sys::O_RDWR | sys::O_NOCTTY, 0, resolve).from(Call::Openat2)?;
-        self.check_multiplexer(terminal)?;
+        let (directory, name) = parent_and_name(path)?;
+        let directory = self.open_in_root(directory.as_cstr()).from(Call::Openat2)?;
+        check_devpts(directory)?;
+        // In a devpts there are terminals alone: opening a device of the attacker's choice might do something.
+        let resolve = sys::RESOLVE_BENEATH | sys::RESOLVE_NO_XDEV | sys::RESOLVE_NO_SYMLINKS;
+        let terminal = sys::openat2(directory, name, sys::O_RDWR | sys::O_NOCTTY, 0, resolve).from(Call::Openat2)?;
+        sys::close(directory);
+        check_multiplexer(terminal)?;
         sys::unlock_terminal(terminal).from(Call::Ioctl)?;
         let other = sys::terminal_peer(terminal).from(Call::Ioctl)?;
         self.put(master, terminal)?;
         self.put(peer, other)
-    }
-
-    fn check_multiplexer(&self, fd: sys::Fd) -> Outcome {
-        let stat = sys::stat(fd).from(Call::Fstat)?;
-        let devpts = sys::filesystem(fd).from(Call::Fstatfs)? == sys::DEVPTS_SUPER_MAGIC;
-        let character = stat.mode & sys::S_IFMT == sys::S_IFCHR;
-        if devpts && character && (stat.rdev_major, stat.rdev_minor) == MULTIPLEXER {
-            Ok(())
-        } else {
-            Err(Failure { call: Call::Fstat, errno: Errno::ENODEV })
-        }
     }
 
     pub(super) fn terminal_size(&mut self, master: Slot, rows: u64, columns: u64) -> Outcome {
@@ -58,5 +49,22 @@ impl Executor<'_> {
         }
         self.close(peer)?;
         sys::set_controlling_terminal(sys::Fd(0)).from(Call::Ioctl)
+    }
+}
+
+fn check_devpts(fd: sys::Fd) -> Outcome {
+    match sys::filesystem(fd).from(Call::Fstatfs)? {
+        sys::DEVPTS_SUPER_MAGIC => Ok(()),
+        _ => Err(Failure { call: Call::Fstatfs, errno: Errno::ENODEV }),
+    }
+}
+
+fn check_multiplexer(fd: sys::Fd) -> Outcome {
+    let stat = sys::stat(fd).from(Call::Fstat)?;
+    let character = stat.mode & sys::S_IFMT == sys::S_IFCHR;
+    if character && (stat.rdev_major, stat.rdev_minor) == MULTIPLEXER {
+        Ok(())
+    } else {
+        Err(Failure { call: Call::Fstat, errno: Errno::ENODEV })
     }
 }

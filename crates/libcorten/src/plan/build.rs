@@ -123,13 +123,17 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
     terminal(b, process)?;
     working_directory(b, process)?;
     hooks::create(b)?;
-    if b.request.options.no_pivot || !b.has_mount_namespace() {
+    if !b.has_mount_namespace() {
+        b.inside(c"root", Step::MoveRoot {});
+    } else if b.request.options.no_pivot {
+        b.inside(c"root", Step::AttachRoot { tree: slot::ROOT });
         b.inside(c"root", Step::MoveRoot {});
     } else {
         b.inside(c"root", Step::PivotRoot {});
     }
     names(b)?;
     kernel_files(b, process)?;
+    keyring(b)?;
     hide(b)?;
     readonly_root(b);
     process::become_it(b, process)?;
@@ -184,7 +188,20 @@ impl<'a> Builder<'a> {
         let mut sysctls = sysctls.into_iter().flatten();
         sysctls.any(|(key, _)| sysctl_file(key).is_some_and(|file| sysctl_namespace(&file) == Ok(kind)))
             || kind == LinuxNamespaceType::Uts && (named(self.spec.hostname()) || named(self.spec.domainname()))
+            || kind == LinuxNamespaceType::Network && !self.net_devices().is_empty()
             || kind == LinuxNamespaceType::Mount
+    }
+
+    /// The network devices that the container gets: names on the host and inside, sorted, as a plan has an order.
+    fn net_devices(&self) -> Vec<(String, String)> {
+        let listed = self.spec.linux().as_ref().and_then(|linux| linux.net_devices().as_ref());
+        let inside = |name: &String, device: &crate::oci::LinuxNetDevice| {
+            device.name().clone().filter(|inside| !inside.is_empty()).unwrap_or_else(|| name.clone())
+        };
+        let mut devices: Vec<_> =
+            listed.into_iter().flatten().map(|(name, device)| (name.clone(), inside(name, device))).collect();
+        devices.sort();
+        devices
     }
 
     /// Whether init writes to files of the kernel.
@@ -300,7 +317,7 @@ fn oom_score(b: &mut Builder<'_>) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// The first steps inside: cgroup namespace, keyring, session.
+/// The first steps inside: network, cgroup namespace, session.
 fn begin(b: &mut Builder<'_>) -> Result<(), PlanError> {
     if b.has_new_namespace(LinuxNamespaceType::Network) {
         // runc: nobody else would, and everybody counts on it.
@@ -310,24 +327,16 @@ fn begin(b: &mut Builder<'_>) -> Result<(), PlanError> {
     if b.has_new_namespace(LinuxNamespaceType::Cgroup) {
         b.inside(c"linux.namespaces", Step::UnshareCgroup {});
     }
-    if !b.request.options.no_new_keyring {
-        let name = text("id", format!("_ses.{}", b.request.id))?;
-        b.inside(c"runtime", Step::SessionKeyring { name });
-    }
     b.inside(c"runtime", Step::NewSession {});
     Ok(())
 }
 
 /// Init waits while the runtime moves network devices into its namespace.
 fn net_devices(b: &mut Builder<'_>) {
-    let listed = b.spec.linux().as_ref().and_then(|linux| linux.net_devices().as_ref());
-    let Some(listed) = listed.filter(|devices| !devices.is_empty()) else { return };
-    let inside = |name: &String, device: &crate::oci::LinuxNetDevice| {
-        device.name().clone().filter(|inside| !inside.is_empty()).unwrap_or_else(|| name.clone())
-    };
-    let mut devices: Vec<_> = listed.iter().map(|(name, device)| (name.clone(), inside(name, device))).collect();
-    // A map has no order; a plan has.
-    devices.sort();
+    let devices = b.net_devices();
+    if devices.is_empty() {
+        return;
+    }
     let item = c"linux.netDevices";
     b.inside(item, Step::Sync { point: SyncPoint::Network.to_number().into() });
     b.meet(item, HostStep::Await { point: SyncPoint::Network });
@@ -335,7 +344,8 @@ fn net_devices(b: &mut Builder<'_>) {
     b.meet(item, HostStep::Release { point: SyncPoint::Network });
 }
 
-/// The root filesystem, attached over `/` of the new mount namespace.
+/// The root filesystem, attached where hooks look for it, and where no path of the caller's leads by accident: over `/`, every
+/// `..` that ends there would go on in the image (a link like Fedora's `/var/run -> ../run`).
 fn root(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let root = b.spec.root().as_ref().ok_or(PlanError::Missing { item: "root" })?;
     let source = b.request.bundle.join(root.path());
@@ -353,8 +363,8 @@ fn root(b: &mut Builder<'_>) -> Result<(), PlanError> {
     }
     let propagation = b.tree_propagation().unwrap_or(SLAVE);
     b.inside(c"linux.rootfsPropagation", mounts::set_propagation(slot::ROOT, propagation));
-    // Without pivot_root(2) the root must lie over `/`.
-    if hooks::see_the_root(b) && !b.request.options.no_pivot {
+    // In a joined mount namespace there may be no such directory; nothing but targets is looked up there (`opened_in_turn`).
+    if !b.joins_mount_namespace() || hooks::see_the_root(b) {
         let path = text("root.path", source.into_os_string().into_encoded_bytes())?;
         b.inside(c"root.path", Step::AttachRootAt { tree: slot::ROOT, path });
     } else {
@@ -418,7 +428,7 @@ fn kernel_files(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError>
     let own = |b: &mut Builder<'_>, item: &std::ffi::CStr, path: &std::ffi::CStr, value: CString| {
         b.inside(item, Step::WriteOwn { proc, path: path.into(), value });
     };
-    // From the exec on: the labels are for the program, not for init.
+    // From the exec on: the labels are for the program, not for init. Only its keyring is made before.
     if let Some(profile) =
         process.apparmor_profile().as_deref().filter(|profile| !profile.is_empty() && b.facts.apparmor)
     {
@@ -427,9 +437,20 @@ fn kernel_files(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError>
     }
     if let Some(label) = process.selinux_label().as_deref().filter(|label| !label.is_empty() && b.facts.selinux) {
         own(b, c"process.selinuxLabel", c"self/attr/exec", text("process.selinuxLabel", label)?);
+        if !b.request.options.no_new_keyring {
+            own(b, c"process.selinuxLabel", c"self/attr/keycreate", text("process.selinuxLabel", label)?);
+        }
     }
     sysctls(b)?;
     b.inside(c"runtime", Step::Close { slot: proc });
+    Ok(())
+}
+
+fn keyring(b: &mut Builder<'_>) -> Result<(), PlanError> {
+    if !b.request.options.no_new_keyring {
+        let name = text("id", format!("_ses.{}", b.request.id))?;
+        b.inside(c"runtime", Step::SessionKeyring { name });
+    }
     Ok(())
 }
 
@@ -459,7 +480,8 @@ fn hide(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let Some(masked) = linux.masked_paths().as_ref().filter(|paths| !paths.is_empty()) else { return Ok(()) };
     let item = CString::from(c"linux.maskedPaths");
     namespaces::open_device(b, &item, Path::new("/dev/null"), libc::S_IFCHR, (1, 3), slot::NULL)?;
-    let empty = mounts::empty_directory(0, slot::EMPTY)?;
+    b.inside(c"linux.maskedPaths", devices::keep_attributes(slot::NULL));
+    let empty = mounts::empty_directory(b, 0, slot::EMPTY)?;
     b.inside(c"linux.maskedPaths", empty);
     for (index, path) in masked.iter().enumerate() {
         let item = item_at("linux.maskedPaths", index)?;

@@ -8,7 +8,7 @@ use std::ffi::CString;
 use std::path::Path;
 
 use corten_cgroup::device::{Access, Kind, Rule};
-use corten_init::{OwnedStep as Step, Target};
+use corten_init::{OwnedStep as Step, Slot, Target};
 
 use crate::oci::{LinuxDeviceType, Spec};
 use crate::spec::clean_in_root;
@@ -108,6 +108,7 @@ fn make(b: &mut Builder<'_>, item: &CString, node: &Node) -> Result<(), PlanErro
         let source = b.new_source()?;
         // What the host has under the same name; it must be the same device.
         namespaces::open_device(b, item, Path::new(&node.path), node.kind, node.number, source)?;
+        b.inside(item.clone(), keep_attributes(source));
         let target = Target::File.to_number();
         b.inside(item.clone(), Step::OpenTarget { path, target, in_proc: 0, slot: slot::TARGET });
         b.inside(item.clone(), Step::MoveMount { mount: source, target: slot::TARGET, keep: 0 });
@@ -118,6 +119,13 @@ fn make(b: &mut Builder<'_>, item: &CString, node: &Node) -> Result<(), PlanErro
     let mode = u64::from(node.kind | node.mode);
     b.inside(item.clone(), Step::MakeNode { path, mode, major, minor, uid, gid });
     Ok(())
+}
+
+/// Makes the mount of a device of the host read-only: it can be read and written as before, but whoever owns it, the root of a
+/// container that is root of the host, cannot change its mode, owner and times for the host.
+pub(super) fn keep_attributes(mount: Slot) -> Step {
+    let set = libc::MOUNT_ATTR_RDONLY;
+    Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: 0, recursive: 0 }
 }
 
 /// The rules of the device filter: the config's, then what every container may do. runc's order; the last match decides.

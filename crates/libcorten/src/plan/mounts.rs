@@ -195,15 +195,18 @@ fn fs_words(b: &Builder<'_>, entry: &Entry<'_>) -> Vec<(String, Option<String>)>
             _ => words.push((key.clone(), value.clone())),
         }
     }
-    let label = b.spec.linux().as_ref().and_then(|linux| linux.mount_label().clone());
-    if let Some(label) = label.filter(|label| !label.is_empty() && b.facts.selinux) {
-        // proc and sysfs are labelled by the policy; mqueue takes no such option.
-        if !matches!(entry.fstype, "proc" | "sysfs" | "mqueue") {
-            let kind = b.annotation(annotations::MOUNT_CONTEXT).unwrap_or("context");
-            words.push((kind.to_owned(), Some(label)));
-        }
+    // proc and sysfs are labelled by the policy; mqueue takes no such option.
+    if !matches!(entry.fstype, "proc" | "sysfs" | "mqueue") {
+        words.extend(mount_label(b).map(|(kind, label)| (kind.to_owned(), Some(label.to_owned()))));
     }
     words
+}
+
+/// The option for `linux.mountLabel`, and the label.
+fn mount_label<'a>(b: &Builder<'a>) -> Option<(&'a str, &'a str)> {
+    let label = b.spec.linux().as_ref()?.mount_label().as_deref()?;
+    let kind = b.annotation(annotations::MOUNT_CONTEXT).unwrap_or("context");
+    Some((kind, label)).filter(|_| !label.is_empty() && b.facts.selinux)
 }
 
 /// The longest string that fsconfig(2) takes.
@@ -282,7 +285,12 @@ fn bind_mount(b: &mut Builder<'_>, entry: &Entry<'_>, recursive: bool) -> Result
     covers(b, &entry.destination);
     let target = if entry.options.destination_nofollow { Target::LinkItself(tree) } else { Target::Like(tree) };
     open_target(b, &entry.item, entry.path()?, target);
-    attach(b, &entry.item, tree);
+    // The host's procfs and sysfs, too, are what masked and readonly paths are in.
+    let keep = matches!(entry.destination.as_str(), "/proc" | "/sys");
+    b.inside(entry.item.clone(), Step::MoveMount { mount: tree, target: slot::TARGET, keep: keep.into() });
+    if keep {
+        b.kept_mounts.push((entry.destination.clone(), tree));
+    }
     Ok(())
 }
 
@@ -496,7 +504,7 @@ fn legacy_cgroup(b: &mut Builder<'_>, entry: &Entry<'_>, hierarchy: &LegacyHiera
 fn cgroup_in_user_namespace(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     open_target(b, &entry.item, entry.path()?, Target::Directory);
     if b.facts.rootless || !b.facts.legacy.is_empty() {
-        b.inside(entry.item.clone(), empty_directory(entry.options.set, slot::MOUNT)?);
+        b.inside(entry.item.clone(), empty_directory(b, entry.options.set, slot::MOUNT)?);
         attach(b, &entry.item, slot::MOUNT);
         return Ok(());
     }
@@ -527,11 +535,13 @@ fn cgroup_fs(attributes: u64, fstype: &std::ffi::CStr, options: &[String]) -> Re
 }
 
 /// An empty directory that nothing can be put in: one for all masked directories.
-pub(super) fn empty_directory(attributes: u64, slot: Slot) -> Result<Step, PlanError> {
+pub(super) fn empty_directory(b: &Builder<'_>, attributes: u64, slot: Slot) -> Result<Step, PlanError> {
+    let mut options = ["ro", "", "nr_blocks", "=1", "nr_inodes", "=1"].map(str::to_owned).to_vec();
+    options.extend(mount_label(b).into_iter().flat_map(|(kind, label)| [kind.to_owned(), format!("={label}")]));
     Ok(Step::MountFs {
         fstype: c"tmpfs".into(),
         source: c"tmpfs".into(),
-        options: block("linux.maskedPaths", ["ro", "", "nr_blocks", "=1", "nr_inodes", "=1"])?,
+        options: block("linux.maskedPaths", options.iter().map(String::as_str))?,
         attributes: attributes | libc::MOUNT_ATTR_RDONLY,
         slot,
     })

@@ -149,7 +149,7 @@ fn labels_of_security_modules() {
                 {{ "destination": "/t", "type": "tmpfs", "options": ["size=1k"] }},
                 {{ "destination": "/q", "type": "mqueue" }}, {{ "destination": "/b", "type": "bind", "source": "/a" }}
             ],
-            "linux": {{ "mountLabel": "u:r:t:s0:c1,c2", "namespaces": [{{ "type": "mount" }}] }} }}"#
+            "linux": {{ "mountLabel": "u:r:t:s0:c1,c2", "maskedPaths": ["/proc/acpi"], "namespaces": [{{ "type": "mount" }}] }} }}"#
         )
     };
     let plan = |annotations: &str, facts: &Facts| {
@@ -178,8 +178,9 @@ fn labels_of_security_modules() {
     };
     let pair = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
     let with = plan("{}", &facts());
-    let files = [("self/attr/apparmor/exec", "exec profile"), ("self/attr/exec", "u:r:t:s0")].map(pair);
-    assert_eq!(written(&with), files);
+    let labels = ["self/attr/exec", "self/attr/keycreate"].map(|file| pair((file, "u:r:t:s0")));
+    assert_eq!(written(&with)[0], pair(("self/attr/apparmor/exec", "exec profile")));
+    assert_eq!(written(&with)[1..], labels);
     assert_eq!(with.warnings, Vec::<String>::new());
     for kind in ["context", "fscontext", "defcontext", "rootcontext"] {
         let annotations = match kind {
@@ -187,7 +188,8 @@ fn labels_of_security_modules() {
             _ => format!(r#"{{ "run.oci.mount_context_type": "{kind}" }}"#),
         };
         let labelled = format!("size =1k {kind} =u:r:t:s0:c1,c2 ");
-        let mounts = [("proc", ""), ("sysfs", ""), ("tmpfs", labelled.as_str()), ("mqueue", "")].map(pair);
+        let covers = format!("ro  nr_blocks =1 nr_inodes =1 {kind} =u:r:t:s0:c1,c2 ");
+        let mounts = [("proc", ""), ("sysfs", ""), ("tmpfs", &labelled), ("mqueue", ""), ("tmpfs", &covers)].map(pair);
         assert_eq!(mounted(&plan(&annotations, &facts())), mounts);
     }
     let without = plan("{}", &Facts { apparmor: false, selinux: false, ..facts() });
