@@ -219,35 +219,14 @@ impl Global {
 
 /// Turns `-long` and `-long=value` into `--long…`, as Go's flag parser takes both, and engines use both.
 pub(crate) fn in_clap_form(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    const LONG: [&str; 21] = [
-        "all",
-        "bundle",
-        "console-socket",
-        "debug",
-        "detach",
-        "force",
-        "format",
-        "help",
-        "keep",
-        "log",
-        "log-format",
-        "no-new-keyring",
-        "no-pivot",
-        "no-subreaper",
-        "pid-file",
-        "preserve-fds",
-        "quiet",
-        "root",
-        "rootless",
-        "systemd-cgroup",
-        "version",
-    ];
     let mut literal = false;
     arguments
         .map(|argument| {
             literal |= argument == "--";
             let name = argument.to_str().and_then(|text| text.strip_prefix('-'));
-            let is_long = name.is_some_and(|name| LONG.contains(&name.split_once('=').map_or(name, |(name, _)| name)));
+            // One letter is a short flag, and what begins with a dash again is in clap's form.
+            let name = name.filter(|name| name.len() > 1 && !name.starts_with('-'));
+            let is_long = name.is_some_and(|name| is_long_flag(name.split_once('=').map_or(name, |(name, _)| name)));
             if literal || !is_long {
                 return argument;
             }
@@ -256,6 +235,13 @@ pub(crate) fn in_clap_form(arguments: impl Iterator<Item = OsString>) -> Vec<OsS
             long
         })
         .collect()
+}
+
+/// Whether any command has a flag of this name.
+fn is_long_flag(name: &str) -> bool {
+    let definition = Arguments::command();
+    let mut commands = std::iter::once(&definition).chain(definition.get_subcommands());
+    name == "help" || commands.any(|command| command.get_arguments().any(|argument| argument.get_long() == Some(name)))
 }
 
 /// Returns the text of `corten --help`, or of `corten COMMAND --help` if there is such a command.
@@ -285,9 +271,12 @@ mod tests {
 
     #[test]
     fn long_flags_may_have_one_dash() {
-        let given = ["corten", "-root=/x", "delete", "-force", "-f", "--", "-force"].map(OsString::from);
+        let given = ["corten", "-root=/x", "delete", "-force", "-f", "-help", "--", "-force"].map(OsString::from);
         let taken = in_clap_form(given.into_iter());
-        assert_eq!(taken, ["corten", "--root=/x", "delete", "--force", "-f", "--", "-force"]);
+        assert_eq!(taken, ["corten", "--root=/x", "delete", "--force", "-f", "--help", "--", "-force"]);
+        let given = ["-pidfd-socket", "-pidfd-socket=/s", "-nothing", "-", "-df", "--root"].map(OsString::from);
+        let taken = in_clap_form(given.into_iter());
+        assert_eq!(taken, ["--pidfd-socket", "--pidfd-socket=/s", "-nothing", "-", "-df", "--root"]);
     }
 
     #[test]

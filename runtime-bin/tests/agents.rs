@@ -9,56 +9,26 @@
 mod common;
 
 use std::fs;
-use std::io::{ErrorKind, IoSliceMut, Read};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use common::{TestBundle, can_make_containers, corten, fail, one_error, stdout, succeed};
+use common::{
+    Received, TestBundle, can_make_containers, corten, fail, one_error, receive, receive_from, state, stdout, succeed,
+    wait_for,
+};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{
-    AddressFamily, Backlog, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, bind, connect, listen, recvmsg,
-};
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen};
 use serde_json::{Value, json};
 
 /// What agents answer to mkdir: nothing that a kernel would say here.
 const ANSWER: i32 = libc::EOWNERDEAD;
 const REFUSED: &str = "mkdir: can't create directory '/dev/shm/made': Owner died\n";
-
-/// What came over a socket: the data, and the one fd.
-#[derive(Debug)]
-struct Received {
-    data: Vec<u8>,
-    fd: OwnedFd,
-}
-
-/// Takes a connection and what it sends, to its end. The first read is short: the fd comes with the first bytes.
-fn receive(listener: &UnixListener) -> Received {
-    let (mut socket, _) = listener.accept().unwrap();
-    receive_from(&mut socket)
-}
-
-fn receive_from(socket: &mut UnixStream) -> Received {
-    let mut buffer = [0; 5];
-    let mut control = nix::cmsg_space!([i32; 2]);
-    let mut into = [IoSliceMut::new(&mut buffer)];
-    let got = recvmsg::<()>(socket.as_raw_fd(), &mut into, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC).unwrap();
-    let rights = got.cmsgs().unwrap().find_map(|message| match message {
-        ControlMessageOwned::ScmRights(fds) => Some(fds),
-        _ => None,
-    });
-    let (length, fds) = (got.bytes, rights.unwrap());
-    assert_eq!(fds.len(), 1);
-    let mut data = buffer[..length].to_vec();
-    // SAFETY: the kernel has just made this fd for this process, and nobody else knows its number.
-    let fd = unsafe { OwnedFd::from_raw_fd(fds[0]) };
-    socket.read_to_end(&mut data).unwrap();
-    Received { data, fd }
-}
 
 /// What an agent was asked: system call and pid.
 type Asked = Vec<(i64, u32)>;
@@ -149,16 +119,8 @@ fn create_and_start(test: &TestBundle, more: &[&str]) -> (String, Value) {
     assert!(status.success(), "{}", fs::read_to_string(errors).unwrap());
     let pid = state(test)["pid"].clone();
     succeed(test, &["start", &test.id]);
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while state(test)["status"] != "stopped" {
-        assert!(Instant::now() < deadline, "it does not end");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_for(test, "stopped");
     (fs::read_to_string(out).unwrap(), pid)
-}
-
-fn state(test: &TestBundle) -> Value {
-    serde_json::from_str(&succeed(test, &["state", &test.id])).unwrap()
 }
 
 fn fails(test: &TestBundle, arguments: &[&str]) -> String {

@@ -10,14 +10,15 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{CORTEN, TestBundle, can_make_containers, corten, fail, one_error, stdout, succeed};
+use common::{
+    CORTEN, TestBundle, can_make_containers, corten, create, fail, one_error, receive, state, stdout, succeed, wait_for,
+};
 use serde_json::{Value, json};
 
 const KINDS: [&str; 6] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
@@ -79,24 +80,6 @@ fn detached(test: &TestBundle, arguments: &[&str]) -> Command {
     let mut command = corten(test, arguments);
     command.args(["--bundle", path.to_str().unwrap(), &test.id]).stdout(Stdio::null()).stderr(Stdio::null());
     command
-}
-
-fn create(test: &TestBundle) {
-    let errors = fs::File::create(test.beside("errors")).unwrap();
-    let status = detached(test, &["create"]).stderr(errors).status().unwrap();
-    assert!(status.success(), "{}", fs::read_to_string(test.beside("errors")).unwrap());
-}
-
-fn state(test: &TestBundle) -> Value {
-    serde_json::from_str(&succeed(test, &["state", &test.id])).unwrap()
-}
-
-fn wait_for(test: &TestBundle, wanted: &str) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while state(test)["status"] != wanted {
-        assert!(Instant::now() < deadline, "not {wanted}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 fn namespaces(process: &str) -> Vec<String> {
@@ -789,7 +772,7 @@ fn hooks_beside_a_terminal() {
             let socket = test.beside("console.sock");
             let listener = UnixListener::bind(&socket).unwrap();
             let path = socket.to_str().unwrap().to_owned();
-            let master = std::thread::spawn(move || receive(&listener).1);
+            let master = std::thread::spawn(move || receive(&listener).fd);
             assert!(detached(&test, &["create", "--console-socket", &path]).status().unwrap().success());
             let _master = master.join().unwrap();
             succeed(&test, &["start", &test.id]);
@@ -806,24 +789,6 @@ fn hooks_beside_a_terminal() {
         }
         test.assert_nothing_left("a terminal");
     }
-}
-
-/// Takes one message with one fd from the next connection.
-fn receive(listener: &UnixListener) -> (Vec<u8>, OwnedFd) {
-    use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
-    use std::os::fd::{AsRawFd, FromRawFd};
-    let (socket, _) = listener.accept().unwrap();
-    let mut buffer = [0; 4096];
-    let mut control = nix::cmsg_space!([i32; 1]);
-    let mut into = [std::io::IoSliceMut::new(&mut buffer)];
-    let got = recvmsg::<()>(socket.as_raw_fd(), &mut into, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC).unwrap();
-    let fds = got.cmsgs().unwrap().find_map(|message| match message {
-        ControlMessageOwned::ScmRights(fds) => Some(fds),
-        _ => None,
-    });
-    let (length, fd) = (got.bytes, fds.unwrap()[0]);
-    // SAFETY: the kernel has just made this fd for this process, and nobody else knows its number.
-    (buffer[..length].to_vec(), unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// What hooks must be is known before anything is made.

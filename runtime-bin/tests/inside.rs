@@ -8,11 +8,11 @@
 
 mod common;
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
+use common::peers::{normalise, peers};
 use common::{TestBundle, can_make_containers, run, skip, stdout};
 use serde_json::json;
 
@@ -26,70 +26,8 @@ const LOOK: &str = "echo '## mounts'; cat /proc/self/mountinfo; \
     cat /proc/sys/net/ipv4/ping_group_range; ls /sys/class/net; ls -a /proc/acpi /sys/firmware; cat /proc/keys /proc/timer_list; \
     ps -o comm; touch /proc/sys/kernel/x; touch /x; mknod /tmp/n c 1 3; echo > /dev/null";
 
-/// The peers that are there: `crun` and `runc`, and what CORTEN_TEST_PEERS lists, separated by colons.
-fn peers() -> Vec<PathBuf> {
-    let listed = std::env::var_os("CORTEN_TEST_PEERS").unwrap_or_default();
-    let listed: Vec<_> = std::env::split_paths(&listed).filter(|path| !path.as_os_str().is_empty()).collect();
-    ["/usr/bin/crun", "/usr/sbin/runc", "/usr/bin/runc"]
-        .into_iter()
-        .map(PathBuf::from)
-        .filter(|path| path.exists())
-        .chain(listed)
-        .collect()
-}
-
-/// What a run looked like, with what may differ taken out.
-fn normalise(text: &str) -> BTreeSet<String> {
-    let mut section = "";
-    let mut lines = BTreeSet::new();
-    for line in text.lines() {
-        if let Some(name) = line.strip_prefix("## ") {
-            section = match name {
-                "mounts" => "mounts",
-                "limits" => "limits",
-                _ => "rest",
-            };
-            continue;
-        }
-        if section != "mounts" {
-            // A link of crun's alone, to a file that is masked.
-            if line.starts_with("/dev/core ") {
-                continue;
-            }
-            lines.insert(line.to_owned());
-            continue;
-        }
-        // id parent major:minor root point options [optional…] - type source superblock
-        let (left, right) = line.split_once(" - ").unwrap();
-        let left: Vec<_> = left.split(' ').collect();
-        let (root, point, options) = (left[3], left[4], left[5]);
-        let right: Vec<_> = right.split(' ').collect();
-        let (kind, superblock) = (right[0], right[2]);
-        let entry = match (root, kind) {
-            // The null device of the container or of the host.
-            ("/null", _) => format!("null over {point}"),
-            // An empty filesystem, made in one of several ways.
-            ("/", "tmpfs") if point.starts_with("/proc/") || point.starts_with("/sys/firmware") => {
-                format!("nothing over {point}")
-            }
-            // crun's empty directory is one of the host.
-            (root, _) if root.ends_with("/.empty-directory") => format!("nothing over {point}"),
-            // crun leaves the superblock of sysfs writable, and keeps links in cgroup2 from being followed.
-            (_, "sysfs") => format!("{root} {point} {options} {kind}"),
-            (_, "cgroup2") => format!("{root} {point} {} {kind}", options.replace(",nosymfollow", "")),
-            // Corten makes no v1 cgroups yet; runc versions differ about the directory around them.
-            (_, "cgroup") => format!("v1 {point} {options}"),
-            ("/", "tmpfs") if point == "/sys/fs/cgroup" => format!("v1 {point}"),
-            _ if point == "/" => format!("/ {options} {kind}"),
-            _ => format!("{root} {point} {options} {:?} {kind} {superblock}", &left[6..]),
-        };
-        lines.insert(entry);
-    }
-    lines
-}
-
 fn compare(test: &TestBundle) {
-    let ours = normalise(&stdout_of(run(test)));
+    let ours = normalise(&stdout_of(run(test)), true);
     assert!(ours.len() > 60, "{ours:?}");
     let mut compared = 0;
     for peer in peers() {
@@ -105,7 +43,7 @@ fn compare(test: &TestBundle) {
             skip(&format!("{} does not run here: {reason}", peer.display()));
             continue;
         }
-        let theirs = normalise(&String::from_utf8_lossy(&output.stdout));
+        let theirs = normalise(&String::from_utf8_lossy(&output.stdout), true);
         let (only_ours, only_theirs): (Vec<_>, Vec<_>) =
             (ours.difference(&theirs).collect(), theirs.difference(&ours).collect());
         assert!(

@@ -10,30 +10,15 @@ mod common;
 
 use std::fs;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
-use common::{CORTEN, TestBundle, can_make_containers, corten, fail, one_error, run, stdout, succeed};
+use common::{
+    CORTEN, TestBundle, can_make_containers, corten, create, create_by, fail, one_error, run, state, stdout, succeed,
+    until, wait_for,
+};
 use serde_json::{Value, json};
 
 fn status(test: &TestBundle) -> String {
-    let state: Value = serde_json::from_str(&succeed(test, &["state", &test.id])).unwrap();
-    state["status"].as_str().unwrap().to_owned()
-}
-
-fn wait_for(test: &TestBundle, wanted: &str) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while status(test) != wanted {
-        assert!(Instant::now() < deadline, "not {wanted}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn create(test: &TestBundle) {
-    let (path, pid_file) = (test.write().path(), test.beside("pid"));
-    let arguments = ["create", "--bundle", path.to_str().unwrap(), "--pid-file", pid_file.to_str().unwrap(), &test.id];
-    // The container keeps what it inherits: not the pipes that this test reads to their end.
-    let status = corten(test, &arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
-    assert!(status.success());
+    state(test)["status"].as_str().unwrap().to_owned()
 }
 
 #[test]
@@ -42,8 +27,15 @@ fn create_start_kill_delete() {
         return;
     }
     let test = TestBundle::new(&["sleep", "1000"]);
-    create(&test);
-    let pid = fs::read_to_string(test.beside("pid")).unwrap();
+    let pid_file = test.beside("pid");
+    create_by(&test, |arguments| {
+        let mut command = corten(&test, arguments);
+        if arguments[0] == "create" {
+            command.arg("--pid-file").arg(&pid_file);
+        }
+        command
+    });
+    let pid = fs::read_to_string(pid_file).unwrap();
     let text = succeed(&test, &["state", &test.id]);
     assert!(text.starts_with("{\n  \"ociVersion\"") && !text.ends_with('\n'), "{text}");
     let state: Value = serde_json::from_str(&text).unwrap();
@@ -185,11 +177,7 @@ fn run_in_the_background() {
     let to = fs::File::create(&out).unwrap();
     assert!(corten(&test, &arguments).stdout(to).stderr(Stdio::null()).status().unwrap().success());
     assert_eq!(status(&test), "running");
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while fs::read_to_string(&out).unwrap() != "out\n" {
-        assert!(Instant::now() < deadline);
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until("it writes nothing", || fs::read_to_string(&out).unwrap() == "out\n");
     let table = succeed(&test, &["list"]);
     let mut lines = table.lines();
     let header: Vec<_> = lines.next().unwrap().split_whitespace().collect();

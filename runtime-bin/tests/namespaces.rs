@@ -10,18 +10,17 @@ mod common;
 
 use std::fs::{self, File};
 use std::io::Read;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
 use common::{
-    CORTEN, TestBundle, can_make_containers, copy_program, corten, fail, one_error, run, skip, stdout, succeed,
+    CORTEN, TestBundle, can_make_containers, copy_program, corten, create, create_by, fail, one_error, receive, run,
+    skip, state, stdout, succeed, until, wait_for,
 };
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::{Value, json};
 
 /// The spec's types, and the kernel's names of their files.
@@ -42,14 +41,6 @@ const OWN_OF_EACH: [&str; 9] =
 
 /// Root of a [`Holder`]'s user namespace, on the host.
 const HELD_ROOT: u32 = 300_000;
-
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
 
 /// A process that holds namespaces for containers to join.
 struct Holder(Child);
@@ -162,22 +153,6 @@ fn mapped(script: &str) -> TestBundle {
 }
 
 /// `corten create`; returns init's pid.
-fn create(test: &TestBundle) -> u32 {
-    create_by(test, |arguments| corten(test, arguments))
-}
-
-fn create_by(test: &TestBundle, corten: impl Fn(&[&str]) -> Command) -> u32 {
-    let path = test.path();
-    // What init keeps open is no pipe that this test reads to its end.
-    let errors = File::create(test.beside("errors")).unwrap();
-    let mut command = corten(&["create", "--bundle", path.to_str().unwrap(), &test.id]);
-    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).status().unwrap();
-    assert!(status.success(), "{}", fs::read_to_string(test.beside("errors")).unwrap());
-    let state = stdout(&corten(&["state", &test.id]).output().unwrap());
-    let state: Value = serde_json::from_str(&state).unwrap();
-    u32::try_from(state["pid"].as_u64().unwrap()).unwrap()
-}
-
 /// Fields of a file of procfs, whatever is between them.
 fn words(text: &str) -> Vec<&str> {
     text.split_whitespace().collect()
@@ -195,18 +170,6 @@ fn assert_no_process_of(users: std::ops::Range<u32>) {
 }
 
 /// Receives the master of a container's terminal.
-fn receive_master(listener: &UnixListener) -> File {
-    let (connection, _) = listener.accept().unwrap();
-    let mut data = [0; 100];
-    let mut into = [std::io::IoSliceMut::new(&mut data)];
-    let mut space = nix::cmsg_space!([std::os::fd::RawFd; 1]);
-    let message = recvmsg::<()>(connection.as_raw_fd(), &mut into, Some(&mut space), MsgFlags::empty()).unwrap();
-    let mut messages = message.cmsgs().unwrap();
-    let Some(ControlMessageOwned::ScmRights(fds)) = messages.next() else { panic!("no fd") };
-    // SAFETY: the kernel has just made this fd while receiving, and nobody else knows its number.
-    File::from(unsafe { OwnedFd::from_raw_fd(fds[0]) })
-}
-
 /// Reads a terminal until the last process on it has ended.
 fn read_terminal(master: &mut File) -> String {
     let (mut heard, mut buffer) = (String::new(), [0; 1024]);
@@ -311,7 +274,7 @@ fn a_terminal_of_mapped_root() {
         let more: &[&str] = if arguments[0] == "create" { &console } else { &[] };
         corten(&test, &[&arguments[..1], more, &arguments[1..]].concat())
     });
-    let mut master = receive_master(&listener);
+    let mut master = File::from(receive(&listener).fd);
     assert_eq!(fs::metadata(format!("/proc/self/fd/{}", master.as_raw_fd())).unwrap().rdev(), 0x502);
     succeed(&test, &["start", &test.id]);
     assert_eq!(words(&read_terminal(&mut master)), ["/dev/pts/0", "12:5", "12:5", "0", "x", "12"]);
@@ -473,7 +436,7 @@ fn the_life_of_a_mapped_container() {
     test.wait_for_program("sleep");
     assert!(succeed(&test, &["list"]).contains("running"));
     succeed(&test, &["kill", &test.id, "KILL"]);
-    until("it does not stop", || succeed(&test, &["state", &test.id]).contains("\"stopped\""));
+    wait_for(&test, "stopped");
     succeed(&test, &["delete", &test.id]);
     assert_eq!(fail(&test, &["state", &test.id]), "container does not exist");
     test.assert_nothing_left("its life");
@@ -496,11 +459,11 @@ fn assert_joined(test: &TestBundle, holder: &Holder, joined: &[&str]) {
     let done = command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output).status().unwrap();
     let said = || fs::read_to_string(test.beside("output")).unwrap();
     assert!(done.success(), "{joined:?}: {}", said());
-    let state: Value = serde_json::from_str(&succeed(test, &["state", &test.id])).unwrap();
+    let state = state(test);
     let pid = state["pid"].as_u64().unwrap();
     let of_init: Vec<_> = KINDS.iter().map(|(_, name)| link(format!("/proc/{pid}/ns/{name}"))).collect();
     succeed(test, &["start", &test.id]);
-    until("it does not stop", || succeed(test, &["state", &test.id]).contains("\"stopped\""));
+    wait_for(test, "stopped");
     assert_eq!(words(&said()), of_init, "{joined:?}: seen from inside and from outside");
     for ((kind, _), own) in KINDS.iter().zip(&of_init) {
         assert_eq!(*own == link(holder.path(kind)), joined.contains(kind), "{kind} of {joined:?}");
@@ -691,7 +654,7 @@ fn the_process_of_a_joined_pid_namespace() {
         succeed(&test, &["start", &test.id]);
         test.wait_for_program("sleep");
         succeed(&test, &["kill", &test.id, "TERM"]);
-        until("it does not stop", || succeed(&test, &["state", &test.id]).contains("\"stopped\""));
+        wait_for(&test, "stopped");
         // Not the first process of its PID namespace: the others are killed by the cgroup.
         succeed(&test, &["delete", &test.id]);
         test.assert_nothing_left("a joined PID namespace");
@@ -727,7 +690,7 @@ fn init_is_the_callers_child_whatever_is_joined() {
         let mut caller = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         test.wait_for_program("sleep");
         let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", caller.id())).unwrap();
-        let state: Value = serde_json::from_str(&succeed(&test, &["state", &test.id])).unwrap();
+        let state = state(&test);
         assert_eq!(words(&children), [state["pid"].to_string()], "{what}");
         succeed(&test, &["kill", &test.id, "KILL"]);
         assert_eq!(caller.wait().unwrap().code(), Some(137), "{what}");
@@ -1216,7 +1179,7 @@ fn rootless_terminal() {
         let more: &[&str] = if arguments[0] == "create" { &console } else { &[] };
         user.corten(&[&arguments[..1], more, &arguments[1..]].concat())
     });
-    let mut master = receive_master(&listener);
+    let mut master = File::from(receive(&listener).fd);
     stdout(&user.corten(&["start", &user.test.id]).output().unwrap());
     assert_eq!(words(&read_terminal(&mut master)), ["/dev/pts/0", "0", "0", "x", "13", "31"]);
     stdout(&user.corten(&["delete", "--force", &user.test.id]).output().unwrap());

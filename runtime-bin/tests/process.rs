@@ -433,7 +433,7 @@ fn the_callers_groups_stay_if_they_are_to() {
         return;
     }
     for (value, expected) in
-        [(None, "10"), (Some("1"), "7 8"), (Some("true"), "7 8"), (Some("0"), "10"), (Some(""), "10")]
+        [(None, "10"), (Some("1"), "7 8"), (Some("true"), "7 8"), (Some("0"), "10"), (Some(""), "7 8")]
     {
         let mut test = shell("grep Groups /proc/self/status");
         test.config["process"]["user"]["additionalGids"] = json!([10]);
@@ -1224,7 +1224,7 @@ fn annotations_stay_in_the_state() {
     let path = test.write().path();
     let create = ["create", "-b", path.to_str().unwrap(), &test.id];
     assert!(corten(&test, &create).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
-    let state: Value = serde_json::from_str(&succeed(&test, &["state", &test.id])).unwrap();
+    let state = common::state(&test);
     assert_eq!(state["annotations"], annotations);
     succeed(&test, &["delete", "--force", &test.id]);
     test.assert_nothing_left("annotations");

@@ -10,14 +10,13 @@ mod common;
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{CORTEN, TestBundle, can_make_containers, corten, fail, succeed};
+use common::{CORTEN, TestBundle, can_make_containers, corten, fail, receive, succeed};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use nix::sys::termios::{LocalFlags, tcgetattr};
 
 /// Reads until the text has come.
@@ -116,21 +115,9 @@ fn the_console_socket_gets_the_master() {
     let listener = UnixListener::bind(&socket).unwrap();
     let arguments = ["create", "--console-socket", name, "-b", path, &test.id];
     assert!(corten(&test, &arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
-    let (connection, _) = listener.accept().unwrap();
-    let mut data = [0; 100];
-    let mut into = [std::io::IoSliceMut::new(&mut data)];
-    let mut space = nix::cmsg_space!([std::os::fd::RawFd; 4]);
-    let fd = std::os::fd::AsRawFd::as_raw_fd(&connection);
-    let message = recvmsg::<()>(fd, &mut into, Some(&mut space), MsgFlags::empty()).unwrap();
-    let fds: Vec<_> = message
-        .cmsgs()
-        .unwrap()
-        .flat_map(|message| if let ControlMessageOwned::ScmRights(fds) = message { fds } else { Vec::new() })
-        .collect();
-    assert_eq!(fds.len(), 1, "one fd");
-    assert!(message.bytes > 0, "a name");
-    // SAFETY: the kernel has just made this fd while receiving, and nobody else knows its number.
-    let mut master = File::from(unsafe { OwnedFd::from_raw_fd(fds[0]) });
+    let received = receive(&listener);
+    assert!(!received.data.is_empty(), "a name");
+    let mut master = File::from(received.fd);
     succeed(&test, &["start", &test.id]);
     let heard = expect(&mut master, "fd/0 -> ");
     assert!(heard.contains("11 22") && heard.contains("136,   0"), "{heard}");

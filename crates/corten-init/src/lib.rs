@@ -30,7 +30,7 @@ mod sys;
 
 pub use encode::{EncodeError, EncodedStep, encode};
 pub use message::{Call, MAX_MESSAGE, Message, MessageError, SyncPoint};
-pub use step::{OwnedStep, STEP_NAMES, Slot, Step, Target, Value, WireStep};
+pub use step::{CallersGroups, OwnedStep, STEP_NAMES, Slot, Step, Target, TreeFlags, Value, WireStep};
 pub use wire::{DecodeError, MAX_STEPS, Program};
 
 /// The freestanding executable that carries out a program: an ELF file for this target.

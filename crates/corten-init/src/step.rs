@@ -55,6 +55,57 @@ impl Target {
     }
 }
 
+/// How [`Step::OpenSource`] opens a tree.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TreeFlags {
+    /// With the mounts below.
+    pub recursive: bool,
+    /// It must be a directory.
+    pub directory: bool,
+    /// A link under the last name is the object itself.
+    pub link_itself: bool,
+}
+
+impl TreeFlags {
+    /// Returns the wire form.
+    pub const fn to_number(self) -> u64 {
+        self.recursive as u64 | (self.directory as u64) << 1 | (self.link_itself as u64) << 2
+    }
+
+    /// Reads the wire form.
+    pub const fn from_number(number: u64) -> Self {
+        Self { recursive: number & 1 != 0, directory: number & 2 != 0, link_itself: number & 4 != 0 }
+    }
+}
+
+/// What becomes of the caller's supplementary groups in [`Step::User`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallersGroups {
+    /// The config's take their place.
+    Replaced,
+    /// They stay.
+    Kept,
+    /// They stay where the kernel denies the change and the config has none (user_namespaces(7), `setgroups`).
+    KeptIfDenied,
+}
+
+impl CallersGroups {
+    /// Returns the wire form.
+    pub const fn to_number(self) -> u64 {
+        self as u64
+    }
+
+    /// Reads the wire form.
+    pub const fn from_number(number: u64) -> Option<Self> {
+        match number {
+            0 => Some(Self::Replaced),
+            1 => Some(Self::Kept),
+            2 => Some(Self::KeptIfDenied),
+            _ => None,
+        }
+    }
+}
+
 /// An operand of a step, for printing and encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Value<'a> {
@@ -242,8 +293,7 @@ steps! {
     /// Drops every capability not in `keep` from the bounding set: `prctl(PR_CAPBSET_DROP)`.
     29 BoundingSet { keep: u64, }
     /// Becomes the user: `setgroups`, `setresgid`, `setresuid`, with capabilities kept until [`Step::Capabilities`].
-    /// `groups`: an array of 32-bit ids. `keep_groups`: 0 sets them; 1 keeps the caller's; 2 keeps them where the kernel
-    /// denies the change (user_namespaces(7), `setgroups`).
+    /// `groups`: an array of 32-bit ids. `keep_groups`: [`CallersGroups`].
     30 User { uid: u64, gid: u64, groups: B, keep_groups: u64, }
     /// Sets the thread's capabilities: `capset`. Bit n is capability n.
     31 Capabilities { effective: u64, permitted: u64, inheritable: u64, }
@@ -289,7 +339,7 @@ steps! {
     /// procfs are its own to write, too (proc(5)).
     47 Dumpable { on: u64, }
     /// Copies what is mounted at a path of the caller's namespace: `open_tree`. For a runtime that may not do it outside.
-    /// `flags`: 1 with the mounts below, 2 must be a directory, 4 a link under the last name is the object.
+    /// `flags`: [`TreeFlags`].
     48 OpenSource { path: S, flags: u64, slot: Slot, }
     /// Checks that the object in the slot is the device of this type (`S_IFCHR`, `S_IFBLK`) and number: `statx`.
     49 CheckDevice { device: Slot, mode: u64, major: u64, minor: u64, }
@@ -312,9 +362,8 @@ steps! {
     /// Sets the memory policy of the process: `set_mempolicy`. `nodes`: a mask in 64-bit words. Spec: config-linux.md.
     56 MemoryPolicy { mode: u64, nodes: B, }
     /// Writes a file of init's own directory in the procfs of the slot (`self/…`): `openat2(RESOLVE_BENEATH)`, `write`. Checked
-    /// by `fstatfs`: what the container shows at `/proc` is never written (CVE-2019-16884, CVE-2025-52881). `optional`: 1 when
-    /// a file that the kernel does not have is no error.
-    57 WriteOwn { proc: Slot, path: S, value: S, optional: u64, }
+    /// by `fstatfs`: what the container shows at `/proc` is never written (CVE-2019-16884, CVE-2025-52881).
+    57 WriteOwn { proc: Slot, path: S, value: S, }
     /// Waits for the runtime's hooks (`SyncPoint::Hooks`) and takes the state for init's hooks: two files, as JSON, of a
     /// container that is being created and of one that has been.
     58 AwaitHooks { creating: Slot, created: Slot, }

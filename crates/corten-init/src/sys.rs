@@ -31,7 +31,8 @@ impl Errno {
     pub const ENOSYS: Self = Self(38);
     pub const ELOOP: Self = Self(40);
     pub const EPROTO: Self = Self(71);
-    pub const EOPNOTSUPP: Self = Self(95);
+    pub const ECONNRESET: Self = Self(104);
+    pub const ETIMEDOUT: Self = Self(110);
 }
 
 pub type Result<T> = core::result::Result<T, Errno>;

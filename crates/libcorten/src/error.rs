@@ -47,15 +47,14 @@ impl Error {
 
     /// Returns the error and all its sources as one line, `a: b: c`.
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut next = self.source();
-        while let Some(source) = next {
-            text.push_str(": ");
-            text.push_str(&source.to_string());
-            next = source.source();
-        }
-        text
+        chain(self)
     }
+}
+
+/// Returns an error and all its sources as one line, `a: b: c`.
+pub(crate) fn chain(error: &dyn StdError) -> String {
+    let errors = std::iter::successors(Some(error), |&error| error.source());
+    errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 impl fmt::Debug for Error {

@@ -5,7 +5,8 @@
 use libseccomp::ScmpVersion;
 use serde_json::{Value, json};
 
-use crate::plan::{HookKind, MOUNT_OPTIONS};
+use crate::plan::MOUNT_OPTIONS;
+use crate::spec::{HookKind, annotations};
 
 /// The version of the runtime-spec that Corten follows.
 pub const SPEC_VERSION: &str = "1.3.0";
@@ -31,7 +32,7 @@ pub fn features() -> Value {
     json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": SPEC_VERSION,
-        "hooks": HOOKS.map(HookKind::name),
+        "hooks": HookKind::ALL.map(HookKind::name),
         "mountOptions": MOUNT_OPTIONS,
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
@@ -77,30 +78,9 @@ pub fn features() -> Value {
             "io.github.seccomp.libseccomp.version": libseccomp_version(),
             "dev.corten.version": env!("CARGO_PKG_VERSION"),
         },
-        "potentiallyUnsafeConfigAnnotations": ANNOTATIONS,
+        "potentiallyUnsafeConfigAnnotations": annotations::ALL,
     })
 }
-
-const HOOKS: [HookKind; 6] = [
-    HookKind::Prestart,
-    HookKind::CreateRuntime,
-    HookKind::CreateContainer,
-    HookKind::StartContainer,
-    HookKind::Poststart,
-    HookKind::Poststop,
-];
-
-/// Annotations of a config that change what is done. An engine that lets others write them lets them do that.
-const ANNOTATIONS: [&str; 8] = [
-    "run.oci.hooks.stderr",
-    "run.oci.hooks.stdout",
-    "run.oci.keep_original_groups",
-    "run.oci.mount_context_type",
-    "run.oci.pidfd_receiver",
-    "run.oci.seccomp.receiver",
-    "run.oci.seccomp_bpf_data",
-    "run.oci.seccomp_fail_unknown_syscall",
-];
 
 /// Whether the kernel is of this version or newer.
 fn kernel_at_least(major: u32, minor: u32) -> bool {

@@ -42,6 +42,7 @@ pub mod spec;
 // The kernel.
 mod sys;
 
+pub(crate) use error::chain;
 pub use error::{Error, ErrorKind, Result};
 pub use lifecycle::{Bundle, Console, Container, CreateOptions, Exit, Runtime};
 pub use oci_spec::runtime as oci;

@@ -8,7 +8,6 @@
 
 mod common;
 
-use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -72,16 +71,6 @@ impl Fake {
     fn id(&self) -> &str {
         &self.test.id
     }
-}
-
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text = format!("{text}: {source}");
-        next = source.source();
-    }
-    text
 }
 
 #[test]
@@ -196,7 +185,7 @@ fn what_cannot_be_leaves_nothing() {
         let fake = Fake::new(rdt.clone(), &["true"]);
         fake.put("gold/schemata", "    MB:0=100\n    L3:0=0000f\n");
         let before = fake.tree();
-        let error = chain(&fake.create().unwrap_err());
+        let error = fake.create().unwrap_err().chain();
         assert!(error.contains(words), "{rdt}: {error}");
         assert_eq!(fake.tree(), before, "{rdt}");
         fake.test.assert_nothing_left(words);
@@ -217,7 +206,7 @@ fn a_container_that_fails_takes_its_group_along() {
         fake.put("gold/tasks", "");
         fake.put("gold/mon_groups/other/tasks", "");
         let before = fake.tree();
-        let error = chain(&fake.create().unwrap_err());
+        let error = fake.create().unwrap_err().chain();
         assert!(error.contains("no such file or directory"), "{error}");
         assert_eq!(fake.tree(), before);
         fake.test.assert_nothing_left("failed");
@@ -238,7 +227,7 @@ fn without_resctrl_it_is_an_error() {
         let runtime = Runtime::new(fake.test.state_root());
         let error = runtime.create(fake.id(), &bundle, &CreateOptions::default()).unwrap_err();
         assert_ne!(error.kind(), ErrorKind::Internal);
-        assert!(chain(&error).ends_with("linux.intelRdt: no resctrl filesystem is mounted"), "{}", chain(&error));
+        assert!(error.chain().ends_with("linux.intelRdt: no resctrl filesystem is mounted"), "{}", error.chain());
         fake.test.assert_nothing_left("no resctrl");
     }
 }

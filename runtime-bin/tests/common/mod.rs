@@ -1,23 +1,21 @@
 //! Driving the binary.
 
-#![allow(dead_code, unreachable_pub, reason = "shared by test programs, none of which uses all of it")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "shared by test programs, none of which uses all of it")]
 
 #[path = "../../../crates/libcorten/tests/common/mod.rs"]
 mod bundles;
+pub mod peers;
 
+use std::fs::{self, File};
+use std::io::{IoSliceMut, Read};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Output, Stdio};
 
-pub use bundles::{TestBundle, can_make_containers};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
+use serde_json::Value;
 
-/// Says why a test does nothing here; `cargo xtask test` collects these lines.
-pub fn skip(reason: &str) {
-    bundles::skip(reason);
-}
-
-/// Copies a program and the libraries it needs.
-pub fn copy_program(from: &std::path::Path, to: &std::path::Path) {
-    bundles::copy_program(from, to);
-}
+pub use bundles::{TestBundle, can_make_containers, copy_program, skip, until};
 
 /// The binary under test.
 pub const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
@@ -60,4 +58,63 @@ pub fn one_error(output: &Output) -> String {
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
     assert!(!stderr.contains("panicked"), "{stderr}");
     stderr.trim_end().to_owned()
+}
+
+/// `corten create` of the bundle; returns init's pid.
+pub fn create(test: &TestBundle) -> u32 {
+    create_by(test, |arguments| corten(test, arguments))
+}
+
+/// The same with a command of the test's own.
+pub fn create_by(test: &TestBundle, corten: impl Fn(&[&str]) -> Command) -> u32 {
+    let path = test.write().path();
+    // What init keeps open is no pipe that this test reads to its end.
+    let errors = File::create(test.beside("errors")).unwrap();
+    let mut command = corten(&["create", "--bundle", path.to_str().unwrap(), &test.id]);
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).status().unwrap();
+    assert!(status.success(), "{}", fs::read_to_string(test.beside("errors")).unwrap());
+    let state: Value = serde_json::from_str(&stdout(&corten(&["state", &test.id]).output().unwrap())).unwrap();
+    u32::try_from(state["pid"].as_u64().unwrap()).unwrap()
+}
+
+/// What `corten state` says.
+pub fn state(test: &TestBundle) -> Value {
+    serde_json::from_str(&succeed(test, &["state", &test.id])).unwrap()
+}
+
+/// Waits until the container has this status.
+pub fn wait_for(test: &TestBundle, status: &str) {
+    until(&format!("not {status}"), || state(test)["status"] == status);
+}
+
+/// What came over a socket: the data, and the one fd.
+#[derive(Debug)]
+pub struct Received {
+    pub data: Vec<u8>,
+    pub fd: OwnedFd,
+}
+
+/// Takes a connection and what it sends, to its end.
+pub fn receive(listener: &UnixListener) -> Received {
+    let (mut socket, _) = listener.accept().unwrap();
+    receive_from(&mut socket)
+}
+
+/// Takes what a connection sends, to its end. The first read is short: the fd comes with the first bytes.
+pub fn receive_from(socket: &mut UnixStream) -> Received {
+    let mut buffer = [0; 5];
+    let mut control = nix::cmsg_space!([i32; 4]);
+    let mut into = [IoSliceMut::new(&mut buffer)];
+    let got = recvmsg::<()>(socket.as_raw_fd(), &mut into, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC).unwrap();
+    let rights = got.cmsgs().unwrap().find_map(|message| match message {
+        ControlMessageOwned::ScmRights(fds) => Some(fds),
+        _ => None,
+    });
+    let (length, fds) = (got.bytes, rights.unwrap());
+    assert_eq!(fds.len(), 1, "one fd");
+    let mut data = buffer[..length].to_vec();
+    // SAFETY: the kernel has just made this fd for this process, and nobody else knows its number.
+    let fd = unsafe { OwnedFd::from_raw_fd(fds[0]) };
+    socket.read_to_end(&mut data).unwrap();
+    Received { data, fd }
 }

@@ -7,7 +7,7 @@
 use core::ffi::CStr;
 use core::sync::atomic::Ordering;
 
-use super::{CLOSED, Executor, Failure, From, Outcome, strings};
+use super::{CLOSED, Executor, Failure, From, Outcome, exec_arrays};
 use crate::message::{Call, MAX_MESSAGE, Message, SyncPoint};
 use crate::step::Slot;
 use crate::sys::{self, Ended, Errno, Fd};
@@ -18,13 +18,11 @@ const OUTPUT_SHOWN: usize = 256;
 impl Executor<'_> {
     /// Waits while the runtime runs its hooks; takes the state for those that init runs.
     pub(super) fn await_hooks(&mut self, creating: Slot, created: Slot) -> Outcome {
-        let mut buffer = [0; MAX_MESSAGE];
-        let length = Message::Reached(SyncPoint::Hooks).encode(&mut buffer);
-        sys::write(self.report, buffer.get(..length).unwrap_or_default()).from(Call::Write)?;
-        let mut fds = [CLOSED; 2];
+        self.tell(&Message::Reached(SyncPoint::Hooks)).from(Call::Write)?;
+        let (mut buffer, mut fds) = ([0; MAX_MESSAGE], [CLOSED; 2]);
         let length = match sys::receive_fds(self.report, &mut buffer, &mut fds) {
             // A runtime that was killed with our message unread.
-            Err(Errno(104)) => 0,
+            Err(Errno::ECONNRESET) => 0,
             other => other.from(Call::Recvmsg)?,
         };
         if length == 0 {
@@ -61,16 +59,7 @@ impl Executor<'_> {
         let (out, err) = (output(stdout)?, output(stderr)?);
         // What execve failed with, if it did.
         let refused = sys::shared_word().from(Call::Mmap)?;
-        let address = |text: &CStr| text.as_ptr() as usize;
-        let (argv, envp) = (strings(arguments), strings(environment));
-        let home = (home && self.home.length > 0).then(|| address(self.home.as_cstr()));
-        let count = argv.clone().count() + 1;
-        let arrays = sys::map_words(count + envp.clone().count() + 2).from(Call::Mmap)?;
-        let addresses = argv.map(address).chain([0]).chain(envp.map(address)).chain(home).chain([0]);
-        for (place, text) in arrays.iter_mut().zip(addresses) {
-            *place = text;
-        }
-        let (argv, envp) = arrays.split_at_checked(count).unwrap_or((&[0], &[0]));
+        let (argv, envp) = exec_arrays(arguments, environment, self.home().filter(|_| home))?;
         let Some(child) = sys::fork().from(Call::Hook)? else {
             let errno = become_hook(path, [argv, envp], [state, out, err]);
             refused.store(errno.0, Ordering::Release);
@@ -83,7 +72,7 @@ impl Executor<'_> {
                 sys::wait_child(child, 0).from(Call::Hook)?;
                 self.detail.clear();
                 self.push_number(timeout);
-                return Err(Failure { call: Call::HookTimeout, errno: Errno(110) });
+                return Err(Failure { call: Call::HookTimeout, errno: Errno::ETIMEDOUT });
             }
         };
         sys::close(child);

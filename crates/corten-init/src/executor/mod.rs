@@ -207,10 +207,8 @@ impl<'s> Executor<'s> {
 
     fn fail(&self, step: u32, item: &[u8], failure: Failure) -> ! {
         let Failure { call, errno: Errno(errno) } = failure;
-        let mut buffer = [0; MAX_MESSAGE];
-        let length = Message::Failed { step, call, errno, item, detail: self.detail.as_bytes() }.encode(&mut buffer);
         // If nobody listens any more there is nobody to tell.
-        sys::write(self.report, buffer.get(..length).unwrap_or_default()).ok();
+        self.tell(&Message::Failed { step, call, errno, item, detail: self.detail.as_bytes() }).ok();
         sys::exit(1)
     }
 
@@ -297,10 +295,10 @@ impl<'s> Executor<'s> {
             WireStep::IoPriority { value } => sys::ioprio_set(value).from(Call::IoprioSet),
             WireStep::Personality { persona } => sys::personality(persona).from(Call::Personality),
             WireStep::MemoryPolicy { mode, nodes } => sys::set_mempolicy(mode, nodes).from(Call::SetMempolicy),
-            WireStep::WriteOwn { proc, path, value, optional } => self.write_own(proc, path, value, optional != 0),
+            WireStep::WriteOwn { proc, path, value } => self.write_own(proc, path, value),
             WireStep::AwaitHooks { creating, created } => self.await_hooks(creating, created),
             WireStep::RunHook { path, arguments, environment, home, timeout, state, stdout, stderr } => {
-                self.run_hook(path, [arguments, environment], home == 1, timeout, [state, stdout, stderr])
+                self.run_hook(path, [arguments, environment], home != 0, timeout, [state, stdout, stderr])
             }
             WireStep::ResetAffinity {} => sys::reset_affinity().from(Call::SchedSetaffinity),
             WireStep::Loopback {} => sys::loopback_up().from(Call::Ioctl),
@@ -372,17 +370,29 @@ impl<'s> Executor<'s> {
         Ok(())
     }
 
-    // Waiting for the runtime
+    // Talking to the runtime
+
+    /// Sends a message, by write(2).
+    fn tell(&self, message: &Message<'_>) -> sys::Result<()> {
+        let mut buffer = [0; MAX_MESSAGE];
+        let length = message.encode(&mut buffer);
+        sys::write(self.report, buffer.get(..length).unwrap_or_default()).map(drop)
+    }
+
+    /// Sends a message with an fd.
+    fn tell_with(&self, message: &Message<'_>, fd: Fd) -> Outcome {
+        let mut buffer = [0; MAX_MESSAGE];
+        let length = message.encode(&mut buffer);
+        sys::send_fd(self.report, buffer.get(..length).unwrap_or_default(), fd).from(Call::Sendmsg)
+    }
 
     fn sync(&mut self, point: u64) -> Outcome {
         let number = u32::try_from(point).unwrap_or(0);
         let Some(point) = SyncPoint::from_number(number) else {
             return Err(Failure { call: Call::Decode, errno: Errno::EPROTO });
         };
-        let mut buffer = [0; MAX_MESSAGE];
-        let length = Message::Reached(point).encode(&mut buffer);
-        sys::write(self.report, buffer.get(..length).unwrap_or_default()).from(Call::Write)?;
-        if self.hears_continue(self.report, point, &mut buffer)? {
+        self.tell(&Message::Reached(point)).from(Call::Write)?;
+        if self.hears_continue(point)? {
             if self.listener != CLOSED && matches!(point, SyncPoint::Ready) {
                 // The runtime has handed it on. While it is open here, too, calls would wait for an agent that has gone.
                 sys::close(self.listener);
@@ -396,10 +406,11 @@ impl<'s> Executor<'s> {
     }
 
     /// Waits for `Continue(point)`; false if the other end closed instead.
-    fn hears_continue(&self, from: Fd, point: SyncPoint, buffer: &mut [u8; MAX_MESSAGE]) -> Outcome<bool> {
-        let length = match sys::read(from, buffer) {
+    fn hears_continue(&self, point: SyncPoint) -> Outcome<bool> {
+        let mut buffer = [0; MAX_MESSAGE];
+        let length = match sys::read(self.report, &mut buffer) {
             // A peer that was killed with our message unread.
-            Err(Errno(104)) => 0,
+            Err(Errno::ECONNRESET) => 0,
             other => other.from(Call::Read)?,
         };
         match Message::decode(buffer.get(..length).unwrap_or_default()) {
@@ -413,15 +424,13 @@ impl<'s> Executor<'s> {
         let socket = self.fd(listener)?;
         sys::close(self.report);
         self.report = CLOSED;
-        let mut buffer = [0; MAX_MESSAGE];
         loop {
-            let connection = sys::accept(socket).from(Call::Accept4)?;
-            self.report = connection;
+            self.report = sys::accept(socket).from(Call::Accept4)?;
             // A `start` that was killed before it said go has started nothing: wait for the next.
-            if matches!(self.hears_continue(connection, SyncPoint::Start, &mut buffer), Ok(true)) {
+            if matches!(self.hears_continue(SyncPoint::Start), Ok(true)) {
                 return self.close(listener);
             }
-            sys::close(connection);
+            sys::close(self.report);
         }
     }
 }
@@ -429,4 +438,21 @@ impl<'s> Executor<'s> {
 /// Splits a block of strings that each end with NUL.
 fn strings(block: &'static [u8]) -> impl Iterator<Item = &'static CStr> + Clone {
     block.split_inclusive(|byte| *byte == 0).filter_map(|text| CStr::from_bytes_with_nul(text).ok())
+}
+
+/// Lays out the two arrays that execve(2) takes, each ended by 0: the addresses of the strings of both blocks, and of `home`.
+fn exec_arrays(
+    arguments: &'static [u8],
+    environment: &'static [u8],
+    home: Option<&CStr>,
+) -> Outcome<(&'static [usize], &'static [usize])> {
+    let address = |text: &CStr| text.as_ptr() as usize;
+    let (argv, envp) = (strings(arguments), strings(environment));
+    let argument_count = argv.clone().count() + 1;
+    let arrays = sys::map_words(argument_count + envp.clone().count() + 2).from(Call::Mmap)?;
+    let addresses = argv.map(address).chain([0]).chain(envp.map(address)).chain(home.map(address)).chain([0]);
+    for (place, address) in arrays.iter_mut().zip(addresses) {
+        *place = address;
+    }
+    Ok(arrays.split_at_checked(argument_count).unwrap_or((&[0], &[0])))
 }

@@ -8,7 +8,7 @@ use core::ffi::CStr;
 
 use super::{CLOSED, Executor, Failure, From, Outcome, Text};
 use crate::message::Call;
-use crate::step::Slot;
+use crate::step::{Slot, TreeFlags};
 use crate::sys::{self, Errno, Fd};
 
 impl Executor<'_> {
@@ -88,13 +88,11 @@ impl Executor<'_> {
     }
 
     pub(super) fn open_source(&mut self, path: &'static CStr, flags: u64, slot: Slot) -> Outcome {
-        const RECURSIVE: u64 = 1;
-        const DIRECTORY: u64 = 2;
-        const LINK_ITSELF: u64 = 4;
+        let TreeFlags { recursive, directory, link_itself } = TreeFlags::from_number(flags);
         self.detail.set_cut(path.to_bytes());
-        let tree = sys::open_tree_at(path, flags & RECURSIVE != 0, flags & LINK_ITSELF == 0).from(Call::OpenTree)?;
+        let tree = sys::open_tree_at(path, recursive, !link_itself).from(Call::OpenTree)?;
         let mode = sys::stat(tree).from(Call::Fstat)?.mode;
-        if flags & DIRECTORY != 0 && mode & sys::S_IFMT != sys::S_IFDIR {
+        if directory && mode & sys::S_IFMT != sys::S_IFDIR {
             return Err(Failure { call: Call::OpenTree, errno: Errno::ENOTDIR });
         }
         self.put(slot, tree)
@@ -207,10 +205,7 @@ impl Executor<'_> {
         self.detail.set_cut(path.to_bytes());
         let resolve =
             sys::RESOLVE_BENEATH | sys::RESOLVE_NO_XDEV | sys::RESOLVE_NO_MAGICLINKS | sys::RESOLVE_NO_SYMLINKS;
-        let file = sys::openat2(self.fd(proc)?, path, sys::O_WRONLY, 0, resolve).from(Call::Openat2)?;
-        let written = sys::write(file, value.to_bytes()).from(Call::Write)?;
-        sys::close(file);
-        if written == value.count_bytes() { Ok(()) } else { Err(Failure { call: Call::Write, errno: Errno::EINVAL }) }
+        super::process::write_below(self.fd(proc)?, path, value, resolve)
     }
 
     pub(super) fn mask_path(&mut self, base: Slot, path: &'static CStr, null: Slot, empty: Slot) -> Outcome {

@@ -4,7 +4,7 @@
 //! a process that is not dumpable and holds no fd but the runtime's.
 
 use super::{Executor, Failure, From, Outcome};
-use crate::message::{Call, MAX_MESSAGE, Message};
+use crate::message::{Call, Message};
 use crate::step::Slot;
 use crate::sys::{self, Errno};
 
@@ -21,9 +21,7 @@ impl Executor<'_> {
         }
         // The runtime knows the clone's pid by its pidfd: its own getpid(2) is that of another namespace.
         let own = sys::own_pidfd().from(Call::PidfdOpen)?;
-        let mut buffer = [0; MAX_MESSAGE];
-        let length = Message::Cloned.encode(&mut buffer);
-        sys::send_fd(self.report, buffer.get(..length).unwrap_or_default(), own).from(Call::Sendmsg)?;
+        self.tell_with(&Message::Cloned, own)?;
         sys::close(own);
         Ok(())
     }

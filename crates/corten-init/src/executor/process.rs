@@ -4,8 +4,9 @@
 
 use core::ffi::CStr;
 
-use super::{Executor, Failure, From, Outcome, Text, strings};
-use crate::message::{Call, MAX_MESSAGE, Message};
+use super::{Executor, Failure, From, Outcome, Text, exec_arrays};
+use crate::message::{Call, Message};
+use crate::step::{CallersGroups, Slot};
 use crate::sys::{self, Errno, Fd};
 
 pub(super) fn session_keyring(name: &CStr) -> Outcome {
@@ -30,12 +31,12 @@ pub(super) fn bounding_set(keep: u64) -> Outcome {
 }
 
 pub(super) fn become_user(uid: u64, gid: u64, groups: &[u8], keep_groups: u64) -> Outcome {
-    const KEEP: u64 = 1;
-    const KEEP_IF_DENIED: u64 = 2;
+    let callers = CallersGroups::from_number(keep_groups);
+    let callers = callers.ok_or(Failure { call: Call::Decode, errno: Errno::EPROTO })?;
     sys::prctl::keep_capabilities(true).from(Call::Prctl)?;
-    if keep_groups != KEEP {
+    if callers != CallersGroups::Kept {
         match sys::setgroups(groups) {
-            Err(Errno::EPERM) if keep_groups == KEEP_IF_DENIED && groups.is_empty() => {}
+            Err(Errno::EPERM) if callers == CallersGroups::KeptIfDenied && groups.is_empty() => {}
             other => other.from(Call::Setgroups)?,
         }
     }
@@ -75,6 +76,14 @@ pub(super) fn own_stdio(uid: u64) -> Outcome {
     Ok(())
 }
 
+/// Writes a value to a file below a directory, in one write(2): the kernel takes it whole or not at all.
+pub(super) fn write_below(directory: Fd, path: &CStr, value: &CStr, resolve: u64) -> Outcome {
+    let file = sys::openat2(directory, path, sys::O_WRONLY, 0, resolve).from(Call::Openat2)?;
+    let written = sys::write(file, value.to_bytes()).from(Call::Write)?;
+    sys::close(file);
+    if written == value.count_bytes() { Ok(()) } else { Err(Failure { call: Call::Write, errno: Errno::EINVAL }) }
+}
+
 impl Executor<'_> {
     pub(super) fn seccomp(&mut self, flags: u64, program: &[u8], privileged: bool, notify: bool) -> Outcome {
         const NEW_LISTENER: u64 = 1 << 3;
@@ -87,33 +96,19 @@ impl Executor<'_> {
             self.listener = Fd(listener);
             // From here on any call but write(2) may wait for the listener's answer. The runtime takes the fd by its number;
             // it is close-on-exec.
-            let mut buffer = [0; MAX_MESSAGE];
-            let length = Message::Listener { fd: listener }.encode(&mut buffer);
-            sys::write(self.report, buffer.get(..length).unwrap_or_default()).from(Call::Write)?;
+            self.tell(&Message::Listener { fd: listener }).from(Call::Write)?;
         }
         Ok(())
     }
 
-    pub(super) fn write_own(
-        &mut self,
-        proc: crate::step::Slot,
-        path: &'static CStr,
-        value: &'static CStr,
-        optional: bool,
-    ) -> Outcome {
+    pub(super) fn write_own(&mut self, proc: Slot, path: &'static CStr, value: &'static CStr) -> Outcome {
         self.detail.set_cut(path.to_bytes());
         let proc = self.fd(proc)?;
         if sys::filesystem(proc).from(Call::Fstatfs)? != sys::PROC_SUPER_MAGIC {
             return Err(Failure { call: Call::Fstatfs, errno: Errno::EXDEV });
         }
         let resolve = sys::RESOLVE_BENEATH | sys::RESOLVE_NO_XDEV | sys::RESOLVE_NO_MAGICLINKS;
-        let file = match sys::openat2(proc, path, sys::O_WRONLY, 0, resolve) {
-            Err(Errno::ENOENT) if optional => return Ok(()),
-            other => other.from(Call::Openat2)?,
-        };
-        let written = sys::write(file, value.to_bytes()).from(Call::Write)?;
-        sys::close(file);
-        if written == value.count_bytes() { Ok(()) } else { Err(Failure { call: Call::Write, errno: Errno::EINVAL }) }
+        write_below(proc, path, value, resolve)
     }
 
     pub(super) fn working_directory(&mut self, path: &'static CStr, late: bool) -> Outcome {
@@ -182,6 +177,11 @@ impl Executor<'_> {
         Ok(())
     }
 
+    /// `HOME=…`, if it was looked for.
+    pub(super) fn home(&self) -> Option<&CStr> {
+        (self.home.length > 0).then(|| self.home.as_cstr())
+    }
+
     /// Takes the home directory from a line of passwd if it is the user's.
     fn take_home(&mut self, line: &[u8], uid: u64) -> bool {
         let mut fields = line.split(|byte| *byte == b':');
@@ -241,16 +241,7 @@ impl Executor<'_> {
     }
 
     pub(super) fn exec(&mut self, arguments: &'static [u8], environment: &'static [u8]) -> Outcome {
-        let (argv, envp) = (strings(arguments), strings(environment));
-        let address = |text: &CStr| text.as_ptr() as usize;
-        let home = (self.home.length > 0).then(|| address(self.home.as_cstr()));
-        let arrays = sys::map_words(argv.clone().count() + envp.clone().count() + 3).from(Call::Mmap)?;
-        let argument_count = argv.clone().count() + 1;
-        let addresses = argv.map(address).chain([0]).chain(envp.map(address)).chain(home).chain([0]);
-        for (place, address) in arrays.iter_mut().zip(addresses) {
-            *place = address;
-        }
-        let (argv, envp) = arrays.split_at_checked(argument_count).unwrap_or((&[0], &[0]));
+        let (argv, envp) = exec_arrays(arguments, environment, self.home())?;
         self.detail.set_cut(self.program.as_bytes());
         // SAFETY: the addresses are those of strings that end with NUL, of the mapped program and of `home`; both arrays
         // end with 0.

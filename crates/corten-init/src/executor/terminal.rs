@@ -8,7 +8,7 @@ use core::ffi::CStr;
 
 use super::paths::parent_and_name;
 use super::{Executor, Failure, From, Outcome};
-use crate::message::{Call, MAX_MESSAGE, Message};
+use crate::message::{Call, Message};
 use crate::step::Slot;
 use crate::sys::{self, Errno};
 
@@ -38,10 +38,7 @@ impl Executor<'_> {
     }
 
     pub(super) fn send_console(&mut self, master: Slot) -> Outcome {
-        let mut buffer = [0; MAX_MESSAGE];
-        let length = Message::Console.encode(&mut buffer);
-        let fd = self.fd(master)?;
-        sys::send_fd(self.report, buffer.get(..length).unwrap_or_default(), fd).from(Call::Sendmsg)?;
+        self.tell_with(&Message::Console, self.fd(master)?)?;
         self.close(master)
     }
 

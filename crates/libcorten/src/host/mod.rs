@@ -8,16 +8,14 @@ use std::path::{Path, PathBuf};
 use corten_cgroup::{Hierarchy, Layout, legacy};
 
 use crate::oci::Spec;
-use crate::plan::seccomp::{CompileOptions, Filter, RAW_PROGRAM, SeccompError, flags, from_raw, notifies};
+use crate::plan::seccomp::{CompileOptions, Filter, SeccompError, flags, from_raw, notifies};
 use crate::plan::{Facts, LegacyHierarchy};
+use crate::spec::annotations::{self, annotation};
 use crate::sys::SysError;
 use crate::{Error, ErrorKind, Result};
 
 /// Where compiled filters are kept, below the state root. No container id has this character.
 const SECCOMP_CACHE: &str = "@seccomp";
-
-/// crun: any value but `0` makes an unknown name of a system call an error.
-const FAIL_UNKNOWN: &str = "run.oci.seccomp_fail_unknown_syscall";
 
 /// Probes what the config's plan needs.
 pub(crate) fn facts(spec: &Spec, id: &str, bundle: &Path, root: &Path, hierarchy: &Hierarchy) -> Result<Facts> {
@@ -83,9 +81,8 @@ fn links(spec: &Spec, bundle: &Path) -> BTreeMap<usize, PathBuf> {
 /// crun: a program in an annotation takes the place of the one that the profile stands for, of which only the flags and
 /// the listener are left.
 fn seccomp(spec: &Spec, root: &Path) -> std::result::Result<Option<Filter>, SeccompError> {
-    let annotation = |key| spec.annotations().as_ref().and_then(|annotations| annotations.get(key));
     let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
-    if let Some(program) = annotation(RAW_PROGRAM) {
+    if let Some(program) = annotation(spec, annotations::SECCOMP_PROGRAM) {
         let mut filter = from_raw(program)?;
         if let Some(profile) = profile {
             (filter.flags, filter.notify) = (flags(profile), notifies(profile));
@@ -95,7 +92,8 @@ fn seccomp(spec: &Spec, root: &Path) -> std::result::Result<Option<Filter>, Secc
     let Some(profile) = profile else {
         return Ok(None);
     };
-    let options = CompileOptions { fail_unknown: annotation(FAIL_UNKNOWN).is_some_and(|value| value != "0") };
+    let fail_unknown = annotations::switch(spec, annotations::SECCOMP_FAIL_UNKNOWN).unwrap_or(false);
+    let options = CompileOptions { fail_unknown };
     seccomp_cache::filter(&root.join(SECCOMP_CACHE), profile, options).map(Some)
 }
 

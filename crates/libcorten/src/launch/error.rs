@@ -7,9 +7,9 @@ use super::hooks::{HookError, signal_words};
 use super::id_maps::IdMapError;
 use super::net_devices::NetDeviceError;
 use super::resctrl::ResctrlError;
-use crate::ErrorKind;
 use crate::state::StateError;
 use crate::sys::{ErrnoText, SysError, Waited};
+use crate::{ErrorKind, chain};
 
 /// Why a container could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -37,9 +37,9 @@ pub(crate) enum LaunchError {
     /// Init said what it should not.
     #[error("container init does not keep to the protocol")]
     Protocol,
-    /// A plan without `CloneInit` where one is needed.
-    #[error("the plan uses init before it makes it")]
-    NoInit,
+    /// A plan that uses init, its cgroup or a slot before it makes it.
+    #[error("the plan uses what it has not made yet")]
+    Order,
     /// Wrong plan.
     #[error(transparent)]
     Encode(#[from] corten_init::EncodeError),
@@ -97,7 +97,7 @@ impl LaunchError {
             Self::Resctrl(error) => error.errno().map_or(ErrorKind::InvalidConfig, errno_kind),
             Self::Left { cause, .. } | Self::Warned { cause, .. } => cause.kind(),
             Self::Encode(_) => ErrorKind::InvalidConfig,
-            Self::Protocol | Self::NoInit => ErrorKind::Internal,
+            Self::Protocol | Self::Order => ErrorKind::Internal,
             Self::Died { .. } | Self::Deadline { .. } | Self::Cgroup(_) | Self::Hook(_) => ErrorKind::Kernel,
         }
     }
@@ -114,13 +114,9 @@ impl LaunchError {
     }
 }
 
-/// An error with its sources, as one line.
+/// What hooks have failed with, before what they were run after.
 fn warnings(hooks: &[HookError]) -> String {
-    let line = |error: &HookError| {
-        let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
-        format!("{error}{source}, after")
-    };
-    hooks.iter().map(line).collect::<Vec<_>>().join("; ")
+    hooks.iter().map(|error| format!("{}, after", chain(error))).collect::<Vec<_>>().join("; ")
 }
 
 fn errno_kind(errno: Errno) -> ErrorKind {

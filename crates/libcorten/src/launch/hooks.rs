@@ -15,7 +15,8 @@ use std::time::Duration;
 use nix::unistd::Pid;
 
 use crate::oci::Hook;
-use crate::plan::{HookKind, OUTPUT_ANNOTATIONS};
+use crate::spec::HookKind;
+use crate::spec::annotations::HOOK_OUTPUTS;
 use crate::state::{HookState, Record, Status};
 use crate::sys::{self, SysError};
 
@@ -161,7 +162,7 @@ enum Output {
 
 impl Output {
     fn open(record: &Record, which: usize) -> Result<Self, SysError> {
-        let named = OUTPUT_ANNOTATIONS.get(which).and_then(|annotation| record.annotations.get(*annotation));
+        let named = HOOK_OUTPUTS.get(which).and_then(|annotation| record.annotations.get(*annotation));
         match named.filter(|path| !path.is_empty()) {
             Some(path) => open_output(Path::new(path)).map(Self::File),
             None => sys::memfd(c"hook-output").map(Self::Kept),

@@ -2,15 +2,14 @@
 //!
 //! Whoever has privileges writes them; others may map one id, their own, and need newuidmap(1) and newgidmap(1) for more.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::process::Command;
 
 use nix::errno::Errno;
 use nix::unistd::{Pid, getegid};
 
-use crate::oci::LinuxIdMapping;
+use super::{open, write_proc};
+use crate::oci::{LinuxIdMapping, LinuxNamespaceType};
 use crate::sys::{SysError, UserNamespaceHolder};
 
 /// Why ids could not be mapped.
@@ -48,7 +47,7 @@ pub(super) fn write(pid: Pid, uids: &[LinuxIdMapping], gids: &[LinuxIdMapping]) 
     write_one(pid, "linux.uidMappings", "uid_map", "newuidmap", uids)?;
     // Whoever maps nothing but the own group without privileges gives up setgroups(2) for it. runc's rule.
     if matches!(gids, [only] if only.size() == 1 && only.host_id() == getegid().as_raw()) && !may_set_groups() {
-        let denied = write_file(pid, "setgroups", "deny");
+        let denied = write_proc(pid, "setgroups", "deny");
         denied.map_err(|source| IdMapError::Call { field: "linux.gidMappings", source })?;
     }
     write_one(pid, "linux.gidMappings", "gid_map", "newgidmap", gids)
@@ -59,9 +58,7 @@ pub(super) fn namespace(uids: &[LinuxIdMapping], gids: &[LinuxIdMapping]) -> Res
     let field = "mounts[].uidMappings";
     let holder = UserNamespaceHolder::start().map_err(|source| IdMapError::Call { field, source })?;
     write(holder.pid(), uids, gids)?;
-    let path = format!("/proc/{}/ns/user", holder.pid());
-    let file = File::open(&path).map_err(|error| SysError::from_io(&error, || format!("open({path:?})")));
-    file.map(OwnedFd::from).map_err(|source| IdMapError::Call { field, source })
+    open::namespace_of(holder.pid(), LinuxNamespaceType::User).map_err(|source| IdMapError::Call { field, source })
 }
 
 fn may_set_groups() -> bool {
@@ -77,18 +74,10 @@ fn write_one(
 ) -> Result<(), IdMapError> {
     let line = |map: &LinuxIdMapping| format!("{} {} {}\n", map.container_id(), map.host_id(), map.size());
     let text: String = maps.iter().map(line).collect();
-    match write_file(pid, file, &text) {
+    match write_proc(pid, file, &text) {
         Err(error) if error.errno.0 == Errno::EPERM => map_by_tool(pid, field, tool, maps),
         other => other.map_err(|source| IdMapError::Call { field, source }),
     }
-}
-
-/// One write: the kernel takes a map whole.
-fn write_file(pid: Pid, file: &str, text: &str) -> Result<(), SysError> {
-    let path = format!("/proc/{pid}/{file}");
-    let call = || format!("write({path:?}, {text:?})");
-    let mut file = OpenOptions::new().write(true).open(&path).map_err(|error| SysError::from_io(&error, call))?;
-    file.write_all(text.as_bytes()).map_err(|error| SysError::from_io(&error, call))
 }
 
 fn map_by_tool(pid: Pid, field: &'static str, tool: &'static str, maps: &[LinuxIdMapping]) -> Result<(), IdMapError> {

@@ -34,7 +34,9 @@ use resctrl::Resctrl;
 pub(crate) use sync::Channel;
 
 use crate::lifecycle::{Console, CreateOptions};
-use crate::plan::{HookKind, HostStep, Plan, Planned};
+use crate::oci::LinuxNamespaceType;
+use crate::plan::{HostStep, Plan, Planned};
+use crate::spec::HookKind;
 use crate::state::{ProcessState, Record, StateDirectory, Status, start_time};
 use crate::sys::{self, InitProcess, InitStart, SysError};
 
@@ -112,88 +114,60 @@ impl<'a> Launch<'a> {
                 init.has_left();
                 Ok(Launched { pidfd: init.pidfd().clone(), master: self.master })
             }
-            None => Err(LaunchError::NoInit),
+            None => Err(LaunchError::Order),
         }
     }
 
     fn step(&mut self, planned: &Planned<HostStep>) -> Result<(), LaunchError> {
-        let at =
-            |error: SysError| LaunchError::Step { item: planned.item.to_string_lossy().into_owned(), source: error };
+        let item = || planned.item.to_string_lossy().into_owned();
+        let at = |source: SysError| LaunchError::Step { item: item(), source };
         match &planned.step {
             HostStep::RecordCreating => Ok(self.directory.write(self.record)?),
             HostStep::CreateCgroup { path, optional } => self.create_cgroup(path, *optional),
             HostStep::OpenCgroup { slot } => {
-                let cgroup = self.cgroup.as_ref().ok_or(LaunchError::NoInit)?;
-                let tree = sys::clone_tree(cgroup).map_err(at)?;
-                self.put(*slot, tree)
+                let cgroup = self.cgroup.as_ref().ok_or(LaunchError::Order)?;
+                self.put(*slot, sys::clone_tree(cgroup).map_err(at)?)
             }
             HostStep::OpenTree { source, recursive, directory, link_itself, slot } => {
                 let how = sys::OpenTree { recursive: *recursive, link_itself: *link_itself };
-                let tree = open::tree(source, how, *directory).map_err(at)?;
-                self.put(*slot, tree)
+                self.put(*slot, open::tree(source, how, *directory).map_err(at)?)
             }
             HostStep::MapTree { slot, maps, recursive } => {
-                let tree = self.fds.get(usize::from(slot.0)).and_then(Option::as_ref).ok_or(LaunchError::NoInit)?;
-                let item = planned.item.to_string_lossy().into_owned();
-                open::map_tree(tree, maps, *recursive).map_err(|source| LaunchError::IdMap { item, source })
+                let tree = self.fds.get(usize::from(slot.0)).and_then(Option::as_ref).ok_or(LaunchError::Order)?;
+                open::map_tree(tree, maps, *recursive).map_err(|source| LaunchError::IdMap { item: item(), source })
             }
             HostStep::OpenDevice { path, kind, major, minor, slot } => {
-                let device = open::device(path, *kind, *major, *minor).map_err(at)?;
-                self.put(*slot, device)
+                self.put(*slot, open::device(path, *kind, *major, *minor).map_err(at)?)
             }
             HostStep::OpenNamespace { path, kind, flag, foreign, slot } => {
-                let namespace = open::namespace(path, *kind, *flag, *foreign).map_err(at)?;
-                self.put(*slot, namespace)
+                self.put(*slot, open::namespace(path, *kind, *flag, *foreign).map_err(at)?)
             }
-            HostStep::OpenHostProc { slot } => {
-                let proc = open::host_proc().map_err(at)?;
-                self.put(*slot, proc)
-            }
-            HostStep::OpenHookOutput { path, slot } => {
-                let file = hooks::open_output(path).map_err(at)?;
-                self.put(*slot, file.into())
-            }
-            HostStep::ListenForStart { slot } => {
-                let listener = listen_for_start(self.directory).map_err(at)?;
-                self.put(*slot, listener)
-            }
+            HostStep::OpenHostProc { slot } => self.put(*slot, open::host_proc().map_err(at)?),
+            HostStep::OpenHookOutput { path, slot } => self.put(*slot, hooks::open_output(path).map_err(at)?.into()),
+            HostStep::ListenForStart { slot } => self.put(*slot, listen_for_start(self.directory).map_err(at)?),
             HostStep::CloneInit { namespaces } => self.clone_init(*namespaces),
             HostStep::FollowClone => self.follow_clone(),
             HostStep::WriteIdMaps { uids, gids } => {
-                let item = planned.item.to_string_lossy().into_owned();
-                let pid = Pid::from_raw(self.record.pid);
-                id_maps::write(pid, uids, gids).map_err(|source| LaunchError::IdMap { item, source })
+                id_maps::write(self.pid(), uids, gids).map_err(|source| LaunchError::IdMap { item: item(), source })
             }
             HostStep::DeviceFilter { rules, optional } => self.attach_device_filter(rules, *optional),
             HostStep::IntelRdt { config } => self.join_resctrl(config),
             HostStep::ResourceLimit { resource, soft, hard } => {
-                sys::set_limit(Pid::from_raw(self.record.pid), *resource, *soft, *hard).map_err(at)
+                sys::set_limit(self.pid(), *resource, *soft, *hard).map_err(at)
             }
             HostStep::MoveNetDevices { devices } => {
-                let path = format!("/proc/{}/ns/net", self.record.pid);
-                let opened = std::fs::File::open(&path);
-                let namespace = opened.map_err(|error| at(SysError::from_io(&error, || format!("open({path:?})"))))?;
+                let namespace = open::namespace_of(self.pid(), LinuxNamespaceType::Network).map_err(at)?;
                 Ok(net_devices::move_devices(namespace.as_fd(), devices)?)
             }
-            HostStep::RunHooks { kind, hooks } => {
-                let status = match kind {
-                    HookKind::Poststart => Status::Running,
-                    // Once they ran with `start`, and look for the status of that time (runtime-tools still does).
-                    HookKind::Prestart => Status::Created,
-                    _ => Status::Creating,
-                };
-                Ok(hooks::run(*kind, hooks, self.record, status)?)
-            }
+            HostStep::RunHooks { kind, hooks } => Ok(hooks::run(*kind, hooks, self.record, status_during(*kind))?),
             HostStep::SendSeccompListener { path, metadata } => {
-                self.send_listener(path, metadata.as_deref(), planned.item.to_string_lossy().into_owned())
+                let listener = self.take_listener(at)?;
+                let data = ProcessState::json(self.record, metadata.as_deref());
+                agents::send(path, &data, listener.as_fd()).map_err(at)
             }
-            HostStep::SendPidfd { path } => {
-                let pidfd = self.init.as_ref().ok_or(LaunchError::NoInit)?.pidfd().clone();
-                agents::send(path, b"standard", pidfd.as_fd()).map_err(at)
-            }
+            HostStep::SendPidfd { path } => agents::send(path, b"standard", self.init()?.pidfd().as_fd()).map_err(at),
             HostStep::OomScoreAdjust { value } => {
-                let path = format!("/proc/{}/oom_score_adj", self.record.pid);
-                write_file(Path::new(&path), value.to_string().as_bytes()).map_err(at)
+                write_proc(self.pid(), "oom_score_adj", &value.to_string()).map_err(at)
             }
             HostStep::ReceiveConsole => self.receive_console(),
             HostStep::Await { point } => self.await_point(*point),
@@ -213,7 +187,7 @@ impl<'a> Launch<'a> {
     }
 
     fn put(&mut self, slot: Slot, fd: OwnedFd) -> Result<(), LaunchError> {
-        let place = self.fds.get_mut(usize::from(slot.0)).ok_or(LaunchError::NoInit)?;
+        let place = self.fds.get_mut(usize::from(slot.0)).ok_or(LaunchError::Order)?;
         *place = Some(fd);
         Ok(())
     }
@@ -249,7 +223,16 @@ impl<'a> Launch<'a> {
     }
 
     fn channel(&mut self) -> Result<&mut Channel, LaunchError> {
-        self.channel.as_mut().ok_or(LaunchError::NoInit)
+        self.channel.as_mut().ok_or(LaunchError::Order)
+    }
+
+    fn init(&self) -> Result<&InitProcess, LaunchError> {
+        self.init.as_ref().ok_or(LaunchError::Order)
+    }
+
+    /// Init's pid, on the host.
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.record.pid)
     }
 
     fn await_point(&mut self, point: SyncPoint) -> Result<(), LaunchError> {
@@ -299,14 +282,14 @@ impl<'a> Launch<'a> {
         let group = Resctrl::open(self.resctrl_root.map(Path::to_owned))?.prepare(&self.record.id, config)?;
         self.record.resctrl = Some(group.record().clone());
         self.directory.write(self.record)?;
-        Ok(group.add(Pid::from_raw(self.record.pid))?)
+        Ok(group.add(self.pid())?)
     }
 
     /// Takes the process that goes on in init's place.
     fn follow_clone(&mut self) -> Result<(), LaunchError> {
         let pidfd = self.channel()?.await_clone(INIT_DEADLINE)?;
         let pid = sys::pid_of(&pidfd).ok_or(LaunchError::Died { how: None })?;
-        self.init.as_mut().ok_or(LaunchError::NoInit)?.replace(pid, pidfd)?;
+        self.init.as_mut().ok_or(LaunchError::Order)?.replace(pid, pidfd)?;
         self.record.pid = pid.as_raw();
         self.record.start_time = start_time(self.record.pid).unwrap_or(0);
         Ok(())
@@ -320,15 +303,11 @@ impl<'a> Launch<'a> {
         self.channel()?.release_with(SyncPoint::Hooks, &[creating.as_raw_fd(), created.as_raw_fd()])
     }
 
-    fn send_listener(&mut self, path: &Path, metadata: Option<&str>, item: String) -> Result<(), LaunchError> {
+    /// Takes the filter's listener from init.
+    fn take_listener(&mut self, at: impl Fn(SysError) -> LaunchError) -> Result<OwnedFd, LaunchError> {
         let deadline = self.deadline();
         let number = self.channel()?.await_listener(deadline)?;
-        let init = self.init.as_ref().ok_or(LaunchError::NoInit)?;
-        let sent = sys::take_fd(init.pidfd(), number).and_then(|listener| {
-            let data = ProcessState::json(self.record, metadata);
-            agents::send(path, &data, listener.as_fd())
-        });
-        sent.map_err(|source| LaunchError::Step { item, source })
+        sys::take_fd(self.init()?.pidfd(), number).map_err(at)
     }
 
     fn receive_console(&mut self) -> Result<(), LaunchError> {
@@ -419,13 +398,22 @@ fn listen_for_start(directory: &StateDirectory) -> Result<OwnedFd, SysError> {
     Ok(listener)
 }
 
-fn write_file(path: &Path, bytes: &[u8]) -> Result<(), SysError> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .open(path)
-        .map_err(|error| SysError::from_io(&error, || format!("open({path:?}, O_WRONLY)")))?;
-    file.write_all(bytes)
-        .map_err(|error| SysError::from_io(&error, || format!("write({path:?}, {:?})", String::from_utf8_lossy(bytes))))
+/// What the state says while hooks of this kind run.
+fn status_during(kind: HookKind) -> Status {
+    match kind {
+        HookKind::Poststart => Status::Running,
+        // Once they ran with `start`, and look for the status of that time (runtime-tools still does).
+        HookKind::Prestart => Status::Created,
+        _ => Status::Creating,
+    }
+}
+
+/// Writes a file of a process in procfs, with one write: the kernel takes it whole or not at all.
+fn write_proc(pid: Pid, file: &str, text: &str) -> Result<(), SysError> {
+    let path = format!("/proc/{pid}/{file}");
+    let call = || format!("write({path:?}, {text:?})");
+    let mut file = OpenOptions::new().write(true).open(&path).map_err(|error| SysError::from_io(&error, call))?;
+    file.write_all(text.as_bytes()).map_err(|error| SysError::from_io(&error, call))
 }
 
 /// Writes the pid to a new file beside `path` and renames it: who waits for the file never sees half of it.

@@ -7,10 +7,12 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::stat::{SFlag, fstat, stat};
+use nix::unistd::Pid;
 
-use super::id_maps;
-use super::id_maps::IdMapError;
+use super::id_maps::{self, IdMapError};
+use crate::oci::LinuxNamespaceType;
 use crate::plan::IdMapSource;
+use crate::spec::namespace_name;
 use crate::sys::{self, OpenTree, SysError};
 
 /// Opens a tree; with `directory`, it must be one, and not the host's own root.
@@ -42,13 +44,13 @@ pub(super) fn device(path: &Path, kind: u32, major: u64, minor: u64) -> Result<O
     Err(SysError::new(Errno::ENODEV, || format!("{} is not {letter} {major}:{minor}", path.display())))
 }
 
+/// Opens a namespace of a process.
+pub(super) fn namespace_of(pid: Pid, kind: LinuxNamespaceType) -> Result<OwnedFd, SysError> {
+    open(Path::new(&format!("/proc/{pid}/ns/{kind}")), 0).map(OwnedFd::from)
+}
+
 /// Opens a namespace of this type.
-pub(super) fn namespace(
-    path: &Path,
-    kind: crate::oci::LinuxNamespaceType,
-    flag: u64,
-    foreign: bool,
-) -> Result<OwnedFd, SysError> {
+pub(super) fn namespace(path: &Path, kind: LinuxNamespaceType, flag: u64, foreign: bool) -> Result<OwnedFd, SysError> {
     // Looked at before it is opened for good: opening a fifo or a device of that name could wait or do something.
     let look = open(path, libc::O_PATH)?;
     if !sys::is_namespace(&look)? {
@@ -57,10 +59,10 @@ pub(super) fn namespace(
     let by_fd = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&look));
     let namespace = open(Path::new(&by_fd), 0)?;
     if sys::namespace_flag(&namespace)? != flag {
-        return Err(SysError::new(Errno::EINVAL, || format!("{path:?} is not a {} namespace", name(kind))));
+        return Err(SysError::new(Errno::EINVAL, || format!("{path:?} is not a {} namespace", namespace_name(kind))));
     }
     if foreign && is_hosts(&namespace, kind)? {
-        let text = || format!("{path:?} is the host's {} namespace, in which nothing may be set", name(kind));
+        let text = || format!("{path:?} is the host's {} namespace, in which nothing may be set", namespace_name(kind));
         return Err(SysError::new(Errno::EPERM, text));
     }
     Ok(namespace.into())
@@ -68,34 +70,14 @@ pub(super) fn namespace(
 
 /// Whether it is the runtime's own namespace of this type, or that of the first process, which is the host's wherever the
 /// runtime itself is.
-fn is_hosts(namespace: &File, kind: crate::oci::LinuxNamespaceType) -> Result<bool, SysError> {
+fn is_hosts(namespace: &File, kind: LinuxNamespaceType) -> Result<bool, SysError> {
     let identity = |found: nix::sys::stat::FileStat| (found.st_dev, found.st_ino);
     let theirs = fstat(namespace).map_err(|errno| SysError::new(errno, || "fstat(namespace)".to_owned()))?;
-    let own = format!("/proc/self/ns/{}", file_name(kind));
+    let own = format!("/proc/self/ns/{kind}");
     let ours = stat(own.as_str()).map_err(|errno| SysError::new(errno, || format!("stat({own:?})")))?;
     // Whoever may not look at the first process may not join its namespaces either.
-    let first = stat(format!("/proc/1/ns/{}", file_name(kind)).as_str());
+    let first = stat(format!("/proc/1/ns/{kind}").as_str());
     Ok(identity(theirs) == identity(ours) || first.is_ok_and(|first| identity(first) == identity(theirs)))
-}
-
-/// The kernel's name of a type.
-fn file_name(kind: crate::oci::LinuxNamespaceType) -> &'static str {
-    use crate::oci::LinuxNamespaceType as Type;
-    match kind {
-        Type::Mount => "mnt",
-        Type::Cgroup => "cgroup",
-        Type::Uts => "uts",
-        Type::Ipc => "ipc",
-        Type::User => "user",
-        Type::Pid => "pid",
-        Type::Network => "net",
-        Type::Time => "time",
-    }
-}
-
-/// The spec's word for a type.
-fn name(kind: crate::oci::LinuxNamespaceType) -> String {
-    serde_json::to_value(kind).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 /// Opens the host's procfs.
@@ -116,7 +98,7 @@ pub(super) fn map_tree(tree: impl AsFd, maps: &IdMapSource, recursive: bool) -> 
     let namespace = match maps {
         IdMapSource::Maps { uids, gids } => id_maps::namespace(uids, gids)?,
         IdMapSource::Namespace { path } => {
-            let kind = crate::oci::LinuxNamespaceType::User;
+            let kind = LinuxNamespaceType::User;
             let flag = u64::from(libc::CLONE_NEWUSER.cast_unsigned());
             namespace(path, kind, flag, false).map_err(failed)?
         }

@@ -19,16 +19,15 @@
 //! wait has a deadline.
 
 use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::time::{Duration, Instant};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use corten_init::{MAX_MESSAGE, Message, SyncPoint};
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
 use super::error::{InitFailure, LaunchError};
-use crate::sys::SysError;
+use crate::sys::{SysError, wait_readable};
 
 /// A connection to init.
 #[derive(Debug)]
@@ -43,7 +42,6 @@ enum Heard {
     Console(OwnedFd),
     Cloned(OwnedFd),
     Listener(i32),
-    Failed(InitFailure),
     /// The stream has ended.
     End,
 }
@@ -55,40 +53,32 @@ impl Channel {
 
     /// Waits until init has reached `point`.
     pub(crate) fn await_point(&mut self, point: SyncPoint, deadline: Duration) -> Result<(), LaunchError> {
-        match self.hear(deadline, point.name())? {
+        match self.hear_on(deadline, point.name())? {
             Heard::Reached(reached) if reached == point => Ok(()),
-            Heard::Failed(failure) => Err(failure.into()),
-            Heard::End => Err(LaunchError::Died { how: None }),
             _ => Err(LaunchError::Protocol),
         }
     }
 
     /// Waits for the clone that takes init's place; returns its pidfd.
     pub(crate) fn await_clone(&mut self, deadline: Duration) -> Result<OwnedFd, LaunchError> {
-        match self.hear(deadline, "clone")? {
+        match self.hear_on(deadline, "clone")? {
             Heard::Cloned(pidfd) => Ok(pidfd),
-            Heard::Failed(failure) => Err(failure.into()),
-            Heard::End => Err(LaunchError::Died { how: None }),
             _ => Err(LaunchError::Protocol),
         }
     }
 
     /// Waits for the filter's listener; returns its number in init.
     pub(crate) fn await_listener(&mut self, deadline: Duration) -> Result<i32, LaunchError> {
-        match self.hear(deadline, "listener")? {
+        match self.hear_on(deadline, "listener")? {
             Heard::Listener(fd) => Ok(fd),
-            Heard::Failed(failure) => Err(failure.into()),
-            Heard::End => Err(LaunchError::Died { how: None }),
             _ => Err(LaunchError::Protocol),
         }
     }
 
     /// Waits for the terminal's master.
     pub(crate) fn await_console(&mut self, deadline: Duration) -> Result<OwnedFd, LaunchError> {
-        match self.hear(deadline, "console")? {
+        match self.hear_on(deadline, "console")? {
             Heard::Console(master) => Ok(master),
-            Heard::Failed(failure) => Err(failure.into()),
-            Heard::End => Err(LaunchError::Died { how: None }),
             _ => Err(LaunchError::Protocol),
         }
     }
@@ -97,7 +87,6 @@ impl Channel {
     pub(crate) fn await_end(&mut self, deadline: Duration) -> Result<(), LaunchError> {
         match self.hear(deadline, "exec")? {
             Heard::End => Ok(()),
-            Heard::Failed(failure) => Err(failure.into()),
             _ => Err(LaunchError::Protocol),
         }
     }
@@ -121,10 +110,23 @@ impl Channel {
         }
     }
 
+    /// Hears something before the end of the stream, which would be init's death.
+    fn hear_on(&mut self, deadline: Duration, what: &'static str) -> Result<Heard, LaunchError> {
+        match self.hear(deadline, what)? {
+            Heard::End => Err(LaunchError::Died { how: None }),
+            heard => Ok(heard),
+        }
+    }
+
+    /// Waits for a message or the end; a failure of init's is an error.
     fn hear(&mut self, deadline: Duration, what: &'static str) -> Result<Heard, LaunchError> {
-        self.wait_readable(deadline, what)?;
+        match wait_readable(&self.socket, deadline) {
+            Ok(true) => {}
+            Ok(false) => return Err(LaunchError::Deadline { what, seconds: deadline.as_secs() }),
+            Err(errno) => return Err(SysError::new(errno, || format!("poll({what})")).into()),
+        }
         let mut buffer = [0; MAX_MESSAGE];
-        let mut control = nix::cmsg_space!([std::os::fd::RawFd; 1]);
+        let mut control = nix::cmsg_space!([RawFd; 1]);
         let mut into = [IoSliceMut::new(&mut buffer)];
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
         let received = loop {
@@ -149,24 +151,9 @@ impl Channel {
             Ok(Message::Cloned) => carried.map(Heard::Cloned).ok_or(LaunchError::Protocol),
             Ok(Message::Listener { fd }) => Ok(Heard::Listener(fd)),
             Ok(Message::Failed { call, errno, item, detail, .. }) => {
-                Ok(Heard::Failed(InitFailure::new(call, errno, item, detail)))
+                Err(InitFailure::new(call, errno, item, detail).into())
             }
             Ok(_) | Err(_) => Err(LaunchError::Protocol),
-        }
-    }
-
-    fn wait_readable(&self, deadline: Duration, what: &'static str) -> Result<(), LaunchError> {
-        let end = Instant::now() + deadline;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-            let mut fds = [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut fds, timeout) {
-                Ok(0) if left.is_zero() => return Err(LaunchError::Deadline { what, seconds: deadline.as_secs() }),
-                Ok(0) | Err(Errno::EINTR) => {}
-                Ok(_) => return Ok(()),
-                Err(errno) => return Err(SysError::new(errno, || format!("poll({what})")).into()),
-            }
         }
     }
 }

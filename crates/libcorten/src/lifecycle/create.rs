@@ -13,56 +13,53 @@ use crate::plan::{HostStep, Planned, Request};
 use crate::state::{Record, StateDirectory, rfc3339};
 use crate::{Error, Plan, Result, sys};
 
-/// Makes a container, by the way that the crate's page describes.
-pub(super) fn create(
-    runtime: &Runtime,
-    id: &str,
-    bundle: &Bundle,
-    options: &CreateOptions,
-    wait_for_start: bool,
-) -> Result<Container> {
-    let hierarchy = Hierarchy::detect().map_err(cgroup_error)?;
-    let plan = plan(runtime, &hierarchy, id, bundle, options, wait_for_start)?;
-    launch(runtime, &hierarchy, id, bundle, options, &plan, &mut |_| {})
+/// A container that is to be made: what of, and where.
+#[derive(Debug)]
+pub(super) struct Creation<'a> {
+    runtime: &'a Runtime,
+    hierarchy: Hierarchy,
+    id: &'a str,
+    bundle: &'a Bundle,
+    options: &'a CreateOptions,
 }
 
-pub(super) fn plan(
-    runtime: &Runtime,
-    hierarchy: &Hierarchy,
-    id: &str,
-    bundle: &Bundle,
-    options: &CreateOptions,
-    wait_for_start: bool,
-) -> Result<Plan> {
-    let facts = host::facts(bundle.spec(), id, bundle.directory(), runtime.root(), hierarchy)?;
-    let request = Request { id, bundle: bundle.directory(), wait_for_start, options };
-    Plan::new(bundle.spec(), &request, &facts).map_err(|error| Error::new(error.kind(), error))
-}
+impl<'a> Creation<'a> {
+    pub(super) fn new(
+        runtime: &'a Runtime,
+        id: &'a str,
+        bundle: &'a Bundle,
+        options: &'a CreateOptions,
+    ) -> Result<Self> {
+        let hierarchy = Hierarchy::detect().map_err(cgroup_error)?;
+        Ok(Self { runtime, hierarchy, id, bundle, options })
+    }
 
-pub(super) fn launch(
-    runtime: &Runtime,
-    hierarchy: &Hierarchy,
-    id: &str,
-    bundle: &Bundle,
-    options: &CreateOptions,
-    plan: &Plan,
-    observe: &mut dyn FnMut(&Planned<HostStep>),
-) -> Result<Container> {
-    check_preserved(options.preserve_fds)?;
-    let (directory, lock) = StateDirectory::create(runtime.root(), id)?;
-    let mut record = new_record(id, bundle, plan);
-    match Launch::new(plan, &directory, &mut record, hierarchy, options).run(observe) {
-        Ok(launched) => {
-            drop(lock);
-            let init = Some((launched.pidfd, Pid::from_raw(record.pid)));
-            Ok(Container { id: id.to_owned(), directory, init, console: launched.master })
-        }
-        Err(error) => {
-            // While something is left, the directory stays, so that `delete --force` can find and remove it.
-            if !matches!(error, LaunchError::Left { .. }) {
-                directory.remove()?;
+    /// Probes the host and works the plan out.
+    pub(super) fn plan(&self, wait_for_start: bool) -> Result<Plan> {
+        let Self { runtime, hierarchy, id, bundle, options } = self;
+        let facts = host::facts(bundle.spec(), id, bundle.directory(), runtime.root(), hierarchy)?;
+        let request = Request { id, bundle: bundle.directory(), wait_for_start, options };
+        Plan::new(bundle.spec(), &request, &facts).map_err(|error| Error::new(error.kind(), error))
+    }
+
+    /// Carries a plan out, in a new state directory.
+    pub(super) fn launch(self, plan: &Plan, observe: &mut dyn FnMut(&Planned<HostStep>)) -> Result<Container> {
+        check_preserved(self.options.preserve_fds)?;
+        let (directory, lock) = StateDirectory::create(self.runtime.root(), self.id)?;
+        let mut record = new_record(self.id, self.bundle, plan);
+        match Launch::new(plan, &directory, &mut record, &self.hierarchy, self.options).run(observe) {
+            Ok(launched) => {
+                drop(lock);
+                let init = Some((launched.pidfd, Pid::from_raw(record.pid)));
+                Ok(Container { id: self.id.to_owned(), directory, init, console: launched.master })
             }
-            Err(Error::new(error.kind(), CannotStart(error)))
+            Err(error) => {
+                // While something is left, the directory stays, so that `delete --force` can find and remove it.
+                if !matches!(error, LaunchError::Left { .. }) {
+                    directory.remove()?;
+                }
+                Err(Error::new(error.kind(), CannotStart(error)))
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use super::{Container, LifecycleError};
 use crate::host::cgroup_error;
 use crate::launch::{hooks, resctrl};
-use crate::plan::HookKind;
+use crate::spec::HookKind;
 use crate::state::{Record, Status};
 use crate::{Error, ErrorKind, Result, sys};
 

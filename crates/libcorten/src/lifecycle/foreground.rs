@@ -105,13 +105,13 @@ struct Events {
     signal: bool,
     ended: bool,
     input: bool,
-    master: PollFlagsBits,
+    master: MasterEvents,
     output: bool,
 }
 
 /// Readable and writable, of the master.
 #[derive(Debug, Default, Clone, Copy)]
-struct PollFlagsBits {
+struct MasterEvents {
     readable: bool,
     writable: bool,
 }
@@ -146,7 +146,7 @@ fn wait(
         signal: !signal.is_empty(),
         ended: !ended.is_empty(),
         input: input.intersects(ready),
-        master: PollFlagsBits { readable: master.intersects(ready), writable: master.contains(PollFlags::POLLOUT) },
+        master: MasterEvents { readable: master.intersects(ready), writable: master.contains(PollFlags::POLLOUT) },
         output: output.intersects(PollFlags::POLLOUT | PollFlags::POLLERR | PollFlags::POLLHUP),
     })
 }

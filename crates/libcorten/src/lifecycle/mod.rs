@@ -22,6 +22,8 @@ use nix::unistd::Pid;
 pub use bundle::Bundle;
 pub use wait::Exit;
 
+use create::Creation;
+
 use crate::host::cgroup_error;
 use crate::launch::LaunchError;
 use crate::plan::{HostStep, Planned};
@@ -131,8 +133,7 @@ impl Runtime {
     /// # Errors
     /// The config asks for what cannot be, or the host cannot be looked at.
     pub fn plan(&self, id: &str, bundle: &Bundle, options: &CreateOptions, wait_for_start: bool) -> Result<Plan> {
-        let hierarchy = Hierarchy::detect().map_err(cgroup_error)?;
-        create::plan(self, &hierarchy, id, bundle, options, wait_for_start)
+        Creation::new(self, id, bundle, options)?.plan(wait_for_start)
     }
 
     /// Makes a container that waits for [`Container::start`].
@@ -140,7 +141,9 @@ impl Runtime {
     /// # Errors
     /// Nothing of the container is left; if something could not be removed, the error says what.
     pub fn create(&self, id: &str, bundle: &Bundle, options: &CreateOptions) -> Result<Container> {
-        create::create(self, id, bundle, options, true)
+        let creation = Creation::new(self, id, bundle, options)?;
+        let plan = creation.plan(true)?;
+        creation.launch(&plan, &mut |_| {})
     }
 
     /// Makes a container whose process runs at once.
@@ -148,7 +151,9 @@ impl Runtime {
     /// # Errors
     /// As [`Runtime::create`]; also when the program cannot be executed.
     pub fn run(&self, id: &str, bundle: &Bundle, options: &CreateOptions) -> Result<Container> {
-        create::create(self, id, bundle, options, false)
+        let creation = Creation::new(self, id, bundle, options)?;
+        let plan = creation.plan(false)?;
+        creation.launch(&plan, &mut |_| {})
     }
 
     /// Makes a container by a plan of [`Runtime::plan`], which may have been changed. `observe` sees each host step before it
@@ -164,8 +169,7 @@ impl Runtime {
         plan: &Plan,
         observe: &mut dyn FnMut(&Planned<HostStep>),
     ) -> Result<Container> {
-        let hierarchy = Hierarchy::detect().map_err(cgroup_error)?;
-        create::launch(self, &hierarchy, id, bundle, options, plan, observe)
+        Creation::new(self, id, bundle, options)?.launch(plan, observe)
     }
 
     /// Finds a container.

@@ -8,7 +8,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, soc
 
 use super::{CannotStart, Container, LifecycleError};
 use crate::launch::{Channel, HOOKS_DEADLINE, hooks};
-use crate::plan::HookKind;
+use crate::spec::HookKind;
 use crate::state::{START_SOCKET, Status};
 use crate::sys::{self, SysError};
 use crate::{Error, ErrorKind, Result};

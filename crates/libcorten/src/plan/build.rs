@@ -4,13 +4,14 @@ use std::ffi::CString;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use corten_init::{OwnedStep as Step, Slot, SyncPoint};
+use corten_init::{OwnedStep as Step, Slot, SyncPoint, TreeFlags};
 
 use crate::lifecycle::Console;
-use crate::oci::{LinuxNamespace, LinuxNamespaceType, Process, ProcessBuilder, Spec};
-use crate::spec::{sysctl_file, sysctl_namespace};
+use crate::oci::{LinuxNamespaceType, Process, ProcessBuilder, Spec};
+use crate::spec::annotations::{PIDFD_RECEIVER, annotation};
+use crate::spec::{HookKind, is_joined, namespace, sysctl_file, sysctl_namespace};
 
-use super::namespaces::{self, TreeFlags, UserNamespace};
+use super::namespaces::{self, UserNamespace};
 use super::paths::{path_in_root, text};
 use super::{Facts, HostStep, Plan, PlanError, Planned, Request, devices, hooks, mounts, process};
 
@@ -53,7 +54,7 @@ pub(super) mod slot {
 }
 
 /// `MS_SLAVE`: mounts of the host reach the container, never the other way round. runc's default.
-const SLAVE: u64 = libc::MS_SLAVE;
+pub(super) const SLAVE: u64 = libc::MS_SLAVE;
 
 /// A plan in the making.
 pub(super) struct Builder<'a> {
@@ -103,7 +104,7 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
         inside: Vec::with_capacity(96),
         entered: false,
         next_source: slot::FIRST_SOURCE.0,
-        user_namespace: namespaces::user_namespace(spec.linux().as_ref()),
+        user_namespace: namespaces::user_namespace(spec),
         shows_own_cgroup: false,
         kept_mounts: Vec::new(),
         warnings: Vec::new(),
@@ -177,8 +178,7 @@ impl<'a> Builder<'a> {
 
     /// Returns an annotation that is not empty.
     pub(super) fn annotation(&self, name: &str) -> Option<&'a str> {
-        let value = self.spec.annotations().as_ref()?.get(name)?;
-        Some(value.as_str()).filter(|value| !value.is_empty())
+        annotation(self.spec, name).filter(|value| !value.is_empty())
     }
 
     /// Whether a joined namespace must be another than the host's: something is set in it that would be set on the host. In a
@@ -239,26 +239,27 @@ impl<'a> Builder<'a> {
 
     /// Whether the container gets a new namespace of this type.
     pub(super) fn has_new_namespace(&self, kind: LinuxNamespaceType) -> bool {
-        let namespaces = self.spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
-        let is_new = |namespace: &LinuxNamespace| namespace.typ() == kind && !namespaces::is_joined(namespace);
-        namespaces.is_some_and(|namespaces| namespaces.iter().any(is_new))
+        namespace(self.spec, kind).is_some_and(|namespace| !is_joined(namespace))
     }
 
     /// Whether the container's mount namespace is one that exists already.
     pub(super) fn joins_mount_namespace(&self) -> bool {
-        self.has_mount_namespace() && !self.has_new_namespace(LinuxNamespaceType::Mount)
+        namespace(self.spec, LinuxNamespaceType::Mount).is_some_and(is_joined)
     }
 
     /// Whether the container has a mount namespace, new or joined.
     pub(super) fn has_mount_namespace(&self) -> bool {
-        let namespaces = self.spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
-        let mut namespaces = namespaces.into_iter().flatten();
-        namespaces.any(|namespace| namespace.typ() == LinuxNamespaceType::Mount)
+        namespace(self.spec, LinuxNamespaceType::Mount).is_some()
     }
 
     /// Whether the container is in a user namespace that the runtime is not in.
     pub(super) fn in_user_namespace(&self) -> bool {
         self.user_namespace != UserNamespace::Same
+    }
+
+    /// Whether the runtime has privileges that init, in another user namespace, has not.
+    pub(super) fn outranks_init(&self) -> bool {
+        self.in_user_namespace() && self.facts.privileged
     }
 }
 
@@ -312,7 +313,7 @@ fn oom_score(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let item = c"process.oomScoreAdj";
     let (path, value) = (c"self/oom_score_adj".into(), text("process.oomScoreAdj", value.to_string())?);
     b.early(item, Step::Dumpable { on: 1 });
-    b.early(item, Step::WriteOwn { proc: slot::PROC, path, value, optional: 0 });
+    b.early(item, Step::WriteOwn { proc: slot::PROC, path, value });
     b.early(item, Step::Dumpable { on: 0 });
     Ok(())
 }
@@ -362,8 +363,7 @@ fn root(b: &mut Builder<'_>) -> Result<(), PlanError> {
         b.inside(c"root", Step::HideHostMounts { proc: slot::PROC });
     }
     let propagation = b.tree_propagation().unwrap_or(SLAVE);
-    let slave = Step::SetAttributes { mount: slot::ROOT, set: 0, clear: 0, unnamed: 0, propagation, recursive: 1 };
-    b.inside(c"linux.rootfsPropagation", slave);
+    b.inside(c"linux.rootfsPropagation", mounts::set_propagation(slot::ROOT, propagation));
     // In a joined mount namespace there may be no such directory; nothing but targets is looked up there (`opened_in_turn`).
     if !b.joins_mount_namespace() || hooks::see_the_root(b) {
         let path = text("root.path", source.into_os_string().into_encoded_bytes())?;
@@ -427,7 +427,7 @@ fn kernel_files(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError>
         b.inside(c"runtime", Step::OpenProc { slot: proc });
     }
     let own = |b: &mut Builder<'_>, item: &std::ffi::CStr, path: &std::ffi::CStr, value: CString| {
-        b.inside(item, Step::WriteOwn { proc, path: path.into(), value, optional: 0 });
+        b.inside(item, Step::WriteOwn { proc, path: path.into(), value });
     };
     // From the exec on: the labels are for the program, not for init. Only its keyring is made before.
     if let Some(profile) =
@@ -474,7 +474,7 @@ fn sysctls(b: &mut Builder<'_>) -> Result<(), PlanError> {
 fn hide(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let Some(linux) = b.spec.linux().as_ref() else { return Ok(()) };
     for (index, path) in linux.readonly_paths().iter().flatten().enumerate() {
-        let item = text("linux.readonlyPaths", format!("linux.readonlyPaths[{index}]"))?;
+        let item = item_at("linux.readonlyPaths", index)?;
         let (base, path) = kept_path(b, "linux.readonlyPaths", path)?;
         b.inside(item, Step::ReadonlyPath { base, path });
     }
@@ -485,7 +485,7 @@ fn hide(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let empty = mounts::empty_directory(b, 0, slot::EMPTY)?;
     b.inside(c"linux.maskedPaths", empty);
     for (index, path) in masked.iter().enumerate() {
-        let item = text("linux.maskedPaths", format!("linux.maskedPaths[{index}]"))?;
+        let item = item_at("linux.maskedPaths", index)?;
         let (base, path) = kept_path(b, "linux.maskedPaths", path)?;
         b.inside(item, Step::MaskPath { base, path, null: slot::NULL, empty: slot::EMPTY });
     }
@@ -540,51 +540,25 @@ fn propagation_flags(word: &str) -> Option<(u64, bool)> {
 /// The runtime's half around what the other rooms have added to it (the trees of mounts). `cloned`: the namespaces that come
 /// with the clone of init.
 fn host_half(b: &mut Builder<'_>, process: &Process, cloned: u64) -> Result<(), PlanError> {
-    let linux = b.spec.linux().as_ref();
     let trees = std::mem::take(&mut b.host);
     b.host(c"runtime", HostStep::RecordCreating);
     b.host.extend(trees);
     if b.request.wait_for_start {
         b.host(c"runtime", HostStep::ListenForStart { slot: slot::LISTENER });
     }
-    let optional = b.facts.rootless && linux.is_none_or(|linux| linux.cgroups_path().is_none());
-    b.host(c"linux.cgroupsPath", HostStep::CreateCgroup { path: b.facts.cgroup.clone(), optional });
-    if b.shows_own_cgroup {
-        b.host(c"linux.cgroupsPath", HostStep::OpenCgroup { slot: slot::CGROUP });
-    }
+    make_cgroup(b);
     b.host(c"linux.namespaces", HostStep::CloneInit { namespaces: cloned });
     let entry = std::mem::take(&mut b.entry);
     b.host.extend(entry);
-    let rules = devices::rules(b.spec);
-    b.host(c"linux.resources.devices", HostStep::DeviceFilter { rules, optional: b.facts.rootless });
-    if let Some(config) = linux.and_then(|linux| linux.intel_rdt().as_ref()) {
-        b.host(c"linux.intelRdt", HostStep::IntelRdt { config: config.clone() });
-    }
-    if let Some(value) = process.oom_score_adj().filter(|_| b.facts.privileged) {
-        b.host(c"process.oomScoreAdj", HostStep::OomScoreAdjust { value });
-    }
-    if b.in_user_namespace() && b.facts.privileged {
-        // Inside, not even root may raise a hard limit.
-        for (item, resource, soft, hard) in process::limits(process)? {
-            b.host(item, HostStep::ResourceLimit { resource, soft, hard });
-        }
-    }
+    restrict(b, process)?;
     if process.terminal().unwrap_or(false) {
         b.host(c"process.terminal", HostStep::ReceiveConsole);
     }
     let meeting = std::mem::take(&mut b.meeting);
     b.host.extend(meeting);
-    if let Some((item, path)) = process::seccomp_listener(b) {
-        let seccomp = linux.and_then(|linux| linux.seccomp().as_ref());
-        let metadata = seccomp.and_then(|seccomp| seccomp.listener_metadata().clone());
-        b.host(item, HostStep::SendSeccompListener { path, metadata });
-    }
+    send_listener(b)?;
     b.host(c"runtime", HostStep::Await { point: SyncPoint::Ready });
-    if let Some(path) = b.request.options.pidfd_socket.clone() {
-        b.host(c"--pidfd-socket", HostStep::SendPidfd { path });
-    } else if let Some(path) = b.annotation("run.oci.pidfd_receiver") {
-        b.host(c"annotations[\"run.oci.pidfd_receiver\"]", HostStep::SendPidfd { path: path.into() });
-    }
+    send_pidfd(b)?;
     b.host(c"runtime", HostStep::RecordCreated);
     if let Some(path) = &b.request.options.pid_file {
         b.host(c"runtime", HostStep::PidFile { path: path.clone() });
@@ -592,15 +566,70 @@ fn host_half(b: &mut Builder<'_>, process: &Process, cloned: u64) -> Result<(), 
     b.host(c"runtime", HostStep::Release { point: SyncPoint::Ready });
     if !b.request.wait_for_start {
         b.host(c"process.args", HostStep::AwaitExec);
-        let hooks = hooks::HookKind::Poststart.of(b.spec.hooks().as_ref());
-        if !hooks.is_empty() {
-            b.host(c"hooks.poststart", HostStep::RunHooks { kind: hooks::HookKind::Poststart, hooks: hooks.to_vec() });
+        poststart(b);
+    }
+    Ok(())
+}
+
+fn make_cgroup(b: &mut Builder<'_>) {
+    let asked_for = b.spec.linux().as_ref().is_some_and(|linux| linux.cgroups_path().is_some());
+    let optional = b.facts.rootless && !asked_for;
+    b.host(c"linux.cgroupsPath", HostStep::CreateCgroup { path: b.facts.cgroup.clone(), optional });
+    if b.shows_own_cgroup {
+        b.host(c"linux.cgroupsPath", HostStep::OpenCgroup { slot: slot::CGROUP });
+    }
+}
+
+/// What limits init from outside: devices, cache and bandwidth, OOM score, resources.
+fn restrict(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
+    let rules = devices::rules(b.spec);
+    b.host(c"linux.resources.devices", HostStep::DeviceFilter { rules, optional: b.facts.rootless });
+    if let Some(config) = b.spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
+        b.host(c"linux.intelRdt", HostStep::IntelRdt { config: config.clone() });
+    }
+    if let Some(value) = process.oom_score_adj().filter(|_| b.facts.privileged) {
+        b.host(c"process.oomScoreAdj", HostStep::OomScoreAdjust { value });
+    }
+    if b.outranks_init() {
+        // Inside, not even root may raise a hard limit.
+        for process::Limit { item, resource, soft, hard } in process::limits(process)? {
+            b.host(item, HostStep::ResourceLimit { resource, soft, hard });
         }
     }
     Ok(())
 }
 
+fn send_listener(b: &mut Builder<'_>) -> Result<(), PlanError> {
+    if let Some((item, path)) = process::seccomp_listener(b)? {
+        let seccomp = b.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+        let metadata = seccomp.and_then(|seccomp| seccomp.listener_metadata().clone());
+        b.host(item, HostStep::SendSeccompListener { path, metadata });
+    }
+    Ok(())
+}
+
+fn send_pidfd(b: &mut Builder<'_>) -> Result<(), PlanError> {
+    if let Some(path) = b.request.options.pidfd_socket.clone() {
+        b.host(c"--pidfd-socket", HostStep::SendPidfd { path });
+    } else if let Some(path) = b.annotation(PIDFD_RECEIVER) {
+        b.host(annotation_item(PIDFD_RECEIVER)?, HostStep::SendPidfd { path: path.into() });
+    }
+    Ok(())
+}
+
+fn poststart(b: &mut Builder<'_>) {
+    let hooks = HookKind::Poststart.of(b.spec.hooks().as_ref());
+    if !hooks.is_empty() {
+        b.host(c"hooks.poststart", HostStep::RunHooks { kind: HookKind::Poststart, hooks: hooks.to_vec() });
+    }
+}
+
 /// Makes a config item's name with its position.
 pub(super) fn item_at(list: &str, index: usize) -> Result<CString, PlanError> {
     text(list, format!("{list}[{index}]"))
+}
+
+/// Makes an annotation's name as a config item.
+pub(super) fn annotation_item(name: &str) -> Result<CString, PlanError> {
+    text("annotations", format!("annotations[{name:?}]"))
 }

@@ -18,7 +18,7 @@ use super::paths::text;
 use super::{PlanError, mounts, namespaces};
 
 /// Devices that every container has: name, major, minor; mode 0666, root's. config-linux.md#default-devices.
-const DEFAULT_DEVICES: [(&str, u64, u64); 6] =
+const DEFAULT_DEVICES: [(&str, u32, u32); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
 /// Links that every container has. config.md, "dev symbolic links".
@@ -42,7 +42,8 @@ pub(super) fn devices(b: &mut Builder<'_>) -> Result<(), PlanError> {
                 continue;
             }
             let item = CString::from(c"default devices");
-            let node = Node { path, kind: libc::S_IFCHR, mode: 0o666, number: (major, minor), owner: (0, 0) };
+            let node =
+                Node { path, kind: libc::S_IFCHR, mode: 0o666, number: (major.into(), minor.into()), owner: (0, 0) };
             make(b, &item, &node)?;
         }
     }
@@ -80,8 +81,7 @@ pub(super) fn devices(b: &mut Builder<'_>) -> Result<(), PlanError> {
     }
     if own {
         for (path, target) in DEFAULT_LINKS {
-            let (path, target) =
-                (super::paths::text("default links", path)?, super::paths::text("default links", target)?);
+            let (path, target) = (text("default links", path)?, text("default links", target)?);
             b.inside(c"default links", Step::MakeLink { path, target, replace: 0 });
         }
         // What the image has there would be another multiplexer than that of the container's devpts.
@@ -138,7 +138,7 @@ pub(super) fn rules(spec: &Spec) -> Vec<Rule> {
     let allow = |kind, major, minor, access| Rule { allow: true, kind, major, minor, access };
     rules.push(allow(Kind::Char, None, None, mknod));
     rules.push(allow(Kind::Block, None, None, mknod));
-    for (major, minor) in [(1, 3), (1, 8), (1, 7), (5, 0), (1, 5), (1, 9)] {
+    for (_, major, minor) in DEFAULT_DEVICES {
         rules.push(allow(Kind::Char, Some(major), Some(minor), all));
     }
     // Pseudo-terminals, their multiplexer, and tun (runc: users rely on it).

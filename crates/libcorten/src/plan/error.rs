@@ -30,8 +30,8 @@ pub(crate) enum PlanError {
         /// The config item.
         item: &'static str,
     },
-    /// Something that this version does not do.
-    #[error("{item}: {what} is not supported yet")]
+    /// Something that Corten does not do.
+    #[error("{item}: {what} is not supported")]
     Unsupported {
         /// The config item.
         item: String,

@@ -5,63 +5,18 @@
 //! Spec: config.md#posix-platform-hooks, runtime.md#lifecycle. Attacker: none in the runtime's; startContainer hooks are the
 //! container's programs.
 
-use std::ffi::CString;
-
 use corten_init::{OwnedStep as Step, Slot, SyncPoint};
 
-use crate::oci::{Hook, Hooks};
+use crate::oci::Hook;
+use crate::spec::HookKind;
+use crate::spec::annotations::HOOK_OUTPUTS;
 
-use super::build::{Builder, slot};
+use super::build::{Builder, annotation_item, slot};
 use super::paths::{block, text};
 use super::{HostStep, PlanError};
 
-/// When a hook runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HookKind {
-    /// Deprecated in the spec, and still what Docker's network uses.
-    Prestart,
-    /// In the runtime's namespaces, before `pivot_root(2)`.
-    CreateRuntime,
-    /// In the container's namespaces, before `pivot_root(2)`.
-    CreateContainer,
-    /// In the container, right before the program.
-    StartContainer,
-    /// In the runtime's namespaces, after the program has begun.
-    Poststart,
-    /// In the runtime's namespaces, after the container is gone.
-    Poststop,
-}
-
-impl HookKind {
-    /// Returns the name that it has in config.json.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Prestart => "prestart",
-            Self::CreateRuntime => "createRuntime",
-            Self::CreateContainer => "createContainer",
-            Self::StartContainer => "startContainer",
-            Self::Poststart => "poststart",
-            Self::Poststop => "poststop",
-        }
-    }
-
-    /// Returns the hooks of this kind.
-    #[allow(deprecated, reason = "the spec deprecates prestart, engines use it")]
-    pub(crate) fn of(self, hooks: Option<&Hooks>) -> &[Hook] {
-        let list = hooks.and_then(|hooks| match self {
-            Self::Prestart => hooks.prestart().as_ref(),
-            Self::CreateRuntime => hooks.create_runtime().as_ref(),
-            Self::CreateContainer => hooks.create_container().as_ref(),
-            Self::StartContainer => hooks.start_container().as_ref(),
-            Self::Poststart => hooks.poststart().as_ref(),
-            Self::Poststop => hooks.poststop().as_ref(),
-        });
-        list.map_or(&[], Vec::as_slice)
-    }
-}
-
-/// Annotations that name files for the output of hooks (crun's).
-pub(crate) const OUTPUT_ANNOTATIONS: [&str; 2] = ["run.oci.hooks.stdout", "run.oci.hooks.stderr"];
+/// What names the files for the output of hooks that init runs, and where init finds them.
+const OUTPUTS: [(&str, Slot); 2] = [(HOOK_OUTPUTS[0], slot::HOOK_STDOUT), (HOOK_OUTPUTS[1], slot::HOOK_STDERR)];
 
 /// Adds what happens between the mounts and `pivot_root(2)`.
 pub(super) fn create(b: &mut Builder<'_>) -> Result<(), PlanError> {
@@ -73,10 +28,9 @@ pub(super) fn create(b: &mut Builder<'_>) -> Result<(), PlanError> {
         return Ok(());
     }
     if !(container.is_empty() && start.is_empty()) {
-        for (annotation, slot) in OUTPUT_ANNOTATIONS.into_iter().zip([slot::HOOK_STDOUT, slot::HOOK_STDERR]) {
+        for (annotation, slot) in OUTPUTS {
             if let Some(path) = b.annotation(annotation) {
-                let item = text("annotations", format!("annotations[{annotation:?}]"))?;
-                b.host(item, HostStep::OpenHookOutput { path: path.into(), slot });
+                b.host(annotation_item(annotation)?, HostStep::OpenHookOutput { path: path.into(), slot });
             }
         }
     }
@@ -115,9 +69,13 @@ pub(super) fn kept_slots(b: &Builder<'_>) -> Vec<Slot> {
     if !has_start(b) {
         return Vec::new();
     }
-    let outputs = OUTPUT_ANNOTATIONS.into_iter().zip([slot::HOOK_STDOUT, slot::HOOK_STDERR]);
-    let outputs = outputs.filter(|(annotation, _)| b.annotation(annotation).is_some()).map(|(_, slot)| slot);
+    let outputs = outputs(b).into_iter().filter(|slot| *slot != slot::SYNC);
     [slot::STATE_CREATED].into_iter().chain(outputs).collect()
+}
+
+/// Where the output of hooks goes, stdout and stderr; slot 0 keeps it for the error.
+fn outputs(b: &Builder<'_>) -> [Slot; 2] {
+    OUTPUTS.map(|(annotation, slot)| if b.annotation(annotation).is_some() { slot } else { slot::SYNC })
 }
 
 fn run(
@@ -127,8 +85,7 @@ fn run(
     state: Slot,
     environment: &[String],
 ) -> Result<(), PlanError> {
-    let output =
-        |b: &Builder<'_>, annotation: &str, slot| if b.annotation(annotation).is_some() { slot } else { slot::SYNC };
+    let [stdout, stderr] = outputs(b);
     for (index, hook) in hooks.iter().enumerate() {
         let name = format!("hooks.{}[{index}]", kind.name());
         let path = hook.path().to_string_lossy().into_owned();
@@ -146,11 +103,10 @@ fn run(
             home: home.into(),
             timeout: hook.timeout().and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(0),
             state,
-            stdout: output(b, OUTPUT_ANNOTATIONS[0], slot::HOOK_STDOUT),
-            stderr: output(b, OUTPUT_ANNOTATIONS[1], slot::HOOK_STDERR),
+            stdout,
+            stderr,
         };
-        let item: CString = text("hooks", name)?;
-        b.inside(item, step);
+        b.inside(text("hooks", name)?, step);
     }
     Ok(())
 }

@@ -24,10 +24,10 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::path::PathBuf;
 
+use crate::spec::HookKind;
+
 pub use corten_init::{OwnedStep, Slot, SyncPoint, Target};
 pub(crate) use error::PlanError;
-pub use hooks::HookKind;
-pub(crate) use hooks::OUTPUT_ANNOTATIONS;
 pub use mount_options::MOUNT_OPTIONS;
 
 /// A step with the config item that it came from.

@@ -237,7 +237,7 @@ const fn propagation(flag: u64, recursive: bool) -> Meaning {
     Meaning::Propagation { flag, recursive }
 }
 
-/// Every option that is not data: the spec's table and runc's, sorted by name (a test keeps it so).
+/// Every option that is not data: the spec's table, runc's and crun's, sorted by name (a test keeps it so).
 ///
 /// `silent`, `loud`, `iversion` and `noiversion` change nothing: `fsconfig(2)` has no words for `MS_SILENT` (fewer
 /// kernel messages) and `MS_I_VERSION` (ext4, xfs and btrfs count versions without being asked). `norelatime` asks for

@@ -8,19 +8,17 @@
 use std::ffi::CString;
 use std::path::Path;
 
-use corten_init::{OwnedStep as Step, Slot, Target};
+use corten_init::{OwnedStep as Step, Slot, Target, TreeFlags};
 
 use crate::oci::{LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespaceType, Mount};
-use crate::spec::clean_in_root;
+use crate::spec::{annotations, clean_in_root, namespace};
 
-use super::build::{Builder, item_at, slot};
+use super::build::{Builder, SLAVE, item_at, slot};
 use super::mount_options::{self, MountOptions};
-use super::namespaces::{self, TreeFlags, UserNamespace};
+use super::namespaces::{self, UserNamespace};
 use super::paths::{block, text};
-use super::{HostStep, IdMapSource, PlanError};
+use super::{HostStep, IdMapSource, LegacyHierarchy, PlanError};
 
-/// `MS_SLAVE`.
-const SLAVE: u64 = libc::MS_SLAVE;
 /// Files of procfs that a bind mount may cover: what lxcfs and its kin provide. runc has the same list.
 const PROC_COVERS: [&str; 11] = [
     "/proc/cpuinfo",
@@ -141,35 +139,33 @@ fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     if entry.fstype == "tmpfs" && !names("mode") {
         b.inside(entry.item.clone(), Step::TargetMode { target: slot::TARGET });
     }
+    let readonly = entry.options.set & libc::MOUNT_ATTR_RDONLY != 0;
     // The default devices go into /dev: it becomes read-only after them.
-    let late = entry.destination == "/dev" && entry.options.set & libc::MOUNT_ATTR_RDONLY != 0;
-    let set = if late { entry.options.set & !libc::MOUNT_ATTR_RDONLY } else { entry.options.set };
-    let mut words = fs_words(b, entry);
-    words.retain(|(word, _)| !(late && word == "ro"));
-    // The superblock of a tmpfs that is filled first becomes read-only with the mount alone.
-    words.retain(|(word, _)| !(entry.options.copy_up && word == "ro"));
+    let after_devices = readonly && entry.destination == "/dev";
+    let (mut attributes, mut words) = (entry.options.set, fs_words(b, entry));
+    if after_devices || entry.options.copy_up {
+        // The superblock of a tmpfs that is filled first becomes read-only with the mount alone.
+        attributes &= !libc::MOUNT_ATTR_RDONLY;
+        words.retain(|(word, _)| word != "ro");
+    }
     let source = entry.source.map_or_else(|| entry.fstype.to_owned(), |source| source.to_string_lossy().into_owned());
     let item = entry.item.to_string_lossy();
     let step = Step::MountFs {
         fstype: text(&item, entry.fstype)?,
         source: text(&item, source)?,
         options: option_block(&item, &words)?,
-        attributes: if entry.options.copy_up { set & !libc::MOUNT_ATTR_RDONLY } else { set },
+        attributes,
         slot: mount,
     };
     b.inside(entry.item.clone(), step);
     if entry.options.copy_up {
-        b.inside(
-            entry.item.clone(),
-            Step::CopyUp { mount, from: slot::TARGET, owner: (!names("uid") && !names("gid")).into() },
-        );
-        let set = set & libc::MOUNT_ATTR_RDONLY;
-        if set != 0 {
-            let step = Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: 0, recursive: 0 };
-            b.inside(entry.item.clone(), step);
+        let owner = (!names("uid") && !names("gid")).into();
+        b.inside(entry.item.clone(), Step::CopyUp { mount, from: slot::TARGET, owner });
+        if readonly && !after_devices {
+            b.inside(entry.item.clone(), set_attributes(mount, libc::MOUNT_ATTR_RDONLY));
         }
     }
-    change_attributes(b, entry, mount, false);
+    tree_attributes(b, entry, mount);
     let keep = u64::from(mount != slot::MOUNT);
     b.inside(entry.item.clone(), Step::MoveMount { mount, target: slot::TARGET, keep });
     covers(b, &entry.destination);
@@ -209,7 +205,7 @@ fn fs_words(b: &Builder<'_>, entry: &Entry<'_>) -> Vec<(String, Option<String>)>
 /// The option for `linux.mountLabel`, and the label.
 fn mount_label<'a>(b: &Builder<'a>) -> Option<(&'a str, &'a str)> {
     let label = b.spec.linux().as_ref()?.mount_label().as_deref()?;
-    let kind = b.annotation(crate::spec::MOUNT_CONTEXT_ANNOTATION).unwrap_or("context");
+    let kind = b.annotation(annotations::MOUNT_CONTEXT).unwrap_or("context");
     Some((kind, label)).filter(|_| !label.is_empty() && b.facts.selinux)
 }
 
@@ -253,7 +249,8 @@ fn reconfigure(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> 
         let options = option_block(&entry.item.to_string_lossy(), &words)?;
         b.inside(entry.item.clone(), Step::Reconfigure { mount: slot::TARGET, options });
     }
-    change_attributes(b, entry, slot::TARGET, true);
+    own_attributes(b, entry, slot::TARGET);
+    tree_attributes(b, entry, slot::TARGET);
     b.inside(entry.item.clone(), Step::Close { slot: slot::TARGET });
     Ok(())
 }
@@ -278,10 +275,10 @@ fn bind_mount(b: &mut Builder<'_>, entry: &Entry<'_>, recursive: bool) -> Result
     }
     if let Some(propagation) = b.tree_propagation() {
         // The copy starts as a peer of its source; made a slave, it cannot carry the container's mounts to the host.
-        let step = Step::SetAttributes { mount: tree, set: 0, clear: 0, unnamed: 0, propagation, recursive: 1 };
-        b.inside(entry.item.clone(), step);
+        b.inside(entry.item.clone(), set_propagation(tree, propagation));
     }
-    change_attributes(b, entry, tree, true);
+    own_attributes(b, entry, tree);
+    tree_attributes(b, entry, tree);
     if entry.destination == "/proc" {
         b.inside(entry.item.clone(), Step::CheckProc { mount: tree });
     }
@@ -305,7 +302,7 @@ fn opened_in_turn(b: &Builder<'_>, entry: &Entry<'_>, source: &Path) -> bool {
         entry.mount.uid_mappings().is_some() || entry.mount.gid_mappings().is_some() || entry.options.id_map.is_some();
     let own = ["/proc/self", "/proc/thread-self", "/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/stderr"];
     let shared = b.tree_propagation().is_none();
-    let others = b.in_user_namespace() && b.facts.privileged || b.joins_mount_namespace();
+    let others = b.outranks_init() || b.joins_mount_namespace();
     !(maps || shared || others || own.iter().any(|own| source.starts_with(own)))
 }
 
@@ -355,8 +352,7 @@ fn container_maps(b: &Builder<'_>) -> Option<IdMapSource> {
             Some(IdMapSource::Maps { uids: listed(linux.uid_mappings()), gids: listed(linux.gid_mappings()) })
         }
         UserNamespace::Joined => {
-            let mut namespaces = linux.namespaces().iter().flatten();
-            let user = namespaces.find(|namespace| namespace.typ() == LinuxNamespaceType::User)?;
+            let user = namespace(b.spec, LinuxNamespaceType::User)?;
             Some(IdMapSource::Namespace { path: user.path().clone()? })
         }
     }
@@ -365,52 +361,68 @@ fn container_maps(b: &Builder<'_>) -> Option<IdMapSource> {
 /// `remount` with `bind`: the attributes of a mount that is there already.
 fn remount(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     open_target(b, &entry.item, entry.path()?, Target::Existing);
-    change_attributes(b, entry, slot::TARGET, true);
+    own_attributes(b, entry, slot::TARGET);
+    tree_attributes(b, entry, slot::TARGET);
     b.inside(entry.item.clone(), Step::Close { slot: slot::TARGET });
     Ok(())
 }
 
-/// Attributes and propagation of a detached mount. `own`: its plain attributes, too, which a new filesystem is made with.
-fn change_attributes(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot, own: bool) {
-    let options = &entry.options;
-    let mut change = |set, clear, unnamed, propagation, recursive| {
-        let step = Step::SetAttributes { mount, set, clear, unnamed, propagation, recursive };
+/// Attributes of a mount alone. A new filesystem is made with them.
+fn own_attributes(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot) {
+    let (set, clear, unnamed) = (entry.options.set, entry.options.clear, entry.options.unnamed());
+    if (set, clear, unnamed) != (0, 0, 0) {
+        let step = Step::SetAttributes { mount, set, clear, unnamed, propagation: 0, recursive: 0 };
         b.inside(entry.item.clone(), step);
-    };
-    let unnamed = options.unnamed();
-    if own && (options.set, options.clear, unnamed) != (0, 0, 0) {
-        change(options.set, options.clear, unnamed, 0, 0);
     }
-    for propagation in &options.propagation {
-        change(0, 0, 0, propagation.flag, propagation.recursive.into());
+}
+
+/// Propagation of a mount, and attributes of all the mounts below, too.
+fn tree_attributes(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot) {
+    for change in &entry.options.propagation {
+        let (propagation, recursive) = (change.flag, change.recursive.into());
+        let step = Step::SetAttributes { mount, set: 0, clear: 0, unnamed: 0, propagation, recursive };
+        b.inside(entry.item.clone(), step);
     }
-    if (options.recursive_set, options.recursive_clear) != (0, 0) {
-        change(options.recursive_set, options.recursive_clear, 0, 0, 1);
+    let (set, clear) = (entry.options.recursive_set, entry.options.recursive_clear);
+    if (set, clear) != (0, 0) {
+        let step = Step::SetAttributes { mount, set, clear, unnamed: 0, propagation: 0, recursive: 1 };
+        b.inside(entry.item.clone(), step);
     }
+}
+
+/// Sets attributes of one mount.
+fn set_attributes(mount: Slot, set: u64) -> Step {
+    Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: 0, recursive: 0 }
+}
+
+/// Sets the propagation of a whole tree.
+pub(super) fn set_propagation(tree: Slot, propagation: u64) -> Step {
+    Step::SetAttributes { mount: tree, set: 0, clear: 0, unnamed: 0, propagation, recursive: 1 }
 }
 
 /// Makes `/dev` read-only after the devices if the config wants it so.
 pub(super) fn late_readonly(b: &mut Builder<'_>) -> Result<(), PlanError> {
     for (index, mount) in b.spec.mounts().iter().flatten().enumerate() {
         let entry = Entry::new(index, mount)?;
-        let readonly = entry.options.set & libc::MOUNT_ATTR_RDONLY != 0;
-        if entry.destination == "/dev" && entry.options.bind.is_none() && readonly {
-            make_readonly(b, &entry)?;
+        if entry.destination == "/dev" && entry.options.bind.is_none() {
+            readonly_if_wanted(b, &entry)?;
         }
     }
     Ok(())
 }
 
-/// Makes a filesystem read-only that has been filled where it is.
-fn make_readonly(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
+/// Makes a filesystem that had to be filled first read-only where it is, if the options say so.
+fn readonly_if_wanted(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
+    if entry.options.set & libc::MOUNT_ATTR_RDONLY == 0 {
+        return Ok(());
+    }
     open_target(b, &entry.item, entry.path()?, Target::Directory);
-    let (mount, set) = (slot::TARGET, libc::MOUNT_ATTR_RDONLY);
     let step = if b.has_mount_namespace() {
-        Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: 0, recursive: 0 }
+        set_attributes(slot::TARGET, libc::MOUNT_ATTR_RDONLY)
     } else {
         // Of a mount in a detached tree nothing can be changed but the filesystem.
-        let item = entry.item.to_string_lossy();
-        Step::Reconfigure { mount, options: option_block(&item, &[("ro".to_owned(), None)])? }
+        let options = option_block(&entry.item.to_string_lossy(), &[("ro".to_owned(), None)])?;
+        Step::Reconfigure { mount: slot::TARGET, options }
     };
     b.inside(entry.item.clone(), step);
     b.inside(entry.item.clone(), Step::Close { slot: slot::TARGET });
@@ -433,58 +445,57 @@ fn cgroup(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     if b.in_user_namespace() && !b.has_new_namespace(LinuxNamespaceType::Cgroup) {
         return cgroup_in_user_namespace(b, entry);
     }
-    if b.facts.legacy.is_empty() {
-        open_target(b, &entry.item, entry.path()?, Target::Directory);
-        // No flags for the superblock: there is one for the whole machine.
-        b.inside(entry.item.clone(), cgroup_fs(entry.options.set, c"cgroup2", &[])?);
-        change_attributes(b, entry, slot::MOUNT, false);
-        attach(b, &entry.item, slot::MOUNT);
-        return Ok(());
+    if !b.facts.legacy.is_empty() {
+        return legacy_cgroups(b, entry);
     }
     open_target(b, &entry.item, entry.path()?, Target::Directory);
-    b.inside(
-        entry.item.clone(),
-        Step::MountFs {
-            fstype: c"tmpfs".into(),
-            source: c"tmpfs".into(),
-            options: block("mounts", ["mode", "=755"])?,
-            attributes: entry.options.set & !libc::MOUNT_ATTR_RDONLY,
-            slot: slot::MOUNT,
-        },
-    );
+    // No flags for the superblock: there is one for the whole machine.
+    b.inside(entry.item.clone(), cgroup_fs(entry.options.set, c"cgroup2", &[])?);
+    tree_attributes(b, entry, slot::MOUNT);
     attach(b, &entry.item, slot::MOUNT);
-    let own_namespace = b.has_new_namespace(LinuxNamespaceType::Cgroup);
+    Ok(())
+}
+
+fn legacy_cgroups(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
+    open_target(b, &entry.item, entry.path()?, Target::Directory);
+    let directory = Step::MountFs {
+        fstype: c"tmpfs".into(),
+        source: c"tmpfs".into(),
+        options: block("mounts", ["mode", "=755"])?,
+        attributes: entry.options.set & !libc::MOUNT_ATTR_RDONLY,
+        slot: slot::MOUNT,
+    };
+    b.inside(entry.item.clone(), directory);
+    attach(b, &entry.item, slot::MOUNT);
     for hierarchy in &b.facts.legacy {
-        let tree = if own_namespace {
-            // The runtime does not make v1 cgroups yet: what shows is the caller's, so it is read-only whatever the options say.
-            let attributes = entry.options.set | libc::MOUNT_ATTR_RDONLY;
-            b.inside(entry.item.clone(), cgroup_fs(attributes, c"cgroup", &hierarchy.options)?);
-            slot::MOUNT
-        } else {
-            let (tree, source) = (b.new_source()?, hierarchy.own.clone());
-            let flags = TreeFlags { directory: true, ..TreeFlags::default() };
-            namespaces::open_tree(b, &entry.item, &source, flags, tree)?;
-            let set = entry.options.set | libc::MOUNT_ATTR_RDONLY;
-            let clear = if set & libc::MOUNT_ATTR__ATIME == 0 { 0 } else { libc::MOUNT_ATTR__ATIME };
-            b.inside(
-                entry.item.clone(),
-                Step::SetAttributes { mount: tree, set, clear, unnamed: 0, propagation: SLAVE, recursive: 0 },
-            );
-            tree
-        };
+        let mount = legacy_cgroup(b, entry, hierarchy)?;
         let path = text("mounts", format!("{}/{}", entry.destination, hierarchy.name))?;
         open_target(b, &entry.item, path, Target::Directory);
-        attach(b, &entry.item, tree);
+        attach(b, &entry.item, mount);
     }
     for (name, target) in &b.facts.legacy_links {
         let path = text("mounts", format!("{}/{name}", entry.destination))?;
         let target = text("mounts", target.as_str())?;
         b.inside(entry.item.clone(), Step::MakeLink { path, target, replace: 0 });
     }
-    if entry.options.set & libc::MOUNT_ATTR_RDONLY != 0 {
-        make_readonly(b, entry)?;
+    readonly_if_wanted(b, entry)
+}
+
+/// Shows one hierarchy; returns the slot of the mount. The runtime does not make v1 cgroups yet: what shows is the caller's, so
+/// it is read-only whatever the options say.
+fn legacy_cgroup(b: &mut Builder<'_>, entry: &Entry<'_>, hierarchy: &LegacyHierarchy) -> Result<Slot, PlanError> {
+    let set = entry.options.set | libc::MOUNT_ATTR_RDONLY;
+    if b.has_new_namespace(LinuxNamespaceType::Cgroup) {
+        b.inside(entry.item.clone(), cgroup_fs(set, c"cgroup", &hierarchy.options)?);
+        return Ok(slot::MOUNT);
     }
-    Ok(())
+    let mount = b.new_source()?;
+    let flags = TreeFlags { directory: true, ..TreeFlags::default() };
+    namespaces::open_tree(b, &entry.item, &hierarchy.own, flags, mount)?;
+    let clear = if set & libc::MOUNT_ATTR__ATIME == 0 { 0 } else { libc::MOUNT_ATTR__ATIME };
+    let step = Step::SetAttributes { mount, set, clear, unnamed: 0, propagation: SLAVE, recursive: 0 };
+    b.inside(entry.item.clone(), step);
+    Ok(mount)
 }
 
 /// Without a cgroup namespace of its own a user namespace cannot mount cgroups: what shows is the container's own cgroup. A
@@ -499,9 +510,9 @@ fn cgroup_in_user_namespace(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<()
     }
     b.shows_own_cgroup = true;
     let mount = slot::CGROUP;
-    let step = Step::SetAttributes { mount, set: 0, clear: 0, unnamed: 0, propagation: SLAVE, recursive: 1 };
-    b.inside(entry.item.clone(), step);
-    change_attributes(b, entry, mount, true);
+    b.inside(entry.item.clone(), set_propagation(mount, SLAVE));
+    own_attributes(b, entry, mount);
+    tree_attributes(b, entry, mount);
     attach(b, &entry.item, mount);
     Ok(())
 }

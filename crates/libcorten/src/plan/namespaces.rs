@@ -10,9 +10,10 @@
 use std::ffi::CString;
 use std::path::Path;
 
-use corten_init::{OwnedStep as Step, Slot, SyncPoint};
+use corten_init::{OwnedStep as Step, Slot, SyncPoint, TreeFlags};
 
-use crate::oci::{Linux, LinuxIdMapping, LinuxNamespace, LinuxNamespaceType as Type};
+use crate::oci::{Linux, LinuxIdMapping, LinuxNamespaceType as Type, Spec};
+use crate::spec::{is_joined, namespace};
 
 use super::build::{Builder, slot};
 use super::paths::text;
@@ -48,37 +49,59 @@ pub(super) enum UserNamespace {
 }
 
 /// Returns what the container's user namespace is.
-pub(super) fn user_namespace(linux: Option<&Linux>) -> UserNamespace {
-    match find(linux, Type::User) {
+pub(super) fn user_namespace(spec: &Spec) -> UserNamespace {
+    match namespace(spec, Type::User) {
         None => UserNamespace::Same,
         Some(namespace) if is_joined(namespace) => UserNamespace::Joined,
         Some(_) => UserNamespace::New,
     }
 }
 
-fn find(linux: Option<&Linux>, kind: Type) -> Option<&LinuxNamespace> {
-    linux?.namespaces().iter().flatten().find(|namespace| namespace.typ() == kind)
-}
-
-/// Whether a namespace exists already and is entered.
-pub(crate) fn is_joined(namespace: &LinuxNamespace) -> bool {
-    namespace.path().as_ref().is_some_and(|path| !path.as_os_str().is_empty())
-}
-
 /// A join: config item, slot, flag.
 type Join = (CString, Slot, u64);
 
+/// The namespaces of the config.
+struct Wanted {
+    /// The flags of the new ones, but for the cgroup namespace, which is unshared later, in the cgroup.
+    new: u64,
+    /// The joined ones but for the user namespace.
+    joins: Vec<Join>,
+    join_user: Option<Join>,
+}
+
 /// Adds the steps that enter the namespaces, and the host's steps around them. Returns the flags for the clone of init.
 pub(super) fn enter(b: &mut Builder<'_>) -> Result<u64, PlanError> {
-    let linux = b.spec.linux().as_ref();
-    let user = user_namespace(linux);
-    let mut new = 0;
-    let (mut joins, mut join_user): (Vec<Join>, Option<Join>) = (Vec::new(), None);
-    for (index, namespace) in linux.and_then(|linux| linux.namespaces().as_ref()).into_iter().flatten().enumerate() {
+    let Wanted { new, joins, join_user } = open_namespaces(b)?;
+    let user = b.user_namespace;
+    let joins_pid = joins.iter().any(|(_, _, kind)| *kind == flag(Type::Pid));
+    if user == UserNamespace::Same && !joins_pid && new & flag(Type::Time) == 0 {
+        add_joins(b, joins);
+        return Ok(new);
+    }
+    if user == UserNamespace::New && !b.facts.privileged {
+        b.early(c"linux.namespaces", Step::Dumpable { on: 1 });
+    }
+    // Whoever has privileges here needs them to join what belongs to this user namespace; whoever has none gets them there.
+    if b.facts.privileged {
+        add_joins(b, joins.into_iter().chain(join_user));
+    } else {
+        add_joins(b, join_user.into_iter().chain(joins));
+    }
+    match user {
+        UserNamespace::New => clone_into_new(b, new)?,
+        UserNamespace::Joined | UserNamespace::Same => clone_beside_joined(b, new)?,
+    }
+    Ok(0)
+}
+
+/// Sorts the namespaces into new and joined ones, and has the runtime open the latter.
+fn open_namespaces(b: &mut Builder<'_>) -> Result<Wanted, PlanError> {
+    let mut wanted = Wanted { new: 0, joins: Vec::new(), join_user: None };
+    let namespaces = b.spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+    for (index, namespace) in namespaces.into_iter().flatten().enumerate() {
         let kind = namespace.typ();
         if !is_joined(namespace) {
-            // The cgroup namespace is unshared later, in the cgroup.
-            new |= if kind == Type::Cgroup { 0 } else { flag(kind) };
+            wanted.new |= if kind == Type::Cgroup { 0 } else { flag(kind) };
             continue;
         }
         let item = text("linux.namespaces", format!("linux.namespaces[{index}].path"))?;
@@ -87,61 +110,49 @@ pub(super) fn enter(b: &mut Builder<'_>) -> Result<u64, PlanError> {
         let foreign = b.needs_foreign(kind);
         b.host(item.clone(), HostStep::OpenNamespace { path, kind, flag: flag(kind), foreign, slot });
         let join = (item, slot, flag(kind));
-        if kind == Type::User { join_user = Some(join) } else { joins.push(join) }
+        if kind == Type::User { wanted.join_user = Some(join) } else { wanted.joins.push(join) }
     }
-    let time = flag(Type::Time);
-    let joins_pid = joins.iter().any(|(_, _, kind)| *kind == flag(Type::Pid));
-    let new_time = new & time != 0;
-    let item = c"linux.namespaces";
-    if user == UserNamespace::Same && !joins_pid && !new_time {
-        add_joins(b, joins);
-        return Ok(new);
-    }
-    if user == UserNamespace::New && !b.facts.privileged {
-        b.early(item, Step::Dumpable { on: 1 });
-    }
-    // Whoever has privileges here needs them to join what belongs to this user namespace; whoever has none gets them there.
-    if let (Some(join), false) = (&join_user, b.facts.privileged) {
-        add_joins(b, vec![join.clone()]);
-    }
-    add_joins(b, joins);
-    if let (Some(join), true) = (join_user, b.facts.privileged) {
-        add_joins(b, vec![join]);
-    }
-    match user {
-        UserNamespace::New => {
-            let with_clone = flag(Type::User) | flag(Type::Pid);
-            // A process that is the first of its PID namespace cannot clone a sibling for the time namespace.
-            let first = new & if new_time { flag(Type::User) } else { with_clone };
-            b.early(item, Step::CloneAgain { flags: first });
-            b.follow();
-            map_ids(b);
-            if new_time {
-                time_offsets(b)?;
-            }
-            become_root(b);
-            // Made by the namespace's root they are its own: of an IPC namespace, for one, the owner stays who made it.
-            b.early(item, Step::Unshare { flags: new & !with_clone & !time });
-            if new_time {
-                b.early(item, Step::CloneAgain { flags: new & flag(Type::Pid) });
-                b.follow();
-            }
-        }
-        UserNamespace::Joined | UserNamespace::Same => {
-            if new_time {
-                time_offsets(b)?;
-            }
-            if user == UserNamespace::Joined {
-                become_root(b);
-            }
-            b.early(item, Step::CloneAgain { flags: new & !time });
-            b.follow();
-        }
-    }
-    Ok(0)
+    Ok(wanted)
 }
 
-fn add_joins(b: &mut Builder<'_>, joins: Vec<Join>) {
+/// Goes on in a new user namespace, and in the other new ones, which belong to it.
+fn clone_into_new(b: &mut Builder<'_>, new: u64) -> Result<(), PlanError> {
+    let item = c"linux.namespaces";
+    let time = flag(Type::Time);
+    let (new_time, with_clone) = (new & time != 0, flag(Type::User) | flag(Type::Pid));
+    // A process that is the first of its PID namespace cannot clone a sibling for the time namespace.
+    let first = new & if new_time { flag(Type::User) } else { with_clone };
+    b.early(item, Step::CloneAgain { flags: first });
+    b.follow();
+    map_ids(b);
+    if new_time {
+        time_offsets(b)?;
+    }
+    become_root(b);
+    // Made by the namespace's root they are its own: of an IPC namespace, for one, the owner stays who made it.
+    b.early(item, Step::Unshare { flags: new & !with_clone & !time });
+    if new_time {
+        b.early(item, Step::CloneAgain { flags: new & flag(Type::Pid) });
+        b.follow();
+    }
+    Ok(())
+}
+
+/// Goes on in the new namespaces beside those that are joined.
+fn clone_beside_joined(b: &mut Builder<'_>, new: u64) -> Result<(), PlanError> {
+    let time = flag(Type::Time);
+    if new & time != 0 {
+        time_offsets(b)?;
+    }
+    if b.user_namespace == UserNamespace::Joined {
+        become_root(b);
+    }
+    b.early(c"linux.namespaces", Step::CloneAgain { flags: new & !time });
+    b.follow();
+    Ok(())
+}
+
+fn add_joins(b: &mut Builder<'_>, joins: impl IntoIterator<Item = Join>) {
     for (item, namespace, kind) in joins {
         b.early(item, Step::Join { namespace, kind });
     }
@@ -182,7 +193,6 @@ fn time_offsets(b: &mut Builder<'_>) -> Result<(), PlanError> {
         proc: slot::PROC,
         path: c"self/timens_offsets".into(),
         value: text("linux.timeOffsets", lines.concat())?,
-        optional: 0,
     };
     b.early(c"linux.timeOffsets", step);
     Ok(())
@@ -202,8 +212,7 @@ pub(super) fn open_tree(
         b.host(item.clone(), HostStep::OpenTree { source, recursive, directory, link_itself, slot });
         return Ok(());
     }
-    let path = text(&item.to_string_lossy(), source.as_os_str().as_encoded_bytes())?;
-    b.early(item.clone(), Step::OpenSource { path, flags: flags.bits(), slot });
+    b.early(item.clone(), source_step(item, source, flags, slot)?);
     Ok(())
 }
 
@@ -215,27 +224,13 @@ pub(super) fn open_source(
     flags: TreeFlags,
     slot: Slot,
 ) -> Result<(), PlanError> {
-    let path = text(&item.to_string_lossy(), source.as_os_str().as_encoded_bytes())?;
-    b.inside(item.clone(), Step::OpenSource { path, flags: flags.bits(), slot });
+    b.inside(item.clone(), source_step(item, source, flags, slot)?);
     Ok(())
 }
 
-/// How a tree is opened.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct TreeFlags {
-    /// With the mounts below.
-    pub(super) recursive: bool,
-    /// It must be a directory.
-    pub(super) directory: bool,
-    /// A link under the last name is the object itself.
-    pub(super) link_itself: bool,
-}
-
-impl TreeFlags {
-    /// Returns the bits of [`Step::OpenSource`].
-    fn bits(self) -> u64 {
-        u64::from(self.recursive) | u64::from(self.directory) << 1 | u64::from(self.link_itself) << 2
-    }
+fn source_step(item: &CString, source: &Path, flags: TreeFlags, slot: Slot) -> Result<Step, PlanError> {
+    let path = text(&item.to_string_lossy(), source.as_os_str().as_encoded_bytes())?;
+    Ok(Step::OpenSource { path, flags: flags.to_number(), slot })
 }
 
 /// Opens a device of the host for a bind mount, and checks that it is this one.

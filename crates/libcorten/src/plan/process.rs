@@ -6,80 +6,150 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::CString;
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use corten_init::{OwnedStep as Step, SyncPoint};
+use corten_init::{CallersGroups, OwnedStep as Step, SyncPoint};
 
-use crate::oci::{Capability, PosixRlimitType, Process};
+use crate::oci::{Capability, PosixRlimit, PosixRlimitType, Process};
+use crate::spec::annotations;
 
-use super::build::{Builder, item_at, slot};
+use super::build::{Builder, annotation_item, item_at, slot};
 use super::paths::{block, path_in_root, text};
 use super::{PlanError, hooks, kernel};
 
 /// Adds the steps that turn init into the process.
 pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
-    let user = process.user();
-    let keep = u64::from(b.request.options.preserve_fds);
     let environment = environment(process);
-    let home = environment.iter().any(|variable| variable.starts_with("HOME="));
-    if !home {
-        b.inside(c"process.env", Step::HomeFromPasswd { uid: user.uid().into() });
+    let filter = filter_place(b, process);
+    let sets = capabilities(b, process);
+    stdio_and_home(b, process, &environment);
+    close_files(b);
+    own_limits(b, process)?;
+    scheduling(b, process)?;
+    b.inside(c"process.user.umask", Step::Umask { mask: process.user().umask().unwrap_or(0o022).into() });
+    b.inside(c"process.capabilities.bounding", Step::BoundingSet { keep: sets.bounding });
+    change_user(b, process)?;
+    find_program(b, process, &environment)?;
+    if no_new_privileges(process) {
+        b.inside(c"process.noNewPrivileges", Step::NoNewPrivileges {});
     }
-    b.inside(c"process.user", Step::OwnStdio { uid: user.uid().into() });
+    if filter == FilterPlace::Early {
+        load_filter(b, process);
+    }
+    give_up_capabilities(b, sets);
+    wait(b);
+    if filter == FilterPlace::ForHooks {
+        load_filter(b, process);
+    }
+    hooks::start(b, &environment)?;
+    if filter == FilterPlace::Last {
+        load_filter(b, process);
+    }
+    exec(b, process, &environment)
+}
+
+fn stdio_and_home(b: &mut Builder<'_>, process: &Process, environment: &[String]) {
+    let uid = process.user().uid().into();
+    if !environment.iter().any(|variable| variable.starts_with("HOME=")) {
+        b.inside(c"process.env", Step::HomeFromPasswd { uid });
+    }
+    b.inside(c"process.user", Step::OwnStdio { uid });
+}
+
+fn close_files(b: &mut Builder<'_>) {
     let mut kept = hooks::kept_slots(b);
     if b.request.wait_for_start {
         kept.push(slot::LISTENER);
     }
     let slots = kept.into_iter().flat_map(|slot| slot.0.to_le_bytes()).collect();
-    b.inside(c"runtime", Step::CloseFiles { keep, slots });
-    if !(b.in_user_namespace() && b.facts.privileged) {
-        for (item, resource, soft, hard) in limits(process)? {
-            b.inside(item, Step::ResourceLimit { resource, soft, hard });
-        }
+    b.inside(c"runtime", Step::CloseFiles { keep: b.request.options.preserve_fds.into(), slots });
+}
+
+/// The limits, where the runtime does not set them.
+fn own_limits(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
+    if b.outranks_init() {
+        return Ok(());
     }
-    scheduling(b, process)?;
-    b.inside(c"process.user.umask", Step::Umask { mask: user.umask().unwrap_or(0o022).into() });
-    b.inside(c"process.capabilities.bounding", Step::BoundingSet { keep: capabilities(b, process).bounding });
-    let cwd = path_in_root("process.cwd", process.cwd())?;
-    b.inside(c"process.cwd", Step::WorkingDirectory { path: cwd.clone(), late: 0 });
+    for Limit { item, resource, soft, hard } in limits(process)? {
+        b.inside(item, Step::ResourceLimit { resource, soft, hard });
+    }
+    Ok(())
+}
+
+/// The user, and the working directory before and after: only root or only the user may be able to enter it.
+fn change_user(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
+    let user = process.user();
+    let path = path_in_root("process.cwd", process.cwd())?;
+    b.inside(c"process.cwd", Step::WorkingDirectory { path: path.clone(), late: 0 });
     let groups = user.additional_gids().iter().flatten().flat_map(|gid| gid.to_ne_bytes()).collect();
-    let keep_groups = keep_groups(b);
+    let keep_groups = callers_groups(b).to_number();
     b.inside(c"process.user", Step::User { uid: user.uid().into(), gid: user.gid().into(), groups, keep_groups });
-    b.inside(c"process.cwd", Step::WorkingDirectory { path: cwd, late: 1 });
-    let arguments = process.args().as_deref().unwrap_or_default();
-    if let Some(name) = arguments.first() {
-        let name = text("process.args[0]", name.as_str())?;
-        let search = environment.iter().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or("");
-        b.inside(c"process.args[0]", Step::FindProgram { name, search: text("process.env", search)? });
+    b.inside(c"process.cwd", Step::WorkingDirectory { path, late: 1 });
+    Ok(())
+}
+
+fn find_program(b: &mut Builder<'_>, process: &Process, environment: &[String]) -> Result<(), PlanError> {
+    let Some(name) = process.args().as_ref().and_then(|arguments| arguments.first()) else { return Ok(()) };
+    let name = text("process.args[0]", name.as_str())?;
+    let search = environment.iter().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or("");
+    b.inside(c"process.args[0]", Step::FindProgram { name, search: text("process.env", search)? });
+    Ok(())
+}
+
+fn no_new_privileges(process: &Process) -> bool {
+    process.no_new_privileges().unwrap_or(false)
+}
+
+/// Where the filter is loaded: as late as it can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FilterPlace {
+    /// Before capabilities are given up: loading needs CAP_SYS_ADMIN, or there is a listener, and the runtime must still be
+    /// there to hand it on.
+    Early,
+    /// Before the startContainer hooks: they may do what the process may, and no more.
+    ForHooks,
+    /// Right before the exec.
+    Last,
+}
+
+fn filter_place(b: &Builder<'_>, process: &Process) -> FilterPlace {
+    let notifies = b.facts.seccomp.as_ref().is_some_and(|filter| filter.notify);
+    if !no_new_privileges(process) || notifies {
+        FilterPlace::Early
+    } else if hooks::has_start(b) {
+        FilterPlace::ForHooks
+    } else {
+        FilterPlace::Last
     }
-    let no_new_privileges = process.no_new_privileges().unwrap_or(false);
-    if no_new_privileges {
-        b.inside(c"process.noNewPrivileges", Step::NoNewPrivileges {});
+}
+
+fn load_filter(b: &mut Builder<'_>, process: &Process) {
+    if let Some(filter) = &b.facts.seccomp {
+        let (flags, program) = (filter.flags, filter.program.clone());
+        let (privileged, notify) = ((!no_new_privileges(process)).into(), filter.notify.into());
+        b.inside(c"linux.seccomp", Step::Seccomp { flags, program, privileged, notify });
     }
-    // With a listener the runtime must still be there to hand it on.
-    let early_filter = !no_new_privileges || b.facts.seccomp.as_ref().is_some_and(|filter| filter.notify);
-    if early_filter {
-        filter(b, !no_new_privileges);
-    }
-    let sets = capabilities(b, process);
-    let (effective, permitted, inheritable) = (sets.effective, sets.permitted, sets.inheritable);
+}
+
+fn give_up_capabilities(b: &mut Builder<'_>, sets: CapabilitySets) {
+    let CapabilitySets { effective, permitted, inheritable, ambient, .. } = sets;
     b.inside(c"process.capabilities", Step::Capabilities { effective, permitted, inheritable });
-    if sets.ambient != 0 {
-        b.inside(c"process.capabilities.ambient", Step::AmbientCapabilities { set: sets.ambient });
+    if ambient != 0 {
+        b.inside(c"process.capabilities.ambient", Step::AmbientCapabilities { set: ambient });
     }
+}
+
+/// Until the runtime has done its half, and until `start`.
+fn wait(b: &mut Builder<'_>) {
     b.inside(c"runtime", Step::Sync { point: SyncPoint::Ready.to_number().into() });
     if b.request.wait_for_start {
         b.inside(c"runtime", Step::WaitForStart { listener: slot::LISTENER });
     }
-    // The hooks may do what the process may, and no more.
-    let filter_before_hooks = !early_filter && hooks::has_start(b);
-    if filter_before_hooks {
-        filter(b, false);
-    }
-    hooks::start(b, &environment)?;
-    if !(early_filter || filter_before_hooks) {
-        filter(b, false);
-    }
+}
+
+fn exec(b: &mut Builder<'_>, process: &Process, environment: &[String]) -> Result<(), PlanError> {
+    let arguments = process.args().as_deref().unwrap_or_default();
     if arguments.is_empty() {
         b.inside(c"process", Step::End {});
         return Ok(());
@@ -92,43 +162,45 @@ pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), Pl
     Ok(())
 }
 
-fn filter(b: &mut Builder<'_>, privileged: bool) {
-    if let Some(filter) = &b.facts.seccomp {
-        let (flags, program) = (filter.flags, filter.program.clone());
-        let (privileged, notify) = (privileged.into(), filter.notify.into());
-        b.inside(c"linux.seccomp", Step::Seccomp { flags, program, privileged, notify });
-    }
-}
-
 /// Where the listener of the filter goes, and which config item says so: the config's path, or crun's annotation.
-pub(super) fn seccomp_listener(b: &Builder<'_>) -> Option<(CString, std::path::PathBuf)> {
-    b.facts.seccomp.as_ref().filter(|filter| filter.notify)?;
-    let seccomp = b.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref())?;
-    let path = seccomp.listener_path().clone().filter(|path| !path.as_os_str().is_empty());
-    path.map(|path| (c"linux.seccomp.listenerPath".into(), path)).or_else(|| {
-        let path = b.annotation("run.oci.seccomp.receiver")?;
-        Some((c"annotations[\"run.oci.seccomp.receiver\"]".into(), path.into()))
-    })
+pub(super) fn seccomp_listener(b: &Builder<'_>) -> Result<Option<(CString, PathBuf)>, PlanError> {
+    let notifies = b.facts.seccomp.as_ref().is_some_and(|filter| filter.notify);
+    let seccomp = b.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    let Some(seccomp) = seccomp.filter(|_| notifies) else { return Ok(None) };
+    if let Some(path) = seccomp.listener_path().clone().filter(|path| !path.as_os_str().is_empty()) {
+        return Ok(Some((c"linux.seccomp.listenerPath".into(), path)));
+    }
+    let Some(path) = b.annotation(annotations::SECCOMP_RECEIVER) else { return Ok(None) };
+    Ok(Some((annotation_item(annotations::SECCOMP_RECEIVER)?, path.into())))
 }
 
 /// Whether the caller's supplementary groups stay: asked for (crun's annotation), or where the kernel may deny the change.
-fn keep_groups(b: &Builder<'_>) -> u64 {
-    const SET: u64 = 0;
-    const KEEP: u64 = 1;
-    const KEEP_IF_DENIED: u64 = 2;
-    match b.annotation("run.oci.keep_original_groups") {
-        Some("0") => SET,
-        Some(_) => KEEP,
-        None if b.in_user_namespace() || b.facts.rootless => KEEP_IF_DENIED,
-        None => SET,
+fn callers_groups(b: &Builder<'_>) -> CallersGroups {
+    match annotations::switch(b.spec, annotations::KEEP_GROUPS) {
+        Some(false) => CallersGroups::Replaced,
+        Some(true) => CallersGroups::Kept,
+        None if b.in_user_namespace() || b.facts.rootless => CallersGroups::KeptIfDenied,
+        None => CallersGroups::Replaced,
     }
 }
 
-/// The limits: config item, resource, soft, hard.
-pub(super) fn limits(process: &Process) -> Result<Vec<(CString, u64, u64, u64)>, PlanError> {
+/// A resource limit, with its config item.
+pub(super) struct Limit {
+    pub(super) item: CString,
+    /// `RLIMIT_*`.
+    pub(super) resource: u64,
+    pub(super) soft: u64,
+    pub(super) hard: u64,
+}
+
+/// The limits of the config.
+pub(super) fn limits(process: &Process) -> Result<Vec<Limit>, PlanError> {
     let limits = process.rlimits().iter().flatten().enumerate();
-    let number = |limit: &crate::oci::PosixRlimit| u64::from(resource_number(limit.typ()));
-    limits.map(|(at, limit)| Ok((item_at("process.rlimits", at)?, number(limit), limit.soft(), limit.hard()))).collect()
+    let limit = |(at, limit): (usize, &PosixRlimit)| {
+        let resource = u64::from(resource_number(limit.typ()));
+        Ok(Limit { item: item_at("process.rlimits", at)?, resource, soft: limit.soft(), hard: limit.hard() })
+    };
+    limits.map(limit).collect()
 }
 
 /// CPUs, scheduler, I/O priority, execution domain, memory policy: with all privileges, before the change of user.

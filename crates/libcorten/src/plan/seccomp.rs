@@ -22,6 +22,7 @@ use oci_spec::runtime::{
 };
 
 use crate::ErrorKind;
+use crate::spec::annotations::SECCOMP_PROGRAM;
 
 /// The size of the kernel's `struct sock_filter`.
 pub(crate) const INSTRUCTION_BYTES: usize = 8;
@@ -31,9 +32,6 @@ pub(crate) const INSTRUCTIONS_MAX: usize = 4096;
 
 /// From how many rules on a binary tree pays (runc's number). libseccomp 2.5 makes a wrong tree of no rules at all.
 const TREE_RULES: usize = 32;
-
-/// crun: the annotation with a compiled program, in base64, that is used instead of `linux.seccomp`.
-pub(crate) const RAW_PROGRAM: &str = "run.oci.seccomp_bpf_data";
 
 /// A compiled filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,10 +75,10 @@ pub(crate) enum SeccompError {
     Read { source: io::Error },
     #[error("linux.seccomp: {found} instructions are more than the kernel's limit of {INSTRUCTIONS_MAX}")]
     TooLong { found: usize },
-    #[error("annotations[{RAW_PROGRAM:?}]: not base64")]
+    #[error("annotations[{SECCOMP_PROGRAM:?}]: not base64")]
     RawEncoding { source: base64::DecodeError },
     #[error(
-        "annotations[{RAW_PROGRAM:?}]: must be 1 to {INSTRUCTIONS_MAX} instructions of {INSTRUCTION_BYTES} bytes, \
+        "annotations[{SECCOMP_PROGRAM:?}]: must be 1 to {INSTRUCTIONS_MAX} instructions of {INSTRUCTION_BYTES} bytes, \
          found {found} bytes"
     )]
     RawLength { found: usize },

@@ -239,7 +239,7 @@ fn why_there_is_no_plan() {
         (
             r#""linux": { "devices": [{ "path": "/dev/a", "type": "a" }] }"#.to_owned(),
             Unsupported,
-            "linux.devices[0].type: a node for \"all devices\" is not supported yet".to_owned(),
+            "linux.devices[0].type: a node for \"all devices\" is not supported".to_owned(),
         ),
         (
             r#""linux": { "devices": [{ "path": "/dev/a", "type": "c", "major": -7 }] }"#.to_owned(),

@@ -1,8 +1,8 @@
 //! Configs that are right and that the types do not decode.
 //!
 //! oci-spec writes two flags otherwise than the spec, takes no empty lists of CPUs, asks for a `user`, and knows nothing of
-//! FreeBSD. Only a config that does not decode pays for this: it is
-//! read as plain JSON, written as the types want it, and decoded again. If that does not help, the first error stands.
+//! FreeBSD. Only a config that does not decode pays for this: it is read as plain JSON, written as the types want it, and
+//! decoded again. If that does not help, the first error stands.
 
 use std::fmt;
 

@@ -4,6 +4,7 @@ use std::io;
 
 use oci_spec::runtime::{Capability, LinuxNamespaceType, PosixRlimitType};
 
+use super::namespace_name;
 use crate::ErrorKind;
 
 /// A config.json that cannot be used. Each names the field as it is written there, `mounts[3].destination`.
@@ -93,20 +94,6 @@ pub(super) fn shorten(text: &str, limit_bytes: usize) -> String {
     }
     let end = (0..=limit_bytes).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     format!("{}…", &text[..end])
-}
-
-/// Returns the spec's word; the type's own `Display` says what `/proc/PID/ns` says (`mnt`, `net`).
-fn namespace_name(typ: LinuxNamespaceType) -> &'static str {
-    match typ {
-        LinuxNamespaceType::Mount => "mount",
-        LinuxNamespaceType::Cgroup => "cgroup",
-        LinuxNamespaceType::Uts => "uts",
-        LinuxNamespaceType::Ipc => "ipc",
-        LinuxNamespaceType::User => "user",
-        LinuxNamespaceType::Pid => "pid",
-        LinuxNamespaceType::Network => "network",
-        LinuxNamespaceType::Time => "time",
-    }
 }
 
 /// What is wrong with a field.

@@ -13,20 +13,24 @@ use std::io::Read;
 use oci_spec::runtime::Spec;
 use serde_path_to_error::Segment;
 
+pub(crate) mod annotations;
 mod compat;
 mod error;
 mod hooks;
 mod list;
+mod namespaces;
 mod path;
 mod strings;
 mod unsupported;
 mod validate;
 
 pub use error::{Problem, SpecError};
+pub use hooks::HookKind;
 pub(crate) use list::number_list;
+pub(crate) use namespaces::{is_joined, namespace, namespace_name};
 pub(crate) use path::{clean_in_root, sysctl_file};
+pub(crate) use validate::sysctl_namespace;
 pub use validate::validate;
-pub(crate) use validate::{MOUNT_CONTEXT_ANNOTATION, sysctl_namespace};
 
 /// The largest config.json that is read. Docker's is 10 KB; ten thousand mounts make 3 MB.
 pub const LIMIT_BYTES: u64 = 64 << 20;

@@ -4,24 +4,18 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use oci_spec::runtime::{
-    Linux, LinuxDevice, LinuxDeviceType, LinuxNamespace, LinuxNamespaceType, LinuxSeccomp, LinuxSeccompAction, Mount,
-    Process, Spec,
+    Linux, LinuxDevice, LinuxDeviceType, LinuxNamespaceType, LinuxSeccomp, LinuxSeccompAction, Mount, Process, Spec,
 };
 
+use super::annotations::{self, annotation};
 use super::error::{Problem, SpecError, shorten};
 use super::path::{clean_in_root, sysctl_file};
-use super::{strings, unsupported};
+use super::{namespace, strings, unsupported};
 
 mod hooks;
 mod ids;
 mod namespaces;
 mod scheduling;
-
-/// crun: which of the kernel's four options carries `linux.mountLabel`.
-pub(crate) const MOUNT_CONTEXT_ANNOTATION: &str = "run.oci.mount_context_type";
-
-/// crun: where the fd of a filter goes that notifies, if there is no `linux.seccomp.listenerPath`.
-const SECCOMP_RECEIVER_ANNOTATION: &str = "run.oci.seccomp.receiver";
 
 type Rule = fn(&Spec) -> Result<(), SpecError>;
 
@@ -71,8 +65,8 @@ const RULES: &[Rule] = &[
 /// Judges a config: everything that can be known without looking at the host.
 ///
 /// Success promises the later stages: no NUL in any string; arguments and an absolute `cwd` of the process, if there is one;
-/// each namespace at most once, with absolute paths; a new user namespace has mappings that the
-/// kernel takes, also for the process's IDs; numbers in the kernel's ranges; nothing asked for that Corten does not do.
+/// each namespace at most once, with absolute paths; a new user namespace has mappings that the kernel takes, also for the
+/// process's IDs; numbers in the kernel's ranges; nothing asked for that Corten does not do.
 ///
 /// # Errors
 ///
@@ -251,12 +245,12 @@ fn mount_context_is_known(spec: &Spec) -> Result<(), SpecError> {
     const KNOWN: &str = "context, fscontext, defcontext, rootcontext";
     in_linux(spec, |linux| {
         let label = linux.mount_label().as_ref().is_some_and(|label| !label.is_empty());
-        let Some(found) = annotation(spec, MOUNT_CONTEXT_ANNOTATION).filter(|_| label) else {
+        let Some(found) = annotation(spec, annotations::MOUNT_CONTEXT).filter(|_| label) else {
             return Ok(());
         };
         require(KNOWN.split(", ").any(|known| known == found), || {
             let problem = Problem::OneOf { expected: KNOWN, found: shorten(found, 64) };
-            (strings::entry("annotations", MOUNT_CONTEXT_ANNOTATION), problem)
+            (strings::entry("annotations", annotations::MOUNT_CONTEXT), problem)
         })
     })
 }
@@ -401,7 +395,7 @@ fn seccomp_notify_is_sound(spec: &Spec) -> Result<(), SpecError> {
         require(seccomp.default_action() != notify, || {
             ("linux.seccomp.defaultAction".into(), Problem::NotifyByDefault)
         })?;
-        let receiver = annotation(spec, SECCOMP_RECEIVER_ANNOTATION).unwrap_or_default();
+        let receiver = annotation(spec, annotations::SECCOMP_RECEIVER).unwrap_or_default();
         let path = seccomp.listener_path().as_ref().is_some_and(|path| !path.as_os_str().is_empty());
         let listener = path || !receiver.is_empty();
         for (index, syscall) in seccomp.syscalls().iter().flatten().enumerate() {
@@ -412,7 +406,7 @@ fn seccomp_notify_is_sound(spec: &Spec) -> Result<(), SpecError> {
             require(!syscall.names().iter().any(|name| name == "write"), || (field(), Problem::NotifyWrite))?;
             require(listener, || (field(), Problem::NotifyWithoutListener))?;
             if !path {
-                absolute(Path::new(receiver), || strings::entry("annotations", SECCOMP_RECEIVER_ANNOTATION))?;
+                absolute(Path::new(receiver), || strings::entry("annotations", annotations::SECCOMP_RECEIVER))?;
             }
         }
         let metadata = seccomp.listener_metadata().as_ref().is_some_and(|metadata| !metadata.is_empty());
@@ -474,26 +468,8 @@ fn is_assignment(text: &str, field: impl FnOnce() -> String) -> Result<(), SpecE
     })
 }
 
-fn annotation<'a>(spec: &'a Spec, key: &str) -> Option<&'a str> {
-    spec.annotations().as_ref()?.get(key).map(String::as_str)
-}
-
-fn namespace(spec: &Spec, typ: LinuxNamespaceType) -> Option<&LinuxNamespace> {
-    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
-    namespaces.into_iter().flatten().find(|namespace| namespace.typ() == typ)
-}
-
-fn has_namespace(spec: &Spec, typ: LinuxNamespaceType) -> bool {
-    namespace(spec, typ).is_some()
-}
-
-/// Whether the namespace exists already and is joined by its path.
-fn joins(namespace: &LinuxNamespace) -> bool {
-    namespace.path().as_ref().is_some_and(|path| !path.as_os_str().is_empty())
-}
-
 fn needs_namespace(spec: &Spec, typ: LinuxNamespaceType, field: impl FnOnce() -> String) -> Result<(), SpecError> {
-    require(has_namespace(spec, typ), || (field(), Problem::NeedsNamespace { typ }))
+    require(namespace(spec, typ).is_some(), || (field(), Problem::NeedsNamespace { typ }))
 }
 
 #[cfg(test)]

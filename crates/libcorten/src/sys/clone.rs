@@ -145,37 +145,21 @@ impl InitProcess {
             failure: AtomicI32::new(0),
         });
         let stack = Stack::new()?;
-        let mut flags = start.namespaces | u64::from((libc::CLONE_VM | libc::CLONE_PIDFD).cast_unsigned());
-        if start.cgroup.is_some() {
-            flags |= CLONE_INTO_CGROUP;
+        let mut arguments = CloneArguments::on(&stack, start.namespaces);
+        if let Some(cgroup) = start.cgroup {
+            arguments.flags |= CLONE_INTO_CGROUP;
+            arguments.cgroup = cgroup.as_raw_fd().cast_unsigned().into();
         }
-        let mut pidfd: RawFd = -1;
-        let arguments = CloneArguments {
-            flags,
-            pidfd: &raw mut pidfd as u64,
-            exit_signal: libc::SIGCHLD.cast_unsigned().into(),
-            stack: stack.usable() as u64,
-            stack_size: Stack::SIZE as u64,
-            cgroup: start.cgroup.map_or(0, |fd| u64::from(fd.as_raw_fd().cast_unsigned())),
-            ..CloneArguments::default()
-        };
-        let mut before = SigSet::empty();
-        let masked = |errno| SysError::new(errno, || "rt_sigprocmask(SIG_SETMASK)".to_owned());
-        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before)).map_err(masked)?;
-        // SAFETY: data and stack live in `Shared` until the child has left this memory, and `child_main` keeps the rules of
-        // this module. Signals are blocked.
-        let result = unsafe { clone3(&arguments, child_main, &raw const *data) };
-        let result = Errno::result(result);
-        let restored = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None).map_err(masked);
-        let pid = result.map_err(|errno| {
+        let call = || {
             let into = if start.cgroup.is_some() { "|CLONE_INTO_CGROUP" } else { "" };
-            SysError::new(errno, || format!("clone3(CLONE_VM|CLONE_PIDFD{into}|{})", namespace_names(start.namespaces)))
-        })?;
-        // SAFETY: the kernel wrote the new pidfd there before clone3 returned success, and nobody else knows its number.
-        let pidfd = Arc::new(unsafe { OwnedFd::from_raw_fd(pidfd) });
-        let pid = Pid::from_raw(i32::try_from(pid).unwrap_or(-1));
+            format!("clone3(CLONE_VM|CLONE_PIDFD{into}|{})", namespace_names(start.namespaces))
+        };
+        // SAFETY: data and stack live in `Shared` until the child has left this memory, and `child_main` keeps the rules of
+        // this module.
+        let (pid, pidfd) =
+            unsafe { spawn(arguments, child_main, &raw const *data) }.map_err(|errno| SysError::new(errno, call))?;
+        let pidfd = Arc::new(pidfd);
         let shared = Some(Shared { pidfd: pidfd.clone(), data, _stack: stack, in_use: true });
-        restored?;
         Ok(Self { pid, pidfd, shared })
     }
 
@@ -227,29 +211,11 @@ impl UserNamespaceHolder {
     /// Clones the process: `clone3(CLONE_NEWUSER)`.
     pub(crate) fn start() -> Result<Self, SysError> {
         let stack = Stack::new()?;
-        let flags = u64::from((libc::CLONE_VM | libc::CLONE_PIDFD | libc::CLONE_NEWUSER).cast_unsigned());
-        let mut pidfd: RawFd = -1;
-        let arguments = CloneArguments {
-            flags,
-            pidfd: &raw mut pidfd as u64,
-            exit_signal: libc::SIGCHLD.cast_unsigned().into(),
-            stack: stack.usable() as u64,
-            stack_size: Stack::SIZE as u64,
-            ..CloneArguments::default()
-        };
-        let mut before = SigSet::empty();
-        let masked = |errno| SysError::new(errno, || "rt_sigprocmask(SIG_SETMASK)".to_owned());
-        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before)).map_err(masked)?;
+        let arguments = CloneArguments::on(&stack, libc::CLONE_NEWUSER.cast_unsigned().into());
         // SAFETY: the stack lives until the process has been reaped (`drop`); `holder_main` uses no data.
-        let result = unsafe { clone3(&arguments, holder_main, std::ptr::null()) };
-        let result = Errno::result(result);
-        let restored = pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None).map_err(masked);
-        let pid = result.map_err(|errno| SysError::new(errno, || "clone3(CLONE_NEWUSER)".to_owned()))?;
-        // SAFETY: the kernel wrote the new pidfd there before clone3 returned success, and nobody else knows its number.
-        let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-        let holder = Self { pid: Pid::from_raw(i32::try_from(pid).unwrap_or(0)), pidfd, _stack: stack };
-        restored?;
-        Ok(holder)
+        let (pid, pidfd) = unsafe { spawn(arguments, holder_main, std::ptr::null()) }
+            .map_err(|errno| SysError::new(errno, || "clone3(CLONE_NEWUSER)".to_owned()))?;
+        Ok(Self { pid, pidfd, _stack: stack })
     }
 
     /// Returns its pid.
@@ -310,6 +276,59 @@ struct CloneArguments {
     set_tid: u64,
     set_tid_size: u64,
     cgroup: u64,
+}
+
+impl CloneArguments {
+    /// For a child that shares this memory, with a stack of its own in it.
+    fn on(stack: &Stack, namespaces: u64) -> Self {
+        Self {
+            flags: namespaces | u64::from((libc::CLONE_VM | libc::CLONE_PIDFD).cast_unsigned()),
+            exit_signal: libc::SIGCHLD.cast_unsigned().into(),
+            stack: stack.usable() as u64,
+            stack_size: Stack::SIZE as u64,
+            ..Self::default()
+        }
+    }
+}
+
+/// All signals, held back in this thread until it is dropped.
+struct Blocked {
+    before: SigSet,
+}
+
+impl Blocked {
+    fn all() -> Result<Self, Errno> {
+        let mut before = SigSet::empty();
+        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        // With the mask that was there before this cannot fail.
+        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None).ok();
+    }
+}
+
+/// Makes a child with all signals blocked in it; returns its pid and pidfd.
+///
+/// # Safety
+/// As for [`clone3`].
+unsafe fn spawn(
+    mut arguments: CloneArguments,
+    child: unsafe extern "C" fn(*const ChildData) -> !,
+    data: *const ChildData,
+) -> Result<(Pid, OwnedFd), Errno> {
+    let mut pidfd: RawFd = -1;
+    arguments.pidfd = &raw mut pidfd as u64;
+    let blocked = Blocked::all()?;
+    // SAFETY: the caller's promise.
+    let pid = Errno::result(unsafe { clone3(&arguments, child, data) });
+    drop(blocked);
+    let pid = Pid::from_raw(i32::try_from(pid?).unwrap_or(-1));
+    // SAFETY: the kernel wrote the new pidfd there before clone3 returned success, and nobody else knows its number.
+    Ok((pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
 }
 
 /// clone3 with a stack and a function for the child, which must not return. Returns the pid or a negative errno as -1 with

@@ -1,12 +1,32 @@
-//! File descriptors that come from outside as mere numbers.
+//! File descriptors of any kind: numbers that come from outside, and waiting for one.
 
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// Whether a number is a file descriptor that a program executed now would inherit: open, and not close-on-exec.
 pub(crate) fn is_inherited(fd: RawFd) -> bool {
     // SAFETY: F_GETFD takes no pointer and changes nothing, whatever the number is.
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
     flags != -1 && flags & libc::FD_CLOEXEC == 0
+}
+
+/// Waits with poll(2) until there is something to read, or the end; false if neither comes by the deadline.
+pub(crate) fn wait_readable(fd: impl AsFd, deadline: Duration) -> Result<bool, Errno> {
+    // A deadline that no clock reaches is none.
+    let end = Instant::now().checked_add(deadline);
+    loop {
+        let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
+        let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+            Ok(0) if left.is_zero() => return Ok(false),
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) => return Ok(true),
+            Err(errno) => return Err(errno),
+        }
+    }
 }
 
 /// Takes an fd that came with a message (`SCM_RIGHTS`).

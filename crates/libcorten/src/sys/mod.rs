@@ -14,7 +14,7 @@ mod process;
 pub(crate) mod term;
 
 pub(crate) use clone::{InitProcess, InitStart, UserNamespaceHolder};
-pub(crate) use fds::{adopt_received, is_inherited};
+pub(crate) use fds::{adopt_received, is_inherited, wait_readable};
 pub(crate) use hook::isolate;
 pub(crate) use memfd::{memfd, sealed_memfd};
 pub(crate) use mount::{OpenTree, clone_tree, map_tree, open_tree};

@@ -1,14 +1,13 @@
 //! Processes by file descriptor: no pid is signalled that may have become another's.
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
-use super::SysError;
+use super::{SysError, wait_readable};
 
 /// Opens a process: `pidfd_open`. `ESRCH` when there is none.
 pub(crate) fn open_pidfd(pid: Pid) -> Result<OwnedFd, SysError> {
@@ -50,18 +49,7 @@ pub(crate) fn send_signal(pidfd: impl AsFd, signal: i32) -> Result<(), SysError>
 
 /// Waits for the end of a process, any process, with poll(2); false if it has not ended by the deadline.
 pub(crate) fn wait_ended(pidfd: impl AsFd, deadline: Duration) -> bool {
-    // A deadline that no clock reaches is none.
-    let end = Instant::now().checked_add(deadline);
-    loop {
-        let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
-        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
-            Err(Errno::EINTR) => {}
-            Ok(0) if !left.is_zero() => {}
-            Ok(0) | Err(_) => return false,
-            Ok(_) => return true,
-        }
-    }
+    wait_readable(pidfd, deadline).unwrap_or(false)
 }
 
 /// What waiting for a process gave.

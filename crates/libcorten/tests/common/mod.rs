@@ -11,6 +11,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -31,6 +32,15 @@ pub fn can_make_containers() -> bool {
         return false;
     }
     true
+}
+
+/// Waits until it is so, ten seconds at most.
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// A name that no other test uses.
@@ -166,13 +176,9 @@ impl TestBundle {
 
     /// Waits until a program of this name runs in the container.
     pub fn wait_for_program(&self, name: &str) {
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
         let is_named =
             |pid: &String| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == name);
-        while !self.processes().iter().any(is_named) {
-            assert!(std::time::Instant::now() < deadline, "no {name} runs");
-            std::thread::sleep(std::time::Duration::from_millis(5));
-        }
+        until(&format!("no {name} runs"), || self.processes().iter().any(is_named));
     }
 
     /// The processes in cgroups of this test's containers: a process keeps its cgroup to the end, even one that has been

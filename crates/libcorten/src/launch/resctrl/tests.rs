@@ -1,4 +1,3 @@
-use std::error::Error;
 use std::fs;
 use std::os::unix::fs::symlink;
 
@@ -6,6 +5,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
+use crate::chain;
 
 /// A stand-in for a mounted resctrl filesystem.
 struct Fake {
@@ -46,16 +46,6 @@ impl Fake {
 
 fn config(rdt: serde_json::Value) -> LinuxIntelRdt {
     serde_json::from_value(rdt).unwrap()
-}
-
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text = format!("{text}: {source}");
-        next = source.source();
-    }
-    text
 }
 
 #[test]

@@ -2,14 +2,12 @@
 
 use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Mount, Spec};
 
-use super::{annotation, in_linux, in_process, in_range, is_bind, joins, namespace, require};
+use super::{in_linux, in_process, in_range, is_bind, require};
 use crate::spec::error::{Problem, SpecError};
+use crate::spec::{annotations, is_joined, namespace};
 
 /// The kernel takes so many lines in `/proc/PID/uid_map` (`UID_GID_MAP_MAX_EXTENTS`).
 const MOST_MAPPINGS: usize = 340;
-
-/// crun: with any value but `0` the runtime's own groups stay, and `additionalGids` are not asked for.
-const KEEP_GROUPS_ANNOTATION: &str = "run.oci.keep_original_groups";
 
 /// A namespace that is joined by its path has mappings already; those of the config may stand beside it.
 ///
@@ -21,7 +19,7 @@ pub(super) fn user_namespace_is_mapped(spec: &Spec) -> Result<(), SpecError> {
         for (field, mappings) in maps {
             let mappings = mappings.as_deref().unwrap_or_default();
             require(user.is_some() || mappings.is_empty(), || (field.into(), Problem::MappingsWithoutNamespace))?;
-            let is_new = user.is_some_and(|user| !joins(user));
+            let is_new = user.is_some_and(|user| !is_joined(user));
             require(!is_new || !mappings.is_empty(), || (field.into(), Problem::NoMappings))?;
             are_sound(mappings, || field.into())?;
         }
@@ -38,7 +36,7 @@ pub(super) fn user_namespace_can_mount(spec: &Spec) -> Result<(), SpecError> {
 
 /// `setuid(2)` and `setgroups(2)` fail with an ID that has no mapping.
 pub(super) fn ids_of_the_process_are_mapped(spec: &Spec) -> Result<(), SpecError> {
-    if namespace(spec, LinuxNamespaceType::User).is_none_or(joins) {
+    if namespace(spec, LinuxNamespaceType::User).is_none_or(is_joined) {
         return Ok(());
     }
     in_linux(spec, |linux| {
@@ -47,7 +45,7 @@ pub(super) fn ids_of_the_process_are_mapped(spec: &Spec) -> Result<(), SpecError
             let (uid, gid) = (process.user().uid(), process.user().gid());
             require(uids.has(uid), || ("process.user.uid".into(), Problem::UnmappedUid { uid }))?;
             require(gids.has(gid), || ("process.user.gid".into(), Problem::UnmappedGid { gid }))?;
-            if annotation(spec, KEEP_GROUPS_ANNOTATION).is_some_and(|value| value != "0") {
+            if annotations::switch(spec, annotations::KEEP_GROUPS) == Some(true) {
                 return Ok(());
             }
             for (index, &gid) in process.user().additional_gids().iter().flatten().enumerate() {

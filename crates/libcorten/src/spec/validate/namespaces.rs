@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
-use super::{absolute, in_linux, in_range, joins, namespace, needs_namespace, require};
+use super::{absolute, in_linux, in_range, needs_namespace, require};
 use crate::spec::error::{Problem, SpecError, shorten};
 use crate::spec::strings::entry;
+use crate::spec::{is_joined, namespace};
 
 pub(super) fn namespaces_are_unique(spec: &Spec) -> Result<(), SpecError> {
     in_linux(spec, |linux| {
@@ -46,7 +47,7 @@ pub(super) fn time_offsets_are_sound(spec: &Spec) -> Result<(), SpecError> {
         let Some(time) = namespace(spec, LinuxNamespaceType::Time) else {
             return Err(SpecError::invalid(field(), Problem::OffsetsWithoutNamespace));
         };
-        require(!joins(time), || (field(), Problem::OffsetsAndPath))?;
+        require(!is_joined(time), || (field(), Problem::OffsetsAndPath))?;
         for (clock, offset) in offsets {
             require(matches!(clock.as_str(), "monotonic" | "boottime"), || {
                 let problem = Problem::OneOf { expected: "monotonic, boottime", found: shorten(clock, 64) };

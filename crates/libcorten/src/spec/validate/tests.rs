@@ -964,10 +964,10 @@ fn classes_of_service_and_contexts() {
 
     let mut config = with("linux.mountLabel", json!("a:b:c"));
     for typ in ["context", "fscontext", "defcontext", "rootcontext"] {
-        config["annotations"] = json!({ MOUNT_CONTEXT_ANNOTATION: typ });
+        config["annotations"] = json!({ (annotations::MOUNT_CONTEXT): typ });
         assert_eq!(verdict(&config), "valid");
     }
-    config["annotations"] = json!({ MOUNT_CONTEXT_ANNOTATION: "nope" });
+    config["annotations"] = json!({ (annotations::MOUNT_CONTEXT): "nope" });
     let expected = "annotations[\"run.oci.mount_context_type\"]: must be one of context, fscontext, defcontext, \
                     rootcontext, found \"nope\"";
     assert_eq!(verdict(&config), expected);
