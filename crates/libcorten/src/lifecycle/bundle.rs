@@ -13,6 +13,7 @@ use crate::{Error, ErrorKind, Result, spec};
 pub struct Bundle {
     directory: PathBuf,
     spec: Spec,
+    warnings: Vec<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -48,9 +49,9 @@ impl Bundle {
             }
         })?;
         // One read of the usual size.
-        let spec =
+        let decoded =
             spec::load(BufReader::with_capacity(64 * 1024, file)).map_err(|error| Error::new(error.kind(), error))?;
-        Self::new(directory, spec)
+        Ok(Self { warnings: decoded.warnings, ..Self::new(directory, decoded.spec)? })
     }
 
     /// Makes a bundle of a directory and a config that the caller has. `directory` must be absolute.
@@ -59,12 +60,17 @@ impl Bundle {
     /// The config is wrong; the message names the field.
     pub fn new(directory: impl Into<PathBuf>, config: Spec) -> Result<Self> {
         spec::validate(&config).map_err(|error| Error::new(error.kind(), error))?;
-        Ok(Self { directory: directory.into(), spec: config })
+        Ok(Self { directory: directory.into(), spec: config, warnings: Vec::new() })
     }
 
     /// Returns the config.
     pub fn spec(&self) -> &Spec {
         &self.spec
+    }
+
+    /// What config.json says and nobody knows.
+    pub(crate) fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Returns the directory's absolute path.

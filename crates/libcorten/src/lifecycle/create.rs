@@ -36,7 +36,9 @@ pub(super) fn plan(
 ) -> Result<Plan> {
     let facts = host::facts(bundle.spec(), id, bundle.directory(), runtime.root(), hierarchy)?;
     let request = Request { id, bundle: bundle.directory(), wait_for_start, options };
-    Plan::new(bundle.spec(), &request, &facts).map_err(|error| Error::new(error.kind(), error))
+    let mut plan = Plan::new(bundle.spec(), &request, &facts).map_err(|error| Error::new(error.kind(), error))?;
+    plan.warnings.extend_from_slice(bundle.warnings());
+    Ok(plan)
 }
 
 pub(super) fn launch(
