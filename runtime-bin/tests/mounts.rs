@@ -566,6 +566,9 @@ fn mapped_ids_of_a_mount() {
         (true, &none, "bind idmap", "0 0", "7 8"),
         (true, &none, "rbind ridmap", "0 0", "7 8"),
         (true, &none, "bind idmap=uids=0-100000-10;gids=0-100000-20", "0 0", "7 8"),
+        // crun: relative to the container's own ids.
+        (true, &none, "bind idmap=uids=@0-0-10;gids=@0-0-20", "0 0", "7 8"),
+        (true, &none, "bind idmap=uids=@0-20-10;gids=0-100030-1#@1-31-10", "20 30", "27 38"),
         (true, &none, "bind", "65534 65534", "65534 65534"),
     ];
     for filesystem in ["ext4", "tmpfs"] {
@@ -665,6 +668,7 @@ fn maps_that_cannot_be() {
         (json!({ "source": ".", "options": ["bind", "idmap=uids=0-1-1;gids=0-1"] }), "idmap=uids="),
         (json!({ "source": ".", "options": ["bind", "idmap=uids=0-1-1;gids=0-1-x"] }), "idmap=uids="),
         (json!({ "source": ".", "options": ["bind", "idmap=uids=0-1-1;gids=0-4294967296-1"] }), "idmap=uids="),
+        (json!({ "source": ".", "options": ["bind", "idmap=uids=@0-1-1;gids=0-1-1"] }), "relative mapping"),
         (json!({ "type": "tmpfs", "options": [], "uidMappings": map, "gidMappings": map }), "bind"),
         (json!({ "type": "tmpfs", "options": ["idmap"], "uidMappings": map, "gidMappings": map }), "bind"),
         (json!({ "type": "tmpfs", "options": ["ridmap=uids=0-1-1;gids=0-1-1"] }), "bind"),
@@ -1272,7 +1276,7 @@ fn destinations_that_cannot_be() {
         ("/bin/busybox", "tmpfs", "not a directory"),
         ("/bin/busybox/below", "tmpfs", "not a directory"),
         ("/bin/busybox/below", "file", "not a directory"),
-        ("/bin", "file", "is a directory"),
+        ("/bin", "file", "not a directory"),
         ("/bin/busybox", "directory", "not a directory"),
         ("/loop", "tmpfs", "symbolic links"),
         ("/loop/below", "tmpfs", "symbolic links"),

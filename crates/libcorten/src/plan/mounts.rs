@@ -315,17 +315,17 @@ fn map_ids(b: &mut Builder<'_>, entry: &Entry<'_>, tree: Slot) -> Result<(), Pla
     if !b.facts.privileged {
         return Err(PlanError::RootlessIdMap { item: item("options") });
     }
-    let ranges = |ranges: &[mount_options::Range]| {
-        let mapping = |(container, host, size): &mount_options::Range| {
-            let builder = LinuxIdMappingBuilder::default().container_id(*container).host_id(*host).size(*size);
-            // Every field is set, so that there is nothing to fail.
-            builder.build().unwrap_or_default()
-        };
-        ranges.iter().map(mapping).collect::<Vec<_>>()
-    };
     let own = entry.options.id_map.as_ref().and_then(|id_map| id_map.maps.as_ref());
     let maps = match own {
-        Some((uids, gids)) => IdMapSource::Maps { uids: ranges(uids), gids: ranges(gids) },
+        Some((uids, gids)) => {
+            let linux = b.spec.linux().as_ref();
+            let of_uids = linux.and_then(|linux| linux.uid_mappings().as_deref()).unwrap_or_default();
+            let of_gids = linux.and_then(|linux| linux.gid_mappings().as_deref()).unwrap_or_default();
+            let outside = || PlanError::RelativeIdMap { item: item("options") };
+            let uids = own_map(uids, of_uids).ok_or_else(outside)?;
+            let gids = own_map(gids, of_gids).ok_or_else(outside)?;
+            IdMapSource::Maps { uids, gids }
+        }
         None if !uids.is_empty() && !gids.is_empty() => IdMapSource::Maps { uids, gids },
         None if uids.is_empty() != gids.is_empty() => return Err(PlanError::HalfIdMap { item: item("uidMappings") }),
         None => match container_maps(b) {
@@ -335,6 +335,26 @@ fn map_ids(b: &mut Builder<'_>, entry: &Entry<'_>, tree: Slot) -> Result<(), Pla
     };
     b.host(entry.item.clone(), HostStep::MapTree { slot: tree, maps, recursive });
     Ok(())
+}
+
+/// The map of an option, in ids of the host; `None` if a relative one is beyond the container's.
+fn own_map(ranges: &[mount_options::Range], container: &[LinuxIdMapping]) -> Option<Vec<LinuxIdMapping>> {
+    let host = |range: &mount_options::Range| {
+        if !range.relative {
+            return Some(range.host);
+        }
+        let within = |map: &LinuxIdMapping| {
+            let at = range.host.checked_sub(map.container_id()).filter(|at| *at < map.size())?;
+            map.host_id().checked_add(at)
+        };
+        container.iter().find_map(within)
+    };
+    let mapping = |range: &mount_options::Range| {
+        let builder =
+            LinuxIdMappingBuilder::default().container_id(range.container).host_id(host(range)?).size(range.size);
+        builder.build().ok()
+    };
+    ranges.iter().map(mapping).collect()
 }
 
 /// The maps of the container's user namespace, if it has one.
