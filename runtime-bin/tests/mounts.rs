@@ -1746,6 +1746,32 @@ fn without_pivot_root() {
     }
 }
 
+/// Rootless BuildKit without a sandbox for processes.
+#[test]
+fn without_pivot_root_the_hosts_procfs_may_be_bound() {
+    if !can_make_containers() {
+        return;
+    }
+    for mapped in [false, true] {
+        let mut test = script("cat /proc/sys/kernel/ostype; ls -d /proc/self/root /sys/class/net/lo");
+        test.config["linux"]["namespaces"].as_array_mut().unwrap().retain(|listed| listed["type"] != "pid");
+        for (mount, path) in [(0, "/proc"), (5, "/sys")] {
+            assert_eq!(test.config["mounts"][mount]["destination"], path);
+            test.config["mounts"][mount] =
+                json!({ "destination": path, "type": "bind", "source": path, "options": ["rbind"] });
+        }
+        test.config["mounts"].as_array_mut().unwrap().truncate(6);
+        test.config["linux"]["maskedPaths"] = Value::Null;
+        test.config["linux"]["readonlyPaths"] = Value::Null;
+        if mapped {
+            test.map_ids();
+        }
+        let output = run_in(&test, ":", &["--mount", "--propagation", "private"], &["--no-pivot"]);
+        assert_eq!(answer(&output), "Linux\n/proc/self/root\n/sys/class/net/lo", "{mapped}");
+        test.assert_nothing_left("bound");
+    }
+}
+
 // Devices
 
 #[test]

@@ -291,14 +291,16 @@ fn bind_mount(b: &mut Builder<'_>, entry: &Entry<'_>, recursive: bool) -> Result
 
 /// Whether init opens the source when its turn comes, so that the mount table has the config's order: mounts are listed as they
 /// were made. Until `pivot_root(2)` init's paths are those of the caller. The runtime opens what must be mapped, what keeps its
-/// peers on the host, what a container's root may not be able to reach, and what is about the runtime itself.
+/// peers on the host, what a container's root may not be able to reach, and what is about the runtime itself; all of it without
+/// `pivot_root(2)`, as init then begins by hiding the host's procfs and sysfs, which BuildKit binds.
 fn opened_in_turn(b: &Builder<'_>, entry: &Entry<'_>, source: &Path) -> bool {
     let maps =
         entry.mount.uid_mappings().is_some() || entry.mount.gid_mappings().is_some() || entry.options.id_map.is_some();
     let own = ["/proc/self", "/proc/thread-self", "/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/stderr"];
     let shared = b.tree_propagation().is_none();
     let others = b.in_user_namespace() && b.facts.privileged || b.joins_mount_namespace();
-    !(maps || shared || others || own.iter().any(|own| source.starts_with(own)))
+    let hidden = b.request.options.no_pivot;
+    !(maps || shared || others || hidden || own.iter().any(|own| source.starts_with(own)))
 }
 
 /// `idmap`, `ridmap`, `uidMappings`: the runtime maps the tree before init gets it.
