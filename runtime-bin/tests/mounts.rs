@@ -165,10 +165,10 @@ const ATTRIBUTES: [(&str, &str); 28] = [
     ("nosuid nosuid exec", "rw nosuid relatime"),
 ];
 
-/// Options about the superblock: given, and what it has then.
+/// Options about the superblock: given, and what it has then. That of a tmpfs is filled first, so that only the mount is read-only.
 const OF_SUPERBLOCK: [(&str, &str); 16] = [
     ("", "rw"),
-    ("ro", "ro"),
+    ("ro", "rw"),
     ("sync", "rw sync"),
     ("sync async", "rw"),
     ("rsync", "rw sync"),
@@ -181,7 +181,7 @@ const OF_SUPERBLOCK: [(&str, &str); 16] = [
     ("mand nomand", "rw"),
     ("rmand", "rw mand"),
     ("rmand rnomand", "rw"),
-    ("ro sync dirsync lazytime", "ro sync dirsync lazytime"),
+    ("ro sync dirsync lazytime", "rw sync dirsync lazytime"),
     ("noexec", "rw"),
 ];
 
@@ -1706,6 +1706,43 @@ fn a_readonly_root_and_writable_mounts() {
         let expected = "touch: /dev/new: Read-only file system\n/dev/ptmx\n/dev/stdin\n/dev/zero";
         assert_eq!(answer(&run(&test)), expected);
         test.assert_nothing_left("a read-only root");
+    }
+}
+
+/// What belongs into a read-only tmpfs is put there first: mounts, and the working directory.
+#[test]
+fn a_readonly_tmpfs_is_filled_first() {
+    if !can_make_containers() {
+        return;
+    }
+    for (mapped, options) in [(false, "ro"), (false, "ro,tmpcopyup"), (true, "ro")] {
+        let mut test = script(
+            "pwd; ls -F /m /m/deep; for f in /m/new /m/deep/new /m/deep/volume/new /m/over/new; do touch $f 2>&1 && echo made; done",
+        );
+        fs::write(test.beside("a-file"), "").unwrap();
+        fs::create_dir(test.beside("volume")).unwrap();
+        fs::set_permissions(test.beside("volume"), fs::Permissions::from_mode(0o777)).unwrap();
+        mount(
+            &mut test,
+            json!({ "destination": "/m", "type": "tmpfs", "options": options.split(',').collect::<Vec<_>>() }),
+        );
+        let (file, volume) = (test.beside("a-file"), test.beside("volume"));
+        bind(&mut test, &file, "/m/file", &[]);
+        bind(&mut test, &volume, "/m/deep/volume", &[]);
+        // What is mounted over it stays as it is.
+        mount(&mut test, json!({ "destination": "/m/over", "type": "tmpfs", "options": ["ro"] }));
+        bind(&mut test, &volume, "/m/over", &[]);
+        test.config["process"]["cwd"] = "/m/here".into();
+        if mapped {
+            test.map_ids();
+        }
+        assert_eq!(
+            answer(&run(&test)),
+            "/m/here\n/m:\ndeep/\nfile\nhere/\nover/\n\n/m/deep:\nvolume/\n\
+             touch: /m/new: Read-only file system\ntouch: /m/deep/new: Read-only file system\nmade\nmade",
+            "{mapped} {options}"
+        );
+        test.assert_nothing_left("a readonly tmpfs");
     }
 }
 

@@ -74,6 +74,8 @@ pub(super) struct Builder<'a> {
     pub(super) shows_own_cgroup: bool,
     /// Mounts whose fds are kept for masked and readonly paths: destination and slot.
     pub(super) kept_mounts: Vec<(String, Slot)>,
+    /// Mounts that become read-only when the root is complete: item and slot.
+    pub(super) late_readonly: Vec<(CString, Slot)>,
     /// What the config asks for and will not have.
     pub(super) warnings: Vec<String>,
 }
@@ -106,6 +108,7 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
         user_namespace: namespaces::user_namespace(spec.linux().as_ref()),
         shows_own_cgroup: false,
         kept_mounts: Vec::new(),
+        late_readonly: Vec::new(),
         warnings: Vec::new(),
     };
     let b = &mut builder;
@@ -129,6 +132,7 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
     }
     names(b)?;
     kernel_files(b, process)?;
+    mounts::late_readonly(b);
     hide(b)?;
     readonly_root(b);
     process::become_it(b, process)?;
@@ -232,7 +236,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Whether the container has a mount namespace, new or joined.
-    fn has_mount_namespace(&self) -> bool {
+    pub(super) fn has_mount_namespace(&self) -> bool {
         let namespaces = self.spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
         let mut namespaces = namespaces.into_iter().flatten();
         namespaces.any(|namespace| namespace.typ() == LinuxNamespaceType::Mount)

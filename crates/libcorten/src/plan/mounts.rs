@@ -128,8 +128,13 @@ fn attach(b: &mut Builder<'_>, item: &CString, mount: Slot) {
 
 /// A new filesystem.
 fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
+    // What is mounted or made in it comes first: runc makes these read-only when the root is complete, too. On a tree without a
+    // namespace that could not be done later.
+    let readonly = entry.options.set & libc::MOUNT_ATTR_RDONLY != 0;
+    let late = readonly && (entry.destination == "/dev" || entry.fstype == "tmpfs") && b.has_mount_namespace();
     // Those that masked and readonly paths are in stay at hand: their names in the rootfs may be exchanged.
     let mount = match (entry.fstype, entry.destination.as_str()) {
+        _ if late => b.new_source()?,
         ("proc", "/proc") => slot::PROC_MOUNT,
         ("sysfs", "/sys") => slot::SYS_MOUNT,
         _ => slot::MOUNT,
@@ -141,20 +146,17 @@ fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     if entry.fstype == "tmpfs" && !names("mode") {
         b.inside(entry.item.clone(), Step::TargetMode { target: slot::TARGET });
     }
-    // The default devices go into /dev: it becomes read-only after them.
-    let late = entry.destination == "/dev" && entry.options.set & libc::MOUNT_ATTR_RDONLY != 0;
-    let set = if late { entry.options.set & !libc::MOUNT_ATTR_RDONLY } else { entry.options.set };
+    // The superblock of what is filled first becomes read-only with the mount alone.
+    let filled = late || entry.options.copy_up;
     let mut words = fs_words(b, entry);
-    words.retain(|(word, _)| !(late && word == "ro"));
-    // The superblock of a tmpfs that is filled first becomes read-only with the mount alone.
-    words.retain(|(word, _)| !(entry.options.copy_up && word == "ro"));
+    words.retain(|(word, _)| !(filled && word == "ro"));
     let source = entry.source.map_or_else(|| entry.fstype.to_owned(), |source| source.to_string_lossy().into_owned());
     let item = entry.item.to_string_lossy();
     let step = Step::MountFs {
         fstype: text(&item, entry.fstype)?,
         source: text(&item, source)?,
         options: option_block(&item, &words)?,
-        attributes: if entry.options.copy_up { set & !libc::MOUNT_ATTR_RDONLY } else { set },
+        attributes: if filled { entry.options.set & !libc::MOUNT_ATTR_RDONLY } else { entry.options.set },
         slot: mount,
     };
     b.inside(entry.item.clone(), step);
@@ -163,20 +165,25 @@ fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
             entry.item.clone(),
             Step::CopyUp { mount, from: slot::TARGET, owner: (!names("uid") && !names("gid")).into() },
         );
-        let set = set & libc::MOUNT_ATTR_RDONLY;
-        if set != 0 {
-            let step = Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: 0, recursive: 0 };
-            b.inside(entry.item.clone(), step);
+        if readonly && !late {
+            b.inside(entry.item.clone(), make_readonly(mount));
         }
     }
     change_attributes(b, entry, mount, false);
     let keep = u64::from(mount != slot::MOUNT);
     b.inside(entry.item.clone(), Step::MoveMount { mount, target: slot::TARGET, keep });
     covers(b, &entry.destination);
-    if keep == 1 {
+    if late {
+        b.late_readonly.push((entry.item.clone(), mount));
+    } else if keep == 1 {
         b.kept_mounts.push((entry.destination.clone(), mount));
     }
     Ok(())
+}
+
+fn make_readonly(mount: Slot) -> Step {
+    let set = libc::MOUNT_ATTR_RDONLY;
+    Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: 0, recursive: 0 }
 }
 
 /// What is mounted here hides what was kept for the masks.
@@ -403,22 +410,12 @@ fn change_attributes(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot, own: b
     }
 }
 
-/// Makes `/dev` read-only after the devices if the config wants it so.
-pub(super) fn late_readonly(b: &mut Builder<'_>) -> Result<(), PlanError> {
-    for (index, mount) in b.spec.mounts().iter().flatten().enumerate() {
-        let entry = Entry::new(index, mount)?;
-        let readonly = entry.options.set & libc::MOUNT_ATTR_RDONLY != 0;
-        if entry.destination == "/dev" && entry.options.bind.is_none() && readonly {
-            open_target(b, &entry.item, entry.path()?, Target::Directory);
-            let (mount, set) = (slot::TARGET, libc::MOUNT_ATTR_RDONLY);
-            b.inside(
-                entry.item.clone(),
-                Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: 0, recursive: 0 },
-            );
-            b.inside(entry.item, Step::Close { slot: slot::TARGET });
-        }
+/// Makes the filesystems read-only that had to be filled first.
+pub(super) fn late_readonly(b: &mut Builder<'_>) {
+    for (item, mount) in std::mem::take(&mut b.late_readonly) {
+        b.inside(item.clone(), make_readonly(mount));
+        b.inside(item, Step::Close { slot: mount });
     }
-    Ok(())
 }
 
 /// Whether `/dev` is the container's own, so that the default devices and links are made in it. runc: not when `/dev` is a
@@ -487,11 +484,7 @@ fn cgroup(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     }
     if entry.options.set & libc::MOUNT_ATTR_RDONLY != 0 {
         open_target(b, &entry.item, entry.path()?, Target::Directory);
-        let (mount, set) = (slot::TARGET, libc::MOUNT_ATTR_RDONLY);
-        b.inside(
-            entry.item.clone(),
-            Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: 0, recursive: 0 },
-        );
+        b.inside(entry.item.clone(), make_readonly(slot::TARGET));
         b.inside(entry.item.clone(), Step::Close { slot: slot::TARGET });
     }
     Ok(())
