@@ -1709,6 +1709,36 @@ fn a_readonly_root_and_writable_mounts() {
     }
 }
 
+/// What is mounted below a shared mount is shared at first.
+#[test]
+fn the_propagation_of_mounts_below_a_shared_one() {
+    if !can_make_containers() {
+        return;
+    }
+    for mapped in [false, true] {
+        let mut test = script(TABLE);
+        let volume = test.beside("volume");
+        fs::create_dir(&volume).unwrap();
+        fs::set_permissions(&volume, fs::Permissions::from_mode(0o777)).unwrap();
+        tmpfs(&mut test, "/m", &["shared"]);
+        bind(&mut test, &volume, "/m/private", &["rprivate"]);
+        bind(&mut test, &volume, "/m/slave", &["rbind", "slave"]);
+        bind(&mut test, &volume, "/m/shared", &[]);
+        tmpfs(&mut test, "/m/unbindable", &["unbindable"]);
+        tmpfs(&mut test, "/m/private/tmpfs", &["private", "ro"]);
+        if mapped {
+            test.map_ids();
+        }
+        let mounts = mounts(&answer(&run(&test)));
+        let has = |point: &str, word: &str| at(&mounts, point).propagation.iter().any(|given| given.starts_with(word));
+        for point in ["/m/private", "/m/slave", "/m/unbindable", "/m/private/tmpfs"] {
+            assert!(!has(point, "shared"), "{point}, {mapped}");
+        }
+        assert!(has("/m", "shared") && has("/m/shared", "shared") && has("/m/unbindable", "unbindable"), "{mapped}");
+        test.assert_nothing_left("below a shared mount");
+    }
+}
+
 /// What belongs into a read-only tmpfs is put there first: mounts, and the working directory.
 #[test]
 fn a_readonly_tmpfs_is_filled_first() {

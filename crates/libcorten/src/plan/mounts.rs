@@ -122,6 +122,23 @@ fn open_target(b: &mut Builder<'_>, item: &CString, path: CString, target: Targe
     b.inside(item.clone(), step);
 }
 
+/// Attaches an entry's mount and changes its propagation then: what is attached below a shared mount becomes shared. A tree that
+/// is in no namespace has no such mounts, and its mounts cannot be changed later.
+fn attach_entry(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot, keep: bool) {
+    let late = b.has_mount_namespace() && !entry.options.propagation.is_empty();
+    if !late {
+        propagate(b, entry, mount);
+    }
+    let kept = (keep || late).into();
+    b.inside(entry.item.clone(), Step::MoveMount { mount, target: slot::TARGET, keep: kept });
+    if late {
+        propagate(b, entry, mount);
+        if !keep {
+            b.inside(entry.item.clone(), Step::Close { slot: mount });
+        }
+    }
+}
+
 fn attach(b: &mut Builder<'_>, item: &CString, mount: Slot) {
     b.inside(item.clone(), Step::MoveMount { mount, target: slot::TARGET, keep: 0 });
 }
@@ -170,12 +187,12 @@ fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
         }
     }
     change_attributes(b, entry, mount, false);
-    let keep = u64::from(mount != slot::MOUNT);
-    b.inside(entry.item.clone(), Step::MoveMount { mount, target: slot::TARGET, keep });
+    let keep = mount != slot::MOUNT;
+    attach_entry(b, entry, mount, keep);
     covers(b, &entry.destination);
     if late {
         b.late_readonly.push((entry.item.clone(), mount));
-    } else if keep == 1 {
+    } else if keep {
         b.kept_mounts.push((entry.destination.clone(), mount));
     }
     Ok(())
@@ -258,6 +275,7 @@ fn reconfigure(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> 
         b.inside(entry.item.clone(), Step::Reconfigure { mount: slot::TARGET, options });
     }
     change_attributes(b, entry, slot::TARGET, true);
+    propagate(b, entry, slot::TARGET);
     b.inside(entry.item.clone(), Step::Close { slot: slot::TARGET });
     Ok(())
 }
@@ -292,7 +310,7 @@ fn bind_mount(b: &mut Builder<'_>, entry: &Entry<'_>, recursive: bool) -> Result
     covers(b, &entry.destination);
     let target = if entry.options.destination_nofollow { Target::LinkItself(tree) } else { Target::Like(tree) };
     open_target(b, &entry.item, entry.path()?, target);
-    attach(b, &entry.item, tree);
+    attach_entry(b, entry, tree, false);
     Ok(())
 }
 
@@ -387,26 +405,33 @@ fn container_maps(b: &Builder<'_>) -> Option<IdMapSource> {
 fn remount(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     open_target(b, &entry.item, entry.path()?, Target::Existing);
     change_attributes(b, entry, slot::TARGET, true);
+    propagate(b, entry, slot::TARGET);
     b.inside(entry.item.clone(), Step::Close { slot: slot::TARGET });
     Ok(())
 }
 
-/// Attributes and propagation of a detached mount. `own`: its plain attributes, too, which a new filesystem is made with.
+/// Attributes of a detached mount. `own`: its plain attributes, too, which a new filesystem is made with.
 fn change_attributes(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot, own: bool) {
     let options = &entry.options;
-    let mut change = |set, clear, unnamed, propagation, recursive| {
-        let step = Step::SetAttributes { mount, set, clear, unnamed, propagation, recursive };
+    let mut change = |set, clear, unnamed, recursive| {
+        let step = Step::SetAttributes { mount, set, clear, unnamed, propagation: 0, recursive };
         b.inside(entry.item.clone(), step);
     };
     let unnamed = options.unnamed();
     if own && (options.set, options.clear, unnamed) != (0, 0, 0) {
-        change(options.set, options.clear, unnamed, 0, 0);
-    }
-    for propagation in &options.propagation {
-        change(0, 0, 0, propagation.flag, propagation.recursive.into());
+        change(options.set, options.clear, unnamed, 0);
     }
     if (options.recursive_set, options.recursive_clear) != (0, 0) {
-        change(options.recursive_set, options.recursive_clear, 0, 0, 1);
+        change(options.recursive_set, options.recursive_clear, 0, 1);
+    }
+}
+
+/// The options about propagation, each in turn.
+fn propagate(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot) {
+    for change in &entry.options.propagation {
+        let (propagation, recursive) = (change.flag, change.recursive.into());
+        let step = Step::SetAttributes { mount, set: 0, clear: 0, unnamed: 0, propagation, recursive };
+        b.inside(entry.item.clone(), step);
     }
 }
 
@@ -439,7 +464,7 @@ fn cgroup(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
         // No flags for the superblock: there is one for the whole machine.
         b.inside(entry.item.clone(), cgroup_fs(entry.options.set, c"cgroup2", &[])?);
         change_attributes(b, entry, slot::MOUNT, false);
-        attach(b, &entry.item, slot::MOUNT);
+        attach_entry(b, entry, slot::MOUNT, false);
         return Ok(());
     }
     open_target(b, &entry.item, entry.path()?, Target::Directory);
@@ -505,7 +530,7 @@ fn cgroup_in_user_namespace(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<()
     let step = Step::SetAttributes { mount, set: 0, clear: 0, unnamed: 0, propagation: SLAVE, recursive: 1 };
     b.inside(entry.item.clone(), step);
     change_attributes(b, entry, mount, true);
-    attach(b, &entry.item, mount);
+    attach_entry(b, entry, mount, false);
     Ok(())
 }
 
