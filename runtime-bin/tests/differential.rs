@@ -316,6 +316,11 @@ fn more_mounts() -> impl Strategy<Value = Vec<Value>> {
             json!({ "destination": at, "type": "tmpfs", "source": "tmpfs", "options": options })
         })
     };
+    // runc 1.1 gives a tmpfs the mode of the directory below, whatever the config names.
+    let without_mode = |mut mount: Value| {
+        mount["options"].as_array_mut().unwrap().retain(|option| option != "mode=0750");
+        mount
+    };
     let recursive = || subsequence(vec!["rro", "rnosuid", "rnodev", "rnoexec", "rnoatime"], 0..3);
     let bind = |at: &'static str, source: &'static str| {
         let kind = select(vec!["bind", "rbind"]);
@@ -328,7 +333,7 @@ fn more_mounts() -> impl Strategy<Value = Vec<Value>> {
     let mounts = (
         some(tmpfs("/m0").boxed()),
         some(tmpfs("/deep/er/m1").boxed()),
-        some(tmpfs("/etc").boxed()),
+        some(tmpfs("/etc").prop_map(without_mode).boxed()),
         some(bind("/b0", "@/directory").boxed()),
         some(bind("/etc/file", "@/file").boxed()),
         some(bind("/link/b1", "@/directory").boxed()),
@@ -465,13 +470,14 @@ fn mount(line: &str, propagation: bool) -> String {
     // The numbers of peer groups are the machine's.
     let words = if propagation { &left[6..] } else { &[] };
     let propagation: BTreeSet<_> = words.iter().map(|word| word.split(':').next().unwrap()).collect();
+    // Some make the filesystem writable and only the mount readonly, and some change the mode after they have mounted it.
+    let data: Vec<_> = superblock.split(',').skip(1).filter(|word| !word.starts_with("mode=")).collect();
+    let data = data.join(",");
     match (root, kind) {
         // The null device of the container or of the host.
         (root, _) if root.ends_with("/null") => format!("null over {point}"),
         // An empty filesystem, made in one of several ways.
-        ("/", "tmpfs")
-            if superblock.ends_with("nr_inodes=1") || options.starts_with("ro") && !superblock.contains(',') =>
-        {
+        ("/", "tmpfs") if superblock.ends_with("nr_inodes=1") || options.starts_with("ro") && data.is_empty() => {
             format!("nothing over {point}")
         }
         // crun's empty directory is one of the host.
@@ -483,12 +489,7 @@ fn mount(line: &str, propagation: bool) -> String {
         (_, "cgroup") => format!("v1 {point} {options}"),
         ("/", "tmpfs") if point == "/sys/fs/cgroup" => format!("v1 {point}"),
         _ if point == "/" => format!("/ {options} {propagation:?} {kind}"),
-        // runc makes the filesystem writable and only the mount readonly, and changes the mode after it has mounted it.
-        (_, "tmpfs") => {
-            let words = superblock.split(',').skip(1).filter(|word| !word.starts_with("mode="));
-            let superblock = words.collect::<Vec<_>>().join(",");
-            format!("{root} {point} {options} {propagation:?} {kind} {superblock}")
-        }
+        (_, "tmpfs") => format!("{root} {point} {options} {propagation:?} {kind} {data}"),
         _ => format!("{root} {point} {options} {propagation:?} {kind} {superblock}"),
     }
 }
