@@ -476,6 +476,9 @@ fn mount(line: &str, propagation: bool) -> String {
     match (root, kind) {
         // The null device of the container or of the host.
         (root, _) if root.ends_with("/null") => format!("null over {point}"),
+        // Corten makes no v1 cgroups yet; runc versions differ about the directory around them.
+        (_, "cgroup") => format!("v1 {point} {options}"),
+        ("/", "tmpfs") if point == "/sys/fs/cgroup" => format!("v1 {point}"),
         // An empty filesystem, made in one of several ways.
         ("/", "tmpfs") if superblock.ends_with("nr_inodes=1") || options.starts_with("ro") && data.is_empty() => {
             format!("nothing over {point}")
@@ -485,9 +488,6 @@ fn mount(line: &str, propagation: bool) -> String {
         // crun leaves the superblock of sysfs writable, and keeps links in cgroup2 from being followed.
         (_, "sysfs") => format!("{root} {point} {options} {propagation:?} {kind}"),
         (_, "cgroup2") => format!("{root} {point} {} {propagation:?} {kind}", options.replace(",nosymfollow", "")),
-        // Corten makes no v1 cgroups yet; runc versions differ about the directory around them.
-        (_, "cgroup") => format!("v1 {point} {options}"),
-        ("/", "tmpfs") if point == "/sys/fs/cgroup" => format!("v1 {point}"),
         _ if point == "/" => format!("/ {options} {propagation:?} {kind}"),
         (_, "tmpfs") => format!("{root} {point} {options} {propagation:?} {kind} {data}"),
         _ => format!("{root} {point} {options} {propagation:?} {kind} {superblock}"),

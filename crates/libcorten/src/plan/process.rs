@@ -216,9 +216,10 @@ fn capabilities(b: &Builder<'_>, process: &Process) -> CapabilitySets {
     }
 }
 
-/// What the container can be given: the root of another user namespace has all capabilities there.
+/// What the container can be given: the root of another user namespace has all capabilities there. A runtime without privileges
+/// that is to make no user namespace fails before it comes to capabilities.
 fn grantable(b: &Builder<'_>) -> u64 {
-    if b.in_user_namespace() { u64::MAX } else { b.facts.capabilities }
+    if b.in_user_namespace() || !b.facts.privileged { u64::MAX } else { b.facts.capabilities }
 }
 
 /// The capabilities that the config asks for and the runtime cannot give, by name. config.md#linux-process: a warning, and no
