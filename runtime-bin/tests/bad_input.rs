@@ -72,6 +72,7 @@ fn cases() -> Vec<(&'static str, Change)> {
         ("process.cwd", set("/process/cwd", json!("/a\0"))),
         ("process.user", set("/process/user/uid", json!(-1))),
         ("process.capabilities", set("/process/capabilities/bounding/0", json!(7))),
+        ("process.capabilities", set("/process/capabilities/bounding/0", json!("CAP_NOPE"))),
         ("process.rlimits", set("/process/rlimits/0/soft", json!(2000))),
         ("process.rlimits", set("/process/rlimits/0/type", json!("RLIMIT_NOPE"))),
         ("root.path", set("/root/path", json!("missing"))),

@@ -75,7 +75,6 @@ fn capability_bits(names: &[&str]) -> u64 {
         "CAP_SETGID" => 6,
         "CAP_SETUID" => 7,
         "CAP_NET_BIND_SERVICE" => 10,
-        "CAP_SYS_TIME" => 25,
         other => panic!("{other}"),
     };
     names.iter().fold(0, |bits, name| bits | 1 << number(name))
@@ -457,71 +456,6 @@ fn five_sets_of_capabilities() {
             assert_eq!(field(seen, "NoNewPrivs"), if no_new_privileges { "1" } else { "0" });
         });
     }
-}
-
-/// config.md: a warning, and no failure. A runtime in a container has not all that `--privileged` asks for.
-#[test]
-fn capabilities_that_cannot_be_given() {
-    if !can_make_containers() || !has("setpriv") {
-        return;
-    }
-    let mut test = shell("grep '^Cap' /proc/self/status");
-    let asked = json!(["CAP_CHOWN", "CAP_NEWS", "CAP_SYS_TIME"]);
-    for set in ["bounding", "permitted", "effective", "inheritable", "ambient"] {
-        test.config["process"]["capabilities"][set] = asked.clone();
-    }
-    let chown = format!("{:016x}", capability_bits(&["CAP_CHOWN"]));
-    let without = ["setpriv", "--bounding-set=-sys_time", "--inh-caps=-sys_time"];
-    let output = run_behind(&test, &without);
-    assert_eq!(
-        String::from_utf8_lossy(&output.stderr),
-        "process.capabilities: left out, as the runtime does not have them: CAP_SYS_TIME\n\
-         process.capabilities: left out, as nobody knows them: CAP_NEWS\n"
-    );
-    let seen = String::from_utf8_lossy(&output.stdout).into_owned();
-    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
-        assert_eq!(field(&seen, set), chown, "{set}: {seen}");
-    }
-    test.assert_nothing_left("capabilities");
-
-    // The root of a user namespace of its own has them all.
-    test.map_ids();
-    let output = run_behind(&test, &without);
-    let seen = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert_eq!(field(&seen, "CapEff"), format!("{:016x}", capability_bits(&["CAP_CHOWN", "CAP_SYS_TIME"])), "{seen}");
-    assert!(!String::from_utf8_lossy(&output.stderr).contains("the runtime does not have"));
-}
-
-/// Engines show their users what a runtime says on stderr, or take all that it prints for its answer.
-#[test]
-fn warnings_go_to_the_log() {
-    if !can_make_containers() {
-        return;
-    }
-    let mut test = shell("true");
-    test.config["process"]["capabilities"]["bounding"] = json!(["CAP_NEWS"]);
-    test.config["process"]["capabilities"]["permitted"] = json!([]);
-    test.config["process"]["capabilities"]["effective"] = json!([]);
-    let (path, log) = (test.write().path(), test.beside("log"));
-    let message = "process.capabilities: left out, as nobody knows them: CAP_NEWS";
-    for format in ["json", "text"] {
-        let output = corten(&test, &["--log", log.to_str().unwrap(), "--log-format", format, "run", "-b"])
-            .arg(&path)
-            .arg(&test.id)
-            .output()
-            .unwrap();
-        assert_eq!(stdout(&output), "");
-        let logged = fs::read_to_string(&log).unwrap();
-        fs::remove_file(&log).unwrap();
-        if format == "json" {
-            let entry: Value = serde_json::from_str(&logged).unwrap();
-            assert_eq!((&entry["level"], &entry["msg"]), (&json!("warning"), &json!(message)));
-        } else {
-            assert!(logged.ends_with(&format!(" level=warning msg={message:?}\n")), "{logged}");
-        }
-    }
-    let output = run(&test);
-    assert_eq!(String::from_utf8_lossy(&output.stderr), format!("{message}\n"));
 }
 
 #[test]

@@ -13,7 +13,6 @@ use crate::{Error, ErrorKind, Result, spec};
 pub struct Bundle {
     directory: PathBuf,
     spec: Spec,
-    warnings: Vec<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -49,9 +48,9 @@ impl Bundle {
             }
         })?;
         // One read of the usual size.
-        let decoded =
+        let spec =
             spec::load(BufReader::with_capacity(64 * 1024, file)).map_err(|error| Error::new(error.kind(), error))?;
-        Ok(Self { warnings: decoded.warnings, ..Self::new(directory, decoded.spec)? })
+        Self::new(directory, spec)
     }
 
     /// Makes a bundle of a directory and a config that the caller has. `directory` must be absolute.
@@ -60,17 +59,12 @@ impl Bundle {
     /// The config is wrong; the message names the field.
     pub fn new(directory: impl Into<PathBuf>, config: Spec) -> Result<Self> {
         spec::validate(&config).map_err(|error| Error::new(error.kind(), error))?;
-        Ok(Self { directory: directory.into(), spec: config, warnings: Vec::new() })
+        Ok(Self { directory: directory.into(), spec: config })
     }
 
     /// Returns the config.
     pub fn spec(&self) -> &Spec {
         &self.spec
-    }
-
-    /// What config.json says and nobody knows.
-    pub(crate) fn warnings(&self) -> &[String] {
-        &self.warnings
     }
 
     /// Returns the directory's absolute path.

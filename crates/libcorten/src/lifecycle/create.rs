@@ -36,9 +36,7 @@ pub(super) fn plan(
 ) -> Result<Plan> {
     let facts = host::facts(bundle.spec(), id, bundle.directory(), runtime.root(), hierarchy)?;
     let request = Request { id, bundle: bundle.directory(), wait_for_start, options };
-    let mut plan = Plan::new(bundle.spec(), &request, &facts).map_err(|error| Error::new(error.kind(), error))?;
-    plan.warnings.extend_from_slice(bundle.warnings());
-    Ok(plan)
+    Plan::new(bundle.spec(), &request, &facts).map_err(|error| Error::new(error.kind(), error))
 }
 
 pub(super) fn launch(

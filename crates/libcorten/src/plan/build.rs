@@ -248,8 +248,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// What the config asks for and will not have: labels of a security module that the kernel has not got (crun leaves them out,
-/// too, and engines rely on it), and capabilities that the runtime has not got.
+/// Labels of a security module that the kernel has not got: crun leaves them out, too, and engines rely on it.
 fn warn(b: &mut Builder<'_>, process: &Process) {
     let named = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
     let mount_label = b.spec.linux().as_ref().is_some_and(|linux| named(linux.mount_label()));
@@ -262,11 +261,6 @@ fn warn(b: &mut Builder<'_>, process: &Process) {
         if missing {
             b.warnings.push(format!("{field}: ignored, as {module} is not enabled in the kernel"));
         }
-    }
-    let beyond = process::not_grantable(b, process);
-    if !beyond.is_empty() {
-        let listed = beyond.join(", ");
-        b.warnings.push(format!("process.capabilities: left out, as the runtime does not have them: {listed}"));
     }
     if b.spec.process().is_none() {
         b.warnings.push("process: not given, so that there will be nothing to start".to_owned());

@@ -271,8 +271,6 @@ pub(crate) struct Facts {
     pub(crate) rootless: bool,
     /// Device nodes can be made: CAP_MKNOD in the first user namespace.
     pub(crate) may_mknod: bool,
-    /// The capabilities that the runtime has, bit n for capability n: in its own user namespace it can give no others.
-    pub(crate) capabilities: u64,
     /// The kernel has AppArmor, and it is enabled. Looked at only if the config names a profile.
     pub(crate) apparmor: bool,
     /// The kernel has SELinux, and it is enabled. Looked at only if the config names a label.
@@ -292,7 +290,6 @@ impl Default for Facts {
             privileged: true,
             rootless: false,
             may_mknod: true,
-            capabilities: u64::MAX,
             apparmor: true,
             selinux: true,
             links: BTreeMap::new(),
@@ -313,8 +310,7 @@ pub(crate) struct LegacyHierarchy {
 
 impl Plan {
     /// Returns what the config asks for and will not have, one sentence each that names the field: labels on a kernel without
-    /// the security module, capabilities that nobody knows or that the runtime has not got, options that mean nothing where
-    /// they stand.
+    /// the security module, options that mean nothing where they stand.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }

@@ -4,7 +4,7 @@
 //! before they are dropped, the filter comes as late as it can, and after the filter hardly a call is made.
 //! Spec: config.md#process. Attacker: owns the rootfs (its programs, its `/etc/passwd`).
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::ffi::CString;
 use std::str::FromStr;
 
@@ -39,7 +39,7 @@ pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), Pl
     }
     scheduling(b, process)?;
     b.inside(c"process.user.umask", Step::Umask { mask: user.umask().unwrap_or(0o022).into() });
-    b.inside(c"process.capabilities.bounding", Step::BoundingSet { keep: capabilities(b, process).bounding });
+    b.inside(c"process.capabilities.bounding", Step::BoundingSet { keep: capabilities(process).bounding });
     let cwd = path_in_root("process.cwd", process.cwd())?;
     b.inside(c"process.cwd", Step::WorkingDirectory { path: cwd.clone(), late: 0 });
     let groups = user.additional_gids().iter().flatten().flat_map(|gid| gid.to_ne_bytes()).collect();
@@ -61,7 +61,7 @@ pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), Pl
     if early_filter {
         filter(b, !no_new_privileges);
     }
-    let sets = capabilities(b, process);
+    let sets = capabilities(process);
     let (effective, permitted, inheritable) = (sets.effective, sets.permitted, sets.inheritable);
     b.inside(c"process.capabilities", Step::Capabilities { effective, permitted, inheritable });
     if sets.ambient != 0 {
@@ -199,12 +199,10 @@ struct CapabilitySets {
 }
 
 /// The capability sets as bits. A process without `capabilities` has none, as with runc.
-fn capabilities(b: &Builder<'_>, process: &Process) -> CapabilitySets {
+fn capabilities(process: &Process) -> CapabilitySets {
     let Some(listed) = process.capabilities().as_ref() else { return CapabilitySets::default() };
-    let grantable = grantable(b);
-    let bits = |set: &Option<crate::oci::Capabilities>| {
-        set.iter().flatten().fold(0, |all, one| all | 1 << number(*one)) & grantable
-    };
+    let bits =
+        |set: &Option<crate::oci::Capabilities>| set.iter().flatten().fold(0, |all, one| all | 1 << number(*one));
     CapabilitySets {
         bounding: bits(listed.bounding()),
         effective: bits(listed.effective()),
@@ -214,22 +212,6 @@ fn capabilities(b: &Builder<'_>, process: &Process) -> CapabilitySets {
         // out without an error, as runc does: `runc spec` itself writes them.
         ambient: bits(listed.ambient()) & bits(listed.permitted()) & bits(listed.inheritable()),
     }
-}
-
-/// What the container can be given: the root of another user namespace has all capabilities there. A runtime without privileges
-/// that is to make no user namespace fails before it comes to capabilities.
-fn grantable(b: &Builder<'_>) -> u64 {
-    if b.in_user_namespace() || !b.facts.privileged { u64::MAX } else { b.facts.capabilities }
-}
-
-/// The capabilities that the config asks for and the runtime cannot give, by name. config.md#linux-process: a warning, and no
-/// reason to fail, as runtimes run in containers themselves.
-pub(super) fn not_grantable(b: &Builder<'_>, process: &Process) -> Vec<String> {
-    let Some(listed) = process.capabilities().as_ref() else { return Vec::new() };
-    let sets = [listed.bounding(), listed.effective(), listed.permitted(), listed.inheritable(), listed.ambient()];
-    let beyond = sets.into_iter().flatten().flatten().filter(|one| grantable(b) >> number(**one) & 1 == 0);
-    let names: BTreeSet<_> = beyond.map(|capability| format!("CAP_{capability}")).collect();
-    names.into_iter().collect()
 }
 
 /// The kernel's number of a capability, by the name that runtime-spec and the kernel share.

@@ -1,42 +1,40 @@
 //! Configs that are right and that the types do not decode.
 //!
-//! oci-spec writes two flags otherwise than the spec, takes no empty lists of CPUs, asks for a `user`, refuses capabilities that
-//! it does not know, and knows nothing of FreeBSD. Only a config that does not decode pays for this: it is
+//! oci-spec writes two flags otherwise than the spec, takes no empty lists of CPUs, asks for a `user`, and knows nothing of
+//! FreeBSD. Only a config that does not decode pays for this: it is
 //! read as plain JSON, written as the types want it, and decoded again. If that does not help, the first error stands.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
-use oci_spec::runtime::{Capability, LinuxSchedulerFlag, Spec};
+use oci_spec::runtime::{LinuxSchedulerFlag, Spec};
 use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use serde_json::{Map, Value};
 
-use super::error::{SpecError, shorten};
+use super::error::SpecError;
+use super::number_list;
 use super::unsupported::{OTHER_PLATFORMS, other_platform};
-use super::{Decoded, number_list};
 
 /// Decodes a config that failed to with `error`; `None` if it is indeed wrong.
-pub(super) fn decode(text: &[u8], error: &serde_json::Error) -> Option<Result<Decoded, SpecError>> {
+pub(super) fn decode(text: &[u8], error: &serde_json::Error) -> Option<Result<Spec, SpecError>> {
     if error.classify() != Category::Data {
         return None;
     }
     let Unique(Value::Object(mut config)) = serde_json::from_slice(text).ok()? else {
         return None;
     };
-    let mut warnings = Vec::new();
     if let Some(section) = config.get_mut("process").and_then(Value::as_object_mut) {
-        process(section, &mut warnings);
+        process(section);
     }
     let mut given = OTHER_PLATFORMS.iter().filter(|(name, _, _)| config.remove(*name).is_some_and(|it| !it.is_null()));
     let other = given.next();
     // The rest of them goes, too.
     given.for_each(drop);
-    let spec: Spec = serde_json::from_value(Value::Object(config)).ok()?;
+    let spec = serde_json::from_value(Value::Object(config)).ok()?;
     Some(match other {
         Some((name, what, _)) => Err(other_platform(name, what)),
-        None => Ok(Decoded { spec, warnings }),
+        None => Ok(spec),
     })
 }
 
@@ -59,7 +57,7 @@ pub(super) fn has_no_freebsd(text: &[u8]) -> Result<(), SpecError> {
 }
 
 /// Writes `process` as the types want it.
-fn process(process: &mut Map<String, Value>, warnings: &mut Vec<String>) {
+fn process(process: &mut Map<String, Value>) {
     // runc and the JSON schema: no user is 0:0.
     process.entry("user").or_insert_with(|| Map::new().into());
     if let Some(flags) = process.get_mut("scheduler").and_then(|scheduler| scheduler.get_mut("flags")) {
@@ -68,21 +66,6 @@ fn process(process: &mut Map<String, Value>, warnings: &mut Vec<String>) {
     if let Some(affinity) = process.get_mut("execCPUAffinity").and_then(Value::as_object_mut) {
         affinity.values_mut().for_each(cpu_list);
     }
-    let mut unknown = BTreeSet::new();
-    let sets = process.get_mut("capabilities").and_then(Value::as_object_mut);
-    for listed in sets.into_iter().flatten().filter_map(|(_, listed)| listed.as_array_mut()) {
-        let is_unknown = |name: &mut Value| name.as_str().is_some_and(is_unknown_capability);
-        unknown.extend(listed.extract_if(.., is_unknown).filter_map(|name| Some(shorten(name.as_str()?, 64))));
-    }
-    if !unknown.is_empty() {
-        let listed = unknown.into_iter().collect::<Vec<_>>().join(", ");
-        warnings.push(format!("process.capabilities: left out, as nobody knows them: {listed}"));
-    }
-}
-
-/// config.md#linux-process: what the kernel has nothing for is to be told, and no reason to fail.
-fn is_unknown_capability(name: &str) -> bool {
-    serde_json::from_value::<Capability>(name.into()).is_err()
 }
 
 fn scheduler_flag(flag: &mut Value) {
@@ -230,21 +213,6 @@ mod tests {
         let spec = decoded(&config);
         let user = spec.process().as_ref().map(|process| process.user().clone()).expect("a process");
         assert_eq!((user.uid(), user.gid()), (0, 0));
-    }
-
-    #[test]
-    fn unknown_capabilities_are_left_out_and_told() {
-        let sets = json!({"bounding": ["CAP_NEW", "CAP_CHOWN"], "effective": ["CAP_NEW"], "permitted": ["CAP_\u{1b}", "CAP_KILL"]});
-        let text = config(&json!({"capabilities": sets})).to_string();
-        let Decoded { spec, warnings } = super::super::decode(text.as_bytes()).expect("a config");
-        assert_eq!(warnings, ["process.capabilities: left out, as nobody knows them: CAP_\u{1b}, CAP_NEW"]);
-        let known = spec.process().as_ref().and_then(|process| process.capabilities().clone()).expect("capabilities");
-        assert_eq!(known.bounding(), &Some([Capability::Chown].into()));
-        assert_eq!(known.permitted(), &Some([Capability::Kill].into()));
-        assert_eq!(known.effective(), &Some([].into()));
-        // What is no word is a mistake.
-        let error = refused(&config(&json!({"capabilities": {"bounding": [7, "CAP_NEW"]}})).to_string());
-        assert!(error.to_string().contains("process.capabilities.bounding[0]: "), "{error}");
     }
 
     #[test]

@@ -31,15 +31,6 @@ pub(crate) use validate::{MOUNT_CONTEXT_ANNOTATION, sysctl_namespace};
 /// The largest config.json that is read. Docker's is 10 KB; ten thousand mounts make 3 MB.
 pub const LIMIT_BYTES: u64 = 64 << 20;
 
-/// A config as it was decoded. It is not validated yet, see [`validate()`].
-#[derive(Debug, Clone)]
-pub struct Decoded {
-    /// The config.
-    pub spec: Spec,
-    /// What the config says and nobody knows, so that it is not in `spec`: one sentence each.
-    pub warnings: Vec<String>,
-}
-
 /// Reads and decodes config.json from `reader`. It is not validated yet, see [`validate()`].
 ///
 /// # Errors
@@ -47,19 +38,10 @@ pub struct Decoded {
 /// Reading fails, the text is empty, longer than [`LIMIT_BYTES`], no JSON, or not of the shape that the spec asks for;
 /// then the error names field, line and column. A section for another platform that the types cannot hold is not
 /// supported.
-pub fn load(reader: impl Read) -> Result<Decoded, SpecError> {
+pub fn load(reader: impl Read) -> Result<Spec, SpecError> {
     let mut text = Vec::new();
     reader.take(LIMIT_BYTES + 1).read_to_end(&mut text).map_err(|source| SpecError::Read { source })?;
-    decode(&text)
-}
-
-/// Decodes config.json from `text`, for those who have no use for the warnings.
-///
-/// # Errors
-///
-/// As [`load`].
-pub fn parse(text: &[u8]) -> Result<Spec, SpecError> {
-    decode(text).map(|decoded| decoded.spec)
+    parse(&text)
 }
 
 /// Decodes config.json from `text`. It is not validated yet, see [`validate()`].
@@ -67,7 +49,7 @@ pub fn parse(text: &[u8]) -> Result<Spec, SpecError> {
 /// # Errors
 ///
 /// As [`load`].
-pub fn decode(text: &[u8]) -> Result<Decoded, SpecError> {
+pub fn parse(text: &[u8]) -> Result<Spec, SpecError> {
     if text.len() as u64 > LIMIT_BYTES {
         return Err(SpecError::TooLarge { limit_bytes: LIMIT_BYTES });
     }
@@ -79,7 +61,7 @@ pub fn decode(text: &[u8]) -> Result<Decoded, SpecError> {
         return Err(SpecError::NotAnObject);
     }
     match serde_json::from_slice(text) {
-        Ok(spec) => compat::has_no_freebsd(text).map(|()| Decoded { spec, warnings: Vec::new() }),
+        Ok(spec) => compat::has_no_freebsd(text).map(|()| spec),
         Err(error) => compat::decode(text, &error).unwrap_or_else(|| Err(locate(text, &error))),
     }
 }
@@ -124,7 +106,7 @@ mod tests {
 
     #[test]
     fn dockers_config_loads_and_is_valid() {
-        let spec = load(DOCKER).expect("docker's config").spec;
+        let spec = load(DOCKER).expect("docker's config");
         assert_eq!(spec.hostname().as_deref(), Some("e60eb6acc996"));
         validate(&spec).expect("docker's config");
     }
@@ -175,8 +157,7 @@ mod tests {
     #[test]
     fn long_strings_load_but_are_not_printed_whole() {
         let long = "x".repeat(1 << 20);
-        let spec =
-            load(format!("{{\"ociVersion\": \"1.2.0\", \"hostname\": \"{long}\"}}").as_bytes()).expect("long").spec;
+        let spec = load(format!("{{\"ociVersion\": \"1.2.0\", \"hostname\": \"{long}\"}}").as_bytes()).expect("long");
         assert_eq!(spec.hostname().as_ref().map(String::len), Some(1 << 20));
         let wrong = format!("{{\"linux\": {{\"namespaces\": [{{\"type\": \"{long}\"}}]}}}}");
         let error = load(wrong.as_bytes()).expect_err("no such namespace");
@@ -213,7 +194,7 @@ mod tests {
         fn a_changed_byte_does_no_harm(at in 0..DOCKER.len(), byte in any::<u8>()) {
             let mut text = DOCKER.to_vec();
             text[at] = byte;
-            drop(load(&text[..]).and_then(|decoded| validate(&decoded.spec)));
+            drop(load(&text[..]).and_then(|spec| validate(&spec)));
         }
     }
 }
