@@ -47,10 +47,16 @@ impl Log {
         };
     }
 
-    /// Tells of something that is wrong and does not keep the command from its work.
+    /// Tells of something that is wrong and does not keep the command from its work. In the log, if there is one: engines show
+    /// their users what stands on stderr, or parse it.
     pub(crate) fn warn(&self, message: &str) {
+        let message = &one_line(message);
+        let entry = entry(self.format, "warning", message, &libcorten::state::rfc3339(SystemTime::now()));
         // The command's result does not depend on it.
-        writeln!(stderr(), "{}", one_line(message)).ok();
+        match &self.file {
+            Some(file) => { file }.write_all(entry.as_bytes()).ok(),
+            None => writeln!(stderr(), "{message}").ok(),
+        };
     }
 
     /// Reports a failure: once on stderr, once in the log. Engines read either.

@@ -165,10 +165,10 @@ const ATTRIBUTES: [(&str, &str); 28] = [
     ("nosuid nosuid exec", "rw nosuid relatime"),
 ];
 
-/// Options about the superblock: given, and what it has then.
+/// Options about the superblock: given, and what it has then. That of a tmpfs is filled first, so that only the mount is read-only.
 const OF_SUPERBLOCK: [(&str, &str); 16] = [
     ("", "rw"),
-    ("ro", "ro"),
+    ("ro", "rw"),
     ("sync", "rw sync"),
     ("sync async", "rw"),
     ("rsync", "rw sync"),
@@ -181,7 +181,7 @@ const OF_SUPERBLOCK: [(&str, &str); 16] = [
     ("mand nomand", "rw"),
     ("rmand", "rw mand"),
     ("rmand rnomand", "rw"),
-    ("ro sync dirsync lazytime", "ro sync dirsync lazytime"),
+    ("ro sync dirsync lazytime", "rw sync dirsync lazytime"),
     ("noexec", "rw"),
 ];
 
@@ -580,6 +580,9 @@ fn mapped_ids_of_a_mount() {
         (true, &none, "bind idmap", "0 0", "7 8"),
         (true, &none, "rbind ridmap", "0 0", "7 8"),
         (true, &none, "bind idmap=uids=0-100000-10;gids=0-100000-20", "0 0", "7 8"),
+        // crun: relative to the container's own ids.
+        (true, &none, "bind idmap=uids=@0-0-10;gids=@0-0-20", "0 0", "7 8"),
+        (true, &none, "bind idmap=uids=@0-20-10;gids=0-100030-1#@1-31-10", "20 30", "27 38"),
         (true, &none, "bind", "65534 65534", "65534 65534"),
     ];
     for filesystem in ["ext4", "tmpfs"] {
@@ -679,6 +682,7 @@ fn maps_that_cannot_be() {
         (json!({ "source": ".", "options": ["bind", "idmap=uids=0-1-1;gids=0-1"] }), "idmap=uids="),
         (json!({ "source": ".", "options": ["bind", "idmap=uids=0-1-1;gids=0-1-x"] }), "idmap=uids="),
         (json!({ "source": ".", "options": ["bind", "idmap=uids=0-1-1;gids=0-4294967296-1"] }), "idmap=uids="),
+        (json!({ "source": ".", "options": ["bind", "idmap=uids=@0-1-1;gids=0-1-1"] }), "relative mapping"),
         (json!({ "type": "tmpfs", "options": [], "uidMappings": map, "gidMappings": map }), "bind"),
         (json!({ "type": "tmpfs", "options": ["idmap"], "uidMappings": map, "gidMappings": map }), "bind"),
         (json!({ "type": "tmpfs", "options": ["ridmap=uids=0-1-1;gids=0-1-1"] }), "bind"),
@@ -1286,7 +1290,7 @@ fn destinations_that_cannot_be() {
         ("/bin/busybox", "tmpfs", "not a directory"),
         ("/bin/busybox/below", "tmpfs", "not a directory"),
         ("/bin/busybox/below", "file", "not a directory"),
-        ("/bin", "file", "is a directory"),
+        ("/bin", "file", "not a directory"),
         ("/bin/busybox", "directory", "not a directory"),
         ("/loop", "tmpfs", "symbolic links"),
         ("/loop/below", "tmpfs", "symbolic links"),
@@ -1758,6 +1762,73 @@ fn a_readonly_root_and_writable_mounts() {
     }
 }
 
+/// What is mounted below a shared mount is shared at first.
+#[test]
+fn the_propagation_of_mounts_below_a_shared_one() {
+    if !can_make_containers() {
+        return;
+    }
+    for mapped in [false, true] {
+        let mut test = script(TABLE);
+        let volume = test.beside("volume");
+        fs::create_dir(&volume).unwrap();
+        fs::set_permissions(&volume, fs::Permissions::from_mode(0o777)).unwrap();
+        tmpfs(&mut test, "/m", &["shared"]);
+        bind(&mut test, &volume, "/m/private", &["rprivate"]);
+        bind(&mut test, &volume, "/m/slave", &["rbind", "slave"]);
+        bind(&mut test, &volume, "/m/shared", &[]);
+        tmpfs(&mut test, "/m/unbindable", &["unbindable"]);
+        tmpfs(&mut test, "/m/private/tmpfs", &["private", "ro"]);
+        if mapped {
+            test.map_ids();
+        }
+        let mounts = mounts(&answer(&run(&test)));
+        let has = |point: &str, word: &str| at(&mounts, point).propagation.iter().any(|given| given.starts_with(word));
+        for point in ["/m/private", "/m/slave", "/m/unbindable", "/m/private/tmpfs"] {
+            assert!(!has(point, "shared"), "{point}, {mapped}");
+        }
+        assert!(has("/m", "shared") && has("/m/shared", "shared") && has("/m/unbindable", "unbindable"), "{mapped}");
+        test.assert_nothing_left("below a shared mount");
+    }
+}
+
+/// What belongs into a read-only tmpfs is put there first: mounts, and the working directory.
+#[test]
+fn a_readonly_tmpfs_is_filled_first() {
+    if !can_make_containers() {
+        return;
+    }
+    for (mapped, options) in [(false, "ro"), (false, "ro,tmpcopyup"), (true, "ro")] {
+        let mut test = script(
+            "pwd; ls -F /m /m/deep; for f in /m/new /m/deep/new /m/deep/volume/new /m/over/new; do touch $f 2>&1 && echo made; done",
+        );
+        fs::write(test.beside("a-file"), "").unwrap();
+        fs::create_dir(test.beside("volume")).unwrap();
+        fs::set_permissions(test.beside("volume"), fs::Permissions::from_mode(0o777)).unwrap();
+        mount(
+            &mut test,
+            json!({ "destination": "/m", "type": "tmpfs", "options": options.split(',').collect::<Vec<_>>() }),
+        );
+        let (file, volume) = (test.beside("a-file"), test.beside("volume"));
+        bind(&mut test, &file, "/m/file", &[]);
+        bind(&mut test, &volume, "/m/deep/volume", &[]);
+        // What is mounted over it stays as it is.
+        mount(&mut test, json!({ "destination": "/m/over", "type": "tmpfs", "options": ["ro"] }));
+        bind(&mut test, &volume, "/m/over", &[]);
+        test.config["process"]["cwd"] = "/m/here".into();
+        if mapped {
+            test.map_ids();
+        }
+        assert_eq!(
+            answer(&run(&test)),
+            "/m/here\n/m:\ndeep/\nfile\nhere/\nover/\n\n/m/deep:\nvolume/\n\
+             touch: /m/new: Read-only file system\ntouch: /m/deep/new: Read-only file system\nmade\nmade",
+            "{mapped} {options}"
+        );
+        test.assert_nothing_left("a readonly tmpfs");
+    }
+}
+
 /// The host's root stays below the container's: nothing of it may be reached.
 #[test]
 fn without_pivot_root() {
@@ -1840,6 +1911,32 @@ fn without_a_mount_namespace() {
         error,
         "corten run failed: linux.namespaces: a user namespace without a mount namespace can mount nothing"
     );
+}
+
+/// Rootless BuildKit without a sandbox for processes.
+#[test]
+fn without_pivot_root_the_hosts_procfs_may_be_bound() {
+    if !can_make_containers() {
+        return;
+    }
+    for mapped in [false, true] {
+        let mut test = script("cat /proc/sys/kernel/ostype; ls -d /proc/self/root /sys/class/net/lo");
+        test.config["linux"]["namespaces"].as_array_mut().unwrap().retain(|listed| listed["type"] != "pid");
+        for (mount, path) in [(0, "/proc"), (5, "/sys")] {
+            assert_eq!(test.config["mounts"][mount]["destination"], path);
+            test.config["mounts"][mount] =
+                json!({ "destination": path, "type": "bind", "source": path, "options": ["rbind"] });
+        }
+        test.config["mounts"].as_array_mut().unwrap().truncate(6);
+        test.config["linux"]["maskedPaths"] = Value::Null;
+        test.config["linux"]["readonlyPaths"] = Value::Null;
+        if mapped {
+            test.map_ids();
+        }
+        let output = run_in(&test, ":", &["--mount", "--propagation", "private"], &["--no-pivot"]);
+        assert_eq!(answer(&output), "Linux\n/proc/self/root\n/sys/class/net/lo", "{mapped}");
+        test.assert_nothing_left("bound");
+    }
 }
 
 // Devices

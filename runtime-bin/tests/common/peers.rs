@@ -23,9 +23,9 @@ pub fn normalise(text: &str, propagation: bool) -> BTreeSet<String> {
         if let Some(name) = line.strip_prefix("## ") {
             section = if name == "mounts" { "mounts" } else { "rest" };
         } else if section != "mounts" {
-            // A link of crun's alone, to a file that is masked.
+            // A link of crun's alone, to a file that is masked; and crun makes missing directories with the sticky bit.
             if !line.starts_with("/dev/core ") {
-                lines.insert(line.to_owned());
+                lines.insert(line.replace(" directory 1755 ", " directory 755 "));
             }
         } else {
             lines.insert(mount(line, propagation));
@@ -44,13 +44,17 @@ fn mount(line: &str, propagation: bool) -> String {
     // The numbers of peer groups are the machine's.
     let words = if propagation { &left[6..] } else { &[] };
     let propagation: BTreeSet<_> = words.iter().map(|word| word.split(':').next().unwrap()).collect();
+    // Some make the filesystem writable and only the mount readonly, and some change the mode after they have mounted it.
+    let data: Vec<_> = superblock.split(',').skip(1).filter(|word| !word.starts_with("mode=")).collect();
+    let data = data.join(",");
     match (root, kind) {
         // The null device of the container or of the host.
         (root, _) if root.ends_with("/null") => format!("null over {point}"),
+        // Corten makes no v1 cgroups yet; runc versions differ about the directory around them.
+        (_, "cgroup") => format!("v1 {point} {options}"),
+        ("/", "tmpfs") if point == "/sys/fs/cgroup" => format!("v1 {point}"),
         // An empty filesystem, made in one of several ways.
-        ("/", "tmpfs")
-            if superblock.ends_with("nr_inodes=1") || options.starts_with("ro") && !superblock.contains(',') =>
-        {
+        ("/", "tmpfs") if superblock.ends_with("nr_inodes=1") || options.starts_with("ro") && data.is_empty() => {
             format!("nothing over {point}")
         }
         // crun's empty directory is one of the host.
@@ -58,15 +62,8 @@ fn mount(line: &str, propagation: bool) -> String {
         // crun leaves the superblock of sysfs writable, and keeps links in cgroup2 from being followed.
         (_, "sysfs") => format!("{root} {point} {options} {propagation:?} {kind}"),
         (_, "cgroup2") => format!("{root} {point} {} {propagation:?} {kind}", options.replace(",nosymfollow", "")),
-        // Corten makes no v1 cgroups yet; runc versions differ about the directory around them.
-        (_, "cgroup") => format!("v1 {point} {options}"),
-        ("/", "tmpfs") if point == "/sys/fs/cgroup" => format!("v1 {point}"),
         _ if point == "/" => format!("/ {options} {propagation:?} {kind}"),
-        // runc makes the filesystem writable and only the mount readonly.
-        (_, "tmpfs") => {
-            let superblock = superblock.trim_start_matches("ro").trim_start_matches("rw");
-            format!("{root} {point} {options} {propagation:?} {kind} {superblock}")
-        }
+        (_, "tmpfs") => format!("{root} {point} {options} {propagation:?} {kind} {data}"),
         _ => format!("{root} {point} {options} {propagation:?} {kind} {superblock}"),
     }
 }

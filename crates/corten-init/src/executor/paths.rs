@@ -136,11 +136,11 @@ impl Executor<'_> {
             _ => self.open_or_make_file(path, LINKS_MAX)?,
         };
         if let Target::File | Target::Like(_) | Target::LinkItself(_) = target {
-            // move_mount(2) would say no more than EINVAL.
+            // move_mount(2) would say no more than EINVAL. mount(2) says this, also of a file on a directory, and Docker tells its
+            // users what they have mixed up when it reads that.
             let found = sys::stat(fd).from(Call::Fstat)?.mode & sys::S_IFMT == sys::S_IFDIR;
             if found != directory {
-                let errno = if found { Errno::EISDIR } else { Errno::ENOTDIR };
-                return Err(Failure { call: Call::Openat2, errno });
+                return Err(Failure { call: Call::MoveMount, errno: Errno::ENOTDIR });
             }
         }
         if !in_proc && sys::filesystem(fd).from(Call::Fstatfs)? == sys::PROC_SUPER_MAGIC {

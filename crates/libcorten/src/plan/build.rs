@@ -75,6 +75,8 @@ pub(super) struct Builder<'a> {
     pub(super) shows_own_cgroup: bool,
     /// Mounts whose fds are kept for masked and readonly paths: destination and slot.
     pub(super) kept_mounts: Vec<(String, Slot)>,
+    /// Mounts that become read-only when the root is complete: item and slot.
+    pub(super) late_readonly: Vec<(CString, Slot)>,
     /// What the config asks for and will not have.
     pub(super) warnings: Vec<String>,
 }
@@ -107,6 +109,7 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
         user_namespace: namespaces::user_namespace(spec),
         shows_own_cgroup: false,
         kept_mounts: Vec::new(),
+        late_readonly: Vec::new(),
         warnings: Vec::new(),
     };
     let b = &mut builder;
@@ -124,6 +127,7 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
     terminal(b, process)?;
     working_directory(b, process)?;
     hooks::create(b)?;
+    mounts::late_readonly(b)?;
     if !b.has_mount_namespace() {
         b.inside(c"root", Step::MoveRoot {});
     } else if b.request.options.no_pivot {

@@ -88,7 +88,7 @@ pub(super) fn devices(b: &mut Builder<'_>) -> Result<(), PlanError> {
         let ptmx = Step::MakeLink { path: c"/dev/ptmx".into(), target: c"pts/ptmx".into(), replace: 1 };
         b.inside(c"default links", ptmx);
     }
-    mounts::late_readonly(b)
+    Ok(())
 }
 
 /// A node to make.

@@ -60,6 +60,12 @@ pub(crate) enum PlanError {
         /// The config item.
         item: String,
     },
+    /// A map relative to a user namespace that has no such IDs.
+    #[error("{item}: a relative mapping (@) needs linux.uidMappings and linux.gidMappings with its IDs")]
+    RelativeIdMap {
+        /// The config item.
+        item: String,
+    },
     /// An ID-mapped mount of a new filesystem, or of one that is there already.
     #[error("{item}: id-mapped mounts are only supported for bind mounts")]
     IdMapOnFilesystem {

@@ -76,12 +76,22 @@ impl MountOptions {
 pub(crate) struct IdMap {
     /// `ridmap`: the mounts below, too.
     pub(crate) recursive: bool,
-    /// crun's `idmap=uids=C-H-S#…;gids=…`: maps of its own, as (container, host, size).
+    /// crun's `idmap=uids=C-H-S#…;gids=…`: maps of its own.
     pub(crate) maps: Option<(Vec<Range>, Vec<Range>)>,
 }
 
-/// A range of ids: container, host, size.
-pub(crate) type Range = (u32, u32, u32);
+/// A range of ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Range {
+    /// The first id of the mount's source.
+    pub(crate) container: u32,
+    /// What it is mapped to.
+    pub(crate) host: u32,
+    /// How many there are.
+    pub(crate) size: u32,
+    /// crun's `@`: `host` is an id of the container's user namespace.
+    pub(crate) relative: bool,
+}
 
 /// What kind of bind mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +114,7 @@ pub(crate) struct Propagation {
 pub(crate) enum MountOptionError {
     /// A map that cannot be read.
     #[error(
-        "mounts[{index}].options: {option:?} is not of the form idmap=uids=CONTAINER-HOST-SIZE[#…];gids=CONTAINER-HOST-SIZE[#…]"
+        "mounts[{index}].options: {option:?} is not of the form idmap=uids=[@]CONTAINER-HOST-SIZE[#…];gids=[@]CONTAINER-HOST-SIZE[#…]"
     )]
     IdMap {
         /// Position in `mounts`.
@@ -413,9 +423,10 @@ fn own_id_map(option: &str) -> Option<Option<IdMap>> {
 }
 
 fn range(text: &str) -> Option<Range> {
+    let (text, relative) = text.strip_prefix('@').map_or((text, false), |text| (text, true));
     let mut numbers = text.split('-').map(|number| number.parse().ok());
-    let range = (numbers.next()??, numbers.next()??, numbers.next()??);
-    numbers.next().is_none().then_some(range)
+    let (container, host, size) = (numbers.next()??, numbers.next()??, numbers.next()??);
+    numbers.next().is_none().then_some(Range { container, host, size, relative })
 }
 
 fn apply(meaning: Meaning, parsed: &mut MountOptions, read_only: &mut Option<bool>) {
@@ -614,8 +625,9 @@ mod tests {
         let map = |words: &str| ok(None, words).id_map.expect("a map");
         assert_eq!(map("bind idmap"), IdMap { recursive: false, maps: None });
         assert_eq!(map("bind ridmap"), IdMap { recursive: true, maps: None });
-        let maps = Some((vec![(0, 1, 10), (10, 11, 5)], vec![(0, 3, 10)]));
-        assert_eq!(map("bind ridmap=uids=0-1-10#10-11-5;gids=0-3-10"), IdMap { recursive: true, maps });
+        let range = |container, host, size, relative| Range { container, host, size, relative };
+        let maps = Some((vec![range(0, 1, 10, false), range(10, 11, 5, true)], vec![range(0, 3, 10, false)]));
+        assert_eq!(map("bind ridmap=uids=0-1-10#@10-11-5;gids=0-3-10"), IdMap { recursive: true, maps });
     }
 
     #[test]
@@ -668,7 +680,7 @@ mod tests {
                 None,
                 "bind idmap=uids=1-2",
                 "mounts[7].options: \"idmap=uids=1-2\" is not of the form \
-                 idmap=uids=CONTAINER-HOST-SIZE[#…];gids=CONTAINER-HOST-SIZE[#…]",
+                 idmap=uids=[@]CONTAINER-HOST-SIZE[#…];gids=[@]CONTAINER-HOST-SIZE[#…]",
             ),
         ];
         for (mount_type, words, expected) in cases {

@@ -120,14 +120,35 @@ fn open_target(b: &mut Builder<'_>, item: &CString, path: CString, target: Targe
     b.inside(item.clone(), step);
 }
 
+/// Attaches an entry's mount and changes its propagation then: what is attached below a shared mount becomes shared. A tree that
+/// is in no namespace has no such mounts, and its mounts cannot be changed later.
+fn attach_entry(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot, keep: bool) {
+    let late = b.has_mount_namespace() && !entry.options.propagation.is_empty();
+    if !late {
+        propagate(b, entry, mount);
+    }
+    let kept = (keep || late).into();
+    b.inside(entry.item.clone(), Step::MoveMount { mount, target: slot::TARGET, keep: kept });
+    if late {
+        propagate(b, entry, mount);
+        if !keep {
+            b.inside(entry.item.clone(), Step::Close { slot: mount });
+        }
+    }
+}
+
 fn attach(b: &mut Builder<'_>, item: &CString, mount: Slot) {
     b.inside(item.clone(), Step::MoveMount { mount, target: slot::TARGET, keep: 0 });
 }
 
 /// A new filesystem.
 fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
+    // What is made or mounted in it comes first. runc, too, makes these read-only when all else is done.
+    let late =
+        entry.options.set & libc::MOUNT_ATTR_RDONLY != 0 && (entry.destination == "/dev" || entry.fstype == "tmpfs");
     // Those that masked and readonly paths are in stay at hand: their names in the rootfs may be exchanged.
     let mount = match (entry.fstype, entry.destination.as_str()) {
+        _ if late => b.new_source()?,
         ("proc", "/proc") => slot::PROC_MOUNT,
         ("sysfs", "/sys") => slot::SYS_MOUNT,
         _ => slot::MOUNT,
@@ -139,12 +160,9 @@ fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     if entry.fstype == "tmpfs" && !names("mode") {
         b.inside(entry.item.clone(), Step::TargetMode { target: slot::TARGET });
     }
-    let readonly = entry.options.set & libc::MOUNT_ATTR_RDONLY != 0;
-    // The default devices go into /dev: it becomes read-only after them.
-    let after_devices = readonly && entry.destination == "/dev";
     let (mut attributes, mut words) = (entry.options.set, fs_words(b, entry));
-    if after_devices || entry.options.copy_up {
-        // The superblock of a tmpfs that is filled first becomes read-only with the mount alone.
+    if late {
+        // The superblock stays writable: it may be mounted elsewhere by then.
         attributes &= !libc::MOUNT_ATTR_RDONLY;
         words.retain(|(word, _)| word != "ro");
     }
@@ -161,15 +179,14 @@ fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     if entry.options.copy_up {
         let owner = (!names("uid") && !names("gid")).into();
         b.inside(entry.item.clone(), Step::CopyUp { mount, from: slot::TARGET, owner });
-        if readonly && !after_devices {
-            b.inside(entry.item.clone(), set_attributes(mount, libc::MOUNT_ATTR_RDONLY));
-        }
     }
     tree_attributes(b, entry, mount);
-    let keep = u64::from(mount != slot::MOUNT);
-    b.inside(entry.item.clone(), Step::MoveMount { mount, target: slot::TARGET, keep });
+    let keep = mount != slot::MOUNT;
+    attach_entry(b, entry, mount, keep);
     covers(b, &entry.destination);
-    if keep == 1 {
+    if late {
+        b.late_readonly.push((entry.item.clone(), mount));
+    } else if keep {
         b.kept_mounts.push((entry.destination.clone(), mount));
     }
     Ok(())
@@ -251,6 +268,7 @@ fn reconfigure(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> 
     }
     own_attributes(b, entry, slot::TARGET);
     tree_attributes(b, entry, slot::TARGET);
+    propagate(b, entry, slot::TARGET);
     b.inside(entry.item.clone(), Step::Close { slot: slot::TARGET });
     Ok(())
 }
@@ -287,7 +305,7 @@ fn bind_mount(b: &mut Builder<'_>, entry: &Entry<'_>, recursive: bool) -> Result
     open_target(b, &entry.item, entry.path()?, target);
     // The host's procfs and sysfs, too, are what masked and readonly paths are in.
     let keep = matches!(entry.destination.as_str(), "/proc" | "/sys");
-    b.inside(entry.item.clone(), Step::MoveMount { mount: tree, target: slot::TARGET, keep: keep.into() });
+    attach_entry(b, entry, tree, keep);
     if keep {
         b.kept_mounts.push((entry.destination.clone(), tree));
     }
@@ -296,14 +314,16 @@ fn bind_mount(b: &mut Builder<'_>, entry: &Entry<'_>, recursive: bool) -> Result
 
 /// Whether init opens the source when its turn comes, so that the mount table has the config's order: mounts are listed as they
 /// were made. Until `pivot_root(2)` init's paths are those of the caller. The runtime opens what must be mapped, what keeps its
-/// peers on the host, what a container's root may not be able to reach, and what is about the runtime itself.
+/// peers on the host, what a container's root may not be able to reach, and what is about the runtime itself; all of it without
+/// `pivot_root(2)`, as init then begins by hiding the host's procfs and sysfs, which BuildKit binds.
 fn opened_in_turn(b: &Builder<'_>, entry: &Entry<'_>, source: &Path) -> bool {
     let maps =
         entry.mount.uid_mappings().is_some() || entry.mount.gid_mappings().is_some() || entry.options.id_map.is_some();
     let own = ["/proc/self", "/proc/thread-self", "/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/stderr"];
     let shared = b.tree_propagation().is_none();
     let others = b.outranks_init() || b.joins_mount_namespace();
-    !(maps || shared || others || own.iter().any(|own| source.starts_with(own)))
+    let hidden = b.request.options.no_pivot;
+    !(maps || shared || others || hidden || own.iter().any(|own| source.starts_with(own)))
 }
 
 /// `idmap`, `ridmap`, `uidMappings`: the runtime maps the tree before init gets it.
@@ -320,17 +340,17 @@ fn map_ids(b: &mut Builder<'_>, entry: &Entry<'_>, tree: Slot) -> Result<(), Pla
     if !b.facts.privileged {
         return Err(PlanError::RootlessIdMap { item: item("options") });
     }
-    let ranges = |ranges: &[mount_options::Range]| {
-        let mapping = |(container, host, size): &mount_options::Range| {
-            let builder = LinuxIdMappingBuilder::default().container_id(*container).host_id(*host).size(*size);
-            // Every field is set, so that there is nothing to fail.
-            builder.build().unwrap_or_default()
-        };
-        ranges.iter().map(mapping).collect::<Vec<_>>()
-    };
     let own = entry.options.id_map.as_ref().and_then(|id_map| id_map.maps.as_ref());
     let maps = match own {
-        Some((uids, gids)) => IdMapSource::Maps { uids: ranges(uids), gids: ranges(gids) },
+        Some((uids, gids)) => {
+            let linux = b.spec.linux().as_ref();
+            let of_uids = linux.and_then(|linux| linux.uid_mappings().as_deref()).unwrap_or_default();
+            let of_gids = linux.and_then(|linux| linux.gid_mappings().as_deref()).unwrap_or_default();
+            let outside = || PlanError::RelativeIdMap { item: item("options") };
+            let uids = own_map(uids, of_uids).ok_or_else(outside)?;
+            let gids = own_map(gids, of_gids).ok_or_else(outside)?;
+            IdMapSource::Maps { uids, gids }
+        }
         None if !uids.is_empty() && !gids.is_empty() => IdMapSource::Maps { uids, gids },
         None if uids.is_empty() != gids.is_empty() => return Err(PlanError::HalfIdMap { item: item("uidMappings") }),
         None => match container_maps(b) {
@@ -340,6 +360,26 @@ fn map_ids(b: &mut Builder<'_>, entry: &Entry<'_>, tree: Slot) -> Result<(), Pla
     };
     b.host(entry.item.clone(), HostStep::MapTree { slot: tree, maps, recursive });
     Ok(())
+}
+
+/// The map of an option, in ids of the host; `None` if a relative one is beyond the container's.
+fn own_map(ranges: &[mount_options::Range], container: &[LinuxIdMapping]) -> Option<Vec<LinuxIdMapping>> {
+    let host = |range: &mount_options::Range| {
+        if !range.relative {
+            return Some(range.host);
+        }
+        let within = |map: &LinuxIdMapping| {
+            let at = range.host.checked_sub(map.container_id()).filter(|at| *at < map.size())?;
+            map.host_id().checked_add(at)
+        };
+        container.iter().find_map(within)
+    };
+    let mapping = |range: &mount_options::Range| {
+        let builder =
+            LinuxIdMappingBuilder::default().container_id(range.container).host_id(host(range)?).size(range.size);
+        builder.build().ok()
+    };
+    ranges.iter().map(mapping).collect()
 }
 
 /// The maps of the container's user namespace, if it has one.
@@ -363,6 +403,7 @@ fn remount(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     open_target(b, &entry.item, entry.path()?, Target::Existing);
     own_attributes(b, entry, slot::TARGET);
     tree_attributes(b, entry, slot::TARGET);
+    propagate(b, entry, slot::TARGET);
     b.inside(entry.item.clone(), Step::Close { slot: slot::TARGET });
     Ok(())
 }
@@ -376,13 +417,17 @@ fn own_attributes(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot) {
     }
 }
 
-/// Propagation of a mount, and attributes of all the mounts below, too.
-fn tree_attributes(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot) {
+/// The options about propagation, each in turn.
+fn propagate(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot) {
     for change in &entry.options.propagation {
         let (propagation, recursive) = (change.flag, change.recursive.into());
         let step = Step::SetAttributes { mount, set: 0, clear: 0, unnamed: 0, propagation, recursive };
         b.inside(entry.item.clone(), step);
     }
+}
+
+/// Attributes of a mount and of all below.
+fn tree_attributes(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot) {
     let (set, clear) = (entry.options.recursive_set, entry.options.recursive_clear);
     if (set, clear) != (0, 0) {
         let step = Step::SetAttributes { mount, set, clear, unnamed: 0, propagation: 0, recursive: 1 };
@@ -400,32 +445,19 @@ pub(super) fn set_propagation(tree: Slot, propagation: u64) -> Step {
     Step::SetAttributes { mount: tree, set: 0, clear: 0, unnamed: 0, propagation, recursive: 1 }
 }
 
-/// Makes `/dev` read-only after the devices if the config wants it so.
+/// Makes the filesystems read-only that had to be filled first.
 pub(super) fn late_readonly(b: &mut Builder<'_>) -> Result<(), PlanError> {
-    for (index, mount) in b.spec.mounts().iter().flatten().enumerate() {
-        let entry = Entry::new(index, mount)?;
-        if entry.destination == "/dev" && entry.options.bind.is_none() {
-            readonly_if_wanted(b, &entry)?;
-        }
+    for (item, mount) in std::mem::take(&mut b.late_readonly) {
+        let step = if b.has_mount_namespace() {
+            set_attributes(mount, libc::MOUNT_ATTR_RDONLY)
+        } else {
+            // Of a mount in a detached tree nothing can be changed but the filesystem.
+            let options = option_block(&item.to_string_lossy(), &[("ro".to_owned(), None)])?;
+            Step::Reconfigure { mount, options }
+        };
+        b.inside(item.clone(), step);
+        b.inside(item, Step::Close { slot: mount });
     }
-    Ok(())
-}
-
-/// Makes a filesystem that had to be filled first read-only where it is, if the options say so.
-fn readonly_if_wanted(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
-    if entry.options.set & libc::MOUNT_ATTR_RDONLY == 0 {
-        return Ok(());
-    }
-    open_target(b, &entry.item, entry.path()?, Target::Directory);
-    let step = if b.has_mount_namespace() {
-        set_attributes(slot::TARGET, libc::MOUNT_ATTR_RDONLY)
-    } else {
-        // Of a mount in a detached tree nothing can be changed but the filesystem.
-        let options = option_block(&entry.item.to_string_lossy(), &[("ro".to_owned(), None)])?;
-        Step::Reconfigure { mount: slot::TARGET, options }
-    };
-    b.inside(entry.item.clone(), step);
-    b.inside(entry.item.clone(), Step::Close { slot: slot::TARGET });
     Ok(())
 }
 
@@ -452,21 +484,26 @@ fn cgroup(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     // No flags for the superblock: there is one for the whole machine.
     b.inside(entry.item.clone(), cgroup_fs(entry.options.set, c"cgroup2", &[])?);
     tree_attributes(b, entry, slot::MOUNT);
-    attach(b, &entry.item, slot::MOUNT);
+    attach_entry(b, entry, slot::MOUNT, false);
     Ok(())
 }
 
 fn legacy_cgroups(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     open_target(b, &entry.item, entry.path()?, Target::Directory);
-    let directory = Step::MountFs {
+    let directory = b.new_source()?;
+    let step = Step::MountFs {
         fstype: c"tmpfs".into(),
         source: c"tmpfs".into(),
         options: block("mounts", ["mode", "=755"])?,
         attributes: entry.options.set & !libc::MOUNT_ATTR_RDONLY,
-        slot: slot::MOUNT,
+        slot: directory,
     };
-    b.inside(entry.item.clone(), directory);
-    attach(b, &entry.item, slot::MOUNT);
+    b.inside(entry.item.clone(), step);
+    let late = entry.options.set & libc::MOUNT_ATTR_RDONLY != 0;
+    b.inside(entry.item.clone(), Step::MoveMount { mount: directory, target: slot::TARGET, keep: late.into() });
+    if late {
+        b.late_readonly.push((entry.item.clone(), directory));
+    }
     for hierarchy in &b.facts.legacy {
         let mount = legacy_cgroup(b, entry, hierarchy)?;
         let path = text("mounts", format!("{}/{}", entry.destination, hierarchy.name))?;
@@ -478,7 +515,7 @@ fn legacy_cgroups(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanErro
         let target = text("mounts", target.as_str())?;
         b.inside(entry.item.clone(), Step::MakeLink { path, target, replace: 0 });
     }
-    readonly_if_wanted(b, entry)
+    Ok(())
 }
 
 /// Shows one hierarchy; returns the slot of the mount. The runtime does not make v1 cgroups yet: what shows is the caller's, so
@@ -513,7 +550,7 @@ fn cgroup_in_user_namespace(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<()
     b.inside(entry.item.clone(), set_propagation(mount, SLAVE));
     own_attributes(b, entry, mount);
     tree_attributes(b, entry, mount);
-    attach(b, &entry.item, mount);
+    attach_entry(b, entry, mount, false);
     Ok(())
 }
 
