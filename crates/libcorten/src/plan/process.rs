@@ -288,9 +288,10 @@ fn capabilities(b: &Builder<'_>, process: &Process) -> CapabilitySets {
     }
 }
 
-/// Whether the process can have a capability: in a user namespace of its own each, else those that the runtime has.
+/// Whether the process can have a capability: in a user namespace of its own each, else those that the runtime has. A runtime
+/// without privileges that is to make no user namespace fails before it comes to capabilities.
 fn may_grant(b: &Builder<'_>, capability: Capability) -> bool {
-    b.in_user_namespace() || b.facts.capabilities & 1 << number(capability) != 0
+    b.in_user_namespace() || !b.facts.privileged || b.facts.capabilities & 1 << number(capability) != 0
 }
 
 /// Says which capabilities are left out (config.md#linux-process: that is no error).
