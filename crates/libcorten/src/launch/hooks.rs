@@ -56,6 +56,10 @@ pub(crate) fn run(kind: HookKind, hooks: &[Hook], record: &Record, status: Statu
 
 /// Runs all hooks, whatever comes of them (poststop); returns what is to be warned of.
 pub(crate) fn run_all(kind: HookKind, hooks: &[Hook], record: &Record, status: Status) -> Vec<HookError> {
+    // Most containers have none: nothing is to be made for them.
+    if hooks.is_empty() {
+        return Vec::new();
+    }
     each(kind, hooks, record, status).filter_map(Result::err).collect()
 }
 

@@ -31,7 +31,8 @@ pub(super) fn decode(text: &[u8], error: &serde_json::Error) -> Option<Result<Sp
     let other = given.next();
     // The rest of them goes, too.
     given.for_each(drop);
-    let spec = serde_json::from_value(Value::Object(config)).ok()?;
+    // As text: decoding from a `Value` would be a second copy of the code for all types.
+    let spec = serde_json::from_slice(&serde_json::to_vec(&config).ok()?).ok()?;
     Some(match other {
         Some((name, what, _)) => Err(other_platform(name, what)),
         None => Ok(spec),

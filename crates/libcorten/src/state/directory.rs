@@ -15,7 +15,7 @@ use nix::sys::stat::{Mode, fstat, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::ErrorKind;
-use crate::sys::SysError;
+use crate::sys::{self, SysError};
 
 use super::Record;
 
@@ -203,6 +203,13 @@ impl StateDirectory {
         File::from(fd)
             .write_all(&json)
             .map_err(|error| SysError::from_io(&error, || format!("write({:?}, {NEW_STATE:?})", self.path)))?;
+        // A rename over a file makes filesystems on disks write the new one out at once (ext4's auto_da_alloc), and its blocks are
+        // freed again soon. An exchange does not; the state need not outlive the machine's next start.
+        if sys::exchange(&self.fd, NEW_STATE, STATE).is_ok() {
+            return unlinkat(&self.fd, NEW_STATE, UnlinkatFlags::NoRemoveDir)
+                .map_err(|errno| SysError::new(errno, || format!("unlinkat({:?}, {NEW_STATE:?})", self.path)).into());
+        }
+        // There is nothing to exchange yet, or the filesystem cannot.
         renameat(&self.fd, NEW_STATE, &self.fd, STATE)
             .map_err(|errno| SysError::new(errno, || format!("renameat({:?}, {STATE:?})", self.path)))?;
         Ok(())

@@ -4,6 +4,7 @@
 //! not. A failure displays as the call with its arguments, as strace(1) would, and has the errno as its source.
 
 mod clone;
+mod exchange;
 mod fds;
 mod hook;
 mod memfd;
@@ -14,6 +15,7 @@ mod process;
 pub(crate) mod term;
 
 pub(crate) use clone::{InitProcess, InitStart, UserNamespaceHolder};
+pub(crate) use exchange::exchange;
 pub(crate) use fds::{adopt_received, is_inherited, wait_readable};
 pub(crate) use hook::isolate;
 pub(crate) use memfd::{memfd, sealed_memfd};
