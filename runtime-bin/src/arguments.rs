@@ -128,6 +128,9 @@ pub(crate) struct Run {
     /// Do not delete the container after its end
     #[arg(long)]
     pub(crate) keep: bool,
+    /// Taken for runc's sake: corten never becomes the parent of the container's orphans
+    #[arg(long, hide = true)]
+    pub(crate) no_subreaper: bool,
 }
 
 #[derive(Debug, Args)]

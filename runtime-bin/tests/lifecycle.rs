@@ -402,7 +402,7 @@ fn run_keeps_a_stopped_container() {
     }
     let test = TestBundle::new(&["sh", "-c", "exit 3"]);
     let path = test.write().path();
-    let arguments = ["run", "--keep", "-b", path.to_str().unwrap(), &test.id];
+    let arguments = ["run", "--keep", "--no-subreaper", "-b", path.to_str().unwrap(), &test.id];
     assert_eq!(corten(&test, &arguments).status().unwrap().code(), Some(3));
     let state: Value = serde_json::from_str(&succeed(&test, &["state", &test.id])).unwrap();
     assert_eq!((&state["status"], &state["pid"]), (&json!("stopped"), &json!(0)));
