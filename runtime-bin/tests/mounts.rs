@@ -700,6 +700,15 @@ fn maps_that_cannot_be() {
         let error = refused(&test, &output);
         assert!(error.contains(&last(&test)) && error.contains(expected), "{what}: {error}");
     }
+    // A relative range that begins within the container's ids and ends beyond: those are the host's own.
+    let mut test = script("true");
+    test.map_ids();
+    mount(
+        &mut test,
+        json!({ "destination": "/m", "source": ".", "options": ["bind", "idmap=uids=@0-65530-7;gids=@0-0-1"] }),
+    );
+    let error = refused(&test, &run(&test));
+    assert!(error.contains(&last(&test)) && error.contains("relative mapping"), "{error}");
 }
 
 // Copies of what the image has

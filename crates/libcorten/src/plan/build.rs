@@ -128,14 +128,7 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
     working_directory(b, process)?;
     hooks::create(b)?;
     mounts::late_readonly(b)?;
-    if !b.has_mount_namespace() {
-        b.inside(c"root", Step::MoveRoot {});
-    } else if b.request.options.no_pivot {
-        b.inside(c"root", Step::AttachRoot { tree: slot::ROOT });
-        b.inside(c"root", Step::MoveRoot {});
-    } else {
-        b.inside(c"root", Step::PivotRoot {});
-    }
+    change_root(b);
     names(b)?;
     kernel_files(b, process)?;
     keyring(b)?;
@@ -417,6 +410,18 @@ fn names(b: &mut Builder<'_>) -> Result<(), PlanError> {
         b.inside(c"domainname", Step::Domainname { name: text("domainname", name)? });
     }
     Ok(())
+}
+
+/// The container's root becomes `/`.
+fn change_root(b: &mut Builder<'_>) {
+    if b.has_mount_namespace() && !b.request.options.no_pivot {
+        b.inside(c"root", Step::PivotRoot {});
+        return;
+    }
+    if b.has_mount_namespace() {
+        b.inside(c"root", Step::AttachRoot { tree: slot::ROOT });
+    }
+    b.inside(c"root", Step::MoveRoot {});
 }
 
 /// What is written to files of the kernel: parameters and labels.

@@ -362,14 +362,15 @@ fn map_ids(b: &mut Builder<'_>, entry: &Entry<'_>, tree: Slot) -> Result<(), Pla
     Ok(())
 }
 
-/// The map of an option, in ids of the host; `None` if a relative one is beyond the container's.
+/// The map of an option, in ids of the host; `None` if a relative one is not all within one of the container's.
 fn own_map(ranges: &[mount_options::Range], container: &[LinuxIdMapping]) -> Option<Vec<LinuxIdMapping>> {
     let host = |range: &mount_options::Range| {
         if !range.relative {
             return Some(range.host);
         }
         let within = |map: &LinuxIdMapping| {
-            let at = range.host.checked_sub(map.container_id()).filter(|at| *at < map.size())?;
+            let at = range.host.checked_sub(map.container_id())?;
+            at.checked_add(range.size).filter(|end| *end <= map.size())?;
             map.host_id().checked_add(at)
         };
         container.iter().find_map(within)
