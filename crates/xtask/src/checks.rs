@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use crate::shell::{cargo, check, enter_pure_v2, is_hybrid, is_root};
-use crate::{Result, packages};
+use crate::{Result, libtest, packages};
 
 pub(crate) fn test() -> Result {
     packages::install_build_needs()?;
@@ -50,23 +50,14 @@ pub(crate) fn test() -> Result {
 fn run_tests(command: &mut Command, skipped: &mut Vec<String>) -> Result {
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(|error| format!("{command:?}: {error}"))?;
-    let mut in_output = false;
+    let mut output = libtest::Output::default();
     for line in BufReader::new(child.stdout.take().ok_or("no stdout")?).lines() {
         let line = line?;
-        if let Some(reason) = line.trim().strip_prefix("skipped: ") {
-            skipped.push(reason.to_owned());
-        }
-        // What passed tests print is of no interest beyond that; what failed ones print is.
-        in_output = match line.as_str() {
-            "successes:" => true,
-            "failures:" => false,
-            line if line.starts_with("test result:") => false,
-            _ => in_output,
-        };
-        if !in_output && !line.trim().is_empty() {
+        if output.take(&line) {
             println!("{line}");
         }
     }
+    skipped.append(&mut output.skipped);
     let status = child.wait()?;
     if status.success() { Ok(()) } else { Err("tests failed".into()) }
 }

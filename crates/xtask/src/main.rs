@@ -7,6 +7,7 @@ mod bundle;
 mod checks;
 mod conformance;
 mod demo;
+mod libtest;
 mod packages;
 mod shell;
 

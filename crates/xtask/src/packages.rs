@@ -46,6 +46,16 @@ const PEERS: [Need; 3] = [
     Need { name: "runc, to compare with", is_met: || find("runc").is_some(), packages: ["runc"; 4] },
 ];
 
+const VM: [Need; 3] = [
+    Need {
+        name: "QEMU",
+        is_met: || find("qemu-system-x86_64").is_some(),
+        packages: ["qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86", "qemu-system-x86_64"],
+    },
+    Need { name: "debootstrap", is_met: || find("debootstrap").is_some(), packages: ["debootstrap"; 4] },
+    Need { name: "mkfs.ext4", is_met: || find("mkfs.ext4").is_some(), packages: ["e2fsprogs"; 4] },
+];
+
 fn libraries() -> impl Iterator<Item = &'static str> {
     ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"].into_iter()
 }
@@ -85,29 +95,48 @@ pub(crate) fn install_peers() {
     }
 }
 
-fn install(missing: &[&Need]) -> Result {
+/// Says how to install what the VM needs, if something is missing. It is much, so whoever wants it does it.
+pub(crate) fn check_vm_needs() -> Result {
+    let missing: Vec<&Need> = VM.iter().filter(|need| !(need.is_met)()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let (names, how) = (names(&missing), installation(&missing)?);
+    Err(format!("missing: {names}; please run: {}", how.join(" ")).into())
+}
+
+fn names(missing: &[&Need]) -> String {
+    missing.iter().map(|need| need.name).collect::<Vec<_>>().join(", ")
+}
+
+/// The command that installs what is missing.
+fn installation(missing: &[&Need]) -> Result<Vec<&'static str>> {
     let managers: [(&str, &[&str]); 4] = [
         ("apt-get", &["install", "--yes", "--no-install-recommends"]),
         ("dnf", &["install", "--assumeyes"]),
         ("pacman", &["-S", "--noconfirm"]),
         ("apk", &["add"]),
     ];
-    let names: Vec<_> = missing.iter().map(|need| need.name).collect();
-    println!("missing: {}", names.join(", "));
     let Some((index, (manager, arguments))) =
         managers.iter().enumerate().find(|(_, (manager, _))| find(manager).is_some())
     else {
         return Err("no package manager that this task knows; please install the above by hand".into());
     };
-    let packages: Vec<&str> =
-        missing.iter().filter_map(|need| need.packages.get(index)).flat_map(|names| names.split(' ')).collect();
-    let line = format!("{manager} {} {}", arguments.join(" "), packages.join(" "));
+    let packages = missing.iter().filter_map(|need| need.packages.get(index)).flat_map(|names| names.split(' '));
+    Ok([*manager].into_iter().chain(arguments.iter().copied()).chain(packages).collect())
+}
+
+fn install(missing: &[&Need]) -> Result {
+    println!("missing: {}", names(missing));
+    let words = installation(missing)?;
+    let line = words.join(" ");
     if !is_root() {
         return Err(format!("please run: sudo {line}").into());
     }
     println!("running: {line}");
+    let [manager, arguments @ ..] = words.as_slice() else { return Err("no package manager".into()) };
     let mut command = Command::new(manager);
-    command.args(*arguments).args(&packages).env("DEBIAN_FRONTEND", "noninteractive");
+    command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive");
     if *manager == "apt-get" && check(&mut command).is_err() {
         // Package lists may be missing or old.
         check(Command::new(manager).arg("update"))?;

@@ -1,10 +1,11 @@
-//! `cargo xtask conformance`: suites of others, run with Corten.
+//! `cargo xtask conformance`: suites of others, run with Corten, and its own where this machine cannot be what they want.
 //!
-//! What is expected of Corten stands in `conformance/` at the top of the workspace, one file for each suite.
+//! What is expected of Corten in those of others stands in `conformance/` at the top of the workspace, one file for each suite.
 
 mod expected;
 mod runtime_tools;
 mod tap;
+mod vm;
 
 use clap::Subcommand;
 
@@ -15,10 +16,13 @@ use crate::Result;
 pub(crate) enum Suite {
     /// The validation programs of OCI runtime-tools, in pure cgroup v2
     RuntimeTools(runtime_tools::Options),
+    /// Corten's own tests that want all controllers and systemd, in a VM
+    Vm(vm::Options),
 }
 
 pub(crate) fn run(suite: &Suite) -> Result {
     match suite {
         Suite::RuntimeTools(options) => runtime_tools::run(options),
+        Suite::Vm(options) => vm::run(options),
     }
 }

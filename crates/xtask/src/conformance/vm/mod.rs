@@ -1,0 +1,374 @@
+//! `cargo xtask conformance vm`: tests that want all controllers and systemd, in a VM of Debian testing.
+//!
+//! The programs are built here and seen in the VM, with the workspace, at the same paths as here. The VM's disk is never written to:
+//! what a run changes is gone after it.
+
+mod image;
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde_json::Value;
+
+use self::image::Image;
+use crate::{Result, libtest, packages, shell};
+
+/// The programs that run in the VM beside those whose names begin with `vm_`: they see more there than elsewhere.
+const ALSO: [&str; 4] = ["cgroups", "device_filter", "lifecycle", "limits"];
+
+/// Programs whose names begin so run as an ordinary user, in a session that systemd keeps for them.
+const ROOTLESS: &str = "vm_rootless";
+
+/// How long the VM may take until it runs the first program.
+const BOOT: Duration = Duration::from_secs(15 * 60);
+
+/// What to run.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Only the test programs of this name, which may be any of the workspace's
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Keep what the programs print in DIR/PROGRAM, and the VM's messages in DIR/console
+    #[arg(long, value_name = "DIR")]
+    logs: Option<PathBuf>,
+    /// Make the VM's disk anew
+    #[arg(long)]
+    rebuild: bool,
+    /// Use KVM; without it the processor is emulated, which is slow and works everywhere
+    #[arg(long)]
+    kvm: bool,
+    /// How long the programs may take together
+    #[arg(long, default_value_t = 60)]
+    minutes: u64,
+}
+
+/// A test program.
+#[derive(Debug)]
+struct Program {
+    name: String,
+    file: PathBuf,
+    /// Its package's.
+    directory: PathBuf,
+}
+
+pub(crate) fn run(options: &Options) -> Result {
+    if !shell::is_root() {
+        return Err("making the VM's disk needs root".into());
+    }
+    packages::check_vm_needs()?;
+    packages::install_build_needs()?;
+    let image = Image::get(options.rebuild)?;
+    let programs = chosen(build()?, &options.only)?;
+    if let Some(logs) = &options.logs {
+        fs::create_dir_all(logs)?;
+    }
+    let runs = boot_and_run(&image, &programs, options)?;
+
+    println!("\n{:<24} {:>7} {:>7} {:>8} {:>8}", "", "passed", "failed", "ignored", "time");
+    for run in &runs {
+        let output = &run.output;
+        let (name, seconds) = (&run.name, run.time.as_secs());
+        print!("{name:<24} {:>7} {:>7} {:>8} {seconds:>6} s", output.passed, output.failed, output.ignored);
+        println!("{}", if run.is_good() { "" } else { "  FAILED" });
+    }
+    let mut skipped: Vec<_> = runs.iter().flat_map(|run| &run.output.skipped).collect();
+    skipped.sort();
+    skipped.dedup();
+    skipped.iter().for_each(|reason| println!("skipped: {reason}"));
+    let bad: Vec<_> = runs.iter().filter(|run| !run.is_good()).map(|run| run.name.as_str()).collect();
+    if bad.is_empty() { Ok(()) } else { Err(format!("failed: {}", bad.join(", ")).into()) }
+}
+
+/// Builds all test programs of the workspace, and corten.
+fn build() -> Result<Vec<Program>> {
+    let mut command = shell::cargo();
+    command.args(["test", "--workspace", "--no-run", "--message-format", "json-render-diagnostics"]);
+    Ok(shell::output(&mut command)?.lines().filter_map(|line| program(&serde_json::from_str(line).ok()?)).collect())
+}
+
+/// The integration test that a message of cargo's is about.
+fn program(message: &Value) -> Option<Program> {
+    let is_test = message["target"]["kind"].as_array()?.iter().any(|kind| kind == "test");
+    let file = message["executable"].as_str().filter(|_| is_test)?;
+    Some(Program {
+        name: message["target"]["name"].as_str()?.to_owned(),
+        file: file.into(),
+        directory: Path::new(message["manifest_path"].as_str()?).parent()?.to_owned(),
+    })
+}
+
+fn chosen(programs: Vec<Program>, only: &[String]) -> Result<Vec<Program>> {
+    if let Some(missing) = only.iter().find(|name| !programs.iter().any(|program| program.name == **name)) {
+        return Err(format!("there is no test program {missing}").into());
+    }
+    let is_chosen = |program: &Program| {
+        let by_itself = program.name.starts_with("vm_") || ALSO.contains(&program.name.as_str());
+        if only.is_empty() { by_itself } else { only.contains(&program.name) }
+    };
+    Ok(programs.into_iter().filter(is_chosen).collect())
+}
+
+/// How a program went.
+#[derive(Debug)]
+struct Run {
+    name: String,
+    output: libtest::Output,
+    time: Duration,
+    status: i32,
+}
+
+impl Run {
+    fn is_good(&self) -> bool {
+        self.status == 0 && self.output.has_result && self.output.failed == 0
+    }
+}
+
+/// Boots the VM, lets it run the programs, and ends it.
+fn boot_and_run(image: &Image, programs: &[Program], options: &Options) -> Result<Vec<Run>> {
+    let job = tempfile::tempdir()?;
+    let shares = shares(programs);
+    fs::write(job.path().join("run.sh"), script(&shares, programs)?)?;
+    let console = match &options.logs {
+        Some(logs) => logs.join("console"),
+        None => job.path().join("console"),
+    };
+    println!("\nbooting the VM for {} test programs", programs.len());
+    let mut machine = Machine(machine(image, job.path(), &shares, &console, options.kvm)?.spawn()?);
+    let lines = lines(&mut machine.0)?;
+    let told = listen(&lines, options);
+    if told.is_err() {
+        let text = fs::read(&console).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let last: Vec<_> = text.lines().rev().take(15).collect();
+        println!("the VM's last messages:");
+        last.iter().rev().for_each(|line| println!("  {}", line.trim()));
+    }
+    told
+}
+
+/// The VM, killed at the end: nothing is lost with it.
+struct Machine(Child);
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// What the VM sees of this machine: the workspace, and the programs where they are elsewhere.
+fn shares(programs: &[Program]) -> Vec<PathBuf> {
+    let mut shares = vec![shell::workspace()];
+    for program in programs {
+        // Cargo's profile directory, with corten itself: programs are in its `deps`.
+        let Some(directory) = program.file.ancestors().nth(2) else { continue };
+        if !shares.iter().any(|share| directory.starts_with(share)) {
+            shares.push(directory.to_owned());
+        }
+    }
+    shares
+}
+
+/// What the VM runs.
+fn script(shares: &[PathBuf], programs: &[Program]) -> Result<String> {
+    let mut lines = vec!["shares() {".to_owned()];
+    for (index, share) in shares.iter().enumerate() {
+        lines.push(format!("share share{index} {}", quoted(share)?));
+    }
+    lines.extend(["}".to_owned(), "programs() {".to_owned()]);
+    for program in programs {
+        let user = if program.name.starts_with(ROOTLESS) { "tester" } else { "root" };
+        let (directory, file) = (quoted(&program.directory)?, quoted(&program.file)?);
+        lines.push(format!("program {} {user} {directory} {file}", program.name));
+    }
+    lines.push("}".to_owned());
+    Ok(format!("{}\n{}", lines.join("\n"), include_str!("guest.sh")))
+}
+
+/// A path as the shell and QEMU take it.
+fn quoted(path: &Path) -> Result<String> {
+    let text = path.to_str().filter(|text| !text.contains(['\'', ',']));
+    Ok(format!("'{}'", text.ok_or_else(|| format!("{}: a path with ' or , in it", path.display()))?))
+}
+
+fn machine(image: &Image, job: &Path, shares: &[PathBuf], console: &Path, kvm: bool) -> Result<Command> {
+    // It stands back behind what else runs here, and ends with this process.
+    let mut command = Command::new("nice");
+    command.args(["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-M", "q35", "-smp", "2", "-m", "4096"]);
+    command.args(if kvm {
+        ["-accel", "kvm", "-cpu", "host"]
+    } else {
+        ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max"]
+    });
+    command.args(["-nodefaults", "-display", "none", "-no-reboot"]);
+    command.arg("-kernel").arg(image.file("vmlinuz")).arg("-initrd").arg(image.file("initrd"));
+    command.args(["-append", "console=ttyS0 root=/dev/vda rw panic=-1 quiet mitigations=off nowatchdog"]);
+    let disk = image.file("disk.img");
+    command.arg("-drive").arg(format!("file={},if=virtio,format=raw,snapshot=on", disk.display()));
+    command.arg("-serial").arg(format!("file:{}", console.display()));
+    command.args(["-device", "virtio-serial-pci", "-device", "virtserialport,chardev=job"]);
+    command.args(["-chardev", "file,id=job,path=/dev/fd/1"]);
+    let shares = shares.iter().enumerate().map(|(index, share)| (format!("share{index}"), share.as_path()));
+    for (tag, share) in shares.chain([("job".to_owned(), job)]) {
+        let options = "security_model=none,readonly=on,multidevs=remap";
+        command.arg("-virtfs").arg(format!("local,path={},mount_tag={tag},{options}", share.display()));
+    }
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    Ok(command)
+}
+
+/// The lines that the VM prints, as they come.
+fn lines(machine: &mut Child) -> Result<Receiver<String>> {
+    let (sender, receiver) = mpsc::channel();
+    let mut reader = BufReader::new(machine.stdout.take().ok_or("no stdout")?);
+    std::thread::spawn(move || {
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+            line.clear();
+            if sender.send(text).is_err() {
+                break;
+            }
+        }
+    });
+    Ok(receiver)
+}
+
+/// Follows the run, shows it, and returns how each program went.
+fn listen(lines: &Receiver<String>, options: &Options) -> Result<Vec<Run>> {
+    let start = Instant::now();
+    let mut deadline = start + BOOT;
+    let mut runs = Vec::new();
+    let mut current: Option<(Run, Instant, Option<File>)> = None;
+    loop {
+        let line = match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Timeout) => return Err("the VM takes too long".into()),
+            Err(RecvTimeoutError::Disconnected) => return Err("the VM ended before its job".into()),
+        };
+        let words: Vec<_> = line.strip_prefix("@@ ").unwrap_or_default().split(' ').collect();
+        match words.as_slice() {
+            ["up", _] => {
+                println!("up after {} s", start.elapsed().as_secs());
+                deadline = Instant::now() + Duration::from_secs(options.minutes * 60);
+            }
+            ["begin", name] => {
+                println!("\n=== {name} ===");
+                let log = options.logs.as_ref().map(|logs| File::create(logs.join(name))).transpose()?;
+                let (name, output) = ((*name).to_owned(), libtest::Output::default());
+                current = Some((Run { name, output, time: Duration::ZERO, status: -1 }, Instant::now(), log));
+            }
+            ["end", _, status] => {
+                let (run, begun, _) = current.take().ok_or("the end of no program")?;
+                runs.push(Run { time: begun.elapsed(), status: status.parse()?, ..run });
+            }
+            ["done"] => return Ok(runs),
+            _ => {
+                let Some((run, _, log)) = &mut current else {
+                    println!("{line}");
+                    continue;
+                };
+                if let Some(log) = log {
+                    writeln!(log, "{line}")?;
+                }
+                if run.output.take(&line) {
+                    println!("{line}");
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn options() -> Options {
+        Options { only: Vec::new(), logs: None, rebuild: false, kvm: false, minutes: 1 }
+    }
+
+    fn named(names: &[&str]) -> Vec<Program> {
+        let program = |name: &&str| Program {
+            name: (*name).to_owned(),
+            file: Path::new("/target/debug/deps").join(name),
+            directory: "/src".into(),
+        };
+        names.iter().map(program).collect()
+    }
+
+    fn heard(text: &str) -> Result<Vec<Run>> {
+        let (sender, receiver) = mpsc::channel();
+        text.lines().for_each(|line| sender.send(line.to_owned()).expect("sent"));
+        drop(sender);
+        listen(&receiver, &options())
+    }
+
+    #[test]
+    fn a_programs_lines_are_its_own() {
+        let result = "test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s";
+        let text = format!("@@ up 9.1\nLinux\n@@ begin a\n{result}\n@@ end a 0\n@@ begin b\n@@ end b 0\n@@ done\n");
+        let runs = heard(&text).expect("a whole run");
+        let [a, b] = runs.as_slice() else { panic!("{runs:?}") };
+        assert!((a.output.passed, a.output.ignored) == (2, 1) && a.is_good(), "{a:?}");
+        assert!(!b.is_good(), "a program that tells no result: {b:?}");
+    }
+
+    #[test]
+    fn a_program_fails_by_its_status_alone() {
+        let result = "test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured";
+        let runs = heard(&format!("@@ begin a\n{result}\n@@ end a 139\n@@ done\n")).expect("a whole run");
+        assert!(!runs.iter().any(Run::is_good), "{runs:?}");
+    }
+
+    #[test]
+    fn a_vm_that_ends_early_is_an_error() {
+        assert!(heard("@@ up 9.1\n@@ begin a\n@@ end a 0\n").is_err());
+    }
+
+    #[test]
+    fn programs_are_chosen_by_name() {
+        let names = |only: &[&str]| {
+            let only: Vec<_> = only.iter().map(|&name| name.to_owned()).collect();
+            let chosen = chosen(named(&["vm_peers", "cgroups", "mounts"]), &only)?;
+            Result::Ok(chosen.into_iter().map(|program| program.name).collect::<Vec<_>>())
+        };
+        assert_eq!(names(&[]).expect("some"), ["vm_peers", "cgroups"]);
+        assert_eq!(names(&["mounts"]).expect("one"), ["mounts"]);
+        assert!(names(&["none"]).is_err());
+    }
+
+    #[test]
+    fn of_cargos_messages_those_about_integration_tests_count() {
+        let message = |kind| {
+            json!({ "target": { "kind": [kind], "name": "cgroups" }, "executable": "/target/debug/deps/cgroups-1",
+                    "manifest_path": "/src/Cargo.toml" })
+        };
+        let found = program(&message("test")).expect("a program");
+        assert_eq!((found.name.as_str(), found.directory.as_path()), ("cgroups", Path::new("/src")));
+        assert!(program(&message("lib")).is_none() && program(&json!({ "reason": "build-finished" })).is_none());
+    }
+
+    #[test]
+    fn a_target_directory_elsewhere_is_shared_too() {
+        assert_eq!(shares(&named(&["a", "b"])), [shell::workspace(), "/target/debug".into()]);
+        let mut inside = named(&["a"]);
+        inside[0].file = shell::workspace().join("target/debug/deps/a");
+        assert_eq!(shares(&inside), [shell::workspace()]);
+    }
+
+    #[test]
+    fn only_rootless_programs_run_as_the_user() {
+        let text = script(&["/it's".into()], &[]).expect_err("a quote").to_string();
+        assert!(text.contains("/it's"), "{text}");
+        let text = script(&["/src".into()], &named(&["vm_rootless", "vm_peers"])).expect("a script");
+        assert!(text.contains("\nprogram vm_rootless tester '/src' '/target/debug/deps/vm_rootless'\n"), "{text}");
+        assert!(text.contains("\nprogram vm_peers root '/src' "), "{text}");
+    }
+}
