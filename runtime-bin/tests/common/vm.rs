@@ -62,6 +62,11 @@ fn cgroup(pid: &str) -> PathBuf {
     Path::new("/sys/fs/cgroup").join(path)
 }
 
+/// What a program prints, which must succeed.
+pub fn said(program: &str, arguments: &[&str]) -> String {
+    super::stdout(&Command::new(program).args(arguments).output().unwrap())
+}
+
 /// What was seen of a container: names and values, or that the runtime refuses.
 pub type Seen = Result<BTreeMap<String, String>, String>;
 

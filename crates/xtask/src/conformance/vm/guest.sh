@@ -28,7 +28,7 @@ devices() {
     ip link add dummy0 type dummy && ip link set dummy0 up && rdma link add rxe0 type rxe netdev dummy0
 }
 
-export CORTEN_VM=1 HOME=/root RUST_BACKTRACE=1
+export CORTEN_VM=1 HOME=/root
 echo "@@ up $(cut -d ' ' -f 1 /proc/uptime)"
 devices
 uname -sr
