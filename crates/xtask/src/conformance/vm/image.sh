@@ -2,7 +2,8 @@
 # Makes a disk with Debian testing, its kernel and its initrd in a directory. Runs in a mount namespace of its own.
 # usage: image.sh DIRECTORY MIRROR
 set -eu
-export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+# The path is Debian's, whatever this machine is.
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 directory=$1
 mirror=$2
 root=$directory/root
@@ -36,7 +37,7 @@ printf 'virtio_pci\nvirtio_blk\next4\n' >"$root/etc/initramfs-tools/modules"
 inside apt-get update -q
 inside apt-get install -q --yes --no-install-recommends linux-image-amd64 initramfs-tools \
     crun runc containerd docker.io docker-cli podman buildah skopeo umoci conmon netavark aardvark-dns passt slirp4netns \
-    fuse-overlayfs uidmap criu iptables nftables busybox-static libseccomp2 apparmor strace jq curl fio stress-ng
+    fuse-overlayfs uidmap criu iptables nftables busybox-static libseccomp2 apparmor strace jq curl
 
 step "an ordinary user with a session that lingers"
 inside useradd --create-home --uid 1000 --shell /bin/bash tester
@@ -78,6 +79,13 @@ echo vm >"$root/etc/hostname"
 printf '127.0.0.1 localhost vm\n' >"$root/etc/hosts"
 mkdir -p "$root/etc/systemd/journald.conf.d"
 printf '[Journal]\nStorage=volatile\n' >"$root/etc/systemd/journald.conf.d/volatile.conf"
+# Devices that are there from the start and that nobody waits for need no rules.
+mkdir -p "$root/etc/systemd/system/systemd-udev-trigger.service.d"
+cat >"$root/etc/systemd/system/systemd-udev-trigger.service.d/few.conf" <<'UNIT'
+[Service]
+ExecStart=
+ExecStart=udevadm trigger --type=all --action=add --subsystem-match=block --subsystem-match=net --subsystem-match=misc
+UNIT
 inside systemd-machine-id-setup
 inside systemctl enable job.service
 # Engines are started by the tests that want them; the others take emulated time at every boot and give nothing.
