@@ -130,8 +130,14 @@ impl Run {
 
 /// Boots the VM, lets it run the programs, and ends it.
 fn boot_and_run(image: &Image, programs: &[Program], options: &Options) -> Result<Vec<Run>> {
-    let job = tempfile::tempdir()?;
-    let shares = shares(programs);
+    // Below Cargo's directory for the target, so that programs can be linked into it.
+    let profile = profile(programs)?;
+    let job = tempfile::Builder::new().prefix("vm-").tempdir_in(profile.parent().unwrap_or(profile))?;
+    let programs_now = job.path().join("programs");
+    keep(programs, profile, &programs_now)?;
+    let workspace = shell::workspace();
+    // Cargo's directory may be inside the workspace.
+    let shares = [(workspace.as_path(), workspace.as_path()), (&programs_now, profile)];
     fs::write(job.path().join("run.sh"), script(&shares, programs)?)?;
     let console = match &options.logs {
         Some(logs) => logs.join("console"),
@@ -161,24 +167,30 @@ impl Drop for Machine {
     }
 }
 
-/// What the VM sees of this machine: the workspace, and the programs where they are elsewhere.
-fn shares(programs: &[Program]) -> Vec<PathBuf> {
-    let mut shares = vec![shell::workspace()];
-    for program in programs {
-        // Cargo's profile directory, with corten itself: programs are in its `deps`.
-        let Some(directory) = program.file.ancestors().nth(2) else { continue };
-        if !shares.iter().any(|share| directory.starts_with(share)) {
-            shares.push(directory.to_owned());
-        }
-    }
-    shares
+/// Cargo's directory for the profile: corten is in it, and test programs are in its `deps`.
+fn profile(programs: &[Program]) -> Result<&Path> {
+    let directory = programs.first().and_then(|program| program.file.ancestors().nth(2));
+    Ok(directory.ok_or("there are no test programs")?)
 }
 
+/// Keeps the programs as they are now in a directory like Cargo's: the VM must not see what is built while it runs.
+fn keep(programs: &[Program], profile: &Path, directory: &Path) -> Result {
+    fs::create_dir_all(directory.join("deps"))?;
+    let corten = profile.join("corten");
+    for file in programs.iter().map(|program| &program.file).chain([&corten]) {
+        fs::hard_link(file, directory.join(file.strip_prefix(profile)?))?;
+    }
+    Ok(())
+}
+
+/// A directory of this machine, and where the VM sees it.
+type Share<'a> = (&'a Path, &'a Path);
+
 /// What the VM runs.
-fn script(shares: &[PathBuf], programs: &[Program]) -> Result<String> {
+fn script(shares: &[Share<'_>], programs: &[Program]) -> Result<String> {
     let mut lines = vec!["shares() {".to_owned()];
-    for (index, share) in shares.iter().enumerate() {
-        lines.push(format!("share share{index} {}", quoted(share)?));
+    for (index, (_, place)) in shares.iter().enumerate() {
+        lines.push(format!("share share{index} {}", quoted(place)?));
     }
     lines.extend(["}".to_owned(), "programs() {".to_owned()]);
     for program in programs {
@@ -196,7 +208,7 @@ fn quoted(path: &Path) -> Result<String> {
     Ok(format!("'{}'", text.ok_or_else(|| format!("{}: a path with ' or , in it", path.display()))?))
 }
 
-fn machine(image: &Image, job: &Path, shares: &[PathBuf], console: &Path, kvm: bool) -> Result<Command> {
+fn machine(image: &Image, job: &Path, shares: &[Share<'_>], console: &Path, kvm: bool) -> Result<Command> {
     // It stands back behind what else runs here, and ends with this process.
     let mut command = Command::new("nice");
     command.args(["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-M", "q35", "-smp", "2", "-m", "4096"]);
@@ -213,7 +225,7 @@ fn machine(image: &Image, job: &Path, shares: &[PathBuf], console: &Path, kvm: b
     command.arg("-serial").arg(format!("file:{}", console.display()));
     command.args(["-device", "virtio-serial-pci", "-device", "virtserialport,chardev=job"]);
     command.args(["-chardev", "file,id=job,path=/dev/fd/1"]);
-    let shares = shares.iter().enumerate().map(|(index, share)| (format!("share{index}"), share.as_path()));
+    let shares = shares.iter().enumerate().map(|(index, (share, _))| (format!("share{index}"), *share));
     for (tag, share) in shares.chain([("job".to_owned(), job)]) {
         let options = "security_model=none,readonly=on,multidevs=remap";
         command.arg("-virtfs").arg(format!("local,path={},mount_tag={tag},{options}", share.display()));
@@ -356,18 +368,29 @@ mod tests {
     }
 
     #[test]
-    fn a_target_directory_elsewhere_is_shared_too() {
-        assert_eq!(shares(&named(&["a", "b"])), [shell::workspace(), "/target/debug".into()]);
-        let mut inside = named(&["a"]);
-        inside[0].file = shell::workspace().join("target/debug/deps/a");
-        assert_eq!(shares(&inside), [shell::workspace()]);
+    fn programs_stay_as_they_were() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (profile, kept) = (directory.path().join("debug"), directory.path().join("kept"));
+        fs::create_dir_all(profile.join("deps")).expect("made");
+        let mut programs = named(&["a"]);
+        programs[0].file = profile.join("deps/a");
+        for file in ["corten", "deps/a"] {
+            fs::write(profile.join(file), "old").expect("written");
+        }
+        keep(&programs, &profile, &kept).expect("kept");
+        for file in ["corten", "deps/a"] {
+            fs::remove_file(profile.join(file)).expect("removed");
+            fs::write(profile.join(file), "new").expect("written");
+            assert_eq!(fs::read_to_string(kept.join(file)).expect("there"), "old");
+        }
     }
 
     #[test]
     fn only_rootless_programs_run_as_the_user() {
-        let text = script(&["/it's".into()], &[]).expect_err("a quote").to_string();
+        let src = Path::new("/src");
+        let text = script(&[(src, Path::new("/it's"))], &[]).expect_err("a quote").to_string();
         assert!(text.contains("/it's"), "{text}");
-        let text = script(&["/src".into()], &named(&["vm_rootless", "vm_peers"])).expect("a script");
+        let text = script(&[(src, src)], &named(&["vm_rootless", "vm_peers"])).expect("a script");
         assert!(text.contains("\nprogram vm_rootless tester '/src' '/target/debug/deps/vm_rootless'\n"), "{text}");
         assert!(text.contains("\nprogram vm_peers root '/src' "), "{text}");
     }
