@@ -4,8 +4,6 @@
 //! Attacker: a process of the cgroup that forks as fast as it can, or makes sub-cgroups with any names.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -20,6 +18,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::device;
 use crate::error::{Error, Repr, failed, failed_io};
+use crate::resources::{self, Place, Setting};
 use crate::sys;
 
 /// A cgroup, held by fd.
@@ -53,7 +52,7 @@ impl Cgroup {
     pub fn pids(&self) -> Result<Vec<i32>, Error> {
         let mut pids = Vec::new();
         for_each_below(self.fd.as_fd(), &mut |directory| {
-            let text = match read_file(directory, "cgroup.procs") {
+            let text = match sys::read_below(directory, "cgroup.procs") {
                 // A threaded cgroup has its processes listed above; a removed one has none.
                 Err(Errno::EOPNOTSUPP | Errno::ENODEV | Errno::ENOENT) => return Ok(()),
                 other => other.map_err(|errno| failed(errno, || format!("read({:?}/cgroup.procs)", self.path)))?,
@@ -81,7 +80,7 @@ impl Cgroup {
     }
 
     fn event(&self, key: &'static str) -> Result<bool, Error> {
-        match read_file(self.fd.as_fd(), "cgroup.events") {
+        match sys::read_below(self.fd.as_fd(), "cgroup.events") {
             Ok(text) => Ok(event_is_set(&text, key)),
             // Removed since it was opened.
             Err(Errno::ENODEV | Errno::ENOENT) => Ok(false),
@@ -117,7 +116,8 @@ impl Cgroup {
         self.write("cgroup.freeze", "1").map_err(call("1"))?;
         let killed = self.pids().map(|pids| {
             for pid in pids {
-                sys::kill(pid);
+                // One that cannot be killed is seen when the cgroup does not become empty.
+                sys::send_signal(pid, libc::SIGKILL).ok();
             }
         });
         self.write("cgroup.freeze", "0").map_err(call("0"))?;
@@ -155,18 +155,88 @@ impl Cgroup {
         }
     }
 
-    /// Attaches a device filter: `bpf(BPF_PROG_LOAD)`, `bpf(BPF_PROG_ATTACH)`.
+    /// Freezes every process of this cgroup and below, and waits until they are.
+    ///
+    /// # Errors
+    /// Some still run after `deadline` (in a call that cannot be interrupted); they are thawed then.
+    pub fn freeze(&self, deadline: Duration) -> Result<(), Error> {
+        self.write("cgroup.freeze", "1")
+            .map_err(|errno| failed(errno, || format!("write({:?}/cgroup.freeze, 1)", self.path)))?;
+        match self.wait_event("frozen", true, deadline) {
+            Ok(true) => Ok(()),
+            frozen => {
+                self.thaw()?;
+                frozen?;
+                Err(Repr::NotFrozen { path: self.path.clone(), seconds: deadline.as_secs() }.into())
+            }
+        }
+    }
+
+    /// Lets the processes go on. It takes effect at once.
+    ///
+    /// # Errors
+    /// `cgroup.freeze` cannot be written.
+    pub fn thaw(&self) -> Result<(), Error> {
+        self.write("cgroup.freeze", "0")
+            .map_err(|errno| failed(errno, || format!("write({:?}/cgroup.freeze, 0)", self.path)))
+    }
+
+    /// Sends a signal to every process of this cgroup and below. Processes that are forked meanwhile may be missed.
+    ///
+    /// # Errors
+    /// The processes cannot be listed, or the caller may not send signals to one of them.
+    pub fn signal(&self, signal: i32) -> Result<(), Error> {
+        let call = |pid| move |errno| failed(errno, || format!("pidfd_send_signal({pid}, {signal})"));
+        self.pids()?.into_iter().try_for_each(|pid| sys::send_signal(pid, signal).map_err(call(pid)))
+    }
+
+    /// Puts a process, with all its threads, into this cgroup.
+    ///
+    /// # Errors
+    /// The process is gone, or it may not be moved here.
+    pub fn add(&self, pid: i32) -> Result<(), Error> {
+        self.write("cgroup.procs", &pid.to_string())
+            .map_err(|errno| failed(errno, || format!("write({:?}/cgroup.procs, {pid})", self.path)))
+    }
+
+    /// Sets limits: those of [`Resources::settings`](crate::Resources::settings) for cgroup v2.
+    ///
+    /// # Errors
+    /// The kernel does not take one of them, or the controller is not there; the error names field, file and value. The
+    /// limits before it are in force.
+    pub fn apply(&self, settings: &[Setting]) -> Result<(), Error> {
+        resources::apply(settings, &|place| (place == Place::Unified).then(|| self.fd.as_fd()), false)
+    }
+
+    /// Sets the device filter: attaches it, or puts it in the place of the one that was set before, at once. One that allows
+    /// everything is none.
+    ///
+    /// Programs that others have attached (systemd does) stay: a device must be allowed by all of them.
     ///
     /// # Errors
     /// The kernel refuses the program (its words are in the error), or the caller may not attach it.
-    pub fn attach_device_filter(&self, filter: &device::Filter) -> Result<(), Error> {
+    pub fn set_device_filter(&self, filter: &device::Filter) -> Result<(), Error> {
+        let call = |name: &'static str| {
+            move |errno| failed(errno, || format!("bpf({name}, {:?}, BPF_CGROUP_DEVICE)", self.path))
+        };
+        let before = sys::own_device_program(self.fd.as_fd()).map_err(call("BPF_PROG_QUERY"))?;
+        let before = before.as_ref().map(AsFd::as_fd);
+        if filter.allows_everything() {
+            let detach = |program| sys::detach_device_program(self.fd.as_fd(), program);
+            return before.map_or(Ok(()), detach).map_err(call("BPF_PROG_DETACH"));
+        }
         let program = sys::load_device_program(filter.instructions())?;
-        sys::attach_device_program(self.fd.as_fd(), program.as_fd())
-            .map_err(|errno| failed(errno, || format!("bpf(BPF_PROG_ATTACH, {:?}, BPF_CGROUP_DEVICE)", self.path)))
+        sys::attach_device_program(self.fd.as_fd(), program.as_fd(), before).map_err(call("BPF_PROG_ATTACH"))
     }
 
-    /// Waits with poll(2) until `populated` is 0; false if it is not by the deadline.
+    /// Waits until there is no process; false if there still is one by the deadline.
     fn wait_empty(&self, deadline: Duration) -> Result<bool, Error> {
+        self.wait_event("populated", false, deadline)
+    }
+
+    /// Waits with poll(2) until a line of `cgroup.events` says so; false if it does not by the deadline. A cgroup that is gone
+    /// has no processes, and frozen are all of them.
+    fn wait_event(&self, key: &'static str, wanted: bool, deadline: Duration) -> Result<bool, Error> {
         let call = |errno| failed(errno, || format!("poll({:?}/cgroup.events)", self.path));
         let events = match sys::open_below(&self.fd, Path::new("cgroup.events"), OFlag::O_RDONLY) {
             Ok(events) => events,
@@ -181,7 +251,7 @@ impl Cgroup {
                 Err(Errno::ENODEV) => return Ok(true),
                 Err(errno) => return Err(call(errno)),
             };
-            if !event_is_set(&text, "populated") {
+            if event_is_set(&text, key) == wanted {
                 return Ok(true);
             }
             let left = end.saturating_duration_since(Instant::now());
@@ -197,8 +267,7 @@ impl Cgroup {
     }
 
     fn write(&self, file: &str, value: &str) -> nix::Result<()> {
-        let fd = sys::open_below(&self.fd, Path::new(file), OFlag::O_WRONLY)?;
-        File::from(fd).write_all(value.as_bytes()).map_err(errno_of)
+        sys::write_below(self.fd.as_fd(), file, value)
     }
 }
 
@@ -208,19 +277,8 @@ impl AsFd for Cgroup {
     }
 }
 
-fn errno_of(error: std::io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
-}
-
 fn event_is_set(text: &str, key: &str) -> bool {
     text.lines().any(|line| line.strip_prefix(key).is_some_and(|value| value.trim() == "1"))
-}
-
-fn read_file(directory: BorrowedFd<'_>, file: &str) -> nix::Result<String> {
-    let fd = sys::open_below(&directory, Path::new(file), OFlag::O_RDONLY)?;
-    let mut text = String::new();
-    File::from(fd).read_to_string(&mut text).map_err(errno_of)?;
-    Ok(text)
 }
 
 /// The names of the cgroups directly below.

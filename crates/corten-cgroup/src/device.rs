@@ -8,6 +8,7 @@
 //! Spec: config-linux.md#allowed-device-list. Kernel: BPF_PROG_TYPE_CGROUP_DEVICE (4.15), `struct bpf_cgroup_dev_ctx`.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 /// Which kind of device a rule is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -61,6 +62,22 @@ impl Rule {
             Kind::Block => kind == BLOCK,
             Kind::Char => kind == CHAR,
         }
+    }
+}
+
+/// Displayed as in v1's `devices.allow` and `devices.deny`: `c 1:3 rwm`.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            Kind::All => 'a',
+            Kind::Char => 'c',
+            Kind::Block => 'b',
+        };
+        let number = |number: Option<u32>| number.map_or_else(|| "*".to_owned(), |number| number.to_string());
+        write!(f, "{kind} {}:{} ", number(self.major), number(self.minor))?;
+        let Access { read, write, mknod } = self.access;
+        let letters = [(read, 'r'), (write, 'w'), (mknod, 'm')];
+        letters.iter().filter(|(has, _)| *has).try_for_each(|(_, letter)| write!(f, "{letter}"))
     }
 }
 

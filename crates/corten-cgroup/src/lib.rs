@@ -11,12 +11,18 @@
 //! Source: Documentation/admin-guide/cgroup-v2.rst, cgroups(7).
 
 mod cgroup;
+mod cgroups;
 pub mod device;
 mod error;
 mod hierarchy;
 pub mod legacy;
+mod resources;
 mod sys;
 
 pub use cgroup::Cgroup;
+pub use cgroups::{Cgroups, Location, Machine};
 pub use error::Error;
 pub use hierarchy::{Hierarchy, Layout};
+pub use resources::{
+    Cpu, HugePages, Io, LegacyControllers, Memory, Network, Rdma, Resources, Setting, ThrottleDevice, WeightDevice,
+};

@@ -5,7 +5,7 @@ pub(crate) mod seccomp_cache;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use corten_cgroup::{Hierarchy, Layout, legacy};
+use corten_cgroup::{Layout, Machine, legacy};
 
 use crate::oci::Spec;
 use crate::plan::seccomp::{CompileOptions, Filter, SeccompError, flags, from_raw, notifies};
@@ -18,13 +18,14 @@ use crate::{Error, ErrorKind, Result};
 const SECCOMP_CACHE: &str = "@seccomp";
 
 /// Probes what the config's plan needs.
-pub(crate) fn facts(spec: &Spec, id: &str, bundle: &Path, root: &Path, hierarchy: &Hierarchy) -> Result<Facts> {
+pub(crate) fn facts(spec: &Spec, id: &str, bundle: &Path, root: &Path, machine: &Machine) -> Result<Facts> {
     let linux = spec.linux().as_ref();
     let cgroups_path = linux.and_then(|linux| linux.cgroups_path().as_deref());
-    let cgroup = hierarchy.resolve(cgroups_path, id).map_err(cgroup_error)?;
-    let mut facts = Facts { cgroup, links: links(spec, bundle), ..privileges()? };
+    let cgroups = machine.locate(cgroups_path, id).map_err(cgroup_error)?;
+    let legacy_controllers = machine.legacy_controllers().clone();
+    let mut facts = Facts { cgroups, legacy_controllers, links: links(spec, bundle), ..privileges()? };
     let shows_cgroups = spec.mounts().iter().flatten().any(|mount| mount.typ().as_deref() == Some("cgroup"));
-    if shows_cgroups && hierarchy.layout() == Layout::Hybrid {
+    if shows_cgroups && machine.layout() != Layout::Unified {
         legacy_hierarchies(&mut facts)?;
     }
     let process = spec.process().as_ref();

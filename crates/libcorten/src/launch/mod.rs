@@ -24,12 +24,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use corten_cgroup::{Cgroup, Hierarchy, device};
+use corten_cgroup::{Cgroups, Location, Machine, Setting, device};
 use corten_init::{OwnedStep, Slot, SyncPoint};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket, socketpair};
 use nix::unistd::Pid;
 
 pub(crate) use error::LaunchError;
+use error::LimitError;
 use resctrl::Resctrl;
 pub(crate) use sync::Channel;
 
@@ -53,13 +54,13 @@ pub(crate) struct Launch<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) directory: &'a StateDirectory,
     pub(crate) record: &'a mut Record,
-    pub(crate) hierarchy: &'a Hierarchy,
+    pub(crate) machine: &'a Machine,
     pub(crate) console: &'a Console,
     /// A stand-in for the resctrl filesystem, for tests.
     pub(crate) resctrl_root: Option<&'a Path>,
     /// Fds by slot.
     fds: Vec<Option<OwnedFd>>,
-    cgroup: Option<Cgroup>,
+    cgroups: Option<Cgroups>,
     init: Option<InitProcess>,
     channel: Option<Channel>,
     master: Option<OwnedFd>,
@@ -78,7 +79,7 @@ impl<'a> Launch<'a> {
         plan: &'a Plan,
         directory: &'a StateDirectory,
         record: &'a mut Record,
-        hierarchy: &'a Hierarchy,
+        machine: &'a Machine,
         options: &'a CreateOptions,
     ) -> Self {
         let fds = (0..plan.slots).map(|_| None).collect();
@@ -86,11 +87,11 @@ impl<'a> Launch<'a> {
             plan,
             directory,
             record,
-            hierarchy,
+            machine,
             console: &options.console,
             resctrl_root: options.resctrl_root.as_deref(),
             fds,
-            cgroup: None,
+            cgroups: None,
             init: None,
             channel: None,
             master: None,
@@ -123,9 +124,10 @@ impl<'a> Launch<'a> {
         let at = |source: SysError| LaunchError::Step { item: item(), source };
         match &planned.step {
             HostStep::RecordCreating => Ok(self.directory.write(self.record)?),
-            HostStep::CreateCgroup { path, optional } => self.create_cgroup(path, *optional),
+            HostStep::CreateCgroups { location, optional } => self.create_cgroups(location, *optional),
+            HostStep::Limit { settings } => self.limit(settings),
             HostStep::OpenCgroup { slot } => {
-                let cgroup = self.cgroup.as_ref().ok_or(LaunchError::Order)?;
+                let cgroup = self.cgroups.as_ref().and_then(Cgroups::unified).ok_or(LaunchError::Order)?;
                 self.put(*slot, sys::clone_tree(cgroup).map_err(at)?)
             }
             HostStep::OpenTree { source, recursive, directory, link_itself, slot } => {
@@ -210,7 +212,7 @@ impl<'a> Launch<'a> {
             inherited: &inherited,
             preserved: self.plan.preserved_fds,
             namespaces,
-            cgroup: self.cgroup.as_ref().map(AsFd::as_fd),
+            cgroup: self.cgroups.as_ref().and_then(Cgroups::unified).map(AsFd::as_fd),
         })?;
         // Init has its copies; ours would keep mounts and sockets alive.
         self.fds.clear();
@@ -255,25 +257,29 @@ impl<'a> Launch<'a> {
         self.channel()?.await_end(deadline)
     }
 
-    fn create_cgroup(&mut self, path: &Path, optional: bool) -> Result<(), LaunchError> {
-        match self.hierarchy.create(path) {
-            Ok(cgroup) => self.cgroup = Some(cgroup),
-            // The container stays in the caller's cgroup. What is written down is what `delete` is to remove.
+    fn create_cgroups(&mut self, location: &Location, optional: bool) -> Result<(), LaunchError> {
+        match self.machine.create(location) {
+            Ok(cgroups) => self.cgroups = Some(cgroups),
+            // The container stays in the caller's cgroups. What is written down is what `delete` is to remove.
             Err(error) if optional && error.is_refused() => {
-                self.record.cgroup = PathBuf::new();
+                self.record.cgroups = Location::default();
                 self.directory.write(self.record)?;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(LaunchError::Cgroup(error)),
         }
         Ok(())
     }
 
+    fn limit(&self, settings: &[Setting]) -> Result<(), LaunchError> {
+        let cgroups = self.cgroups.as_ref().ok_or(LaunchError::Order)?;
+        cgroups.apply(settings).map_err(|error| LaunchError::Limit(LimitError(error)))
+    }
+
     fn attach_device_filter(&self, rules: &[device::Rule], optional: bool) -> Result<(), LaunchError> {
-        let filter = device::Filter::compile(rules);
-        let Some(cgroup) = self.cgroup.as_ref().filter(|_| !filter.allows_everything()) else { return Ok(()) };
-        match cgroup.attach_device_filter(&filter) {
+        let Some(cgroups) = &self.cgroups else { return Ok(()) };
+        match cgroups.set_devices(rules) {
             Err(error) if optional && error.is_refused() => Ok(()),
-            other => Ok(other?),
+            other => Ok(other.map_err(LaunchError::Devices)?),
         }
     }
 
@@ -322,8 +328,8 @@ impl<'a> Launch<'a> {
     /// Takes back what was made. Goes on after an error and reports all of them.
     fn undo(mut self, mut cause: LaunchError) -> LaunchError {
         let mut left = Vec::new();
-        if let Some(cgroup) = &self.cgroup
-            && let Err(error) = cgroup.kill(KILL_DEADLINE)
+        if let Some(cgroups) = &self.cgroups
+            && let Err(error) = cgroups.kill(KILL_DEADLINE)
         {
             left.push(error.to_string());
         }
@@ -343,8 +349,8 @@ impl<'a> Launch<'a> {
                 left.push(format!("process {}", init.pid()));
             }
         }
-        if let Some(cgroup) = self.cgroup.take()
-            && let Err(error) = cgroup.remove(KILL_DEADLINE)
+        if let Some(cgroups) = self.cgroups.take()
+            && let Err(error) = cgroups.remove(KILL_DEADLINE)
         {
             left.push(error.to_string());
         }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use corten_cgroup::Hierarchy;
+use corten_cgroup::Machine;
 use nix::unistd::Pid;
 
 use super::{Bundle, CannotStart, Container, CreateOptions, LifecycleError, Runtime};
 use crate::host::{self, cgroup_error};
 use crate::launch::{Launch, LaunchError};
+use crate::oci::LinuxResources;
 use crate::plan::{HostStep, Planned, Request};
 use crate::state::{Record, StateDirectory, rfc3339};
 use crate::{Error, Plan, Result, sys};
@@ -17,7 +18,7 @@ use crate::{Error, Plan, Result, sys};
 #[derive(Debug)]
 pub(super) struct Creation<'a> {
     runtime: &'a Runtime,
-    hierarchy: Hierarchy,
+    machine: Machine,
     id: &'a str,
     bundle: &'a Bundle,
     options: &'a CreateOptions,
@@ -30,14 +31,14 @@ impl<'a> Creation<'a> {
         bundle: &'a Bundle,
         options: &'a CreateOptions,
     ) -> Result<Self> {
-        let hierarchy = Hierarchy::detect().map_err(cgroup_error)?;
-        Ok(Self { runtime, hierarchy, id, bundle, options })
+        let machine = Machine::detect().map_err(cgroup_error)?;
+        Ok(Self { runtime, machine, id, bundle, options })
     }
 
     /// Probes the host and works the plan out.
     pub(super) fn plan(&self, wait_for_start: bool) -> Result<Plan> {
-        let Self { runtime, hierarchy, id, bundle, options } = self;
-        let facts = host::facts(bundle.spec(), id, bundle.directory(), runtime.root(), hierarchy)?;
+        let Self { runtime, machine, id, bundle, options } = self;
+        let facts = host::facts(bundle.spec(), id, bundle.directory(), runtime.root(), machine)?;
         let request = Request { id, bundle: bundle.directory(), wait_for_start, options };
         Plan::new(bundle.spec(), &request, &facts).map_err(|error| Error::new(error.kind(), error))
     }
@@ -47,7 +48,7 @@ impl<'a> Creation<'a> {
         check_preserved(self.options.preserve_fds)?;
         let (directory, lock) = StateDirectory::create(self.runtime.root(), self.id)?;
         let mut record = new_record(self.id, self.bundle, plan);
-        match Launch::new(plan, &directory, &mut record, &self.hierarchy, self.options).run(observe) {
+        match Launch::new(plan, &directory, &mut record, &self.machine, self.options).run(observe) {
             Ok(launched) => {
                 drop(lock);
                 let init = Some((launched.pidfd, Pid::from_raw(record.pid)));
@@ -65,10 +66,12 @@ impl<'a> Creation<'a> {
 }
 
 fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
-    let cgroup = plan.host.iter().find_map(|planned| match &planned.step {
-        HostStep::CreateCgroup { path, .. } => Some(path.clone()),
+    let cgroups = plan.host.iter().find_map(|planned| match &planned.step {
+        HostStep::CreateCgroups { location, .. } => Some(location.clone()),
         _ => None,
     });
+    let mut resources = bundle.spec().linux().as_ref().and_then(|linux| linux.resources().clone()).unwrap_or_default();
+    resources.set_devices(None);
     let annotations: BTreeMap<_, _> = bundle.spec().annotations().clone().unwrap_or_default().into_iter().collect();
     Record {
         oci_version: bundle.spec().version().clone(),
@@ -77,7 +80,8 @@ fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
         rootfs: bundle.rootfs(),
         created: rfc3339(SystemTime::now()),
         annotations,
-        cgroup: cgroup.unwrap_or_default(),
+        cgroups: cgroups.unwrap_or_default(),
+        resources: Some(resources).filter(|resources| *resources != LinuxResources::default()),
         creating: true,
         pid: 0,
         start_time: 0,

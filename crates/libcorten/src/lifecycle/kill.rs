@@ -3,11 +3,10 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use corten_cgroup::Hierarchy;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::{Container, LifecycleError};
+use super::{Container, LifecycleError, cgroups};
 use crate::host::cgroup_error;
 use crate::state::{Record, start_time};
 use crate::{Result, sys};
@@ -25,9 +24,9 @@ impl Container {
         let record = self.record()?;
         let init = self.open_init(&record)?.ok_or(LifecycleError::NotRunning)?;
         if signal == libc::SIGKILL && !has_own_pid_namespace(record.pid) {
-            let hierarchy = Hierarchy::detect().map_err(cgroup_error)?;
-            if let Some(cgroup) = hierarchy.open(&record.cgroup).map_err(cgroup_error)? {
-                return cgroup.kill(KILL_DEADLINE).map_err(cgroup_error);
+            let cgroups = cgroups(&record)?;
+            if !cgroups.is_empty() {
+                return cgroups.kill(KILL_DEADLINE).map_err(cgroup_error);
             }
         }
         match sys::send_signal(init.as_fd(), signal) {

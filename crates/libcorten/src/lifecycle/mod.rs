@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use corten_cgroup::Hierarchy;
+use corten_cgroup::{Cgroups, Machine};
 use nix::unistd::Pid;
 
 pub use bundle::Bundle;
@@ -198,6 +198,14 @@ impl Runtime {
     }
 }
 
+/// Opens those of a container's cgroups that exist.
+fn cgroups(record: &Record) -> Result<Cgroups> {
+    if record.cgroups.is_empty() {
+        return Ok(Cgroups::none());
+    }
+    Machine::detect().and_then(|machine| machine.open(&record.cgroups)).map_err(cgroup_error)
+}
+
 /// A container.
 #[derive(Debug)]
 pub struct Container {
@@ -258,11 +266,7 @@ impl Container {
         if self.directory.has_start_socket() {
             return Ok(Status::Created);
         }
-        let hierarchy = Hierarchy::detect().map_err(cgroup_error)?;
-        let frozen = match hierarchy.open(&record.cgroup).map_err(cgroup_error)? {
-            Some(cgroup) => cgroup.frozen().map_err(cgroup_error)?,
-            None => false,
-        };
+        let frozen = cgroups(record)?.frozen().map_err(cgroup_error)?;
         Ok(if frozen { Status::Paused } else { Status::Running })
     }
 }

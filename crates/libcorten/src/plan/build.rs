@@ -9,6 +9,7 @@ use corten_init::{OwnedStep as Step, Slot, SyncPoint, TreeFlags};
 use crate::lifecycle::Console;
 use crate::oci::{LinuxNamespaceType, Process, ProcessBuilder, Spec};
 use crate::spec::annotations::{PIDFD_RECEIVER, annotation};
+use crate::spec::resources::limits;
 use crate::spec::{HookKind, is_joined, namespace, sysctl_file, sysctl_namespace};
 
 use super::namespaces::{self, UserNamespace};
@@ -555,7 +556,7 @@ fn host_half(b: &mut Builder<'_>, process: &Process, cloned: u64) -> Result<(), 
     if b.request.wait_for_start {
         b.host(c"runtime", HostStep::ListenForStart { slot: slot::LISTENER });
     }
-    make_cgroup(b);
+    make_cgroups(b)?;
     b.host(c"linux.namespaces", HostStep::CloneInit { namespaces: cloned });
     let entry = std::mem::take(&mut b.entry);
     b.host.extend(entry);
@@ -580,19 +581,38 @@ fn host_half(b: &mut Builder<'_>, process: &Process, cloned: u64) -> Result<(), 
     Ok(())
 }
 
-fn make_cgroup(b: &mut Builder<'_>) {
-    let asked_for = b.spec.linux().as_ref().is_some_and(|linux| linux.cgroups_path().is_some());
+/// The cgroups and their limits, before there is a process in them.
+fn make_cgroups(b: &mut Builder<'_>) -> Result<(), PlanError> {
+    let linux = b.spec.linux().as_ref();
+    let limits = linux.and_then(|linux| linux.resources().as_ref()).map(limits).unwrap_or_default();
+    let settings = limits.settings(&b.facts.legacy_controllers).map_err(PlanError::Limit)?;
+    if b.facts.cgroups.is_empty() {
+        if !settings.is_empty() {
+            b.warnings.push("linux.resources: not in force, as the container gets no cgroup of its own".to_owned());
+        }
+        return Ok(());
+    }
+    for field in limits.without_meaning(&b.facts.legacy_controllers) {
+        b.warnings.push(format!("linux.resources.{field}: ignored, as cgroup v2 has no such limit"));
+    }
+    let asked_for = linux.is_some_and(|linux| linux.cgroups_path().is_some()) || !settings.is_empty();
     let optional = b.facts.rootless && !asked_for;
-    b.host(c"linux.cgroupsPath", HostStep::CreateCgroup { path: b.facts.cgroup.clone(), optional });
+    b.host(c"linux.cgroupsPath", HostStep::CreateCgroups { location: b.facts.cgroups.clone(), optional });
+    if !settings.is_empty() {
+        b.host(c"linux.resources", HostStep::Limit { settings });
+    }
     if b.shows_own_cgroup {
         b.host(c"linux.cgroupsPath", HostStep::OpenCgroup { slot: slot::CGROUP });
     }
+    Ok(())
 }
 
 /// What limits init from outside: devices, cache and bandwidth, OOM score, resources.
 fn restrict(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
-    let rules = devices::rules(b.spec);
-    b.host(c"linux.resources.devices", HostStep::DeviceFilter { rules, optional: b.facts.rootless });
+    if !b.facts.cgroups.is_empty() {
+        let rules = devices::rules(b.spec);
+        b.host(c"linux.resources.devices", HostStep::DeviceFilter { rules, optional: b.facts.rootless });
+    }
     if let Some(config) = b.spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
         b.host(c"linux.intelRdt", HostStep::IntelRdt { config: config.clone() });
     }

@@ -78,6 +78,9 @@ pub(crate) enum PlanError {
         /// The config item.
         item: String,
     },
+    /// Limits that cannot be.
+    #[error("linux.resources.{0}")]
+    Limit(corten_cgroup::Error),
     /// `process.terminal` without a place for the terminal to go.
     #[error("process.terminal: cannot allocate tty if runc will detach without setting console socket")]
     NoConsole,

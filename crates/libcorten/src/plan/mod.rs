@@ -45,12 +45,17 @@ pub struct Planned<T> {
 pub enum HostStep {
     /// Writes the state down: `creating`, with the cgroup that is about to be made.
     RecordCreating,
-    /// Makes the cgroup, which must be empty if it is there already.
-    CreateCgroup {
-        /// Path below the mount of cgroup2.
-        path: PathBuf,
+    /// Makes the cgroups, which must be empty if they are there already.
+    CreateCgroups {
+        /// Where they are.
+        location: corten_cgroup::Location,
         /// A caller who may not make it goes without: rootless, and nothing asks for it.
         optional: bool,
+    },
+    /// Sets limits: writes to files of the cgroups.
+    Limit {
+        /// The files and what is written to them.
+        settings: Vec<corten_cgroup::Setting>,
     },
     /// Opens the container's cgroup as a detached mount.
     OpenCgroup {
@@ -257,8 +262,10 @@ pub(crate) struct Request<'a> {
 /// What the plan needs to know of the host. Probed before, so that planning stays pure.
 #[derive(Debug, Clone)]
 pub(crate) struct Facts {
-    /// The container's cgroup below the cgroup2 mount.
-    pub(crate) cgroup: PathBuf,
+    /// Where the container's cgroups are to be; empty if it gets none.
+    pub(crate) cgroups: corten_cgroup::Location,
+    /// Controllers that are in v1 hierarchies.
+    pub(crate) legacy_controllers: corten_cgroup::LegacyControllers,
     /// v1 hierarchies of a hybrid machine that a mount of type `cgroup` shows; empty on pure v2.
     pub(crate) legacy: Vec<LegacyHierarchy>,
     /// Links beside the hierarchies: name and target.
@@ -285,7 +292,8 @@ impl Default for Facts {
     /// Root of a machine with pure cgroup v2.
     fn default() -> Self {
         Self {
-            cgroup: PathBuf::new(),
+            cgroups: corten_cgroup::Location::default(),
+            legacy_controllers: corten_cgroup::LegacyControllers::none(),
             legacy: Vec::new(),
             legacy_links: Vec::new(),
             seccomp: None,

@@ -1,15 +1,19 @@
 //! Golden plans of whole configs, and the document that lists the steps of a container's life.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::*;
 use crate::{Console, CreateOptions, spec};
 
+fn location(path: &str) -> corten_cgroup::Location {
+    corten_cgroup::Location { unified: Some(path.into()), ..corten_cgroup::Location::default() }
+}
+
 /// A host with pure cgroup v2 and no compiled filter at hand.
 fn facts() -> Facts {
     let filter = seccomp::Filter { flags: 4, program: vec![0; 8 * 10], notify: false };
-    Facts { cgroup: PathBuf::from("/box"), seccomp: Some(filter), ..Facts::default() }
+    Facts { cgroups: location("/box"), seccomp: Some(filter), ..Facts::default() }
 }
 
 fn plan(config: &str, options: &CreateOptions, wait_for_start: bool) -> Plan {

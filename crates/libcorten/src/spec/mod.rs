@@ -20,6 +20,7 @@ mod hooks;
 mod list;
 mod namespaces;
 mod path;
+pub(crate) mod resources;
 mod strings;
 mod unsupported;
 mod validate;
