@@ -5,23 +5,33 @@ pub(crate) mod seccomp_cache;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use corten_cgroup::{Layout, Machine, legacy};
+use corten_cgroup::{Layout, Location, Machine, legacy};
 
 use crate::oci::Spec;
 use crate::plan::seccomp::{CompileOptions, Filter, SeccompError, flags, from_raw, notifies};
 use crate::plan::{Facts, LegacyHierarchy};
 use crate::spec::annotations::{self, annotation};
 use crate::sys::SysError;
-use crate::{Error, ErrorKind, Result};
+use crate::{CgroupManager, CreateOptions, Error, ErrorKind, Result};
 
 /// Where compiled filters are kept, below the state root. No container id has this character.
 const SECCOMP_CACHE: &str = "@seccomp";
 
 /// Probes what the config's plan needs.
-pub(crate) fn facts(spec: &Spec, id: &str, bundle: &Path, root: &Path, machine: &Machine) -> Result<Facts> {
+pub(crate) fn facts(
+    spec: &Spec,
+    id: &str,
+    bundle: &Path,
+    root: &Path,
+    machine: &Machine,
+    options: &CreateOptions,
+) -> Result<Facts> {
     let linux = spec.linux().as_ref();
     let cgroups_path = linux.and_then(|linux| linux.cgroups_path().as_deref());
-    let cgroups = machine.locate(cgroups_path, id).map_err(cgroup_error)?;
+    let cgroups = match options.cgroup_manager {
+        CgroupManager::Cgroupfs => machine.locate(cgroups_path, id).map_err(cgroup_error)?,
+        CgroupManager::Disabled => Location::default(),
+    };
     let legacy_controllers = machine.legacy_controllers().clone();
     let mut facts = Facts { cgroups, legacy_controllers, links: links(spec, bundle), ..privileges()? };
     let shows_cgroups = spec.mounts().iter().flatten().any(|mount| mount.typ().as_deref() == Some("cgroup"));

@@ -29,8 +29,7 @@ use corten_init::{OwnedStep, Slot, SyncPoint};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket, socketpair};
 use nix::unistd::Pid;
 
-pub(crate) use error::LaunchError;
-use error::LimitError;
+pub(crate) use error::{LaunchError, LimitError};
 use resctrl::Resctrl;
 pub(crate) use sync::Channel;
 

@@ -9,7 +9,6 @@ use nix::unistd::Pid;
 use super::{Bundle, CannotStart, Container, CreateOptions, LifecycleError, Runtime};
 use crate::host::{self, cgroup_error};
 use crate::launch::{Launch, LaunchError};
-use crate::oci::LinuxResources;
 use crate::plan::{HostStep, Planned, Request};
 use crate::state::{Record, StateDirectory, rfc3339};
 use crate::{Error, Plan, Result, sys};
@@ -38,7 +37,7 @@ impl<'a> Creation<'a> {
     /// Probes the host and works the plan out.
     pub(super) fn plan(&self, wait_for_start: bool) -> Result<Plan> {
         let Self { runtime, machine, id, bundle, options } = self;
-        let facts = host::facts(bundle.spec(), id, bundle.directory(), runtime.root(), machine)?;
+        let facts = host::facts(bundle.spec(), id, bundle.directory(), runtime.root(), machine, options)?;
         let request = Request { id, bundle: bundle.directory(), wait_for_start, options };
         Plan::new(bundle.spec(), &request, &facts).map_err(|error| Error::new(error.kind(), error))
     }
@@ -70,8 +69,7 @@ fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
         HostStep::CreateCgroups { location, .. } => Some(location.clone()),
         _ => None,
     });
-    let mut resources = bundle.spec().linux().as_ref().and_then(|linux| linux.resources().clone()).unwrap_or_default();
-    resources.set_devices(None);
+    let resources = bundle.spec().linux().as_ref().and_then(|linux| linux.resources().clone());
     let annotations: BTreeMap<_, _> = bundle.spec().annotations().clone().unwrap_or_default().into_iter().collect();
     Record {
         oci_version: bundle.spec().version().clone(),
@@ -81,7 +79,7 @@ fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
         created: rfc3339(SystemTime::now()),
         annotations,
         cgroups: cgroups.unwrap_or_default(),
-        resources: Some(resources).filter(|resources| *resources != LinuxResources::default()),
+        resources,
         creating: true,
         pid: 0,
         start_time: 0,

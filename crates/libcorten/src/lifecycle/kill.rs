@@ -30,9 +30,35 @@ impl Container {
             }
         }
         match sys::send_signal(init.as_fd(), signal) {
-            Err(error) if error.errno.0 == Errno::ESRCH => Err(LifecycleError::NotRunning.into()),
-            other => Ok(other?),
+            Err(error) if error.errno.0 == Errno::ESRCH => return Err(LifecycleError::NotRunning.into()),
+            other => other?,
         }
+        if signal == libc::SIGKILL {
+            // In a frozen cgroup of v1 nobody dies.
+            let cgroups = cgroups(&record)?;
+            if cgroups.frozen().map_err(cgroup_error)? {
+                cgroups.thaw().map_err(cgroup_error)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a signal to every process of the container, those that `exec` made and those that init has left behind included.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn kill_all(&self, signal: i32) -> Result<()> {
+        let record = self.record()?;
+        let cgroups = cgroups(&record)?;
+        if cgroups.is_empty() {
+            // Nothing but init is known.
+            return self.kill(signal);
+        }
+        if cgroups.pids().map_err(cgroup_error)?.is_empty() {
+            return Err(LifecycleError::NotRunning.into());
+        }
+        let sent = if signal == libc::SIGKILL { cgroups.kill(KILL_DEADLINE) } else { cgroups.signal(signal) };
+        sent.map_err(cgroup_error)
     }
 
     /// Opens init if it is alive: its pidfd, checked after opening to be still the process that was written down.

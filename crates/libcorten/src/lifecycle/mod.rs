@@ -8,8 +8,10 @@ mod bundle;
 mod create;
 mod delete;
 pub mod foreground;
+mod freeze;
 mod kill;
 mod start;
+mod update;
 mod wait;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,6 +22,7 @@ use corten_cgroup::{Cgroups, Machine};
 use nix::unistd::Pid;
 
 pub use bundle::Bundle;
+pub use update::Update;
 pub use wait::Exit;
 
 use create::Creation;
@@ -42,6 +45,17 @@ pub enum Console {
     Master,
 }
 
+/// Who makes a container's cgroups.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CgroupManager {
+    /// The runtime itself, by the filesystem of cgroups.
+    #[default]
+    Cgroupfs,
+    /// Nobody: the container stays in the cgroups of the caller, and no limit is in force.
+    Disabled,
+}
+
 /// Options of create and run.
 #[derive(Debug, Clone, Default)]
 pub struct CreateOptions {
@@ -53,6 +67,8 @@ pub struct CreateOptions {
     pub preserve_fds: u32,
     /// Keep the caller's session keyring instead of a new one.
     pub no_new_keyring: bool,
+    /// Who makes cgroups.
+    pub cgroup_manager: CgroupManager,
     /// `chroot(2)` instead of `pivot_root(2)`, for a host whose root is the initramfs. Less safe.
     pub no_pivot: bool,
     /// Socket that gets init's pidfd.
@@ -70,6 +86,16 @@ pub(crate) enum LifecycleError {
     HasStopped,
     #[error("container not running")]
     NotRunning,
+    #[error("container paused")]
+    Paused,
+    #[error("container not paused")]
+    NotPaused,
+    #[error("cannot start a container in the paused state")]
+    StartPaused,
+    #[error("the container has no cgroup of its own to limit")]
+    NoCgroup,
+    #[error("updating a non-existent Intel RDT configuration is not supported")]
+    NoIntelRdt,
     #[error("cannot delete container {id} that is not stopped: {status}")]
     NotStopped { id: String, status: Status },
     #[error("process.args: fd {fd} is to be preserved but is not open")]
@@ -86,7 +112,7 @@ struct CannotStart(#[source] LaunchError);
 impl LifecycleError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotOpen { .. } => ErrorKind::InvalidConfig,
+            Self::NotOpen { .. } | Self::NoIntelRdt => ErrorKind::InvalidConfig,
             Self::Left { .. } => ErrorKind::Kernel,
             _ => ErrorKind::WrongState,
         }
@@ -263,10 +289,9 @@ impl Container {
         if record.creating {
             return Ok(Status::Creating);
         }
-        if self.directory.has_start_socket() {
-            return Ok(Status::Created);
+        if cgroups(record)?.frozen().map_err(cgroup_error)? {
+            return Ok(Status::Paused);
         }
-        let frozen = cgroups(record)?.frozen().map_err(cgroup_error)?;
-        Ok(if frozen { Status::Paused } else { Status::Running })
+        Ok(if self.directory.has_start_socket() { Status::Created } else { Status::Running })
     }
 }

@@ -24,6 +24,7 @@ impl Container {
         match self.status(&record)? {
             Status::Created => {}
             Status::Stopped => return Err(LifecycleError::HasStopped.into()),
+            Status::Paused => return Err(LifecycleError::StartPaused.into()),
             _ => return Err(LifecycleError::AlreadyRunning.into()),
         }
         let mut channel = match self.connect() {

@@ -610,7 +610,7 @@ fn make_cgroups(b: &mut Builder<'_>) -> Result<(), PlanError> {
 /// What limits init from outside: devices, cache and bandwidth, OOM score, resources.
 fn restrict(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     if !b.facts.cgroups.is_empty() {
-        let rules = devices::rules(b.spec);
+        let rules = devices::rules(b.spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()));
         b.host(c"linux.resources.devices", HostStep::DeviceFilter { rules, optional: b.facts.rootless });
     }
     if let Some(config) = b.spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {

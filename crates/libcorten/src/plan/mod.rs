@@ -27,6 +27,7 @@ use std::path::PathBuf;
 use crate::spec::HookKind;
 
 pub use corten_init::{OwnedStep, Slot, SyncPoint, Target};
+pub(crate) use devices::rules as device_rules;
 pub(crate) use error::PlanError;
 pub use mount_options::MOUNT_OPTIONS;
 

@@ -134,7 +134,7 @@ fn a_terminal_needs_a_place_and_a_place_a_terminal() {
 #[test]
 fn every_device_rule_of_the_config_comes_before_the_defaults() {
     let spec = spec::parse(DOCKER.as_bytes()).unwrap();
-    let rules = devices::rules(&spec);
+    let rules = device_rules(spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()));
     assert!(!rules[0].allow);
     assert_eq!(rules.len(), 16 + 11);
     assert!(rules[16..].iter().all(|rule| rule.allow));

@@ -82,7 +82,7 @@ pub(crate) struct Record {
     pub(crate) annotations: BTreeMap<String, String>,
     /// Where the cgroups are; empty if there are none. Written before they are made.
     pub(crate) cgroups: corten_cgroup::Location,
-    /// `linux.resources` without the devices, as changed by `update`; none if there are no limits.
+    /// `linux.resources`, as changed by `update`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) resources: Option<crate::oci::LinuxResources>,
     /// Still being made: what is named here may or may not exist.

@@ -9,12 +9,12 @@ use super::{in_linux, in_range, require};
 const UNSET_SWAPPINESS: u64 = u64::MAX;
 
 pub(super) fn resources_are_sound(spec: &Spec) -> Result<(), SpecError> {
-    in_linux(spec, |linux| linux.resources().as_ref().map_or(Ok(()), |resources| judge("linux.resources.", resources)))
+    in_linux(spec, |linux| linux.resources().as_ref().map_or(Ok(()), |resources| judge(resources)))
 }
 
-/// Judges limits whose fields are named with `prefix`: they may stand in a config, or be given to `update`.
-pub(crate) fn judge(prefix: &str, resources: &LinuxResources) -> Result<(), SpecError> {
-    let field = |name: &str| format!("{prefix}{name}");
+/// Judges limits: they may stand in a config, or be given to `update`.
+pub(crate) fn judge(resources: &LinuxResources) -> Result<(), SpecError> {
+    let field = |name: &str| format!("linux.resources.{name}");
     resources.memory().as_ref().map_or(Ok(()), |memory| memory_is_sound(&field, memory))?;
     resources.cpu().as_ref().map_or(Ok(()), |cpu| cpu_is_sound(&field, cpu))?;
     resources.block_io().as_ref().map_or(Ok(()), |block_io| block_io_is_sound(&field, block_io))?;
