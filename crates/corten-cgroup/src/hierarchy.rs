@@ -160,7 +160,7 @@ fn own_cgroup() -> Result<PathBuf, Error> {
 }
 
 /// Cleans a path by its words: absolute, no `.` or `..`.
-fn clean(path: &Path) -> PathBuf {
+pub(crate) fn clean(path: &Path) -> PathBuf {
     let mut clean = PathBuf::from("/");
     for component in path.components() {
         match component {

@@ -14,8 +14,10 @@ mod cgroup;
 pub mod device;
 mod error;
 mod hierarchy;
+#[cfg(feature = "legacy-v1")]
 pub mod legacy;
 mod sys;
+mod tree;
 
 pub use cgroup::Cgroup;
 pub use error::Error;

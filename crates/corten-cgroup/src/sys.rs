@@ -38,13 +38,18 @@ pub(crate) fn read_from_start(fd: &OwnedFd) -> nix::Result<String> {
     Ok(String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned())
 }
 
-/// Sends SIGKILL to a process that a frozen cgroup has just listed. One that is gone meanwhile is no error.
-pub(crate) fn kill(pid: i32) {
+/// Opens a process by its number.
+pub(crate) fn pidfd(pid: i32) -> nix::Result<OwnedFd> {
     // SAFETY: the call takes no pointer.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    let Some(fd) = i32::try_from(fd).ok().filter(|fd| *fd >= 0) else { return };
+    let fd = i32::try_from(Errno::result(fd)?).map_err(|_| Errno::EBADF)?;
     // SAFETY: the kernel just made this fd and nobody else knows its number.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(fd) };
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sends SIGKILL to a process that a frozen cgroup has just listed. One that is gone meanwhile is no error.
+pub(crate) fn kill(pid: i32) {
+    let Ok(pidfd) = pidfd(pid) else { return };
     let none = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: the info pointer is null, which the call allows.
     let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), libc::SIGKILL, none, 0) };
