@@ -5,21 +5,19 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::dir::{Dir, Type};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::device;
-use crate::error::{Error, Repr, failed, failed_io};
+use crate::error::{Error, Repr, failed};
 use crate::resources::{self, Place, Setting};
 use crate::sys;
+use crate::tree::{for_each_below, read_file, remove_below, write_file};
 
 /// A cgroup, held by fd.
 #[derive(Debug)]
@@ -52,7 +50,7 @@ impl Cgroup {
     pub fn pids(&self) -> Result<Vec<i32>, Error> {
         let mut pids = Vec::new();
         for_each_below(self.fd.as_fd(), &mut |directory| {
-            let text = match sys::read_below(directory, "cgroup.procs") {
+            let text = match read_file(directory, "cgroup.procs") {
                 // A threaded cgroup has its processes listed above; a removed one has none.
                 Err(Errno::EOPNOTSUPP | Errno::ENODEV | Errno::ENOENT) => return Ok(()),
                 other => other.map_err(|errno| failed(errno, || format!("read({:?}/cgroup.procs)", self.path)))?,
@@ -80,7 +78,7 @@ impl Cgroup {
     }
 
     fn event(&self, key: &'static str) -> Result<bool, Error> {
-        match sys::read_below(self.fd.as_fd(), "cgroup.events") {
+        match read_file(self.fd.as_fd(), "cgroup.events") {
             Ok(text) => Ok(event_is_set(&text, key)),
             // Removed since it was opened.
             Err(Errno::ENODEV | Errno::ENOENT) => Ok(false),
@@ -267,7 +265,7 @@ impl Cgroup {
     }
 
     fn write(&self, file: &str, value: &str) -> nix::Result<()> {
-        sys::write_below(self.fd.as_fd(), file, value)
+        write_file(self.fd.as_fd(), file, value)
     }
 }
 
@@ -281,95 +279,12 @@ fn event_is_set(text: &str, key: &str) -> bool {
     text.lines().any(|line| line.strip_prefix(key).is_some_and(|value| value.trim() == "1"))
 }
 
-/// The names of the cgroups directly below.
-fn children(directory: BorrowedFd<'_>) -> nix::Result<Vec<OsString>> {
-    let own = sys::open_below(&directory, Path::new("."), OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
-    let mut names = Vec::new();
-    for entry in Dir::from_fd(own)?.iter() {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if entry.file_type() == Some(Type::Directory) && name != b"." && name != b".." {
-            names.push(OsStr::from_bytes(name).to_owned());
-        }
-    }
-    Ok(names)
-}
-
-/// Visits a cgroup and all below.
-fn for_each_below(
-    directory: BorrowedFd<'_>,
-    visit: &mut dyn FnMut(BorrowedFd<'_>) -> Result<(), Error>,
-) -> Result<(), Error> {
-    visit(directory)?;
-    let call = |errno| failed_io(&std::io::Error::from_raw_os_error(errno as i32), || "reading sub-cgroups".to_owned());
-    let mut failed = None;
-    let walked = walk(
-        directory,
-        &mut |child| {
-            visit(child).map_err(|error| {
-                failed = Some(error);
-                Errno::EIO
-            })
-        },
-        &mut |_, _| Ok(()),
-    );
-    match failed {
-        Some(error) => Err(error),
-        None => walked.map_err(call),
-    }
-}
-
-/// Removes all cgroups below, the deepest first. Busy ones stay; the caller looks again.
-fn remove_below(directory: BorrowedFd<'_>) -> nix::Result<()> {
-    walk(directory, &mut |_| Ok(()), &mut |above, name| match unlinkat(above, name, UnlinkatFlags::RemoveDir) {
-        Ok(()) | Err(Errno::ENOENT | Errno::EBUSY) => Ok(()),
-        Err(errno) => Err(errno),
-    })
-}
-
-/// Goes through all cgroups below: `enter` sees each before those below it, `leave` each after them, by its name and the cgroup
-/// above.
-///
-/// However deep a container has made them, one is open at a time, and the stack does not grow. The way up is `..`: cgroups do
-/// not move.
-fn walk(
-    top: BorrowedFd<'_>,
-    enter: &mut dyn FnMut(BorrowedFd<'_>) -> nix::Result<()>,
-    leave: &mut dyn FnMut(BorrowedFd<'_>, &OsStr) -> nix::Result<()>,
-) -> nix::Result<()> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
-    let gone = |names: nix::Result<Vec<OsString>>| match names {
-        Err(Errno::ENODEV | Errno::ENOENT) => Ok(Vec::new()),
-        other => other,
-    };
-    let mut here = sys::open_below(&top, Path::new("."), flags)?;
-    let mut to_visit = vec![gone(children(here.as_fd()))?];
-    let mut way: Vec<OsString> = Vec::new();
-    while let Some(names) = to_visit.last_mut() {
-        if let Some(name) = names.pop() {
-            match sys::open_below(&here, Path::new(&name), flags) {
-                Ok(child) => here = child,
-                Err(Errno::ENOENT) => continue,
-                Err(errno) => return Err(errno),
-            }
-            enter(here.as_fd())?;
-            to_visit.push(gone(children(here.as_fd()))?);
-            way.push(name);
-            continue;
-        }
-        to_visit.pop();
-        if let Some(name) = way.pop() {
-            here = openat(&here, "..", flags | OFlag::O_CLOEXEC, Mode::empty())?;
-            leave(here.as_fd(), &name)?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
     use std::process::{Command, Stdio};
+
+    use nix::sys::stat::Mode;
 
     use super::*;
     use crate::Hierarchy;

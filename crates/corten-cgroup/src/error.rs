@@ -81,6 +81,19 @@ pub(crate) enum Repr {
     Survivors { path: PathBuf, pids: Vec<i32>, seconds: u64 },
     #[error("cgroup {path:?} is still busy after {seconds} s")]
     Busy { path: PathBuf, seconds: u64 },
+    #[cfg(feature = "legacy-v1")]
+    #[error("no cgroup v1 with the controller {controller:?}")]
+    NoController { controller: &'static str },
+    /// What a teardown that went on has met.
+    #[cfg(feature = "legacy-v1")]
+    #[error("{}", list(.0))]
+    Several(Vec<Error>),
+    #[cfg(feature = "legacy-v1")]
+    #[error(
+        "linux.resources.devices: the rule {rule:?} is an exception to an exception, which the device list of cgroup v1 \
+         cannot have"
+    )]
+    DeviceRule { rule: String },
     #[error("linux.resources.devices: the kernel refuses the device filter: {log}")]
     Filter {
         log: String,
@@ -97,4 +110,14 @@ pub(crate) fn failed(errno: Errno, call: impl FnOnce() -> String) -> Error {
 /// Makes the error of a call that std made.
 pub(crate) fn failed_io(error: &std::io::Error, call: impl FnOnce() -> String) -> Error {
     failed(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)), call)
+}
+
+/// Errors in one line, each with its reason.
+#[cfg(feature = "legacy-v1")]
+fn list(errors: &[Error]) -> String {
+    let with_reason = |error: &Error| match std::error::Error::source(error) {
+        Some(reason) => format!("{error}: {reason}"),
+        None => error.to_string(),
+    };
+    errors.iter().map(with_reason).collect::<Vec<_>>().join("; ")
 }

@@ -15,6 +15,7 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Repr, failed, failed_io};
 use crate::sys;
+use crate::tree::{read_file, write_file};
 
 /// How directories on the way are opened.
 const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY);
@@ -155,8 +156,7 @@ impl Hierarchy {
     /// writes below a delegated cgroup only). What is missing then is missed by whoever sets a limit.
     fn enable_controllers(&self, cgroup: &Cgroup) -> Result<(), Error> {
         let read = |directory: BorrowedFd<'_>, file: &str| {
-            sys::read_below(directory, file)
-                .map_err(|errno| failed(errno, || format!("read({:?}/{file})", cgroup.path())))
+            read_file(directory, file).map_err(|errno| failed(errno, || format!("read({:?}/{file})", cgroup.path())))
         };
         let all = read(self.fd.as_fd(), "cgroup.controllers")?;
         let has = read(cgroup.as_fd(), "cgroup.controllers")?;
@@ -178,18 +178,16 @@ impl Hierarchy {
             let enabled = read(here.as_fd(), "cgroup.subtree_control")?;
             let missing = lacks(&enabled);
             // All at once; one by one where one of them cannot be given.
-            if !missing.is_empty()
-                && sys::write_below(here.as_fd(), "cgroup.subtree_control", &missing.join(" ")).is_err()
-            {
+            if !missing.is_empty() && write_file(here.as_fd(), "cgroup.subtree_control", &missing.join(" ")).is_err() {
                 missing.iter().for_each(|name| {
-                    sys::write_below(here.as_fd(), "cgroup.subtree_control", name).ok();
+                    write_file(here.as_fd(), "cgroup.subtree_control", name).ok();
                 });
             }
             here = sys::open_below(&here, Path::new(name), DIRECTORY)
                 .map_err(|errno| failed(errno, || format!("openat2({:?}, {name:?})", cgroup.path())))?;
             if read(here.as_fd(), "cgroup.type").is_ok_and(|kind| kind.trim_end() == "domain invalid") {
                 // Below a threaded cgroup only threaded ones can have processes. It may not be ours to change.
-                sys::write_below(here.as_fd(), "cgroup.type", "threaded").ok();
+                write_file(here.as_fd(), "cgroup.type", "threaded").ok();
             }
         }
         Ok(())
@@ -246,7 +244,7 @@ fn own_cgroup() -> Result<PathBuf, Error> {
 }
 
 /// Cleans a path by its words: absolute, no `.` or `..`.
-fn clean(path: &Path) -> PathBuf {
+pub(crate) fn clean(path: &Path) -> PathBuf {
     let mut clean = PathBuf::from("/");
     for component in path.components() {
         match component {

@@ -15,9 +15,11 @@ mod cgroups;
 pub mod device;
 mod error;
 mod hierarchy;
+#[cfg(feature = "legacy-v1")]
 pub mod legacy;
 mod resources;
 mod sys;
+mod tree;
 
 pub use cgroup::Cgroup;
 pub use cgroups::{Cgroups, Location, Machine};

@@ -1,7 +1,7 @@
 //! The kernel as nix does not offer it: openat2 below a directory, bpf. The only room of this crate with `unsafe`.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Write};
+use std::io::{BufReader, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -29,20 +29,6 @@ pub(crate) fn open_below(directory: &impl AsFd, path: &Path, flags: OFlag) -> ni
     }
 }
 
-/// Reads a file below a directory.
-pub(crate) fn read_below(directory: BorrowedFd<'_>, file: &str) -> nix::Result<String> {
-    let fd = open_below(&directory, Path::new(file), OFlag::O_RDONLY)?;
-    let mut text = String::new();
-    File::from(fd).read_to_string(&mut text).map_err(|error| errno(&error))?;
-    Ok(text)
-}
-
-/// Writes a value to a file below a directory, with one write.
-pub(crate) fn write_below(directory: BorrowedFd<'_>, file: &str, value: &str) -> nix::Result<()> {
-    let fd = open_below(&directory, Path::new(file), OFlag::O_WRONLY)?;
-    File::from(fd).write_all(value.as_bytes()).map_err(|error| errno(&error))
-}
-
 /// The errno of an error of std.
 pub(crate) fn errno(error: &std::io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
@@ -56,14 +42,17 @@ pub(crate) fn read_from_start(fd: &OwnedFd) -> nix::Result<String> {
     Ok(String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned())
 }
 
+/// Opens a process by its number.
+pub(crate) fn pidfd(pid: i32) -> nix::Result<OwnedFd> {
+    // SAFETY: the call takes no pointer.
+    new_fd(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
+}
+
 /// Sends a signal to a process that a cgroup has just listed. One that is gone meanwhile is no error.
 pub(crate) fn send_signal(pid: i32, signal: i32) -> nix::Result<()> {
-    // SAFETY: the call takes no pointer.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    let pidfd = match Errno::result(fd) {
-        Ok(_) => new_fd(fd)?,
+    let pidfd = match pidfd(pid) {
         Err(Errno::ESRCH | Errno::EINVAL) => return Ok(()),
-        Err(errno) => return Err(errno),
+        other => other?,
     };
     let none = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: the info pointer is null, which the call allows.

@@ -14,6 +14,7 @@ use nix::fcntl::OFlag;
 use super::Memory;
 use crate::error::{Error, Reason, Repr};
 use crate::sys;
+use crate::tree::read_file;
 
 /// A file of a cgroup and what is written to it. Made by [`Resources::settings`](super::Resources::settings), displayed as
 /// `file = value`.
@@ -101,7 +102,7 @@ impl Setting {
 
     /// What the kernel has made of an `exact` value, if it is something else.
     fn bent(&self, directory: BorrowedFd<'_>) -> Option<String> {
-        let now = self.exact.then(|| sys::read_below(directory, &self.file).ok())??;
+        let now = self.exact.then(|| read_file(directory, &self.file).ok())??;
         Some(now.trim_end().to_owned()).filter(|now| *now != self.value)
     }
 }
@@ -143,7 +144,7 @@ pub(crate) fn check_memory<'d>(
         return Ok(());
     }
     let number = |place, file: &str| {
-        let text = directory(place).and_then(|directory| sys::read_below(directory, file).ok())?;
+        let text = directory(place).and_then(|directory| read_file(directory, file).ok())?;
         text.trim_end().parse::<i64>().ok()
     };
     let legacy = Place::Legacy("memory");
@@ -213,7 +214,7 @@ impl Failure {
 
 /// What helps to understand an error, where the cause is known.
 fn hint(setting: &Setting, errno: Errno, directory: BorrowedFd<'_>) -> Option<String> {
-    let read = |file: &str| sys::read_below(directory, file).map(|text| text.trim_end().to_owned());
+    let read = |file: &str| read_file(directory, file).map(|text| text.trim_end().to_owned());
     match (setting.place, errno) {
         (Place::Unified, Errno::ENOENT | Errno::EACCES | Errno::EPERM) => {
             let (controller, here) = (setting.controller(), read("cgroup.controllers").ok()?);
