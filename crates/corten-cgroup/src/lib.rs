@@ -16,6 +16,7 @@ mod error;
 mod hierarchy;
 pub mod legacy;
 mod sys;
+pub mod systemd;
 
 pub use cgroup::Cgroup;
 pub use error::Error;
