@@ -51,7 +51,7 @@ pub struct Devices {
 pub fn device_properties(rules: &[Rule], version: u32, beside_filter: bool) -> Devices {
     let (allowed, exact) = allowed(rules, beside_filter);
     let reset = Property::new("DeviceAllow", Vec::<(String, String)>::new());
-    if [CHAR, BLOCK].iter().all(|kind| allowed.get(&Devs::all(*kind)) == Some(&ALL)) {
+    if [CHAR, BLOCK].iter().all(|kind| allowed.get(&Devs::all(kind)) == Some(&ALL)) {
         return Devices { properties: vec![reset, Property::new("DevicePolicy", "auto")], exact };
     }
     let host = if version < NUMBERS_SINCE { Some(Host::read()) } else { None };
