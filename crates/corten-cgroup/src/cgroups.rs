@@ -20,14 +20,14 @@ pub struct Machine {
 }
 
 /// Where the cgroups of a container are. Empty: it has none of its own.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Location {
     /// Path of the cgroup below the mount of cgroup2.
-    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub unified: Option<PathBuf>,
     /// Paths below the mounts of the v1 hierarchies, by the name of the hierarchy's directory.
-    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "BTreeMap::is_empty"))]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub legacy: BTreeMap<String, PathBuf>,
 }
 

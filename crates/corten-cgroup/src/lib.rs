@@ -19,6 +19,7 @@ mod hierarchy;
 pub mod legacy;
 mod resources;
 mod sys;
+pub mod systemd;
 mod tree;
 
 pub use cgroup::Cgroup;
