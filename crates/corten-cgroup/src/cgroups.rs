@@ -1,8 +1,9 @@
 //! All cgroups of a container: the one of cgroup v2, and on hybrid and v1 machines those in the v1 hierarchies.
 //!
 //! Stage: host. [`Machine`] knows how cgroups are mounted, a [`Location`] where those of a container are, [`Cgroups`] are they.
+//! Who makes them is the runtime itself or systemd; what is done with them afterwards is the same.
 
-use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,12 +11,18 @@ use crate::cgroup::Cgroup;
 use crate::device;
 use crate::error::{Error, Repr};
 use crate::hierarchy::{Hierarchy, Layout};
+use crate::legacy::{self, Hierarchies, Paths, Refused};
 use crate::resources::{self, LegacyControllers, Memory, Place, Setting};
+use crate::systemd::Unit;
+
+/// How long the freezer of v1 may take while a list of devices is changed.
+const DEVICES_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How this machine mounts its cgroups.
 #[derive(Debug)]
 pub struct Machine {
     unified: Option<Hierarchy>,
+    legacy: Hierarchies,
     legacy_controllers: LegacyControllers,
 }
 
@@ -26,15 +33,22 @@ pub struct Location {
     /// Path of the cgroup below the mount of cgroup2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unified: Option<PathBuf>,
-    /// Paths below the mounts of the v1 hierarchies, by the name of the hierarchy's directory.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub legacy: BTreeMap<String, PathBuf>,
+    /// Paths in the v1 hierarchies.
+    #[serde(skip_serializing_if = "Paths::is_empty")]
+    pub legacy: Paths,
+    /// The unit whose cgroups they are, if systemd makes them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
+    /// The unit belongs to the manager of a user.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub user: bool,
 }
 
 /// The cgroups of a container.
 #[derive(Debug)]
 pub struct Cgroups {
     unified: Option<Cgroup>,
+    legacy: legacy::Cgroups,
 }
 
 impl Location {
@@ -48,20 +62,23 @@ impl Machine {
     /// Looks at the mounts below `/sys/fs/cgroup`.
     ///
     /// # Errors
-    /// There are none, or they cannot be read.
+    /// There are none, or they cannot be looked at.
     pub fn detect() -> Result<Self, Error> {
-        let unified = Hierarchy::detect()?;
-        Ok(Self { unified: Some(unified), legacy_controllers: LegacyControllers::none() })
+        let unified = Hierarchy::find()?;
+        let legacy = match &unified {
+            Some(hierarchy) if hierarchy.layout() == Layout::Unified => Hierarchies::none(),
+            _ => Hierarchies::detect()?,
+        };
+        if unified.is_none() && legacy.is_empty() {
+            return Err(Repr::NoHierarchy.into());
+        }
+        let legacy_controllers = legacy.controllers().collect();
+        Ok(Self { unified, legacy, legacy_controllers })
     }
 
     /// Returns how they are mounted.
     pub fn layout(&self) -> Layout {
         self.unified.as_ref().map_or(Layout::Legacy, Hierarchy::layout)
-    }
-
-    /// Returns the hierarchy of cgroup v2, if it is mounted.
-    pub fn unified(&self) -> Option<&Hierarchy> {
-        self.unified.as_ref()
     }
 
     /// Returns the controllers that are in v1 hierarchies.
@@ -78,7 +95,15 @@ impl Machine {
     /// `/proc/self/cgroup` cannot be read; it is looked at only for a relative path.
     pub fn locate(&self, cgroups_path: Option<&Path>, id: &str) -> Result<Location, Error> {
         let unified = self.unified.as_ref().map(|hierarchy| hierarchy.resolve(cgroups_path, id)).transpose()?;
-        Ok(Location { unified, legacy: BTreeMap::new() })
+        let legacy = self.legacy.resolve(cgroups_path, id)?;
+        Ok(Location { unified, legacy, ..Location::default() })
+    }
+
+    /// Works out where the cgroups of a unit are. `control_group` is that of the manager: empty for the system's.
+    pub fn locate_unit(&self, unit: Unit, control_group: &str, user: bool) -> Location {
+        let path = unit.path(control_group);
+        let legacy = self.legacy.below_mounts(&path);
+        Location { unified: self.unified.is_some().then_some(path), legacy, unit: Some(unit), user }
     }
 
     /// Makes the cgroups with all their parents, or takes empty ones that exist. They get all controllers that there are.
@@ -90,7 +115,27 @@ impl Machine {
             (Some(hierarchy), Some(path)) => Some(hierarchy.create(path)?),
             _ => None,
         };
-        Ok(Cgroups { unified })
+        match self.legacy.create(&location.legacy, Refused::Fails) {
+            Ok(legacy) => Ok(Cgroups { unified, legacy }),
+            Err(error) => {
+                // The first error is the one to tell; nobody is in there.
+                unified.map(|cgroup| cgroup.remove(Duration::ZERO).ok());
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens the cgroups of a unit that systemd has started, and makes those that it has not: it knows but some controllers of
+    /// v1, and nothing of cgroup v2 on a hybrid machine.
+    ///
+    /// # Errors
+    /// One cannot be made or opened.
+    pub fn complete(&self, location: &Location) -> Result<Cgroups, Error> {
+        let unified = match (&self.unified, &location.unified) {
+            (Some(hierarchy), Some(path)) => Some(hierarchy.complete(path)?),
+            _ => None,
+        };
+        Ok(Cgroups { unified, legacy: self.legacy.complete(&location.legacy, Refused::Fails)? })
     }
 
     /// Opens those of the cgroups that exist.
@@ -102,14 +147,14 @@ impl Machine {
             (Some(hierarchy), Some(path)) => hierarchy.open(path)?,
             _ => None,
         };
-        Ok(Cgroups { unified })
+        Ok(Cgroups { unified, legacy: self.legacy.open(&location.legacy)? })
     }
 }
 
 impl Cgroups {
     /// No cgroups: those of a container that has none of its own.
     pub fn none() -> Self {
-        Self { unified: None }
+        Self { unified: None, legacy: legacy::Cgroups::none() }
     }
 
     /// Returns the cgroup of cgroup v2, into which a process can be cloned by its fd.
@@ -117,9 +162,14 @@ impl Cgroups {
         self.unified.as_ref()
     }
 
+    /// Returns the cgroups of v1.
+    pub fn legacy(&self) -> &legacy::Cgroups {
+        &self.legacy
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.unified.is_none()
+        self.unified.is_none() && self.legacy.is_empty()
     }
 
     /// Sets the limits of new cgroups.
@@ -142,16 +192,20 @@ impl Cgroups {
     /// Checks that not more memory is in use than is to be allowed, if [`Memory::check_before_update`] asks for it.
     ///
     /// # Errors
-    /// More is used. Or usage cannot be read.
+    /// More is used.
     pub fn check_memory(&self, memory: &Memory) -> Result<(), Error> {
         resources::check_memory(memory, &|place| self.directory(place))
     }
 
-    /// Sets the device filter of the rules. In cgroup v2 it is put in the place of an earlier one at once.
+    /// Allows and forbids devices: by the list of v1 where there is one, else by a filter in cgroup v2, which is put in the place
+    /// of an earlier one at once.
     ///
     /// # Errors
-    /// The kernel refuses the program (its words are in the error), or the caller may not attach it.
+    /// The kernel refuses it (its words are in the error), or the caller may not do it; or v1 has no words for the rules.
     pub fn set_devices(&self, rules: &[device::Rule]) -> Result<(), Error> {
+        if self.legacy.directory("devices").is_some() {
+            return self.legacy.set_devices(rules, DEVICES_DEADLINE);
+        }
         match &self.unified {
             Some(cgroup) => cgroup.set_device_filter(&device::Filter::compile(rules)),
             None => Ok(()),
@@ -163,15 +217,8 @@ impl Cgroups {
     /// # Errors
     /// It is gone, or may not be moved.
     pub fn add(&self, pid: i32) -> Result<(), Error> {
-        self.unified.iter().try_for_each(|cgroup| cgroup.add(pid))
-    }
-
-    /// Puts a process into the cgroups of v1; into that of cgroup v2 it may have been cloned.
-    ///
-    /// # Errors
-    /// As [`Cgroups::add`].
-    pub fn add_to_legacy(&self, _pid: i32) -> Result<(), Error> {
-        Ok(())
+        self.unified.iter().try_for_each(|cgroup| cgroup.add(pid))?;
+        self.legacy.add(pid)
     }
 
     /// Returns the processes in these cgroups and below.
@@ -179,7 +226,7 @@ impl Cgroups {
     /// # Errors
     /// A file of a cgroup cannot be read.
     pub fn pids(&self) -> Result<Vec<i32>, Error> {
-        self.unified.as_ref().map_or(Ok(Vec::new()), Cgroup::pids)
+        self.unified.as_ref().map_or_else(|| self.legacy.pids(), Cgroup::pids)
     }
 
     /// Whether all processes are frozen.
@@ -187,7 +234,7 @@ impl Cgroups {
     /// # Errors
     /// A file of a cgroup cannot be read.
     pub fn frozen(&self) -> Result<bool, Error> {
-        self.unified.as_ref().map_or(Ok(false), Cgroup::frozen)
+        Ok(self.legacy.frozen()? || self.unified.as_ref().map_or(Ok(false), Cgroup::frozen)?)
     }
 
     /// Freezes every process, and waits until they are.
@@ -195,6 +242,9 @@ impl Cgroups {
     /// # Errors
     /// Some still run after `deadline`; they are thawed then. Or there is no cgroup.
     pub fn freeze(&self, deadline: Duration) -> Result<(), Error> {
+        if self.legacy.directory("freezer").is_some() {
+            return self.legacy.freeze(deadline);
+        }
         self.unified.as_ref().ok_or(Repr::NoCgroup)?.freeze(deadline)
     }
 
@@ -203,7 +253,10 @@ impl Cgroups {
     /// # Errors
     /// The kernel does not. Or there is no cgroup.
     pub fn thaw(&self) -> Result<(), Error> {
-        self.unified.as_ref().ok_or(Repr::NoCgroup)?.thaw()
+        if self.legacy.directory("freezer").is_some() {
+            self.legacy.thaw()?;
+        }
+        self.unified.iter().try_for_each(Cgroup::thaw)
     }
 
     /// Sends a signal to every process. Those that are forked meanwhile may be missed.
@@ -211,7 +264,10 @@ impl Cgroups {
     /// # Errors
     /// They cannot be listed, or the caller may not send signals to one of them.
     pub fn signal(&self, signal: i32) -> Result<(), Error> {
-        self.unified.iter().try_for_each(|cgroup| cgroup.signal(signal))
+        match &self.unified {
+            Some(cgroup) => cgroup.signal(signal),
+            None => self.legacy.signal(signal),
+        }
     }
 
     /// Kills every process, and waits until they are gone (or zombies). Frozen ones die, too.
@@ -219,7 +275,14 @@ impl Cgroups {
     /// # Errors
     /// Some are left after `deadline`; the error names them.
     pub fn kill(&self, deadline: Duration) -> Result<(), Error> {
-        self.unified.as_ref().map_or(Ok(()), |cgroup| cgroup.kill(deadline))
+        let frozen = self.legacy.frozen()?;
+        match &self.unified {
+            // cgroup.kill reaches everybody at once; but who is frozen in v1 does not die.
+            Some(cgroup) if !frozen => cgroup.kill(deadline)?,
+            _ => {}
+        }
+        // Whoever is left is in v1 only.
+        self.legacy.kill(deadline)
     }
 
     /// Removes the cgroups and all below. Those that are gone already are no error.
@@ -227,13 +290,15 @@ impl Cgroups {
     /// # Errors
     /// They have processes, or are still busy after `deadline`. The others are removed.
     pub fn remove(self, deadline: Duration) -> Result<(), Error> {
-        self.unified.map_or(Ok(()), |cgroup| cgroup.remove(deadline))
+        let unified = self.unified.map_or(Ok(()), |cgroup| cgroup.remove(deadline));
+        // What is left of v1 does not keep the rest from going.
+        self.legacy.remove(deadline).and(unified)
     }
 
-    fn directory(&self, place: Place) -> Option<std::os::fd::BorrowedFd<'_>> {
+    fn directory(&self, place: Place) -> Option<BorrowedFd<'_>> {
         match place {
-            Place::Unified => self.unified.as_ref().map(std::os::fd::AsFd::as_fd),
-            Place::Legacy(_) => None,
+            Place::Unified => self.unified.as_ref().map(AsFd::as_fd),
+            Place::Legacy(controller) => self.legacy.directory(controller),
         }
     }
 }

@@ -81,14 +81,11 @@ pub(crate) enum Repr {
     Survivors { path: PathBuf, pids: Vec<i32>, seconds: u64 },
     #[error("cgroup {path:?} is still busy after {seconds} s")]
     Busy { path: PathBuf, seconds: u64 },
-    #[cfg(feature = "legacy-v1")]
     #[error("no cgroup v1 with the controller {controller:?}")]
     NoController { controller: &'static str },
     /// What a teardown that went on has met.
-    #[cfg(feature = "legacy-v1")]
     #[error("{}", list(.0))]
     Several(Vec<Error>),
-    #[cfg(feature = "legacy-v1")]
     #[error(
         "linux.resources.devices: the rule {rule:?} is an exception to an exception, which the device list of cgroup v1 \
          cannot have"
@@ -113,7 +110,6 @@ pub(crate) fn failed_io(error: &std::io::Error, call: impl FnOnce() -> String) -
 }
 
 /// Errors in one line, each with its reason.
-#[cfg(feature = "legacy-v1")]
 fn list(errors: &[Error]) -> String {
     let with_reason = |error: &Error| match std::error::Error::source(error) {
         Some(reason) => format!("{error}: {reason}"),

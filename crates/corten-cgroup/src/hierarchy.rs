@@ -49,6 +49,11 @@ impl Hierarchy {
     /// # Errors
     /// There is none, as on a machine with v1 only.
     pub fn detect() -> Result<Self, Error> {
+        Self::find()?.ok_or_else(|| Repr::NoHierarchy.into())
+    }
+
+    /// As [`Hierarchy::detect`]; `None` if there is none.
+    pub(crate) fn find() -> Result<Option<Self>, Error> {
         for (mount_point, layout) in [("/sys/fs/cgroup", Layout::Unified), ("/sys/fs/cgroup/unified", Layout::Hybrid)] {
             let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
             let fd = match open(mount_point, flags, Mode::empty()) {
@@ -58,10 +63,10 @@ impl Hierarchy {
             };
             let stat = fstatfs(&fd).map_err(|errno| failed(errno, || format!("fstatfs({mount_point:?})")))?;
             if stat.filesystem_type() == CGROUP2_SUPER_MAGIC {
-                return Ok(Self { fd, mount_point, layout });
+                return Ok(Some(Self { fd, mount_point, layout }));
             }
         }
-        Err(Repr::NoHierarchy.into())
+        Ok(None)
     }
 
     /// Returns how the machine mounts its cgroups.
@@ -96,13 +101,25 @@ impl Hierarchy {
     /// # Errors
     /// The cgroup has processes or is frozen; or it cannot be made. What was made before that is removed.
     pub fn create(&self, path: &Path) -> Result<Cgroup, Error> {
+        self.make(path, true)
+    }
+
+    /// Makes a cgroup if it is missing, and takes one with its processes if it is there: for a unit that systemd has started.
+    ///
+    /// # Errors
+    /// It cannot be made. What was made before that is removed.
+    pub fn complete(&self, path: &Path) -> Result<Cgroup, Error> {
+        self.make(path, false)
+    }
+
+    fn make(&self, path: &Path, unused: bool) -> Result<Cgroup, Error> {
         /// How often somebody else may take parents away that we have just found.
         const TRIES: u32 = 5;
         let mut tries = 0;
         loop {
             tries += 1;
             let mut made = Vec::new();
-            let created = self.create_empty(path, &mut made).and_then(|cgroup| {
+            let created = self.make_one(path, unused, &mut made).and_then(|cgroup| {
                 self.enable_controllers(&cgroup)?;
                 Ok(cgroup)
             });
@@ -117,7 +134,7 @@ impl Hierarchy {
         }
     }
 
-    fn create_empty(&self, path: &Path, made: &mut Vec<(OwnedFd, OsString)>) -> Result<Cgroup, Error> {
+    fn make_one(&self, path: &Path, unused: bool, made: &mut Vec<(OwnedFd, OsString)>) -> Result<Cgroup, Error> {
         let (parent, name) = (path.parent().unwrap_or(Path::new("/")), path.file_name().unwrap_or_default());
         if name.is_empty() {
             // The root of the hierarchy, which always has processes.
@@ -140,7 +157,7 @@ impl Hierarchy {
         };
         let cgroup = Cgroup::open(above, name, path)?
             .ok_or_else(|| failed(Errno::ENOENT, || format!("openat2({}{})", self.mount_point, path.display())))?;
-        if existed {
+        if existed && unused {
             let count = cgroup.pids()?.len();
             if count > 0 {
                 return Err(Repr::NotEmpty { count }.into());

@@ -15,7 +15,6 @@ mod cgroups;
 pub mod device;
 mod error;
 mod hierarchy;
-#[cfg(feature = "legacy-v1")]
 pub mod legacy;
 mod resources;
 mod sys;

@@ -1,6 +1,5 @@
 //! Real cgroups of v1: made, filled, frozen, killed, removed, and the devices of their processes.
 
-#![cfg(feature = "legacy-v1")]
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,

@@ -10,7 +10,7 @@ use super::directory::Directory;
 use super::hierarchies::Paths;
 use super::{devices, freezer};
 use crate::device::Rule;
-use crate::error::{Error, Repr};
+use crate::error::{Error, Repr, failed};
 use crate::sys;
 
 /// How long processes that are to be killed may take to freeze, and then to end, before those that are left are signalled again.
@@ -21,6 +21,11 @@ const ROUND: Duration = Duration::from_millis(500);
 pub struct Cgroups(pub(super) Vec<Directory>);
 
 impl Cgroups {
+    /// None.
+    pub fn none() -> Self {
+        Self(Vec::new())
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -75,6 +80,15 @@ impl Cgroups {
     /// A file of a cgroup cannot be read.
     pub fn pids(&self) -> Result<Vec<i32>, Error> {
         self.first().map_or(Ok(Vec::new()), Directory::pids)
+    }
+
+    /// Sends a signal to every process of them and below. Those that are forked meanwhile may be missed.
+    ///
+    /// # Errors
+    /// The processes cannot be listed, or the caller may not send signals to one of them.
+    pub fn signal(&self, signal: i32) -> Result<(), Error> {
+        let call = |pid| move |errno| failed(errno, || format!("pidfd_send_signal({pid}, {signal})"));
+        self.pids()?.into_iter().try_for_each(|pid| sys::send_signal(pid, signal).map_err(call(pid)))
     }
 
     /// Whether there is a process in them or below. Zombies do not count.

@@ -79,6 +79,21 @@ impl Hierarchies {
         Ok(Self(found))
     }
 
+    /// None.
+    pub fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Returns the controllers that are in them.
+    pub fn controllers(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(|hierarchy| !hierarchy.is_named()).flat_map(|hierarchy| hierarchy.name.split(','))
+    }
+
+    /// Returns the paths of cgroups that are at the same place below each mount.
+    pub fn below_mounts(&self, path: &Path) -> Paths {
+        self.0.iter().map(|hierarchy| (hierarchy.name.clone(), clean(path))).collect()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -100,8 +115,11 @@ impl Hierarchies {
         let path = cgroups_path.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new(id));
         // No `..` leads out of the caller's cgroup.
         let cleaned = clean(path);
+        if self.0.is_empty() {
+            return Ok(Paths::new());
+        }
         if path.is_absolute() {
-            return Ok(self.0.iter().map(|hierarchy| (hierarchy.name.clone(), cleaned.clone())).collect());
+            return Ok(self.below_mounts(path));
         }
         let below = cleaned.strip_prefix("/").unwrap_or(&cleaned);
         let mounts = "/proc/self/mountinfo";

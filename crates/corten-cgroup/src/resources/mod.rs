@@ -9,6 +9,7 @@
 mod convert;
 mod setting;
 mod table;
+mod unified;
 
 use std::collections::BTreeMap;
 

@@ -15,7 +15,7 @@ const DEFAULT_PREFIX: &str = "runc";
 const MAX_LENGTH: usize = 255;
 
 /// A scope or slice.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Unit {
     name: String,
     slice: String,
