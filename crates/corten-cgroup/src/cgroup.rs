@@ -197,6 +197,29 @@ impl Cgroup {
             .map_err(|errno| failed(errno, || format!("write({:?}/cgroup.procs, {pid})", self.path)))
     }
 
+    /// Gives the cgroup to a user: the directory, and those of its files that the kernel says may be given away, so that the user
+    /// can make and fill cgroups below. Limits stay the caller's.
+    ///
+    /// # Errors
+    /// An owner cannot be changed.
+    pub fn delegate(&self, uid: u32) -> Result<(), Error> {
+        let uid = Some(nix::unistd::Uid::from_raw(uid));
+        // Linux 4.15; what was meant before stands here.
+        let listed = std::fs::read_to_string("/sys/kernel/cgroup/delegate");
+        let files = listed.as_deref().unwrap_or("cgroup.procs\ncgroup.subtree_control\ncgroup.threads");
+        for file in std::iter::once(".").chain(files.lines()) {
+            let call = |errno| failed(errno, || format!("fchown({:?}/{file})", self.path));
+            let flags = if file == "." { OFlag::O_RDONLY | OFlag::O_DIRECTORY } else { OFlag::O_WRONLY };
+            match sys::open_below(&self.fd, Path::new(file), flags) {
+                Ok(fd) => nix::unistd::fchown(&fd, uid, None).map_err(call)?,
+                // Listed for other controllers.
+                Err(Errno::ENOENT) => {}
+                Err(errno) => return Err(call(errno)),
+            }
+        }
+        Ok(())
+    }
+
     /// Sets limits: those of [`Resources::settings`](crate::Resources::settings) for cgroup v2.
     ///
     /// # Errors

@@ -35,6 +35,7 @@ pub(super) fn make(
             log.detail(&format!("{}: {:?}", planned.item.to_string_lossy(), planned.step));
         }
     })?;
+    container.warnings().iter().for_each(|warning| log.warn(warning));
     Ok(container)
 }
 
@@ -45,7 +46,7 @@ pub(super) fn create_options(global: &Global, options: &Create, console: Console
     };
     Ok(CreateOptions {
         console,
-        cgroup_manager: cgroup_manager(global)?,
+        cgroup_manager: cgroup_manager(global),
         pid_file: options.pid_file.as_ref().map(absolute).transpose()?,
         preserve_fds: options.preserve_fds,
         no_new_keyring: options.no_new_keyring,
@@ -56,10 +57,10 @@ pub(super) fn create_options(global: &Global, options: &Create, console: Console
 }
 
 /// Who is to make the cgroups. Other commands take the flag, which engines always pass, without needing it: the state says it.
-pub(super) fn cgroup_manager(global: &Global) -> Result<libcorten::CgroupManager, Failure> {
+pub(super) fn cgroup_manager(global: &Global) -> libcorten::CgroupManager {
     match global.cgroup_manager() {
-        CgroupManager::Cgroupfs => Ok(libcorten::CgroupManager::Cgroupfs),
-        CgroupManager::Disabled => Ok(libcorten::CgroupManager::Disabled),
-        CgroupManager::Systemd => Err(Failure::new("--systemd-cgroup: systemd cgroups are not supported yet")),
+        CgroupManager::Cgroupfs => libcorten::CgroupManager::Cgroupfs,
+        CgroupManager::Disabled => libcorten::CgroupManager::Disabled,
+        CgroupManager::Systemd => libcorten::CgroupManager::Systemd,
     }
 }

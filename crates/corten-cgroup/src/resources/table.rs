@@ -24,6 +24,11 @@ impl LegacyControllers {
         Self::default()
     }
 
+    /// Whether there are none: a machine with cgroup v2 alone.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns whether the controller, by its name in v1, is in a v1 hierarchy.
     pub fn contains(&self, controller: &str) -> bool {
         self.0.contains(controller)

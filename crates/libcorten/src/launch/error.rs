@@ -49,6 +49,9 @@ pub(crate) enum LaunchError {
     /// The cgroup.
     #[error("linux.cgroupsPath{}", if is_refused(.0) { NO_PERMISSION } else { "" })]
     Cgroup(#[source] corten_cgroup::Error),
+    /// systemd.
+    #[error("unable to apply cgroup configuration")]
+    Systemd(#[source] corten_cgroup::systemd::Error),
     /// A limit.
     #[error(transparent)]
     Limit(LimitError),
@@ -104,7 +107,7 @@ impl LaunchError {
             Self::Left { cause, .. } | Self::Warned { cause, .. } => cause.kind(),
             Self::Encode(_) => ErrorKind::InvalidConfig,
             Self::Protocol | Self::Order => ErrorKind::Internal,
-            Self::Died { .. } | Self::Deadline { .. } | Self::Hook(_) => ErrorKind::Kernel,
+            Self::Died { .. } | Self::Deadline { .. } | Self::Hook(_) | Self::Systemd(_) => ErrorKind::Kernel,
             Self::Cgroup(error) | Self::Devices(error) | Self::Limit(LimitError(error)) => {
                 error.errno().map_or(ErrorKind::Kernel, |errno| errno_kind(Errno::from_raw(errno)))
             }

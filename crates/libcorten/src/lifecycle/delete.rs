@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use super::{Container, LifecycleError, cgroups};
-use crate::host::cgroup_error;
+use crate::host::{cgroup_error, systemd};
 use crate::launch::{hooks, resctrl};
 use crate::spec::HookKind;
 use crate::state::{Record, Status};
@@ -98,7 +98,12 @@ fn remove_cgroups(record: &Record, left: &mut Vec<String>) {
         if record.pid == 0 {
             return cgroups.remove(UNKNOWN_DEADLINE).map_err(cgroup_error);
         }
-        cgroups.kill(DEADLINE).and_then(|()| cgroups.remove(DEADLINE)).map_err(cgroup_error)
+        cgroups.kill(DEADLINE).map_err(cgroup_error)?;
+        if let Some(unit) = &record.cgroups.unit {
+            let stopped = systemd(record.cgroups.user)?.stop_unit(unit);
+            stopped.map_err(|error| Error::new(ErrorKind::Kernel, error))?;
+        }
+        cgroups.remove(DEADLINE).map_err(cgroup_error)
     });
     if let Err(error) = removed {
         left.push(error.chain());

@@ -52,6 +52,8 @@ pub enum CgroupManager {
     /// The runtime itself, by the filesystem of cgroups.
     #[default]
     Cgroupfs,
+    /// systemd: the system's for root, the user's for others. `cgroupsPath` is `slice:prefix:name` then.
+    Systemd,
     /// Nobody: the container stays in the cgroups of the caller, and no limit is in force.
     Disabled,
 }
@@ -204,7 +206,7 @@ impl Runtime {
     /// [`ErrorKind::NotFound`] if there is none with this id.
     pub fn load(&self, id: &str) -> Result<Container> {
         let directory = StateDirectory::open(&self.root, id)?;
-        Ok(Container { id: id.to_owned(), directory, init: None, console: None })
+        Ok(Container { id: id.to_owned(), directory, init: None, console: None, warnings: Vec::new() })
     }
 
     /// Returns the states of all containers, sorted by id, with the error of each whose state cannot be read. Those that go
@@ -240,6 +242,7 @@ pub struct Container {
     /// Init's pidfd and pid, when this process made it.
     init: Option<(Arc<OwnedFd>, Pid)>,
     console: Option<OwnedFd>,
+    warnings: Vec<String>,
 }
 
 impl Container {
@@ -269,6 +272,12 @@ impl Container {
     /// Returns init's pid in the caller's namespace, when this process made the container. It may have ended since.
     pub fn pid(&self) -> Option<i32> {
         self.init.as_ref().map(|(_, pid)| pid.as_raw())
+    }
+
+    /// Returns what was not done as asked for while this process made the container, one sentence each, beside the warnings of
+    /// the plan: properties that this systemd does not have.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Returns the terminal's master, once, of a container made with [`Console::Master`].

@@ -4,7 +4,7 @@ use corten_cgroup::Machine;
 use oci_spec::runtime::{LinuxCpu, LinuxIntelRdt, LinuxMemory, LinuxResources, LinuxThrottleDevice, LinuxWeightDevice};
 
 use super::{Container, LifecycleError, cgroups};
-use crate::host::cgroup_error;
+use crate::host::{cgroup_error, systemd};
 use crate::launch::{LimitError, resctrl};
 use crate::plan::device_rules;
 use crate::spec::judge_resources;
@@ -57,6 +57,13 @@ impl Container {
         let wanted = limits(&update.resources);
         let limit_error = |error| Error::new(ErrorKind::Kernel, LimitError(error));
         cgroups.check_memory(&wanted.memory).map_err(limit_error)?;
+        if let Some(unit) = &record.cgroups.unit {
+            // First, so that what it sets is what is checked and completed next.
+            let properties = limits(&now_only(&after, &update.resources)).properties(machine.legacy_controllers());
+            let properties = properties.map_err(limit_error)?;
+            let told = systemd(record.cgroups.user)?.set_properties(unit, properties);
+            told.map_err(|error| Error::new(ErrorKind::Kernel, error))?;
+        }
         if let Err(cause) = cgroups.update(&new) {
             let cause = limit_error(cause);
             return Err(match cgroups.update(&old) {

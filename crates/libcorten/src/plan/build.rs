@@ -9,9 +9,9 @@ use corten_init::{OwnedStep as Step, Slot, SyncPoint, TreeFlags};
 use crate::lifecycle::Console;
 use crate::oci::{LinuxNamespaceType, Process, ProcessBuilder, Spec};
 use crate::spec::annotations::{PIDFD_RECEIVER, annotation};
-use crate::spec::resources::limits;
 use crate::spec::{HookKind, is_joined, namespace, sysctl_file, sysctl_namespace};
 
+use super::cgroups::{self, Limits};
 use super::namespaces::{self, UserNamespace};
 use super::paths::{path_in_root, text};
 use super::{Facts, HostStep, Plan, PlanError, Planned, Request, devices, hooks, mounts, process};
@@ -118,6 +118,7 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
     process::warn_of_capabilities(b, process);
     check_console(process, request)?;
     host_proc(b);
+    let limits = cgroups::enter(b)?;
     oom_score(b)?;
     let cloned = namespaces::enter(b)?;
     begin(b)?;
@@ -136,7 +137,7 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
     hide(b)?;
     readonly_root(b);
     process::become_it(b, process)?;
-    host_half(b, process, cloned)?;
+    host_half(b, process, &limits, cloned)?;
     builder.early.append(&mut builder.inside);
     Ok(Plan {
         host: builder.host,
@@ -549,14 +550,15 @@ fn propagation_flags(word: &str) -> Option<(u64, bool)> {
 
 /// The runtime's half around what the other rooms have added to it (the trees of mounts). `cloned`: the namespaces that come
 /// with the clone of init.
-fn host_half(b: &mut Builder<'_>, process: &Process, cloned: u64) -> Result<(), PlanError> {
+fn host_half(b: &mut Builder<'_>, process: &Process, limits: &Limits, cloned: u64) -> Result<(), PlanError> {
     let trees = std::mem::take(&mut b.host);
     b.host(c"runtime", HostStep::RecordCreating);
+    // Before the trees, some of which are cgroups.
+    cgroups::make(b, limits);
     b.host.extend(trees);
     if b.request.wait_for_start {
         b.host(c"runtime", HostStep::ListenForStart { slot: slot::LISTENER });
     }
-    make_cgroups(b)?;
     b.host(c"linux.namespaces", HostStep::CloneInit { namespaces: cloned });
     let entry = std::mem::take(&mut b.entry);
     b.host.extend(entry);
@@ -581,38 +583,9 @@ fn host_half(b: &mut Builder<'_>, process: &Process, cloned: u64) -> Result<(), 
     Ok(())
 }
 
-/// The cgroups and their limits, before there is a process in them.
-fn make_cgroups(b: &mut Builder<'_>) -> Result<(), PlanError> {
-    let linux = b.spec.linux().as_ref();
-    let limits = linux.and_then(|linux| linux.resources().as_ref()).map(limits).unwrap_or_default();
-    let settings = limits.settings(&b.facts.legacy_controllers).map_err(PlanError::Limit)?;
-    if b.facts.cgroups.is_empty() {
-        if !settings.is_empty() {
-            b.warnings.push("linux.resources: not in force, as the container gets no cgroup of its own".to_owned());
-        }
-        return Ok(());
-    }
-    for field in limits.without_meaning(&b.facts.legacy_controllers) {
-        b.warnings.push(format!("linux.resources.{field}: ignored, as cgroup v2 has no such limit"));
-    }
-    let asked_for = linux.is_some_and(|linux| linux.cgroups_path().is_some()) || !settings.is_empty();
-    let optional = b.facts.rootless && !asked_for;
-    b.host(c"linux.cgroupsPath", HostStep::CreateCgroups { location: b.facts.cgroups.clone(), optional });
-    if !settings.is_empty() {
-        b.host(c"linux.resources", HostStep::Limit { settings });
-    }
-    if b.shows_own_cgroup {
-        b.host(c"linux.cgroupsPath", HostStep::OpenCgroup { slot: slot::CGROUP });
-    }
-    Ok(())
-}
-
 /// What limits init from outside: devices, cache and bandwidth, OOM score, resources.
 fn restrict(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
-    if !b.facts.cgroups.is_empty() {
-        let rules = devices::rules(b.spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()));
-        b.host(c"linux.resources.devices", HostStep::DeviceFilter { rules, optional: b.facts.rootless });
-    }
+    cgroups::finish(b);
     if let Some(config) = b.spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
         b.host(c"linux.intelRdt", HostStep::IntelRdt { config: config.clone() });
     }

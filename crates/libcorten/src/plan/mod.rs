@@ -6,6 +6,7 @@
 //! Spec: config.md, config-linux.md. Attacker: none yet; the bundle is trusted, what it names on disk is not looked at.
 
 mod build;
+mod cgroups;
 mod devices;
 mod error;
 mod hooks;
@@ -32,7 +33,7 @@ pub(crate) use error::PlanError;
 pub use mount_options::MOUNT_OPTIONS;
 
 /// A step with the config item that it came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Planned<T> {
     /// The config item, as a path into config.json (`mounts[3]`), or a word for what no item asks for (`runtime`).
     pub item: CString,
@@ -41,7 +42,7 @@ pub struct Planned<T> {
 }
 
 /// What the runtime does, on the host. In the order of the plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum HostStep {
     /// Writes the state down: `creating`, with the cgroup that is about to be made.
@@ -57,6 +58,20 @@ pub enum HostStep {
     Limit {
         /// The files and what is written to them.
         settings: Vec<corten_cgroup::Setting>,
+    },
+    /// Has systemd start the unit with init in it: one `StartTransientUnit`.
+    StartUnit {
+        /// The unit, and where its cgroups are.
+        location: corten_cgroup::Location,
+        /// All that systemd is told of it.
+        properties: Vec<corten_cgroup::systemd::Property>,
+    },
+    /// Moves init into its cgroups.
+    JoinCgroups,
+    /// Gives the cgroup to a user: `fchown`.
+    DelegateCgroup {
+        /// On the host.
+        uid: u32,
     },
     /// Opens the container's cgroup as a detached mount.
     OpenCgroup {
@@ -233,7 +248,7 @@ pub enum IdMapSource {
 }
 
 /// Everything that is done to make a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// What the runtime does.
     pub host: Vec<Planned<HostStep>>,
@@ -271,6 +286,8 @@ pub(crate) struct Facts {
     pub(crate) legacy: Vec<LegacyHierarchy>,
     /// Links beside the hierarchies: name and target.
     pub(crate) legacy_links: Vec<(String, String)>,
+    /// The version of the systemd that makes the cgroups, as 252.
+    pub(crate) systemd_version: Option<u32>,
     /// The compiled seccomp filter.
     pub(crate) seccomp: Option<seccomp::Filter>,
     /// The runtime may mount in its own user namespace (CAP_SYS_ADMIN), so that it opens what init is to mount.
@@ -297,6 +314,7 @@ impl Default for Facts {
             legacy_controllers: corten_cgroup::LegacyControllers::none(),
             legacy: Vec::new(),
             legacy_links: Vec::new(),
+            systemd_version: None,
             seccomp: None,
             privileged: true,
             capabilities: u64::MAX,
@@ -316,8 +334,10 @@ pub(crate) struct LegacyHierarchy {
     pub(crate) name: String,
     /// What the `cgroup` filesystem is mounted with.
     pub(crate) options: Vec<String>,
-    /// Path on the host of the cgroup that the runtime is in.
-    pub(crate) own: PathBuf,
+    /// Path on the host of the cgroup that the container is in.
+    pub(crate) path: PathBuf,
+    /// It is the container's own, and not the caller's.
+    pub(crate) is_own: bool,
 }
 
 impl Plan {

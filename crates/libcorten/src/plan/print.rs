@@ -14,6 +14,9 @@ impl HostStep {
             Self::RecordCreating => "RecordCreating",
             Self::CreateCgroups { .. } => "CreateCgroups",
             Self::Limit { .. } => "Limit",
+            Self::StartUnit { .. } => "StartUnit",
+            Self::JoinCgroups => "JoinCgroups",
+            Self::DelegateCgroup { .. } => "DelegateCgroup",
             Self::OpenTree { .. } => "OpenTree",
             Self::OpenCgroup { .. } => "OpenCgroup",
             Self::MapTree { .. } => "MapTree",
@@ -47,9 +50,18 @@ impl HostStep {
         let path = |path: &std::path::Path| ("path", path.display().to_string());
         let at = |slot: &corten_init::Slot| ("slot", slot.0.to_string());
         match self {
-            Self::RecordCreating | Self::ReceiveConsole | Self::RecordCreated | Self::AwaitExec | Self::FollowClone => {
-                Vec::new()
+            Self::RecordCreating
+            | Self::ReceiveConsole
+            | Self::RecordCreated
+            | Self::AwaitExec
+            | Self::FollowClone
+            | Self::JoinCgroups => Vec::new(),
+            Self::StartUnit { location, properties } => {
+                let unit = location.unit.as_ref().map(|unit| ("unit", unit.name().to_owned()));
+                let properties = properties.iter().map(|property| ("property", property.to_string()));
+                unit.into_iter().chain(properties).collect()
             }
+            Self::DelegateCgroup { uid } => vec![("uid", uid.to_string())],
             Self::CreateCgroups { location, optional } => {
                 let mut operands: Vec<_> = location.unified.iter().map(|cgroup| path(cgroup)).collect();
                 let name_and_path = |(name, path): (&String, &std::path::PathBuf)| format!("{name}:{}", path.display());

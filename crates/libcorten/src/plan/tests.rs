@@ -50,7 +50,8 @@ fn golden_plan_of_a_hybrid_machine() {
     let hierarchy = |name: &str, options: &[&str]| LegacyHierarchy {
         name: name.to_owned(),
         options: options.iter().map(|option| (*option).to_owned()).collect(),
-        own: Path::new("/sys/fs/cgroup").join(name),
+        path: Path::new("/sys/fs/cgroup").join(name),
+        is_own: false,
     };
     let facts = Facts {
         legacy: vec![hierarchy("cpu,cpuacct", &["cpu", "cpuacct"]), hierarchy("systemd", &["none", "name=systemd"])],
