@@ -332,7 +332,7 @@ mod tests {
     }
 
     fn every_request() -> impl Iterator<Item = (Devices, i32)> {
-        every_device().flat_map(|device| REQUESTS.map(|request| (device, request)))
+        every_device().flat_map(|device| [1, 2, 4, 6].map(|request| (device, request)))
     }
 
     /// Whether there is a list, found the long way: for each answer that is not the default one, an exception about this device
@@ -352,7 +352,7 @@ mod tests {
             })
         };
         every_device().all(|device| {
-            REQUESTS.into_iter().all(|request| {
+            [1, 2, 4, 6].into_iter().all(|request| {
                 let all = [1, 2, 4].iter().all(|bit| request & bit == 0 || differs(device, *bit));
                 !all || covered(device, request)
             })
