@@ -5,9 +5,10 @@
 //! * **Cgroup**: a directory of the hierarchy, held by fd ([`Cgroup`]): made, entered (by the fd, with `CLONE_INTO_CGROUP`),
 //!   watched, killed, removed.
 //! * **Filter**: which devices the processes of a cgroup may use, as a BPF program ([`device`]).
+//! * **Unit**: a cgroup that systemd makes and removes ([`systemd`]).
 //!
 //! Everything goes by fd below the mount's fd, without following links or leaving the filesystem. What it does not do yet:
-//! limits, v1 hierarchies (but for listing them, [`legacy`]), systemd.
+//! limits, v1 hierarchies (but for listing them, [`legacy`]).
 //! Source: Documentation/admin-guide/cgroup-v2.rst, cgroups(7).
 
 mod cgroup;

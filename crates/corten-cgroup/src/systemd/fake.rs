@@ -265,7 +265,7 @@ fn a_systemd_that_stays_busy_is_given_up_at_the_deadline() {
     let fake = Fake::new("252", script);
     let error = fake.manager_within(Duration::from_secs(1)).stop_unit(&unit()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Deadline);
-    assert_eq!(whole(&error), "systemd did not answer within 1 s: StopUnit(p-n.scope)");
+    assert_eq!(whole(&error), "systemd did not answer within 1s: StopUnit(p-n.scope)");
     let tries = fake.calls().iter().filter(|call| call.starts_with("StopUnit")).count();
     assert!((2..=4).contains(&tries), "{:?}", fake.calls());
 }
@@ -309,7 +309,7 @@ fn a_job_that_does_not_end_and_a_call_without_answer_have_a_deadline() {
 
     let fake = Fake::new("252", vec![("SetUnitProperties", Does::Silence)]);
     let error = fake.manager_within(within).set_properties(&unit(), memory()).unwrap_err();
-    assert_eq!(whole(&error), "systemd did not answer within 0 s: SetUnitProperties(p-n.scope)");
+    assert_eq!(whole(&error), "systemd did not answer within 300ms: SetUnitProperties(p-n.scope)");
 }
 
 #[test]

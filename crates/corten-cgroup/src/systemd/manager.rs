@@ -394,7 +394,7 @@ impl Watch {
 
     /// Waits for something until the time is up.
     async fn limit<T>(&self, call: &str, step: impl Future<Output = T>) -> Result<T, Error> {
-        let late = |_| Repr::Deadline { call: call.to_owned(), seconds: self.within.as_secs() }.into();
+        let late = |_| Repr::Deadline { call: call.to_owned(), within: self.within }.into();
         self.runtime.timeout_at(self.deadline, step).await.map_err(late)
     }
 
