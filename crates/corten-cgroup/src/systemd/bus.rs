@@ -22,44 +22,42 @@ use zbus::connection::Builder;
 use zbus::runtime::{Interest, IoSource, traits};
 use zruntime::{Shared, SharedRuntime};
 
-/// Where a service manager may be reached.
+/// Where a message bus with a service manager on it may be reached.
+///
+/// Only a bus: systemd also has sockets of its own (`/run/systemd/private`), but says there that its messages come from
+/// `org.freedesktop.systemd1`, which zbus (6.2) takes for a broken message.
 #[derive(Debug, Clone)]
-pub(super) struct Endpoint {
-    address: Address,
-    /// Whether it is a message bus; else it is the socket of the manager itself.
-    pub(super) bus: bool,
-}
+pub(super) struct Endpoint(Address);
 
 impl std::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.address.fmt(f)
+        self.0.fmt(f)
     }
 }
 
 impl Endpoint {
-    pub(super) fn socket(path: impl Into<PathBuf>, bus: bool) -> Self {
-        Self { address: Transport::Unix(Unix::new(UnixSocket::File(path.into()))).into(), bus }
+    pub(super) fn socket(path: impl Into<PathBuf>) -> Self {
+        UnixSocket::File(path.into()).into()
     }
 
     /// Connects as a user. That is said outright, because zbus would say who we are in our own user namespace.
     pub(super) async fn connect(&self, uid: u32, driver: &Loop) -> zbus::Result<zbus::Connection> {
-        let builder = Builder::address(self.address.clone()).user_id(uid).runtime(driver.clone());
-        let builder = if self.bus { builder } else { builder.p2p() };
-        builder.build().await
+        Builder::address(self.0.clone()).user_id(uid).runtime(driver.clone()).build().await
     }
 }
 
-/// Returns where the system's manager may be: its bus, else its own socket, which only root may use and which needs no bus.
-pub(super) fn system_endpoints(uid: u32) -> Vec<Endpoint> {
-    let mut endpoints = vec![Endpoint::socket("/run/dbus/system_bus_socket", true)];
-    if uid == 0 {
-        endpoints.push(Endpoint::socket("/run/systemd/private", false));
+impl From<UnixSocket> for Endpoint {
+    fn from(socket: UnixSocket) -> Self {
+        Self(Transport::Unix(Unix::new(socket)).into())
     }
-    endpoints
+}
+
+/// Returns where the system's manager is.
+pub(super) fn system_endpoint() -> Endpoint {
+    Endpoint::socket("/run/dbus/system_bus_socket")
 }
 
 /// Returns where a user's manager may be: at the addresses that the environment gives, else in the user's runtime directory.
-/// There the bus comes first; the manager's own socket helps where no bus is installed for users.
 ///
 /// # Errors
 /// An address cannot be understood or is not that of a local socket.
@@ -72,7 +70,7 @@ pub(super) fn user_endpoints(
         let addresses = addresses.to_string_lossy();
         let parsed = addresses.split(';').filter(|address| !address.is_empty()).map(|address| {
             unix_socket(address)
-                .map(|socket| Endpoint { address: Transport::Unix(Unix::new(socket)).into(), bus: true })
+                .map(Endpoint::from)
                 .ok_or_else(|| format!("DBUS_SESSION_BUS_ADDRESS {address:?}: not the address of a unix socket"))
         });
         return parsed.collect();
@@ -81,7 +79,7 @@ pub(super) fn user_endpoints(
         Some(directory) => PathBuf::from(directory),
         None => PathBuf::from(format!("/run/user/{uid}")),
     };
-    Ok(vec![Endpoint::socket(directory.join("bus"), true), Endpoint::socket(directory.join("systemd/private"), false)])
+    Ok(vec![Endpoint::socket(directory.join("bus"))])
 }
 
 /// Reads an address of the form `unix:path=…` or `unix:abstract=…`, by the D-Bus specification, "Server Addresses".
@@ -204,19 +202,19 @@ mod tests {
 
     fn user(environment: &[(&str, &str)]) -> Result<Vec<String>, String> {
         let lookup = |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into());
-        Ok(user_endpoints(1000, lookup)?.iter().map(|e| format!("{e} {}", if e.bus { "bus" } else { "own" })).collect())
+        Ok(user_endpoints(1000, lookup)?.iter().map(ToString::to_string).collect())
     }
 
     #[test]
     fn a_users_manager_is_looked_for_where_the_environment_says() {
-        let at = |directory: &str| -> Vec<String> {
-            vec![format!("unix:path={directory}/bus bus"), format!("unix:path={directory}/systemd/private own")]
-        };
-        assert_eq!(user(&[]).unwrap(), at("/run/user/1000"));
-        assert_eq!(user(&[("XDG_RUNTIME_DIR", "/tmp/x"), ("DBUS_SESSION_BUS_ADDRESS", "")]).unwrap(), at("/tmp/x"));
+        assert_eq!(user(&[]).unwrap(), ["unix:path=/run/user/1000/bus"]);
+        assert_eq!(
+            user(&[("XDG_RUNTIME_DIR", "/tmp/x"), ("DBUS_SESSION_BUS_ADDRESS", "")]).unwrap(),
+            ["unix:path=/tmp/x/bus"]
+        );
         let both =
             [("XDG_RUNTIME_DIR", "/tmp/x"), ("DBUS_SESSION_BUS_ADDRESS", "unix:path=/a%20b,guid=1;unix:abstract=c")];
-        assert_eq!(user(&both).unwrap(), ["unix:path=/a%20b bus", "unix:abstract=c bus"]);
+        assert_eq!(user(&both).unwrap(), ["unix:path=/a%20b", "unix:abstract=c"]);
     }
 
     #[test]
@@ -233,12 +231,6 @@ mod tests {
             let error = user(&[("DBUS_SESSION_BUS_ADDRESS", address)]).unwrap_err();
             assert!(error.starts_with("DBUS_SESSION_BUS_ADDRESS \""), "{error}");
         }
-    }
-
-    #[test]
-    fn only_root_may_use_the_managers_own_socket() {
-        assert_eq!(system_endpoints(0).len(), 2);
-        assert_eq!(system_endpoints(1000).len(), 1);
     }
 
     #[test]

@@ -112,6 +112,6 @@ pub(crate) enum Repr {
     // runc's words, and why.
     #[error("error {action} systemd unit `{unit}`: got `{result}`{why}")]
     Job { action: &'static str, unit: String, result: String, why: String },
-    #[error("systemd did not answer within {seconds} s: {call}")]
-    Deadline { call: String, seconds: u64 },
+    #[error("systemd did not answer within {within:?}: {call}")]
+    Deadline { call: String, within: std::time::Duration },
 }

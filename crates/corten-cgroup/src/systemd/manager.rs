@@ -58,32 +58,29 @@ impl fmt::Display for LeftOut {
 /// A connection to systemd. Not shared with anything else, and closed when dropped.
 pub struct Manager {
     driver: Loop,
-    connection: zbus::Connection,
-    /// Whether a message bus is in between, which must be told whom to call and what to listen to.
-    bus: bool,
+    /// There until the manager is dropped.
+    connection: Option<zbus::Connection>,
     within: Duration,
     version: u32,
 }
 
 impl fmt::Debug for Manager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Manager").field("bus", &self.bus).field("version", &self.version).finish_non_exhaustive()
+        f.debug_struct("Manager").field("version", &self.version).finish_non_exhaustive()
     }
 }
 
 impl Manager {
-    /// Connects to the system's manager, by the system's bus, or for root without one by the manager's own socket.
-    /// Connecting, and each later operation, takes no longer than `within`.
+    /// Connects to the system's manager, by the system's bus. Connecting, and each later operation, takes no longer than `within`.
     ///
     /// # Errors
     /// systemd cannot be reached or does not answer.
     pub fn system(within: Duration) -> Result<Self, Error> {
-        let uid = host_uid();
-        Self::connect("the system's manager", &bus::system_endpoints(uid), uid, within)
+        Self::connect("the system's manager", &[bus::system_endpoint()], host_uid(), within)
     }
 
     /// Connects to the manager of the user that the host knows the caller as, also from within a user namespace: by
-    /// `DBUS_SESSION_BUS_ADDRESS`, else by the sockets in `XDG_RUNTIME_DIR`, else by those in `/run/user/UID`.
+    /// `DBUS_SESSION_BUS_ADDRESS`, else by the bus in `XDG_RUNTIME_DIR`, else by that in `/run/user/UID`.
     ///
     /// # Errors
     /// As [`system`](Self::system).
@@ -103,18 +100,18 @@ impl Manager {
     ) -> Result<Self, Error> {
         let driver = Loop(SharedRuntime::new().map_err(|source| Repr::Runtime { source })?);
         let watch = Watch::new(&driver.0, within);
-        let (connection, bus) = driver.0.block_on(async {
+        let connection = driver.0.block_on(async {
             let mut tried = Vec::new();
             for endpoint in endpoints {
                 let call = format!("connect to {endpoint}");
                 match watch.patiently(&call, async || endpoint.connect(uid, &driver).await).await? {
-                    Ok(connection) => return Ok((connection, endpoint.bus)),
+                    Ok(connection) => return Ok(connection),
                     Err(error) => tried.push(format!("{endpoint}: {}", chain(&error))),
                 }
             }
             Err(Error::from(Repr::Unreachable { manager, tried: tried.join("; ") }))
         })?;
-        let mut manager = Self { driver, connection, bus, within, version: 0 };
+        let mut manager = Self { driver, connection: Some(connection), within, version: 0 };
         let text = manager.run(async |session| session.property(PATH, MANAGER, "Version").await)?;
         manager.version = parse_version(&text)
             .ok_or_else(|| Repr::Reply { call: "Get(Version)".to_owned(), why: format!("no version: {text:?}") })?;
@@ -252,8 +249,9 @@ impl Manager {
 
     /// Runs an operation to its end, on this thread, with a time limit of its own.
     fn run<T>(&self, operation: impl AsyncFnOnce(Session<'_>) -> Result<T, Error>) -> Result<T, Error> {
-        let session = Session { manager: self, watch: Watch::new(&self.driver.0, self.within) };
-        self.driver.0.block_on(operation(session))
+        let watch = Watch::new(&self.driver.0, self.within);
+        let Some(connection) = &self.connection else { unreachable!("only a dropped manager has no connection") };
+        self.driver.0.block_on(operation(Session { connection, watch }))
     }
 
     /// Divides properties into those that this systemd has and those that it is too old for.
@@ -279,17 +277,23 @@ impl Manager {
 
 impl Drop for Manager {
     fn drop(&mut self) {
-        // The loop must run for the connection's tasks to end and let go of the socket.
-        let connection = self.connection.clone();
-        let closed = self.driver.0.block_on(self.driver.0.timeout(Duration::from_secs(1), connection.close()));
-        // It is of no use any more, whatever happened to it.
-        if closed.is_err() {}
+        let Some(connection) = self.connection.take() else { return };
+        let runtime = &self.driver.0;
+        // The connection's tasks hold its socket and the loop. They end only while the loop runs.
+        let close = async {
+            // It is of no use any more, whatever happens to it.
+            drop(connection.clone().close().await);
+            connection.graceful_shutdown().await;
+            // A task that was ended is let go in the turn after.
+            runtime.sleep(Duration::from_millis(1)).await;
+        };
+        runtime.block_on(runtime.timeout(Duration::from_secs(1), close)).unwrap_or(());
     }
 }
 
 /// One operation and its time limit.
 struct Session<'a> {
-    manager: &'a Manager,
+    connection: &'a zbus::Connection,
     watch: Watch,
 }
 
@@ -300,9 +304,7 @@ impl Session<'_> {
         B: serde::Serialize + DynamicType,
     {
         let call = format!("{method}({what})");
-        let destination = self.manager.bus.then_some(NAME);
-        let connection = &self.manager.connection;
-        let made = async || connection.call_method(destination, path, Some(interface), method, body).await;
+        let made = async || self.connection.call_method(Some(NAME), path, Some(interface), method, body).await;
         self.watch.patiently(&call, made).await?.map_err(|error| refused(call, error))
     }
 
@@ -333,9 +335,8 @@ impl Session<'_> {
 
     /// Lets systemd forget a failed unit, so that its name can be taken.
     async fn reset_failed(&self, unit: &Unit) {
-        let reset = self.call(PATH, MANAGER, "ResetFailedUnit", unit.name(), &unit.name()).await;
-        // There is none, or it has not failed: then there is nothing to forget.
-        if reset.is_err() {}
+        // An error says that there is none, or that it has not failed: then there is nothing to forget.
+        drop(self.call(PATH, MANAGER, "ResetFailedUnit", unit.name(), &unit.name()).await);
     }
 
     /// Starts to listen for the ends of the jobs of a unit. That must be before the job is made, or its end may be missed.
@@ -345,21 +346,15 @@ impl Session<'_> {
         let call = || format!("AddMatch({})", unit.name());
         let rule = MatchRule::builder()
             .msg_type(Type::Signal)
+            .sender(NAME)
             .path(PATH)
             .interface(MANAGER)
             .member("JobRemoved")
             .arg(2, unit.name())
             .build()
-            .map_err(|source| Repr::Broken { call: call(), source })?;
-        let rule = if self.manager.bus {
-            let with_sender =
-                MatchRule::try_from(format!("{rule},sender='{NAME}'").as_str()).map(MatchRule::into_owned);
-            with_sender.map_err(|source| Repr::Broken { call: call(), source })?
-        } else {
-            rule.into_owned()
-        };
-        let connection = &self.manager.connection;
-        let listening = async || MessageStream::for_match_rule(rule.clone(), connection, None).await;
+            .map_err(|source| Repr::Broken { call: call(), source })?
+            .into_owned();
+        let listening = async || MessageStream::for_match_rule(rule.clone(), self.connection, None).await;
         self.watch.patiently(&call(), listening).await?.map(Jobs).map_err(|error| refused(call(), error))
     }
 }
@@ -399,7 +394,7 @@ impl Watch {
 
     /// Waits for something until the time is up.
     async fn limit<T>(&self, call: &str, step: impl Future<Output = T>) -> Result<T, Error> {
-        let late = |_| Repr::Deadline { call: call.to_owned(), seconds: self.within.as_secs() }.into();
+        let late = |_| Repr::Deadline { call: call.to_owned(), within: self.within }.into();
         self.runtime.timeout_at(self.deadline, step).await.map_err(late)
     }
 
