@@ -216,7 +216,8 @@ fn event_is_set(text: &str, key: &str) -> bool {
     text.lines().any(|line| line.strip_prefix(key).is_some_and(|value| value.trim() == "1"))
 }
 
-fn read_file(directory: BorrowedFd<'_>, file: &str) -> nix::Result<String> {
+/// Reads a file of a cgroup.
+pub(crate) fn read_file(directory: BorrowedFd<'_>, file: &str) -> nix::Result<String> {
     let fd = sys::open_below(&directory, Path::new(file), OFlag::O_RDONLY)?;
     let mut text = String::new();
     File::from(fd).read_to_string(&mut text).map_err(errno_of)?;

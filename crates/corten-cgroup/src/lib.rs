@@ -5,6 +5,7 @@
 //! * **Cgroup**: a directory of the hierarchy, held by fd ([`Cgroup`]): made, entered (by the fd, with `CLONE_INTO_CGROUP`),
 //!   watched, killed, removed.
 //! * **Filter**: which devices the processes of a cgroup may use, as a BPF program ([`device`]).
+//! * **Stats**: what the processes of a cgroup have used ([`stats`]), and when they ran out of memory.
 //!
 //! Everything goes by fd below the mount's fd, without following links or leaving the filesystem. What it does not do yet:
 //! limits, v1 hierarchies (but for listing them, [`legacy`]), systemd.
@@ -15,6 +16,7 @@ pub mod device;
 mod error;
 mod hierarchy;
 pub mod legacy;
+pub mod stats;
 mod sys;
 
 pub use cgroup::Cgroup;
