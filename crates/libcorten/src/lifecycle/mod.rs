@@ -7,8 +7,10 @@
 mod bundle;
 mod create;
 mod delete;
+mod events;
 pub mod foreground;
 mod kill;
+mod processes;
 mod start;
 mod wait;
 
@@ -20,6 +22,7 @@ use corten_cgroup::Hierarchy;
 use nix::unistd::Pid;
 
 pub use bundle::Bundle;
+pub use events::Events;
 pub use wait::Exit;
 
 use create::Creation;
