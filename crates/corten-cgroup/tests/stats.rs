@@ -348,6 +348,32 @@ fn errors_name_the_file() {
     assert_eq!(read(directory.path()).unwrap_err().errno(), Some(libc::ELOOP));
 }
 
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(64))]
+    /// Whatever stands in the files, reading them comes to an end, and an error names the file.
+    #[test]
+    fn no_text_is_too_strange(text in "(some |full |avg10=|8:0 |rbytes=|[0-9,:=-]{0,6}|max|[ \n]|\\PC){0,12}") {
+        for file in [
+            "cpu.stat", "memory.stat", "memory.current", "memory.swap.max", "pids.max", "io.stat", "hugetlb.2MB.current",
+            "hugetlb.2MB.events", "rdma.max", "misc.current", "cpu.pressure", "memory.usage_in_bytes", "cpuacct.usage",
+            "cpuacct.stat", "cpuacct.usage_percpu", "cpuacct.usage_all", "cpuset.cpus", "cpuset.sched_relax_domain_level",
+            "blkio.throttle.io_serviced", "hugetlb.2MB.usage_in_bytes",
+        ] {
+            // What has to be there for the others to be looked at.
+            let others = [("cpuacct.usage", "1"), ("cpuset.cpus", "0"), ("memory.stat", ""), ("pids.current", "1"),
+                ("memory.swap.current", "1"), ("rdma.current", "")];
+            let directory = tree(&others);
+            fs::write(directory.path().join(file), &text).unwrap();
+            let opened = File::open(directory.path()).unwrap();
+            for read in [read(directory.path()), Stats::read_legacy(&|_| Some(opened.as_fd()))] {
+                if let Err(error) = read {
+                    assert!(error.to_string().contains(file), "{file}: {error}");
+                }
+            }
+        }
+    }
+}
+
 /// A cgroup in a v1 hierarchy. Removed when dropped, with all that runs there.
 struct Legacy {
     path: PathBuf,

@@ -488,6 +488,15 @@ mod tests {
         assert_eq!(parse_duration("abc").unwrap_err(), "time: invalid duration \"abc\"");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_duration_is_too_strange(text in "[+-]?([0-9]{0,22}[.]?[0-9]{0,22}(ns|us|ms|s|m|h|\\PC)?){0,4}") {
+            if let Err(error) = parse_duration(&text) {
+                assert!(error.starts_with("time: "), "{error}");
+            }
+        }
+    }
+
     /// The keys, their order and what is left out, as in types/events.go of runc 1.5.
     #[test]
     fn documents_are_runcs() {
