@@ -78,6 +78,8 @@ pub(crate) enum Command {
     Create(Create),
     /// Remove a container and all that it holds
     Delete(Delete),
+    /// Print what a container uses, and when its memory is used up, as JSON
+    Events(Events),
     /// Print what this runtime can do, as JSON
     Features,
     /// Send a signal to the container's init [default: SIGTERM]
@@ -88,6 +90,8 @@ pub(crate) enum Command {
     Pause(Id),
     /// Print what would be done to make a container
     Plan(Plan),
+    /// List the processes of a container
+    Ps(Ps),
     /// Let the processes of a paused container go on
     Resume(Id),
     /// Create and start a container
@@ -164,6 +168,19 @@ pub(crate) struct Delete {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Events {
+    /// Time between statistics, with its units: 500ms, 5s, 1m30s
+    #[arg(long, value_name = "DURATION", default_value = "5s", allow_hyphen_values = true)]
+    pub(crate) interval: String,
+    /// Print statistics once
+    #[arg(long)]
+    pub(crate) stats: bool,
+    /// The container's id
+    #[arg(value_name = "CONTAINER-ID")]
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Kill {
     /// Send the signal to all processes of the container; one that has stopped is no error
     #[arg(long, short = 'a')]
@@ -209,6 +226,17 @@ pub(crate) struct Plan {
 pub(crate) enum PlanFormat {
     Text,
     Json,
+}
+
+#[derive(Debug, Args)]
+#[command(override_usage = "corten ps [OPTIONS] <CONTAINER-ID> [PS-OPTION]...")]
+pub(crate) struct Ps {
+    /// Form of the list; as JSON, it has the pids alone
+    #[arg(long, short = 'f', default_value = "table")]
+    pub(crate) format: ListFormat,
+    /// The container's id, and options for ps(1) [default: -ef]
+    #[arg(value_name = "CONTAINER-ID", required = true, num_args = 1.., trailing_var_arg = true)]
+    pub(crate) id_and_options: Vec<OsString>,
 }
 
 #[derive(Debug, Args)]
@@ -343,9 +371,18 @@ impl Global {
 /// Turns `-long` and `-long=value` into `--long…`, as Go's flag parser takes both, and engines use both.
 pub(crate) fn in_clap_form(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut literal = false;
+    // Of a command that hands on what comes after its first argument: the command, and whether a flag's value is next.
+    let mut handing_on: Option<(clap::Command, bool)> = None;
     arguments
         .map(|argument| {
-            literal |= argument == "--";
+            let text = argument.to_str().unwrap_or_default();
+            literal |= text == "--";
+            match &mut handing_on {
+                Some((_, is_value @ true)) => *is_value = false,
+                Some((command, is_value)) if text.starts_with('-') => *is_value = takes_next(command, text),
+                Some(_) => literal = true,
+                None => handing_on = handing_on_command(text).map(|command| (command, false)),
+            }
             let name = argument.to_str().and_then(|text| text.strip_prefix('-'));
             // One letter is a short flag, and what begins with a dash again is in clap's form.
             let name = name.filter(|name| name.len() > 1 && !name.starts_with('-'));
@@ -358,6 +395,22 @@ pub(crate) fn in_clap_form(arguments: impl Iterator<Item = OsString>) -> Vec<OsS
             long
         })
         .collect()
+}
+
+/// Returns the command of this name if it hands on what comes after its first argument.
+fn handing_on_command(name: &str) -> Option<clap::Command> {
+    let definition = Arguments::command();
+    let command = definition.find_subcommand(name)?;
+    command.get_positionals().any(clap::Arg::is_trailing_var_arg_set).then(|| command.clone())
+}
+
+/// Whether what comes after this flag is its value.
+fn takes_next(command: &clap::Command, flag: &str) -> bool {
+    let name = flag.trim_start_matches('-');
+    let is_named = |argument: &&clap::Arg| {
+        argument.get_long() == Some(name) || argument.get_short().is_some_and(|short| name == short.to_string())
+    };
+    command.get_opts().find(is_named).is_some_and(|argument| argument.get_action().takes_values())
 }
 
 /// Whether any command has a flag of this name.
@@ -412,6 +465,16 @@ mod tests {
         for text in ["", "-2", "M", "1x", "1.2.3M", "99999999999P", "1 kk", "0x10", "ü"] {
             assert!(memory_size(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_handed_on_stays_as_it_is() {
+        let taken = |given: &[&str]| in_clap_form(given.iter().map(OsString::from));
+        let form = ["corten", "-debug", "ps", "-format", "json", "id", "-format", "-debug"];
+        assert_eq!(taken(&form), ["corten", "--debug", "ps", "--format", "json", "id", "-format", "-debug"]);
+        assert_eq!(taken(&["ps", "-f", "table", "id", "-log"]), ["ps", "-f", "table", "id", "-log"]);
+        assert_eq!(taken(&["ps", "-format=json", "id", "-log"]), ["ps", "--format=json", "id", "-log"]);
+        assert_eq!(taken(&["list", "id", "-format"]), ["list", "id", "--format"]);
     }
 
     #[test]

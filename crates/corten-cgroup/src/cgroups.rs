@@ -13,6 +13,7 @@ use crate::error::{Error, Repr};
 use crate::hierarchy::{Hierarchy, Layout};
 use crate::legacy::{self, Hierarchies, Paths, Refused};
 use crate::resources::{self, LegacyControllers, Memory, Place, Setting};
+use crate::stats::{self, OomWatcher, Stats};
 use crate::systemd::Unit;
 
 /// How long the freezer of v1 may take while a list of devices is changed.
@@ -293,6 +294,54 @@ impl Cgroups {
         let unified = self.unified.map_or(Ok(()), |cgroup| cgroup.remove(deadline));
         // What is left of v1 does not keep the rest from going.
         self.legacy.remove(deadline).and(unified)
+    }
+
+    /// Reads what has been used. On a hybrid machine each part comes from where its controller is.
+    ///
+    /// # Errors
+    /// A file of a cgroup cannot be read or understood.
+    pub fn stats(&self) -> Result<Stats, Error> {
+        let unified = self.unified.as_ref().map_or_else(|| Ok(Stats::default()), Stats::read)?;
+        if self.legacy.is_empty() {
+            return Ok(unified);
+        }
+        let legacy = Stats::read_legacy(&|controller| self.legacy.directory(controller))?;
+        Ok(Stats {
+            // What the kernel counts everywhere says less than v1's controller.
+            cpu: legacy.cpu.or(unified.cpu),
+            cpuset: legacy.cpuset.or(unified.cpuset),
+            memory: legacy.memory.or(unified.memory),
+            pids: legacy.pids.or(unified.pids),
+            io: legacy.io.or(unified.io),
+            hugetlb: if legacy.hugetlb.is_empty() { unified.hugetlb } else { legacy.hugetlb },
+            rdma: legacy.rdma.or(unified.rdma),
+            misc: if legacy.misc.is_empty() { unified.misc } else { legacy.misc },
+            pressure: unified.pressure,
+        })
+    }
+
+    /// Returns how many processes were killed because memory was used up.
+    ///
+    /// # Errors
+    /// A file of a cgroup cannot be read.
+    pub fn oom_kills(&self) -> Result<u64, Error> {
+        match (self.legacy.directory("memory"), &self.unified) {
+            (Some(memory), _) => stats::legacy_oom_kills(memory),
+            (None, Some(cgroup)) => cgroup.oom_kills(),
+            (None, None) => Ok(0),
+        }
+    }
+
+    /// Starts to watch for memory being used up. v1 does not tell when a cgroup becomes empty: see [`OomWatcher::wait`].
+    ///
+    /// # Errors
+    /// There is no cgroup, or it cannot be watched.
+    pub fn watch_oom(&self) -> Result<OomWatcher, Error> {
+        match (self.legacy.directory("memory"), &self.unified) {
+            (Some(memory), _) => OomWatcher::legacy(memory),
+            (None, Some(cgroup)) => OomWatcher::new(cgroup),
+            (None, None) => Err(Repr::NoCgroup.into()),
+        }
     }
 
     fn directory(&self, place: Place) -> Option<BorrowedFd<'_>> {

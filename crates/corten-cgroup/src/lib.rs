@@ -48,6 +48,7 @@ mod error;
 mod hierarchy;
 pub mod legacy;
 mod resources;
+pub mod stats;
 mod sys;
 pub mod systemd;
 mod tree;

@@ -189,7 +189,7 @@ fn check_devices(id: &str, rules: &[Rule], listed: &str, exact: bool, nodes: &[(
         check("with systemd's program alone");
     }
     let cgroup = Hierarchy::detect().unwrap().open(&unit.path("")).unwrap().unwrap();
-    cgroup.attach_device_filter(&Filter::compile(rules)).unwrap();
+    cgroup.set_device_filter(&Filter::compile(rules)).unwrap();
     check("at first");
     systemctl(false, &["daemon-reload"]);
     check("after a reload");

@@ -31,6 +31,9 @@ pub(crate) enum LaunchError {
         /// How, once it is known.
         how: Option<String>,
     },
+    /// Init was killed for want of memory. runc's words.
+    #[error("container init was OOM-killed (memory limit too low?)")]
+    OutOfMemory,
     /// Init took too long.
     #[error("container init did not reach {what:?} within {seconds} s")]
     Deadline { what: &'static str, seconds: u64 },
@@ -107,7 +110,9 @@ impl LaunchError {
             Self::Left { cause, .. } | Self::Warned { cause, .. } => cause.kind(),
             Self::Encode(_) => ErrorKind::InvalidConfig,
             Self::Protocol | Self::Order => ErrorKind::Internal,
-            Self::Died { .. } | Self::Deadline { .. } | Self::Hook(_) | Self::Systemd(_) => ErrorKind::Kernel,
+            Self::Died { .. } | Self::Deadline { .. } | Self::Hook(_) | Self::Systemd(_) | Self::OutOfMemory => {
+                ErrorKind::Kernel
+            }
             Self::Cgroup(error) | Self::Devices(error) | Self::Limit(LimitError(error)) => {
                 error.errno().map_or(ErrorKind::Kernel, |errno| errno_kind(Errno::from_raw(errno)))
             }

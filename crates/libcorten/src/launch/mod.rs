@@ -376,6 +376,9 @@ impl<'a> Launch<'a> {
 
     /// Takes back what was made. Goes on after an error and reports all of them.
     fn undo(mut self, mut cause: LaunchError) -> LaunchError {
+        // Before the cgroup is gone, and with it what it knows.
+        let out_of_memory =
+            self.cgroups.as_ref().is_some_and(|cgroups| cgroups.oom_kills().is_ok_and(|count| count > 0));
         let mut left = Vec::new();
         if let Some(cgroups) = &self.cgroups
             && let Err(error) = cgroups.kill(KILL_DEADLINE)
@@ -390,6 +393,9 @@ impl<'a> Launch<'a> {
             }
             if sys::wait_ended(init.pidfd().as_fd(), KILL_DEADLINE) {
                 match sys::wait_exit(init.pidfd().as_fd(), false) {
+                    Ok(_) if out_of_memory && matches!(cause, LaunchError::Died { .. }) => {
+                        cause = LaunchError::OutOfMemory
+                    }
                     Ok(waited) => cause.explain(init.exec_failure(), waited),
                     Err(error) => left.push(error.to_string()),
                 }

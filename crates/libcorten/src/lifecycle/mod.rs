@@ -7,9 +7,11 @@
 mod bundle;
 mod create;
 mod delete;
+mod events;
 pub mod foreground;
 mod freeze;
 mod kill;
+mod processes;
 mod start;
 mod update;
 mod wait;
@@ -22,6 +24,7 @@ use corten_cgroup::{Cgroups, Machine};
 use nix::unistd::Pid;
 
 pub use bundle::Bundle;
+pub use events::Events;
 pub use update::Update;
 pub use wait::Exit;
 

@@ -1,6 +1,7 @@
 //! update: other limits for a container that exists.
 
 use corten_cgroup::Machine;
+use corten_cgroup::systemd::device_properties;
 use oci_spec::runtime::{LinuxCpu, LinuxIntelRdt, LinuxMemory, LinuxResources, LinuxThrottleDevice, LinuxWeightDevice};
 
 use super::{Container, LifecycleError, cgroups};
@@ -44,6 +45,7 @@ impl Container {
         }
         let before = record.resources.take().unwrap_or_default();
         let after = merged(&before, &update.resources);
+        let new_devices = after.devices() != before.devices();
         let machine = Machine::detect().map_err(cgroup_error)?;
         let settings = |resources| {
             let settings = limits(resources).settings(machine.legacy_controllers());
@@ -59,9 +61,16 @@ impl Container {
         cgroups.check_memory(&wanted.memory).map_err(limit_error)?;
         if let Some(unit) = &record.cgroups.unit {
             // First, so that what it sets is what is checked and completed next.
-            let properties = limits(&now_only(&after, &update.resources)).properties(machine.legacy_controllers());
-            let properties = properties.map_err(limit_error)?;
-            let told = systemd(record.cgroups.user)?.set_properties(unit, properties);
+            let systemd = systemd(record.cgroups.user)?;
+            let legacy = machine.legacy_controllers();
+            let properties = limits(&now_only(&after, &update.resources)).properties(legacy);
+            let mut properties = properties.map_err(limit_error)?;
+            if new_devices && !record.cgroups.user {
+                let beside_filter = !legacy.contains("devices");
+                let rules = device_rules(Some(&after));
+                properties.extend(device_properties(&rules, systemd.version(), beside_filter).properties);
+            }
+            let told = systemd.set_properties(unit, properties);
             told.map_err(|error| Error::new(ErrorKind::Kernel, error))?;
         }
         if let Err(cause) = cgroups.update(&new) {
@@ -74,7 +83,7 @@ impl Container {
                 }
             });
         }
-        if after.devices() != before.devices() {
+        if new_devices {
             cgroups.set_devices(&device_rules(Some(&after))).map_err(cgroup_error)?;
         }
         record.resources = Some(after);

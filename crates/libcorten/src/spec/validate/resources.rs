@@ -9,7 +9,7 @@ use super::{in_linux, in_range, require};
 const UNSET_SWAPPINESS: u64 = u64::MAX;
 
 pub(super) fn resources_are_sound(spec: &Spec) -> Result<(), SpecError> {
-    in_linux(spec, |linux| linux.resources().as_ref().map_or(Ok(()), |resources| judge(resources)))
+    in_linux(spec, |linux| linux.resources().as_ref().map_or(Ok(()), judge))
 }
 
 /// Judges limits: they may stand in a config, or be given to `update`.
