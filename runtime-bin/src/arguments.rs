@@ -35,12 +35,26 @@ pub(crate) struct Global {
     /// Make cgroups through systemd
     #[arg(long)]
     pub(crate) systemd_cgroup: bool,
+    /// Who makes cgroups [default: cgroupfs]
+    #[arg(long, value_name = "MANAGER")]
+    pub(crate) cgroup_manager: Option<CgroupManager>,
     /// Ignore cgroup permission errors: true, false or auto
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub(crate) rootless: Rootless,
     /// Print the version
     #[arg(long, short = 'v')]
     pub(crate) version: bool,
+}
+
+/// Who makes cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CgroupManager {
+    /// The runtime itself
+    Cgroupfs,
+    /// systemd, like --systemd-cgroup
+    Systemd,
+    /// Nobody: the container stays in the caller's cgroup
+    Disabled,
 }
 
 /// Form of the log.
@@ -64,14 +78,22 @@ pub(crate) enum Command {
     Create(Create),
     /// Remove a container and all that it holds
     Delete(Delete),
+    /// Print what a container uses, and when its memory is used up, as JSON
+    Events(Events),
     /// Print what this runtime can do, as JSON
     Features,
     /// Send a signal to the container's init [default: SIGTERM]
     Kill(Kill),
     /// List containers
     List(List),
+    /// Freeze all processes of a container
+    Pause(Id),
     /// Print what would be done to make a container
     Plan(Plan),
+    /// List the processes of a container
+    Ps(Ps),
+    /// Let the processes of a paused container go on
+    Resume(Id),
     /// Create and start a container
     Run(Run),
     /// Write a config.json to start from
@@ -80,6 +102,8 @@ pub(crate) enum Command {
     Start(Id),
     /// Print the state of a container, as JSON
     State(Id),
+    /// Change the limits of a container
+    Update(Box<Update>),
 }
 
 /// A container's id and nothing else.
@@ -144,9 +168,22 @@ pub(crate) struct Delete {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Events {
+    /// Time between statistics, with its units: 500ms, 5s, 1m30s
+    #[arg(long, value_name = "DURATION", default_value = "5s", allow_hyphen_values = true)]
+    pub(crate) interval: String,
+    /// Print statistics once
+    #[arg(long)]
+    pub(crate) stats: bool,
+    /// The container's id
+    #[arg(value_name = "CONTAINER-ID")]
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Kill {
-    /// Obsolete; with it, a stopped container is no error
-    #[arg(long, short = 'a', hide = true)]
+    /// Send the signal to all processes of the container; one that has stopped is no error
+    #[arg(long, short = 'a')]
     pub(crate) all: bool,
     /// The container's id
     #[arg(value_name = "CONTAINER-ID")]
@@ -192,6 +229,17 @@ pub(crate) enum PlanFormat {
 }
 
 #[derive(Debug, Args)]
+#[command(override_usage = "corten ps [OPTIONS] <CONTAINER-ID> [PS-OPTION]...")]
+pub(crate) struct Ps {
+    /// Form of the list; as JSON, it has the pids alone
+    #[arg(long, short = 'f', default_value = "table")]
+    pub(crate) format: ListFormat,
+    /// The container's id, and options for ps(1) [default: -ef]
+    #[arg(value_name = "CONTAINER-ID", required = true, num_args = 1.., trailing_var_arg = true)]
+    pub(crate) id_and_options: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct Spec {
     /// Bundle directory [default: the current directory]
     #[arg(long, short = 'b', value_name = "DIR")]
@@ -201,7 +249,107 @@ pub(crate) struct Spec {
     pub(crate) rootless: bool,
 }
 
+/// Numbers are in the units of the runtime-spec. Amounts of memory may end in k, m, g, t or p; -1 is no limit.
+#[derive(Debug, Args)]
+pub(crate) struct Update {
+    /// File with linux.resources as JSON, or - for stdin; then the other flags are ignored
+    #[arg(long, short = 'r', value_name = "FILE")]
+    pub(crate) resources: Option<PathBuf>,
+    /// Share of block I/O, 10 to 1000
+    #[arg(long, value_name = "N")]
+    pub(crate) blkio_weight: Option<u16>,
+    /// Time that may be saved up above the quota, in microseconds
+    #[arg(long, value_name = "USEC")]
+    pub(crate) cpu_burst: Option<u64>,
+    /// 1 for a container that runs when nothing else does
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) cpu_idle: Option<i64>,
+    /// Length of a period, in microseconds
+    #[arg(long, value_name = "USEC")]
+    pub(crate) cpu_period: Option<u64>,
+    /// CPU time in a period, in microseconds
+    #[arg(long, value_name = "USEC", allow_negative_numbers = true)]
+    pub(crate) cpu_quota: Option<i64>,
+    /// Share of CPU time, 2 to 262144
+    #[arg(long, value_name = "N")]
+    pub(crate) cpu_share: Option<u64>,
+    /// Length of a realtime period, in microseconds (cgroup v1)
+    #[arg(long, value_name = "USEC")]
+    pub(crate) cpu_rt_period: Option<u64>,
+    /// Time for realtime tasks in a realtime period, in microseconds (cgroup v1)
+    #[arg(long, value_name = "USEC", allow_negative_numbers = true)]
+    pub(crate) cpu_rt_runtime: Option<i64>,
+    /// CPUs to use: 0-3,7
+    #[arg(long, value_name = "LIST")]
+    pub(crate) cpuset_cpus: Option<String>,
+    /// Memory nodes to use
+    #[arg(long, value_name = "LIST")]
+    pub(crate) cpuset_mems: Option<String>,
+    /// Taken for runc's sake and ignored
+    #[arg(long, hide = true, allow_hyphen_values = true)]
+    pub(crate) kernel_memory: Option<String>,
+    /// Taken for runc's sake and ignored
+    #[arg(long, hide = true, allow_hyphen_values = true)]
+    pub(crate) kernel_memory_tcp: Option<String>,
+    /// Most memory
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true, value_parser = memory_size)]
+    pub(crate) memory: Option<i64>,
+    /// Memory that is not reclaimed as long as there is other
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true, value_parser = memory_size)]
+    pub(crate) memory_reservation: Option<i64>,
+    /// Most memory and swap together
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true, value_parser = memory_size)]
+    pub(crate) memory_swap: Option<i64>,
+    /// Most processes and threads
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) pids_limit: Option<i64>,
+    /// Lines for the L3 cache in the resctrl group
+    #[arg(long, value_name = "SCHEMA")]
+    pub(crate) l3_cache_schema: Option<String>,
+    /// Line for the memory bandwidth in the resctrl group
+    #[arg(long, value_name = "SCHEMA")]
+    pub(crate) mem_bw_schema: Option<String>,
+    /// The container's id
+    #[arg(value_name = "CONTAINER-ID")]
+    pub(crate) id: String,
+}
+
+/// Reads an amount of memory: -1, or a number that may have a fraction and a unit, as Docker and runc take it.
+fn memory_size(text: &str) -> Result<i64, String> {
+    if text == "-1" {
+        return Ok(-1);
+    }
+    let wrong = || format!("invalid size: '{text}'");
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(digits).ok_or_else(wrong)?;
+    let unit = unit.strip_prefix(' ').unwrap_or(unit).to_ascii_lowercase();
+    let unit = unit.strip_suffix('b').map_or(unit.as_str(), |unit| unit.strip_suffix('i').unwrap_or(unit));
+    let shift = match unit {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        "p" => 50,
+        _ => return Err(wrong()),
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let whole: i64 = whole.parse().map_err(|_| wrong())?;
+    let fraction: f64 = format!("0.{fraction}").parse().map_err(|_| wrong())?;
+    let bytes = whole.checked_mul(1 << shift).ok_or_else(wrong)?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "a fraction of at most 2^50")]
+    let rest = (fraction * (1i64 << shift) as f64) as i64;
+    bytes.checked_add(rest).ok_or_else(wrong)
+}
+
 impl Global {
+    /// Returns who makes cgroups.
+    pub(crate) fn cgroup_manager(&self) -> CgroupManager {
+        // crun: the flag with the value is the later word.
+        let systemd = self.systemd_cgroup.then_some(CgroupManager::Systemd);
+        self.cgroup_manager.or(systemd).unwrap_or(CgroupManager::Cgroupfs)
+    }
+
     /// Returns the state root.
     pub(crate) fn state_root(&self) -> Result<PathBuf, Failure> {
         if let Some(root) = &self.root {
@@ -223,9 +371,18 @@ impl Global {
 /// Turns `-long` and `-long=value` into `--long…`, as Go's flag parser takes both, and engines use both.
 pub(crate) fn in_clap_form(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut literal = false;
+    // Of a command that hands on what comes after its first argument: the command, and whether a flag's value is next.
+    let mut handing_on: Option<(clap::Command, bool)> = None;
     arguments
         .map(|argument| {
-            literal |= argument == "--";
+            let text = argument.to_str().unwrap_or_default();
+            literal |= text == "--";
+            match &mut handing_on {
+                Some((_, is_value @ true)) => *is_value = false,
+                Some((command, is_value)) if text.starts_with('-') => *is_value = takes_next(command, text),
+                Some(_) => literal = true,
+                None => handing_on = handing_on_command(text).map(|command| (command, false)),
+            }
             let name = argument.to_str().and_then(|text| text.strip_prefix('-'));
             // One letter is a short flag, and what begins with a dash again is in clap's form.
             let name = name.filter(|name| name.len() > 1 && !name.starts_with('-'));
@@ -238,6 +395,22 @@ pub(crate) fn in_clap_form(arguments: impl Iterator<Item = OsString>) -> Vec<OsS
             long
         })
         .collect()
+}
+
+/// Returns the command of this name if it hands on what comes after its first argument.
+fn handing_on_command(name: &str) -> Option<clap::Command> {
+    let definition = Arguments::command();
+    let command = definition.find_subcommand(name)?;
+    command.get_positionals().any(clap::Arg::is_trailing_var_arg_set).then(|| command.clone())
+}
+
+/// Whether what comes after this flag is its value.
+fn takes_next(command: &clap::Command, flag: &str) -> bool {
+    let name = flag.trim_start_matches('-');
+    let is_named = |argument: &&clap::Arg| {
+        argument.get_long() == Some(name) || argument.get_short().is_some_and(|short| name == short.to_string())
+    };
+    command.get_opts().find(is_named).is_some_and(|argument| argument.get_action().takes_values())
 }
 
 /// Whether any command has a flag of this name.
@@ -280,6 +453,28 @@ mod tests {
         let given = ["-pidfd-socket", "-pidfd-socket=/s", "-nothing", "-", "-df", "--root"].map(OsString::from);
         let taken = in_clap_form(given.into_iter());
         assert_eq!(taken, ["--pidfd-socket", "--pidfd-socket=/s", "-nothing", "-", "-df", "--root"]);
+    }
+
+    #[test]
+    fn amounts_of_memory_have_units() {
+        let good =
+            [("-1", -1), ("0", 0), ("12", 12), ("32M", 32 << 20), ("1.5g", 3 << 29), ("64 KiB", 65536), ("1kb", 1024)];
+        for (text, bytes) in good.into_iter().chain([("7b", 7), ("2T", 2 << 40), ("1P", 1 << 50)]) {
+            assert_eq!(memory_size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "-2", "M", "1x", "1.2.3M", "99999999999P", "1 kk", "0x10", "ü"] {
+            assert!(memory_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_handed_on_stays_as_it_is() {
+        let taken = |given: &[&str]| in_clap_form(given.iter().map(OsString::from));
+        let form = ["corten", "-debug", "ps", "-format", "json", "id", "-format", "-debug"];
+        assert_eq!(taken(&form), ["corten", "--debug", "ps", "--format", "json", "id", "-format", "-debug"]);
+        assert_eq!(taken(&["ps", "-f", "table", "id", "-log"]), ["ps", "-f", "table", "id", "-log"]);
+        assert_eq!(taken(&["ps", "-format=json", "id", "-log"]), ["ps", "--format=json", "id", "-log"]);
+        assert_eq!(taken(&["list", "id", "-format"]), ["list", "id", "--format"]);
     }
 
     #[test]

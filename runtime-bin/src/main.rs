@@ -73,14 +73,19 @@ fn run(arguments: &Arguments, log: &Log) -> Outcome {
     match &arguments.command {
         Some(Command::Create(options)) => commands::create::run(global, log, options),
         Some(Command::Delete(options)) => commands::delete::run(global, log, options),
+        Some(Command::Events(options)) => commands::events::run(global, log, options),
         Some(Command::Features) => commands::features::run(),
         Some(Command::Kill(options)) => commands::kill::run(global, options),
         Some(Command::List(options)) => commands::list::run(global, log, options),
+        Some(Command::Pause(options)) => commands::freeze::pause(global, options),
         Some(Command::Plan(options)) => commands::plan::run(global, options),
+        Some(Command::Ps(options)) => commands::ps::run(global, options),
+        Some(Command::Resume(options)) => commands::freeze::resume(global, options),
         Some(Command::Run(options)) => commands::run::run(global, log, options),
         Some(Command::Spec(options)) => commands::spec::run(options),
         Some(Command::Start(options)) => commands::start::run(global, options),
         Some(Command::State(options)) => commands::state::run(global, options),
+        Some(Command::Update(options)) => commands::update::run(global, log, options),
         None => {
             output::print(&arguments::help(None))?;
             Ok(0)

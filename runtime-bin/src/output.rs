@@ -6,10 +6,16 @@ use crate::Failure;
 
 /// Writes to stdout. A reader that has gone away is no error: it has what it wanted.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    write(text.as_bytes()).map(|_| ())
+}
+
+/// Writes to stdout, and returns whether there is still a reader.
+pub(crate) fn write(bytes: &[u8]) -> Result<bool, Failure> {
     let mut out = stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::new(format!("write to stdout: {error}"))),
-        _ => Ok(()),
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::new(format!("write to stdout: {error}"))),
     }
 }
 

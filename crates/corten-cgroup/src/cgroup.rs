@@ -4,23 +4,20 @@
 //! Attacker: a process of the cgroup that forks as fast as it can, or makes sub-cgroups with any names.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::dir::{Dir, Type};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::device;
-use crate::error::{Error, Repr, failed, failed_io};
+use crate::error::{Error, Repr, failed};
+use crate::resources::{self, Place, Setting};
 use crate::sys;
+use crate::tree::{for_each_below, read_file, remove_below, write_file};
 
 /// A cgroup, held by fd.
 #[derive(Debug)]
@@ -117,7 +114,8 @@ impl Cgroup {
         self.write("cgroup.freeze", "1").map_err(call("1"))?;
         let killed = self.pids().map(|pids| {
             for pid in pids {
-                sys::kill(pid);
+                // One that cannot be killed is seen when the cgroup does not become empty.
+                sys::send_signal(pid, libc::SIGKILL).ok();
             }
         });
         self.write("cgroup.freeze", "0").map_err(call("0"))?;
@@ -155,18 +153,111 @@ impl Cgroup {
         }
     }
 
-    /// Attaches a device filter: `bpf(BPF_PROG_LOAD)`, `bpf(BPF_PROG_ATTACH)`.
+    /// Freezes every process of this cgroup and below, and waits until they are.
+    ///
+    /// # Errors
+    /// Some still run after `deadline` (in a call that cannot be interrupted); they are thawed then.
+    pub fn freeze(&self, deadline: Duration) -> Result<(), Error> {
+        self.write("cgroup.freeze", "1")
+            .map_err(|errno| failed(errno, || format!("write({:?}/cgroup.freeze, 1)", self.path)))?;
+        match self.wait_event("frozen", true, deadline) {
+            Ok(true) => Ok(()),
+            frozen => {
+                self.thaw()?;
+                frozen?;
+                Err(Repr::NotFrozen { path: self.path.clone(), seconds: deadline.as_secs() }.into())
+            }
+        }
+    }
+
+    /// Lets the processes go on. It takes effect at once.
+    ///
+    /// # Errors
+    /// `cgroup.freeze` cannot be written.
+    pub fn thaw(&self) -> Result<(), Error> {
+        self.write("cgroup.freeze", "0")
+            .map_err(|errno| failed(errno, || format!("write({:?}/cgroup.freeze, 0)", self.path)))
+    }
+
+    /// Sends a signal to every process of this cgroup and below. Processes that are forked meanwhile may be missed.
+    ///
+    /// # Errors
+    /// The processes cannot be listed, or the caller may not send signals to one of them.
+    pub fn signal(&self, signal: i32) -> Result<(), Error> {
+        let call = |pid| move |errno| failed(errno, || format!("pidfd_send_signal({pid}, {signal})"));
+        self.pids()?.into_iter().try_for_each(|pid| sys::send_signal(pid, signal).map_err(call(pid)))
+    }
+
+    /// Puts a process, with all its threads, into this cgroup.
+    ///
+    /// # Errors
+    /// The process is gone, or it may not be moved here.
+    pub fn add(&self, pid: i32) -> Result<(), Error> {
+        self.write("cgroup.procs", &pid.to_string())
+            .map_err(|errno| failed(errno, || format!("write({:?}/cgroup.procs, {pid})", self.path)))
+    }
+
+    /// Gives the cgroup to a user: the directory, and those of its files that the kernel says may be given away, so that the user
+    /// can make and fill cgroups below. Limits stay the caller's.
+    ///
+    /// # Errors
+    /// An owner cannot be changed.
+    pub fn delegate(&self, uid: u32) -> Result<(), Error> {
+        let uid = Some(nix::unistd::Uid::from_raw(uid));
+        // Linux 4.15; what was meant before stands here.
+        let listed = std::fs::read_to_string("/sys/kernel/cgroup/delegate");
+        let files = listed.as_deref().unwrap_or("cgroup.procs\ncgroup.subtree_control\ncgroup.threads");
+        for file in std::iter::once(".").chain(files.lines()) {
+            let call = |errno| failed(errno, || format!("fchown({:?}/{file})", self.path));
+            let flags = if file == "." { OFlag::O_RDONLY | OFlag::O_DIRECTORY } else { OFlag::O_WRONLY };
+            match sys::open_below(&self.fd, Path::new(file), flags) {
+                Ok(fd) => nix::unistd::fchown(&fd, uid, None).map_err(call)?,
+                // Listed for other controllers.
+                Err(Errno::ENOENT) => {}
+                Err(errno) => return Err(call(errno)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets limits: those of [`Resources::settings`](crate::Resources::settings) for cgroup v2.
+    ///
+    /// # Errors
+    /// The kernel does not take one of them, or the controller is not there; the error names field, file and value. The
+    /// limits before it are in force.
+    pub fn apply(&self, settings: &[Setting]) -> Result<(), Error> {
+        resources::apply(settings, &|place| (place == Place::Unified).then(|| self.fd.as_fd()), false)
+    }
+
+    /// Sets the device filter: attaches it, or puts it in the place of the one that was set before, at once. One that allows
+    /// everything is none.
+    ///
+    /// Programs that others have attached (systemd does) stay: a device must be allowed by all of them.
     ///
     /// # Errors
     /// The kernel refuses the program (its words are in the error), or the caller may not attach it.
-    pub fn attach_device_filter(&self, filter: &device::Filter) -> Result<(), Error> {
+    pub fn set_device_filter(&self, filter: &device::Filter) -> Result<(), Error> {
+        let call = |name: &'static str| {
+            move |errno| failed(errno, || format!("bpf({name}, {:?}, BPF_CGROUP_DEVICE)", self.path))
+        };
+        let before = sys::own_device_program(self.fd.as_fd()).map_err(call("BPF_PROG_QUERY"))?;
+        let before = before.as_ref().map(AsFd::as_fd);
+        if filter.allows_everything() {
+            let detach = |program| sys::detach_device_program(self.fd.as_fd(), program);
+            return before.map_or(Ok(()), detach).map_err(call("BPF_PROG_DETACH"));
+        }
         let program = sys::load_device_program(filter.instructions())?;
-        sys::attach_device_program(self.fd.as_fd(), program.as_fd())
-            .map_err(|errno| failed(errno, || format!("bpf(BPF_PROG_ATTACH, {:?}, BPF_CGROUP_DEVICE)", self.path)))
+        sys::attach_device_program(self.fd.as_fd(), program.as_fd(), before).map_err(call("BPF_PROG_ATTACH"))
     }
 
-    /// Waits with poll(2) until `populated` is 0; false if it is not by the deadline.
+    /// Waits until there is no process; false if there still is one by the deadline.
     fn wait_empty(&self, deadline: Duration) -> Result<bool, Error> {
+        self.wait_event("populated", false, deadline)
+    }
+
+    /// Waits with poll(2) until a line of `cgroup.events` says so; false if it does not by the deadline. A cgroup that is gone
+    /// has no processes, and frozen are all of them.
+    fn wait_event(&self, key: &'static str, wanted: bool, deadline: Duration) -> Result<bool, Error> {
         let call = |errno| failed(errno, || format!("poll({:?}/cgroup.events)", self.path));
         let events = match sys::open_below(&self.fd, Path::new("cgroup.events"), OFlag::O_RDONLY) {
             Ok(events) => events,
@@ -181,7 +272,7 @@ impl Cgroup {
                 Err(Errno::ENODEV) => return Ok(true),
                 Err(errno) => return Err(call(errno)),
             };
-            if !event_is_set(&text, "populated") {
+            if event_is_set(&text, key) == wanted {
                 return Ok(true);
             }
             let left = end.saturating_duration_since(Instant::now());
@@ -197,8 +288,7 @@ impl Cgroup {
     }
 
     fn write(&self, file: &str, value: &str) -> nix::Result<()> {
-        let fd = sys::open_below(&self.fd, Path::new(file), OFlag::O_WRONLY)?;
-        File::from(fd).write_all(value.as_bytes()).map_err(errno_of)
+        write_file(self.fd.as_fd(), file, value)
     }
 }
 
@@ -208,110 +298,16 @@ impl AsFd for Cgroup {
     }
 }
 
-fn errno_of(error: std::io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
-}
-
 fn event_is_set(text: &str, key: &str) -> bool {
     text.lines().any(|line| line.strip_prefix(key).is_some_and(|value| value.trim() == "1"))
-}
-
-fn read_file(directory: BorrowedFd<'_>, file: &str) -> nix::Result<String> {
-    let fd = sys::open_below(&directory, Path::new(file), OFlag::O_RDONLY)?;
-    let mut text = String::new();
-    File::from(fd).read_to_string(&mut text).map_err(errno_of)?;
-    Ok(text)
-}
-
-/// The names of the cgroups directly below.
-fn children(directory: BorrowedFd<'_>) -> nix::Result<Vec<OsString>> {
-    let own = sys::open_below(&directory, Path::new("."), OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
-    let mut names = Vec::new();
-    for entry in Dir::from_fd(own)?.iter() {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if entry.file_type() == Some(Type::Directory) && name != b"." && name != b".." {
-            names.push(OsStr::from_bytes(name).to_owned());
-        }
-    }
-    Ok(names)
-}
-
-/// Visits a cgroup and all below.
-fn for_each_below(
-    directory: BorrowedFd<'_>,
-    visit: &mut dyn FnMut(BorrowedFd<'_>) -> Result<(), Error>,
-) -> Result<(), Error> {
-    visit(directory)?;
-    let call = |errno| failed_io(&std::io::Error::from_raw_os_error(errno as i32), || "reading sub-cgroups".to_owned());
-    let mut failed = None;
-    let walked = walk(
-        directory,
-        &mut |child| {
-            visit(child).map_err(|error| {
-                failed = Some(error);
-                Errno::EIO
-            })
-        },
-        &mut |_, _| Ok(()),
-    );
-    match failed {
-        Some(error) => Err(error),
-        None => walked.map_err(call),
-    }
-}
-
-/// Removes all cgroups below, the deepest first. Busy ones stay; the caller looks again.
-fn remove_below(directory: BorrowedFd<'_>) -> nix::Result<()> {
-    walk(directory, &mut |_| Ok(()), &mut |above, name| match unlinkat(above, name, UnlinkatFlags::RemoveDir) {
-        Ok(()) | Err(Errno::ENOENT | Errno::EBUSY) => Ok(()),
-        Err(errno) => Err(errno),
-    })
-}
-
-/// Goes through all cgroups below: `enter` sees each before those below it, `leave` each after them, by its name and the cgroup
-/// above.
-///
-/// However deep a container has made them, one is open at a time, and the stack does not grow. The way up is `..`: cgroups do
-/// not move.
-fn walk(
-    top: BorrowedFd<'_>,
-    enter: &mut dyn FnMut(BorrowedFd<'_>) -> nix::Result<()>,
-    leave: &mut dyn FnMut(BorrowedFd<'_>, &OsStr) -> nix::Result<()>,
-) -> nix::Result<()> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
-    let gone = |names: nix::Result<Vec<OsString>>| match names {
-        Err(Errno::ENODEV | Errno::ENOENT) => Ok(Vec::new()),
-        other => other,
-    };
-    let mut here = sys::open_below(&top, Path::new("."), flags)?;
-    let mut to_visit = vec![gone(children(here.as_fd()))?];
-    let mut way: Vec<OsString> = Vec::new();
-    while let Some(names) = to_visit.last_mut() {
-        if let Some(name) = names.pop() {
-            match sys::open_below(&here, Path::new(&name), flags) {
-                Ok(child) => here = child,
-                Err(Errno::ENOENT) => continue,
-                Err(errno) => return Err(errno),
-            }
-            enter(here.as_fd())?;
-            to_visit.push(gone(children(here.as_fd()))?);
-            way.push(name);
-            continue;
-        }
-        to_visit.pop();
-        if let Some(name) = way.pop() {
-            here = openat(&here, "..", flags | OFlag::O_CLOEXEC, Mode::empty())?;
-            leave(here.as_fd(), &name)?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
     use std::process::{Command, Stdio};
+
+    use nix::sys::stat::Mode;
 
     use super::*;
     use crate::Hierarchy;

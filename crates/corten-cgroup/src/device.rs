@@ -8,6 +8,7 @@
 //! Spec: config-linux.md#allowed-device-list. Kernel: BPF_PROG_TYPE_CGROUP_DEVICE (4.15), `struct bpf_cgroup_dev_ctx`.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 /// Which kind of device a rule is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,7 +34,7 @@ pub struct Access {
 
 impl Access {
     /// The kernel's bits: BPF_DEVCG_ACC_MKNOD 1, READ 2, WRITE 4.
-    fn bits(self) -> i32 {
+    pub(crate) fn bits(self) -> i32 {
         i32::from(self.mknod) | i32::from(self.read) << 1 | i32::from(self.write) << 2
     }
 }
@@ -55,12 +56,28 @@ pub struct Rule {
 
 impl Rule {
     /// Whether the rule is about devices of a kind (`BPF_DEVCG_DEV_BLOCK` 1, `BPF_DEVCG_DEV_CHAR` 2).
-    fn has_kind(&self, kind: i32) -> bool {
+    pub(crate) fn has_kind(&self, kind: i32) -> bool {
         match self.kind {
             Kind::All => true,
             Kind::Block => kind == BLOCK,
             Kind::Char => kind == CHAR,
         }
+    }
+}
+
+/// Displayed as in v1's `devices.allow` and `devices.deny`: `c 1:3 rwm`.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            Kind::All => 'a',
+            Kind::Char => 'c',
+            Kind::Block => 'b',
+        };
+        let number = |number: Option<u32>| number.map_or_else(|| "*".to_owned(), |number| number.to_string());
+        write!(f, "{kind} {}:{} ", number(self.major), number(self.minor))?;
+        let Access { read, write, mknod } = self.access;
+        let letters = [(read, 'r'), (write, 'w'), (mknod, 'm')];
+        letters.iter().filter(|(has, _)| *has).try_for_each(|(_, letter)| write!(f, "{letter}"))
     }
 }
 
@@ -71,10 +88,10 @@ pub struct Filter {
     allows_everything: bool,
 }
 
-const BLOCK: i32 = 1;
-const CHAR: i32 = 2;
+pub(crate) const BLOCK: i32 = 1;
+pub(crate) const CHAR: i32 = 2;
 /// Each kind of access.
-const ALL: i32 = 7;
+pub(crate) const ALL: i32 = 7;
 
 // Registers: r1 is the context at first, then r2 what is asked for, r3 the kind, r4 major, r5 minor.
 const R0: u8 = 0;
@@ -174,10 +191,15 @@ fn by_number(rules: &[&Rule], register: u8, number: fn(&Rule) -> Option<u32>, th
     parts
 }
 
+/// What rules, the last one first, allow of a device that all of them are about.
+pub(crate) fn allowed(rules: &[&Rule]) -> i32 {
+    let says = |bit: i32| rules.iter().find(|rule| rule.access.bits() & bit != 0).is_some_and(|rule| rule.allow);
+    [1, 2, 4].into_iter().filter(|bit| says(*bit)).sum()
+}
+
 /// What rules say of a device that all of them are about.
 fn by_access(rules: &[&Rule]) -> Parts {
-    let says = |bit: i32| rules.iter().find(|rule| rule.access.bits() & bit != 0).is_some_and(|rule| rule.allow);
-    let allowed: i32 = [1, 2, 4].into_iter().filter(|bit| says(*bit)).sum();
+    let allowed = allowed(rules);
     vec![match allowed {
         0 => answer(false).to_vec(),
         ALL => answer(true).to_vec(),

@@ -25,9 +25,16 @@ impl Error {
     /// Returns the errno of the failed call, if it was a call that failed.
     pub fn errno(&self) -> Option<i32> {
         match &self.0 {
-            Repr::Call { reason, .. } | Repr::Filter { reason, .. } => Some(reason.0 as i32),
+            Repr::Call { reason, .. } | Repr::Filter { reason, .. } | Repr::Setting { reason, .. } => {
+                Some(reason.0 as i32)
+            }
             _ => None,
         }
+    }
+
+    /// A value that cannot be.
+    pub(crate) fn value(field: &str, reason: String) -> Self {
+        Repr::Value { field: field.to_owned(), reason }.into()
     }
 
     /// Whether the caller may not do it: no permission, or a read-only mount of cgroups.
@@ -46,19 +53,44 @@ pub(crate) enum Repr {
         #[source]
         reason: Reason,
     },
+    /// A limit that the kernel does not take.
+    #[error("{field}: {call}")]
+    Setting {
+        field: String,
+        call: String,
+        #[source]
+        reason: Reason,
+    },
+    /// A limit that cannot be.
+    #[error("{field}: {reason}")]
+    Value { field: String, reason: String },
     #[error("no cgroup2 filesystem at /sys/fs/cgroup or /sys/fs/cgroup/unified")]
     NoHierarchy,
     #[error("cannot read {what} in {path:?}: {text:?}")]
     Content { what: &'static str, path: PathBuf, text: String },
+    #[error("the container has no cgroup")]
+    NoCgroup,
     // runc's words.
     #[error("container's cgroup is not empty: {count} process(es) found")]
     NotEmpty { count: usize },
     #[error("container's cgroup unexpectedly frozen")]
     Frozen,
+    #[error("cgroup {path:?} is not frozen after {seconds} s")]
+    NotFrozen { path: PathBuf, seconds: u64 },
     #[error("cgroup {path:?} still has processes {pids:?} after {seconds} s")]
     Survivors { path: PathBuf, pids: Vec<i32>, seconds: u64 },
     #[error("cgroup {path:?} is still busy after {seconds} s")]
     Busy { path: PathBuf, seconds: u64 },
+    #[error("no cgroup v1 with the controller {controller:?}")]
+    NoController { controller: &'static str },
+    /// What a teardown that went on has met.
+    #[error("{}", list(.0))]
+    Several(Vec<Error>),
+    #[error(
+        "linux.resources.devices: the rule {rule:?} is an exception to an exception, which the device list of cgroup v1 \
+         cannot have"
+    )]
+    DeviceRule { rule: String },
     #[error("linux.resources.devices: the kernel refuses the device filter: {log}")]
     Filter {
         log: String,
@@ -75,4 +107,13 @@ pub(crate) fn failed(errno: Errno, call: impl FnOnce() -> String) -> Error {
 /// Makes the error of a call that std made.
 pub(crate) fn failed_io(error: &std::io::Error, call: impl FnOnce() -> String) -> Error {
     failed(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)), call)
+}
+
+/// Errors in one line, each with its reason.
+fn list(errors: &[Error]) -> String {
+    let with_reason = |error: &Error| match std::error::Error::source(error) {
+        Some(reason) => format!("{error}: {reason}"),
+        None => error.to_string(),
+    };
+    errors.iter().map(with_reason).collect::<Vec<_>>().join("; ")
 }

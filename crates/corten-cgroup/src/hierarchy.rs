@@ -2,17 +2,26 @@
 //!
 //! Stage: host. Attacker: a container that manages its own sub-cgroups; names below its cgroup are its own choice.
 
-use std::os::fd::OwnedFd;
+use std::ffi::OsString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, fstatfs};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Repr, failed, failed_io};
 use crate::sys;
+use crate::tree::{read_file, write_file};
+
+/// How directories on the way are opened.
+const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY);
+
+/// Controllers that cannot be in a threaded cgroup (cgroup-v2.rst, "Threads").
+const DOMAIN_CONTROLLERS: [&str; 6] = ["memory", "io", "hugetlb", "rdma", "misc", "dmem"];
 
 /// How a machine mounts its cgroups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,6 +31,8 @@ pub enum Layout {
     Unified,
     /// v1 hierarchies below `/sys/fs/cgroup`, and cgroup2 at `unified` there.
     Hybrid,
+    /// v1 hierarchies only.
+    Legacy,
 }
 
 /// The hierarchy of cgroup2.
@@ -38,6 +49,11 @@ impl Hierarchy {
     /// # Errors
     /// There is none, as on a machine with v1 only.
     pub fn detect() -> Result<Self, Error> {
+        Self::find()?.ok_or_else(|| Repr::NoHierarchy.into())
+    }
+
+    /// As [`Hierarchy::detect`]; `None` if there is none.
+    pub(crate) fn find() -> Result<Option<Self>, Error> {
         for (mount_point, layout) in [("/sys/fs/cgroup", Layout::Unified), ("/sys/fs/cgroup/unified", Layout::Hybrid)] {
             let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
             let fd = match open(mount_point, flags, Mode::empty()) {
@@ -47,10 +63,10 @@ impl Hierarchy {
             };
             let stat = fstatfs(&fd).map_err(|errno| failed(errno, || format!("fstatfs({mount_point:?})")))?;
             if stat.filesystem_type() == CGROUP2_SUPER_MAGIC {
-                return Ok(Self { fd, mount_point, layout });
+                return Ok(Some(Self { fd, mount_point, layout }));
             }
         }
-        Err(Repr::NoHierarchy.into())
+        Ok(None)
     }
 
     /// Returns how the machine mounts its cgroups.
@@ -79,29 +95,69 @@ impl Hierarchy {
         Ok(clean(&own.parent().unwrap_or(Path::new("/")).join(path)))
     }
 
-    /// Makes a cgroup with all its parents, or takes an empty one that exists.
+    /// Makes a cgroup with all its parents, or takes an empty one that exists. It gets all controllers that the hierarchy has and
+    /// that its parents may give away.
     ///
     /// # Errors
-    /// The cgroup has processes or is frozen; or it cannot be made.
+    /// The cgroup has processes or is frozen; or it cannot be made. What was made before that is removed.
     pub fn create(&self, path: &Path) -> Result<Cgroup, Error> {
+        self.make(path, true)
+    }
+
+    /// Makes a cgroup if it is missing, and takes one with its processes if it is there: for a unit that systemd has started.
+    ///
+    /// # Errors
+    /// It cannot be made. What was made before that is removed.
+    pub fn complete(&self, path: &Path) -> Result<Cgroup, Error> {
+        self.make(path, false)
+    }
+
+    fn make(&self, path: &Path, unused: bool) -> Result<Cgroup, Error> {
+        /// How often somebody else may take parents away that we have just found.
+        const TRIES: u32 = 5;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let mut made = Vec::new();
+            let created = self.make_one(path, unused, &mut made).and_then(|cgroup| {
+                self.enable_controllers(&cgroup)?;
+                Ok(cgroup)
+            });
+            let Err(error) = created else { return created };
+            // Whatever has come into one of them meanwhile keeps it, and those above.
+            made.iter().rev().for_each(|(above, name): &(OwnedFd, OsString)| {
+                unlinkat(above, name.as_os_str(), UnlinkatFlags::RemoveDir).ok();
+            });
+            if error.errno() != Some(libc::ENOENT) || tries == TRIES {
+                return Err(error);
+            }
+        }
+    }
+
+    fn make_one(&self, path: &Path, unused: bool, made: &mut Vec<(OwnedFd, OsString)>) -> Result<Cgroup, Error> {
         let (parent, name) = (path.parent().unwrap_or(Path::new("/")), path.file_name().unwrap_or_default());
-        let above = match sys::open_below(&self.fd, parent, OFlag::O_PATH | OFlag::O_DIRECTORY) {
-            Ok(above) => above,
-            Err(Errno::ENOENT) => self.make_all(parent)?,
-            Err(errno) => return Err(failed(errno, || format!("openat2({}, {parent:?})", self.mount_point))),
-        };
         if name.is_empty() {
             // The root of the hierarchy, which always has processes.
             return Err(Repr::NotEmpty { count: 1 }.into());
         }
+        let above = match sys::open_below(&self.fd, parent, DIRECTORY) {
+            Ok(above) => above,
+            Err(Errno::ENOENT) => self.make_all(parent, made)?,
+            Err(errno) => return Err(failed(errno, || format!("openat2({}, {parent:?})", self.mount_point))),
+        };
         let existed = match nix::sys::stat::mkdirat(&above, name, Mode::from_bits_truncate(0o755)) {
-            Ok(()) => false,
+            Ok(()) => {
+                if let Ok(above) = above.try_clone() {
+                    made.push((above, name.to_owned()));
+                }
+                false
+            }
             Err(Errno::EEXIST) => true,
             Err(errno) => return Err(failed(errno, || format!("mkdir({}{})", self.mount_point, path.display()))),
         };
         let cgroup = Cgroup::open(above, name, path)?
             .ok_or_else(|| failed(Errno::ENOENT, || format!("openat2({}{})", self.mount_point, path.display())))?;
-        if existed {
+        if existed && unused {
             let count = cgroup.pids()?.len();
             if count > 0 {
                 return Err(Repr::NotEmpty { count }.into());
@@ -113,6 +169,47 @@ impl Hierarchy {
         Ok(cgroup)
     }
 
+    /// Gives a cgroup all controllers of the hierarchy, by way of its parents, as far as they may be given (a rootless caller
+    /// writes below a delegated cgroup only). What is missing then is missed by whoever sets a limit.
+    fn enable_controllers(&self, cgroup: &Cgroup) -> Result<(), Error> {
+        let read = |directory: BorrowedFd<'_>, file: &str| {
+            read_file(directory, file).map_err(|errno| failed(errno, || format!("read({:?}/{file})", cgroup.path())))
+        };
+        let all = read(self.fd.as_fd(), "cgroup.controllers")?;
+        let has = read(cgroup.as_fd(), "cgroup.controllers")?;
+        let lacks = |list: &str| {
+            let list: Vec<_> = list.split_whitespace().collect();
+            all.split_whitespace()
+                .filter(|name| !list.contains(name))
+                .map(|name| format!("+{name}"))
+                .collect::<Vec<_>>()
+        };
+        // Where there is a controller that is not for threads, there is a cgroup that is not threaded.
+        let is_domain = has.split_whitespace().any(|name| DOMAIN_CONTROLLERS.contains(&name));
+        if lacks(&has).is_empty() && is_domain {
+            return Ok(());
+        }
+        let mut here = sys::open_below(&self.fd, Path::new("."), DIRECTORY)
+            .map_err(|errno| failed(errno, || format!("openat2({})", self.mount_point)))?;
+        for name in cgroup.path().iter().skip(1) {
+            let enabled = read(here.as_fd(), "cgroup.subtree_control")?;
+            let missing = lacks(&enabled);
+            // All at once; one by one where one of them cannot be given.
+            if !missing.is_empty() && write_file(here.as_fd(), "cgroup.subtree_control", &missing.join(" ")).is_err() {
+                missing.iter().for_each(|name| {
+                    write_file(here.as_fd(), "cgroup.subtree_control", name).ok();
+                });
+            }
+            here = sys::open_below(&here, Path::new(name), DIRECTORY)
+                .map_err(|errno| failed(errno, || format!("openat2({:?}, {name:?})", cgroup.path())))?;
+            if read(here.as_fd(), "cgroup.type").is_ok_and(|kind| kind.trim_end() == "domain invalid") {
+                // Below a threaded cgroup only threaded ones can have processes. It may not be ours to change.
+                write_file(here.as_fd(), "cgroup.type", "threaded").ok();
+            }
+        }
+        Ok(())
+    }
+
     /// Opens a cgroup; `None` if it does not exist.
     ///
     /// # Errors
@@ -122,7 +219,7 @@ impl Hierarchy {
         if name.is_empty() {
             return Ok(None);
         }
-        match sys::open_below(&self.fd, parent, OFlag::O_PATH | OFlag::O_DIRECTORY) {
+        match sys::open_below(&self.fd, parent, DIRECTORY) {
             Ok(above) => Cgroup::open(above, name, path),
             Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(failed(errno, || format!("openat2({}, {parent:?})", self.mount_point))),
@@ -130,19 +227,23 @@ impl Hierarchy {
     }
 
     /// Makes a directory with its parents and opens it.
-    fn make_all(&self, path: &Path) -> Result<OwnedFd, Error> {
+    fn make_all(&self, path: &Path, made: &mut Vec<(OwnedFd, OsString)>) -> Result<OwnedFd, Error> {
         let call = |name: &'static str| {
             move |errno| failed(errno, || format!("{name}({}{})", self.mount_point, path.display()))
         };
-        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
-        let mut here = sys::open_below(&self.fd, Path::new("."), flags).map_err(call("openat2"))?;
+        let mut here = sys::open_below(&self.fd, Path::new("."), DIRECTORY).map_err(call("openat2"))?;
         for component in path.components() {
             let Component::Normal(name) = component else { continue };
-            match nix::sys::stat::mkdirat(&here, name, Mode::from_bits_truncate(0o755)) {
-                Ok(()) | Err(Errno::EEXIST) => {}
+            let is_new = match nix::sys::stat::mkdirat(&here, name, Mode::from_bits_truncate(0o755)) {
+                Ok(()) => true,
+                Err(Errno::EEXIST) => false,
                 Err(errno) => return Err(call("mkdir")(errno)),
+            };
+            let below = sys::open_below(&here, Path::new(name), DIRECTORY).map_err(call("openat2"))?;
+            let above = std::mem::replace(&mut here, below);
+            if is_new {
+                made.push((above, name.to_owned()));
             }
-            here = sys::open_below(&here, Path::new(name), flags).map_err(call("openat2"))?;
         }
         Ok(here)
     }
@@ -160,7 +261,7 @@ fn own_cgroup() -> Result<PathBuf, Error> {
 }
 
 /// Cleans a path by its words: absolute, no `.` or `..`.
-fn clean(path: &Path) -> PathBuf {
+pub(crate) fn clean(path: &Path) -> PathBuf {
     let mut clean = PathBuf::from("/");
     for component in path.components() {
         match component {

@@ -1,22 +1,62 @@
-//! Control groups for container runtimes.
+//! Control groups: make them, limit them, watch, freeze, kill and remove what is in them.
 //!
-//! * **Hierarchy**: the mount of cgroup2 ([`Hierarchy`]); on a *unified* machine it has everything, on a *hybrid* one the
-//!   controllers are in v1 hierarchies beside it ([`Layout`]).
-//! * **Cgroup**: a directory of the hierarchy, held by fd ([`Cgroup`]): made, entered (by the fd, with `CLONE_INTO_CGROUP`),
-//!   watched, killed, removed.
-//! * **Filter**: which devices the processes of a cgroup may use, as a BPF program ([`device`]).
+//! For container runtimes, and for any program that wants a limit on a process of its own:
 //!
-//! Everything goes by fd below the mount's fd, without following links or leaving the filesystem. What it does not do yet:
-//! limits, v1 hierarchies (but for listing them, [`legacy`]), systemd.
+//! ```no_run
+//! use std::process::Command;
+//! use std::time::Duration;
+//!
+//! use corten_cgroup::{Cpu, Machine, Memory, Resources};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let machine = Machine::detect()?;
+//! let resources = Resources {
+//!     cpu: Cpu { quota: Some(50_000), ..Cpu::default() },
+//!     memory: Memory { limit: Some(64 << 20), ..Memory::default() },
+//!     ..Resources::default()
+//! };
+//! let cgroups = machine.create(&machine.locate(Some("/work/job-1".as_ref()), "job-1")?)?;
+//! cgroups.apply(&resources.settings(machine.legacy_controllers())?)?;
+//! let mut child = Command::new("make").spawn()?;
+//! cgroups.add(child.id().try_into()?)?;
+//! child.wait()?;
+//! // Whatever it has left running goes, too.
+//! cgroups.kill(Duration::from_secs(10))?;
+//! cgroups.remove(Duration::from_secs(10))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! * **Machine**: how cgroups are mounted ([`Machine`], [`Layout`]): cgroup v2 alone, v1 hierarchies beside it (*hybrid*), or v1.
+//! * **Location**: where the cgroups of a container are, as plain data to be written down ([`Location`]).
+//! * **Cgroups**: they themselves, held by fd ([`Cgroups`]): the one of cgroup v2 ([`Cgroup`], into which a process can be
+//!   cloned by its fd) and those of v1 ([`legacy`]).
+//! * **Resources**: limits in the runtime-spec's words ([`Resources`]); one table says which files they become ([`Setting`]), in
+//!   cgroup v2, in v1, and as properties of a unit.
+//! * **Filter**: which devices may be used, as a BPF program ([`device`]).
+//! * **Unit**: cgroups that systemd makes and removes ([`systemd`]). Nothing of D-Bus is touched without it.
+//! * **Stats**: what is used, and when memory ran out ([`stats`]).
+//!
+//! Everything goes by fd below the mounts' fds, without following links or leaving the filesystem; nothing waits without a
+//! deadline. Nothing is printed.
 //! Source: Documentation/admin-guide/cgroup-v2.rst, cgroups(7).
 
 mod cgroup;
+mod cgroups;
 pub mod device;
 mod error;
 mod hierarchy;
 pub mod legacy;
+mod resources;
+pub mod stats;
 mod sys;
+pub mod systemd;
+mod tree;
 
 pub use cgroup::Cgroup;
+pub use cgroups::{Cgroups, Location, Machine};
 pub use error::Error;
 pub use hierarchy::{Hierarchy, Layout};
+pub use resources::{
+    Cpu, HugePages, Io, LegacyControllers, Memory, Network, Rdma, Resources, Setting, ThrottleDevice, WeightDevice,
+};

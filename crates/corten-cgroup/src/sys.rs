@@ -29,27 +29,45 @@ pub(crate) fn open_below(directory: &impl AsFd, path: &Path, flags: OFlag) -> ni
     }
 }
 
+/// The errno of an error of std.
+pub(crate) fn errno(error: &std::io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
+}
+
 /// Reads a small file from its start without moving the fd's offset.
 pub(crate) fn read_from_start(fd: &OwnedFd) -> nix::Result<String> {
     let file = File::from(fd.try_clone().map_err(|_| Errno::EMFILE)?);
     let mut bytes = [0; 4096];
-    let length =
-        file.read_at(&mut bytes, 0).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
+    let length = file.read_at(&mut bytes, 0).map_err(|error| errno(&error))?;
     Ok(String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned())
 }
 
-/// Sends SIGKILL to a process that a frozen cgroup has just listed. One that is gone meanwhile is no error.
-pub(crate) fn kill(pid: i32) {
+/// Opens a process by its number.
+pub(crate) fn pidfd(pid: i32) -> nix::Result<OwnedFd> {
     // SAFETY: the call takes no pointer.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    let Some(fd) = i32::try_from(fd).ok().filter(|fd| *fd >= 0) else { return };
-    // SAFETY: the kernel just made this fd and nobody else knows its number.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(fd) };
+    new_fd(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })
+}
+
+/// Sends a signal to a process that a cgroup has just listed. One that is gone meanwhile is no error.
+pub(crate) fn send_signal(pid: i32, signal: i32) -> nix::Result<()> {
+    let pidfd = match pidfd(pid) {
+        Err(Errno::ESRCH | Errno::EINVAL) => return Ok(()),
+        other => other?,
+    };
     let none = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: the info pointer is null, which the call allows.
-    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), libc::SIGKILL, none, 0) };
-    // ESRCH: it has ended, which is what was wanted.
-    if sent != 0 {}
+    let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, none, 0) };
+    match Errno::result(sent) {
+        Err(Errno::ESRCH) => Ok(()),
+        other => other.map(drop),
+    }
+}
+
+/// Takes an fd that a raw call has just returned.
+fn new_fd(returned: libc::c_long) -> nix::Result<OwnedFd> {
+    let fd = i32::try_from(Errno::result(returned)?).map_err(|_| Errno::EBADF)?;
+    // SAFETY: the kernel just made this fd and nobody else knows its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// `union bpf_attr`, as much of it as BPF_PROG_LOAD needs here (bpf(2)).
@@ -65,9 +83,10 @@ struct LoadAttributes {
     log: u64,
     kernel_version: u32,
     flags: u32,
+    name: [u8; 16],
 }
 
-/// `union bpf_attr` for BPF_PROG_ATTACH.
+/// `union bpf_attr` for BPF_PROG_ATTACH and BPF_PROG_DETACH.
 #[repr(C, align(8))]
 #[derive(Default)]
 struct AttachAttributes {
@@ -79,11 +98,68 @@ struct AttachAttributes {
     padding: u32,
 }
 
+/// `union bpf_attr` for BPF_PROG_QUERY.
+#[repr(C, align(8))]
+#[derive(Default)]
+struct QueryAttributes {
+    target: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    ids: u64,
+    count: u32,
+    padding: u32,
+}
+
+/// `union bpf_attr` for BPF_PROG_GET_FD_BY_ID.
+#[repr(C, align(8))]
+#[derive(Default)]
+struct IdAttributes {
+    id: u32,
+    next: u32,
+    flags: u32,
+    padding: u32,
+}
+
+/// `union bpf_attr` for BPF_OBJ_GET_INFO_BY_FD.
+#[repr(C, align(8))]
+#[derive(Default)]
+struct InfoAttributes {
+    fd: u32,
+    length: u32,
+    info: u64,
+}
+
+/// The beginning of `struct bpf_prog_info`.
+#[repr(C, align(8))]
+#[derive(Default)]
+struct ProgramInfo {
+    program_type: u32,
+    id: u32,
+    tag: [u8; 8],
+    lengths: [u32; 2],
+    instructions: [u64; 2],
+    load_time: u64,
+    owner: u32,
+    map_count: u32,
+    maps: u64,
+    name: [u8; 16],
+}
+
 const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_PROG_ATTACH: libc::c_int = 8;
+const BPF_PROG_DETACH: libc::c_int = 9;
+const BPF_PROG_GET_FD_BY_ID: libc::c_int = 13;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const BPF_PROG_QUERY: libc::c_int = 16;
 const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
 const BPF_CGROUP_DEVICE: u32 = 6;
 const BPF_F_ALLOW_MULTI: u32 = 2;
+const BPF_F_REPLACE: u32 = 4;
+/// The kernel's limit on programs in one cgroup (`BPF_CGROUP_MAX_PROGS`).
+const MOST_PROGRAMS: usize = 64;
+/// The name of our programs, by which they are found again: at most 15 letters, digits, `_` and `.`.
+const PROGRAM_NAME: [u8; 16] = *b"corten_devices\0\0";
 
 /// Loads a program of type BPF_PROG_TYPE_CGROUP_DEVICE.
 pub(crate) fn load_device_program(instructions: &[u64]) -> Result<OwnedFd, Error> {
@@ -92,6 +168,7 @@ pub(crate) fn load_device_program(instructions: &[u64]) -> Result<OwnedFd, Error
         instruction_count: u32::try_from(instructions.len()).unwrap_or(u32::MAX),
         instructions: instructions.as_ptr() as u64,
         license: c"Apache-2.0".as_ptr() as u64,
+        name: PROGRAM_NAME,
         ..LoadAttributes::default()
     };
     if let Ok(fd) = load(&attributes) {
@@ -115,24 +192,93 @@ fn load(attributes: &LoadAttributes) -> nix::Result<OwnedFd> {
     // readable, the log is writable for its size, and all outlive the call.
     let fd =
         unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const *attributes, size_of::<LoadAttributes>()) };
-    let fd = i32::try_from(Errno::result(fd)?).map_err(|_| Errno::EBADF)?;
-    // SAFETY: the kernel just made this fd and nobody else knows its number.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    new_fd(fd)
 }
 
-/// Attaches a device program to a cgroup, beside those that are there.
-pub(crate) fn attach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> nix::Result<()> {
-    let attributes = AttachAttributes {
-        target: cgroup.as_raw_fd().cast_unsigned(),
-        program: program.as_raw_fd().cast_unsigned(),
-        attach_type: BPF_CGROUP_DEVICE,
-        flags: BPF_F_ALLOW_MULTI,
-        ..AttachAttributes::default()
-    };
-    // SAFETY: the attributes are laid out as the kernel wants for this command and outlive the call.
+/// Attaches a device program to a cgroup, in the place of another or beside those that are there.
+pub(crate) fn attach_device_program(
+    cgroup: BorrowedFd<'_>,
+    program: BorrowedFd<'_>,
+    replaced: Option<BorrowedFd<'_>>,
+) -> nix::Result<()> {
+    attach(
+        BPF_PROG_ATTACH,
+        &AttachAttributes {
+            target: cgroup.as_raw_fd().cast_unsigned(),
+            program: program.as_raw_fd().cast_unsigned(),
+            attach_type: BPF_CGROUP_DEVICE,
+            flags: BPF_F_ALLOW_MULTI | if replaced.is_some() { BPF_F_REPLACE } else { 0 },
+            replaced: replaced.map_or(0, |program| program.as_raw_fd().cast_unsigned()),
+            ..AttachAttributes::default()
+        },
+    )
+}
+
+/// Takes a device program away from a cgroup.
+pub(crate) fn detach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> nix::Result<()> {
+    attach(
+        BPF_PROG_DETACH,
+        &AttachAttributes {
+            target: cgroup.as_raw_fd().cast_unsigned(),
+            program: program.as_raw_fd().cast_unsigned(),
+            attach_type: BPF_CGROUP_DEVICE,
+            ..AttachAttributes::default()
+        },
+    )
+}
+
+fn attach(command: libc::c_int, attributes: &AttachAttributes) -> nix::Result<()> {
+    // SAFETY: the attributes are laid out as the kernel wants for these commands and outlive the call.
     let result =
-        unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_ATTACH, &raw const attributes, size_of::<AttachAttributes>()) };
+        unsafe { libc::syscall(libc::SYS_bpf, command, &raw const *attributes, size_of::<AttachAttributes>()) };
     Errno::result(result).map(drop)
+}
+
+/// Finds the device program of ours that is attached to a cgroup, by its name.
+pub(crate) fn own_device_program(cgroup: BorrowedFd<'_>) -> nix::Result<Option<OwnedFd>> {
+    let mut ids = [0u32; MOST_PROGRAMS];
+    let mut query = QueryAttributes {
+        target: cgroup.as_raw_fd().cast_unsigned(),
+        attach_type: BPF_CGROUP_DEVICE,
+        ids: ids.as_mut_ptr() as u64,
+        count: u32::try_from(MOST_PROGRAMS).unwrap_or(0),
+        ..QueryAttributes::default()
+    };
+    // SAFETY: the attributes are laid out as the kernel wants for this command; `ids` is writable for `count` numbers, and both
+    // outlive the call.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_QUERY, &raw mut query, size_of::<QueryAttributes>()) };
+    Errno::result(result)?;
+    for id in ids.iter().take(query.count as usize) {
+        let attributes = IdAttributes { id: *id, ..IdAttributes::default() };
+        // SAFETY: the attributes are laid out as the kernel wants for this command and outlive the call.
+        let fd = unsafe {
+            libc::syscall(libc::SYS_bpf, BPF_PROG_GET_FD_BY_ID, &raw const attributes, size_of::<IdAttributes>())
+        };
+        let program = match new_fd(fd) {
+            Err(Errno::ENOENT) => continue,
+            other => other?,
+        };
+        if program_name(program.as_fd())? == PROGRAM_NAME {
+            return Ok(Some(program));
+        }
+    }
+    Ok(None)
+}
+
+fn program_name(program: BorrowedFd<'_>) -> nix::Result<[u8; 16]> {
+    let mut info = ProgramInfo::default();
+    let attributes = InfoAttributes {
+        fd: program.as_raw_fd().cast_unsigned(),
+        length: u32::try_from(size_of::<ProgramInfo>()).unwrap_or(0),
+        info: &raw mut info as u64,
+    };
+    // SAFETY: the attributes are laid out as the kernel wants for this command; `info` is writable for `length` bytes, which
+    // is all that the kernel fills, and both outlive the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw const attributes, size_of::<InfoAttributes>())
+    };
+    Errno::result(result)?;
+    Ok(info.name)
 }
 
 /// Reads a whole file.

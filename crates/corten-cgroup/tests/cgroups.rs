@@ -156,7 +156,7 @@ fn the_kernel_keeps_the_device_filter() {
     let null = |allow, access| Rule { allow, kind: Kind::Char, major: Some(1), minor: Some(3), access };
     let all = Access { read: true, write: true, mknod: true };
     let zero = Rule { allow: true, kind: Kind::Char, major: Some(1), minor: Some(5), access: all };
-    cgroup.attach_device_filter(&Filter::compile(&[null(true, all), zero, null(false, read)])).unwrap();
+    cgroup.set_device_filter(&Filter::compile(&[null(true, all), zero, null(false, read)])).unwrap();
     // The null device is for writing only now, and the full device for nothing.
     let script = "(: < /dev/zero) && echo zero-r; (: > /dev/null) && echo null-w; (: < /dev/null) 2>&- || echo null-no-r; \
         (: < /dev/full) 2>&- || echo full-no-r; (: <> /dev/null) 2>&- || echo null-no-rw";

@@ -15,6 +15,8 @@ pub const MAX_MESSAGE: usize = 4096;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SyncPoint {
+    /// Init has done nothing yet: the runtime moves it into its cgroups.
+    Cgroup,
     /// Init is in a new user namespace: the runtime writes the id maps.
     Mapped,
     /// Init is in its network namespace: the runtime moves network devices there.
@@ -29,7 +31,7 @@ pub enum SyncPoint {
 
 impl SyncPoint {
     /// All points, in the order in which a container passes them.
-    pub const ALL: [Self; 5] = [Self::Mapped, Self::Network, Self::Hooks, Self::Ready, Self::Start];
+    pub const ALL: [Self; 6] = [Self::Cgroup, Self::Mapped, Self::Network, Self::Hooks, Self::Ready, Self::Start];
 
     /// Returns the wire form.
     pub const fn to_number(self) -> u32 {
@@ -39,6 +41,7 @@ impl SyncPoint {
             Self::Mapped => 3,
             Self::Hooks => 4,
             Self::Network => 5,
+            Self::Cgroup => 6,
         }
     }
 
@@ -55,6 +58,7 @@ impl SyncPoint {
             Self::Mapped => "mapped",
             Self::Hooks => "hooks",
             Self::Network => "network",
+            Self::Cgroup => "cgroup",
         }
     }
 }

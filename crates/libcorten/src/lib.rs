@@ -42,9 +42,10 @@ pub mod spec;
 // The kernel.
 mod sys;
 
+pub use corten_cgroup::stats;
 pub(crate) use error::chain;
 pub use error::{Error, ErrorKind, Result};
-pub use lifecycle::{Bundle, Console, Container, CreateOptions, Exit, Runtime};
+pub use lifecycle::{Bundle, CgroupManager, Console, Container, CreateOptions, Events, Exit, Runtime, Update};
 pub use oci_spec::runtime as oci;
 pub use plan::Plan;
 pub use state::{State, Status};

@@ -234,7 +234,7 @@ fn a_cgroup_that_was_only_written_down_is_not_killed() {
     let (runtime, options) = (Runtime::new(test.state_root()), CreateOptions::default());
     let bundle = Bundle::open(test.write().path()).unwrap();
     let plan = runtime.plan(&test.id, &bundle, &options, true).unwrap();
-    let index = plan.host.iter().position(|planned| planned.step.name() == "CreateCgroup").unwrap();
+    let index = plan.host.iter().position(|planned| planned.step.name() == "CreateCgroups").unwrap();
     let status = Command::new(env::current_exe().unwrap())
         .args(["--exact", "killed_runtime"])
         .env(KILL_AT, format!("{index} true {}", test.id))

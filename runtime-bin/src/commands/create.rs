@@ -3,7 +3,7 @@
 use libcorten::{Bundle, Console, Container, CreateOptions, Runtime};
 
 use super::{bundle, runtime};
-use crate::arguments::{Create, Global};
+use crate::arguments::{CgroupManager, Create, Global};
 use crate::log::Log;
 use crate::{Failure, Outcome};
 
@@ -13,10 +13,9 @@ pub(crate) fn run(global: &Global, log: &Log, options: &Create) -> Outcome {
 }
 
 fn create(global: &Global, log: &Log, options: &Create) -> Outcome {
-    check_cgroup_manager(global)?;
     let bundle = bundle(options.bundle.as_deref())?;
     let console = options.console_socket.clone().map_or(Console::None, Console::Socket);
-    make(&runtime(global)?, log, &options.id, &bundle, &create_options(options, console)?, true)?;
+    make(&runtime(global)?, log, &options.id, &bundle, &create_options(global, options, console)?, true)?;
     Ok(0)
 }
 
@@ -36,16 +35,18 @@ pub(super) fn make(
             log.detail(&format!("{}: {:?}", planned.item.to_string_lossy(), planned.step));
         }
     })?;
+    container.warnings().iter().for_each(|warning| log.warn(warning));
     Ok(container)
 }
 
 /// Turns flags into options.
-pub(super) fn create_options(options: &Create, console: Console) -> Result<CreateOptions, Failure> {
+pub(super) fn create_options(global: &Global, options: &Create, console: Console) -> Result<CreateOptions, Failure> {
     let absolute = |path: &std::path::PathBuf| {
         std::path::absolute(path).map_err(|error| Failure::new(format!("--pid-file {path:?}: {error}")))
     };
     Ok(CreateOptions {
         console,
+        cgroup_manager: cgroup_manager(global),
         pid_file: options.pid_file.as_ref().map(absolute).transpose()?,
         preserve_fds: options.preserve_fds,
         no_new_keyring: options.no_new_keyring,
@@ -55,10 +56,11 @@ pub(super) fn create_options(options: &Create, console: Console) -> Result<Creat
     })
 }
 
-/// Refuses what would otherwise be ignored. Other commands take the flag, which engines always pass, without needing it.
-pub(super) fn check_cgroup_manager(global: &Global) -> Result<(), Failure> {
-    if global.systemd_cgroup {
-        return Err(Failure::new("--systemd-cgroup: systemd cgroups are not supported yet"));
+/// Who is to make the cgroups. Other commands take the flag, which engines always pass, without needing it: the state says it.
+pub(super) fn cgroup_manager(global: &Global) -> libcorten::CgroupManager {
+    match global.cgroup_manager() {
+        CgroupManager::Cgroupfs => libcorten::CgroupManager::Cgroupfs,
+        CgroupManager::Disabled => libcorten::CgroupManager::Disabled,
+        CgroupManager::Systemd => libcorten::CgroupManager::Systemd,
     }
-    Ok(())
 }

@@ -14,7 +14,9 @@ const LAST_SIGNAL: i32 = 64;
 
 pub(crate) fn run(global: &Global, options: &Kill) -> Outcome {
     let signal = number(&options.signal).ok_or_else(|| Failure::new(format!("unknown signal {:?}", options.signal)))?;
-    match runtime(global)?.load(&options.id)?.kill(signal) {
+    let container = runtime(global)?.load(&options.id)?;
+    let sent = if options.all { container.kill_all(signal) } else { container.kill(signal) };
+    match sent {
         // runc: with --all, a container that has stopped is what was wanted.
         Err(error) if options.all && error.kind() == ErrorKind::WrongState => Ok(0),
         other => {

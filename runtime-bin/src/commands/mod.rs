@@ -2,14 +2,18 @@
 
 pub(crate) mod create;
 pub(crate) mod delete;
+pub(crate) mod events;
 pub(crate) mod features;
+pub(crate) mod freeze;
 pub(crate) mod kill;
 pub(crate) mod list;
 pub(crate) mod plan;
+pub(crate) mod ps;
 pub(crate) mod run;
 pub(crate) mod spec;
 pub(crate) mod start;
 pub(crate) mod state;
+pub(crate) mod update;
 pub(crate) mod version;
 
 use std::path::Path;

@@ -2,6 +2,7 @@
 
 use libcorten::{Console, CreateOptions};
 
+use super::create::cgroup_manager;
 use super::{bundle, runtime};
 use crate::arguments::{Global, Plan, PlanFormat};
 use crate::{Failure, Outcome, output};
@@ -10,7 +11,7 @@ pub(crate) fn run(global: &Global, options: &Plan) -> Outcome {
     let bundle = bundle(options.bundle.as_deref())?;
     let terminal = bundle.spec().process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
     let console = if terminal { Console::Master } else { Console::None };
-    let create = CreateOptions { console, ..CreateOptions::default() };
+    let create = CreateOptions { console, cgroup_manager: cgroup_manager(global), ..CreateOptions::default() };
     let plan = runtime(global)?.plan(&options.id, &bundle, &create, true)?;
     let text = match options.format {
         PlanFormat::Text => plan.to_string(),

@@ -7,7 +7,7 @@ use libcorten::lifecycle::foreground::{Signals, attach};
 use libcorten::{Bundle, Console, Runtime};
 use nix::sys::termios::{SetArg, tcgetattr, tcsetattr};
 
-use super::create::{check_cgroup_manager, create_options, make};
+use super::create::{create_options, make};
 use super::{bundle, runtime};
 use crate::arguments::{Global, Run};
 use crate::log::Log;
@@ -19,18 +19,17 @@ pub(crate) fn run(global: &Global, log: &Log, options: &Run) -> Outcome {
 }
 
 fn run_bundle(global: &Global, log: &Log, options: &Run) -> Outcome {
-    check_cgroup_manager(global)?;
     let bundle = bundle(options.create.bundle.as_deref())?;
     let runtime = runtime(global)?;
     if options.detach {
         let console = options.create.console_socket.clone().map_or(Console::None, Console::Socket);
-        make(&runtime, log, &options.create.id, &bundle, &create_options(&options.create, console)?, false)?;
+        make(&runtime, log, &options.create.id, &bundle, &create_options(global, &options.create, console)?, false)?;
         return Ok(0);
     }
-    foreground(&runtime, log, &bundle, options)
+    foreground(global, &runtime, log, &bundle, options)
 }
 
-fn foreground(runtime: &Runtime, log: &Log, bundle: &Bundle, options: &Run) -> Outcome {
+fn foreground(global: &Global, runtime: &Runtime, log: &Log, bundle: &Bundle, options: &Run) -> Outcome {
     let terminal = bundle.spec().process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
     let console = match &options.create.console_socket {
         // runc: in the foreground the terminal is the caller's.
@@ -42,7 +41,7 @@ fn foreground(runtime: &Runtime, log: &Log, bundle: &Bundle, options: &Run) -> O
         restore_terminal_on_panic();
     }
     let signals = Signals::block()?;
-    let create = create_options(&options.create, console)?;
+    let create = create_options(global, &options.create, console)?;
     let mut container = make(runtime, log, &options.create.id, bundle, &create, false)?;
     let console = container.take_console();
     let exit = attach(&container, console, &signals);

@@ -4,27 +4,45 @@ pub(crate) mod seccomp_cache;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use corten_cgroup::{Hierarchy, Layout, legacy};
+use corten_cgroup::systemd::{Manager as Systemd, Unit};
+use corten_cgroup::{Layout, Location, Machine, legacy};
 
 use crate::oci::Spec;
 use crate::plan::seccomp::{CompileOptions, Filter, SeccompError, flags, from_raw, notifies};
-use crate::plan::{Facts, LegacyHierarchy};
+use crate::plan::{Facts, LegacyHierarchy, Request};
 use crate::spec::annotations::{self, annotation};
 use crate::sys::SysError;
-use crate::{Error, ErrorKind, Result};
+use crate::{CgroupManager, Error, ErrorKind, Result};
+
+/// How long systemd may take for each thing that it is asked for.
+const SYSTEMD_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Where compiled filters are kept, below the state root. No container id has this character.
 const SECCOMP_CACHE: &str = "@seccomp";
 
 /// Probes what the config's plan needs.
-pub(crate) fn facts(spec: &Spec, id: &str, bundle: &Path, root: &Path, hierarchy: &Hierarchy) -> Result<Facts> {
+pub(crate) fn facts(
+    spec: &Spec,
+    request: &Request<'_>,
+    root: &Path,
+    machine: &Machine,
+    systemd: Option<&Systemd>,
+) -> Result<Facts> {
+    let &Request { id, bundle, options, .. } = request;
     let linux = spec.linux().as_ref();
     let cgroups_path = linux.and_then(|linux| linux.cgroups_path().as_deref());
-    let cgroup = hierarchy.resolve(cgroups_path, id).map_err(cgroup_error)?;
-    let mut facts = Facts { cgroup, links: links(spec, bundle), ..privileges()? };
+    let mut facts = Facts { links: links(spec, bundle), ..privileges()? };
+    facts.legacy_controllers = machine.legacy_controllers().clone();
+    facts.systemd_version = systemd.map(Systemd::version);
+    facts.cgroups = match (options.cgroup_manager, systemd) {
+        (CgroupManager::Disabled, _) => Location::default(),
+        (CgroupManager::Systemd, Some(manager)) => unit(machine, manager, cgroups_path, id, facts.rootless)?,
+        _ => machine.locate(cgroups_path, id).map_err(cgroup_error)?,
+    };
     let shows_cgroups = spec.mounts().iter().flatten().any(|mount| mount.typ().as_deref() == Some("cgroup"));
-    if shows_cgroups && hierarchy.layout() == Layout::Hybrid {
+    if shows_cgroups && machine.layout() != Layout::Unified {
         legacy_hierarchies(&mut facts)?;
     }
     let process = spec.process().as_ref();
@@ -33,6 +51,31 @@ pub(crate) fn facts(spec: &Spec, id: &str, bundle: &Path, root: &Path, hierarchy
     facts.selinux = (label || linux.is_some_and(|linux| linux.mount_label().is_some())) && has_selinux();
     facts.seccomp = seccomp(spec, root).map_err(|error: SeccompError| Error::new(error.kind(), error))?;
     Ok(facts)
+}
+
+/// Where the unit of a container is to be.
+fn unit(machine: &Machine, manager: &Systemd, path: Option<&Path>, id: &str, rootless: bool) -> Result<Location> {
+    let path = path.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+    let unit = Unit::from_cgroups_path(&path, id, rootless)
+        .map_err(|error| Error::new(ErrorKind::InvalidConfig, SystemdError(error)))?;
+    let control_group = manager.control_group().map_err(|error| Error::new(ErrorKind::Kernel, error))?;
+    Ok(machine.locate_unit(unit, &control_group, rootless))
+}
+
+/// A unit that systemd would not have.
+#[derive(Debug, thiserror::Error)]
+#[error("linux.cgroupsPath")]
+struct SystemdError(#[source] corten_cgroup::systemd::Error);
+
+/// Connects to the systemd that makes a caller's cgroups: the system's, or the user's for a rootless caller.
+pub(crate) fn systemd(user: bool) -> Result<Systemd> {
+    let manager = if user { Systemd::user(SYSTEMD_DEADLINE) } else { Systemd::system(SYSTEMD_DEADLINE) };
+    manager.map_err(|error| Error::new(ErrorKind::Kernel, error))
+}
+
+/// Whether the caller is not root of the whole machine.
+pub(crate) fn is_rootless() -> Result<bool> {
+    Ok(privileges()?.rootless)
 }
 
 /// Probes what the runtime itself may do.
@@ -102,8 +145,12 @@ fn legacy_hierarchies(facts: &mut Facts) -> Result<()> {
     let directory = PathBuf::from("/sys/fs/cgroup");
     for mount in found.mounts {
         let name = mount.name.to_string_lossy().into_owned();
-        let own = mount.own_cgroup.strip_prefix("/").unwrap_or(&mount.own_cgroup);
-        facts.legacy.push(LegacyHierarchy { own: directory.join(&name).join(own), options: mount.options, name });
+        let key = mount.options.iter().find(|option| option.starts_with("name=")).unwrap_or(&name);
+        let path = facts.cgroups.legacy.get(key);
+        // Without one of its own the container is in the caller's, which is not for it to change.
+        let (is_own, path) = (path.is_some(), path.unwrap_or(&mount.own_cgroup));
+        let path = directory.join(&name).join(path.strip_prefix("/").unwrap_or(path));
+        facts.legacy.push(LegacyHierarchy { path, is_own, options: mount.options, name });
     }
     for (name, target) in found.links {
         facts.legacy_links.push((name.to_string_lossy().into_owned(), target.to_string_lossy().into_owned()));

@@ -31,6 +31,9 @@ pub(crate) enum LaunchError {
         /// How, once it is known.
         how: Option<String>,
     },
+    /// Init was killed for want of memory. runc's words.
+    #[error("container init was OOM-killed (memory limit too low?)")]
+    OutOfMemory,
     /// Init took too long.
     #[error("container init did not reach {what:?} within {seconds} s")]
     Deadline { what: &'static str, seconds: u64 },
@@ -47,8 +50,17 @@ pub(crate) enum LaunchError {
     #[error(transparent)]
     State(#[from] StateError),
     /// The cgroup.
-    #[error("linux.cgroupsPath")]
-    Cgroup(#[from] corten_cgroup::Error),
+    #[error("linux.cgroupsPath{}", if is_refused(.0) { NO_PERMISSION } else { "" })]
+    Cgroup(#[source] corten_cgroup::Error),
+    /// systemd.
+    #[error("unable to apply cgroup configuration")]
+    Systemd(#[source] corten_cgroup::systemd::Error),
+    /// A limit.
+    #[error(transparent)]
+    Limit(LimitError),
+    /// The device filter.
+    #[error("linux.resources.devices")]
+    Devices(#[source] corten_cgroup::Error),
     /// A call that belongs to no config item.
     #[error(transparent)]
     Call(#[from] SysError),
@@ -98,7 +110,12 @@ impl LaunchError {
             Self::Left { cause, .. } | Self::Warned { cause, .. } => cause.kind(),
             Self::Encode(_) => ErrorKind::InvalidConfig,
             Self::Protocol | Self::Order => ErrorKind::Internal,
-            Self::Died { .. } | Self::Deadline { .. } | Self::Cgroup(_) | Self::Hook(_) => ErrorKind::Kernel,
+            Self::Died { .. } | Self::Deadline { .. } | Self::Hook(_) | Self::Systemd(_) | Self::OutOfMemory => {
+                ErrorKind::Kernel
+            }
+            Self::Cgroup(error) | Self::Devices(error) | Self::Limit(LimitError(error)) => {
+                error.errno().map_or(ErrorKind::Kernel, |errno| errno_kind(Errno::from_raw(errno)))
+            }
         }
     }
 
@@ -113,6 +130,18 @@ impl LaunchError {
         };
     }
 }
+
+/// runc's words, which users search for.
+const NO_PERMISSION: &str = ": rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
+
+fn is_refused(error: &corten_cgroup::Error) -> bool {
+    error.is_refused() && !nix::unistd::geteuid().is_root()
+}
+
+/// A limit that the kernel does not take; the field's name is completed.
+#[derive(Debug, thiserror::Error)]
+#[error("linux.resources.{0}")]
+pub(crate) struct LimitError(pub(crate) corten_cgroup::Error);
 
 /// What hooks have failed with, before what they were run after.
 fn warnings(hooks: &[HookError]) -> String {

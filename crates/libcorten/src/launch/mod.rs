@@ -24,12 +24,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use corten_cgroup::{Cgroup, Hierarchy, device};
+use corten_cgroup::systemd::{Manager as Systemd, Property};
+use corten_cgroup::{Cgroups, Location, Machine, Setting, device};
 use corten_init::{OwnedStep, Slot, SyncPoint};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket, socketpair};
 use nix::unistd::Pid;
 
-pub(crate) use error::LaunchError;
+pub(crate) use error::{LaunchError, LimitError};
 use resctrl::Resctrl;
 pub(crate) use sync::Channel;
 
@@ -47,23 +48,33 @@ pub(crate) const HOOKS_DEADLINE: Duration = Duration::from_secs(3600);
 /// How long the processes of a failed launch may take to die.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
+/// Where a launch takes place.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) machine: &'a Machine,
+    /// The systemd that makes the cgroups, if one does.
+    pub(crate) systemd: Option<&'a Systemd>,
+    pub(crate) directory: &'a StateDirectory,
+}
+
 /// What a launch works with.
 #[derive(Debug)]
 pub(crate) struct Launch<'a> {
     pub(crate) plan: &'a Plan,
-    pub(crate) directory: &'a StateDirectory,
+    pub(crate) place: Place<'a>,
     pub(crate) record: &'a mut Record,
-    pub(crate) hierarchy: &'a Hierarchy,
     pub(crate) console: &'a Console,
     /// A stand-in for the resctrl filesystem, for tests.
     pub(crate) resctrl_root: Option<&'a Path>,
     /// Fds by slot.
     fds: Vec<Option<OwnedFd>>,
-    cgroup: Option<Cgroup>,
+    cgroups: Option<Cgroups>,
+    unit_started: bool,
     init: Option<InitProcess>,
     channel: Option<Channel>,
     master: Option<OwnedFd>,
     pid_file: Option<PathBuf>,
+    warnings: Vec<String>,
 }
 
 /// A container that has been launched.
@@ -71,30 +82,26 @@ pub(crate) struct Launch<'a> {
 pub(crate) struct Launched {
     pub(crate) pidfd: Arc<OwnedFd>,
     pub(crate) master: Option<OwnedFd>,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl<'a> Launch<'a> {
-    pub(crate) fn new(
-        plan: &'a Plan,
-        directory: &'a StateDirectory,
-        record: &'a mut Record,
-        hierarchy: &'a Hierarchy,
-        options: &'a CreateOptions,
-    ) -> Self {
+    pub(crate) fn new(plan: &'a Plan, place: Place<'a>, record: &'a mut Record, options: &'a CreateOptions) -> Self {
         let fds = (0..plan.slots).map(|_| None).collect();
         Self {
             plan,
-            directory,
+            place,
             record,
-            hierarchy,
             console: &options.console,
             resctrl_root: options.resctrl_root.as_deref(),
             fds,
-            cgroup: None,
+            cgroups: None,
+            unit_started: false,
             init: None,
             channel: None,
             master: None,
             pid_file: None,
+            warnings: Vec::new(),
         }
     }
 
@@ -112,7 +119,7 @@ impl<'a> Launch<'a> {
         match self.init {
             Some(mut init) => {
                 init.has_left();
-                Ok(Launched { pidfd: init.pidfd().clone(), master: self.master })
+                Ok(Launched { pidfd: init.pidfd().clone(), master: self.master, warnings: self.warnings })
             }
             None => Err(LaunchError::Order),
         }
@@ -122,10 +129,14 @@ impl<'a> Launch<'a> {
         let item = || planned.item.to_string_lossy().into_owned();
         let at = |source: SysError| LaunchError::Step { item: item(), source };
         match &planned.step {
-            HostStep::RecordCreating => Ok(self.directory.write(self.record)?),
-            HostStep::CreateCgroup { path, optional } => self.create_cgroup(path, *optional),
+            HostStep::RecordCreating => Ok(self.place.directory.write(self.record)?),
+            HostStep::CreateCgroups { location, optional } => self.create_cgroups(location, *optional),
+            HostStep::Limit { settings } => self.limit(settings),
+            HostStep::StartUnit { location, properties } => self.start_unit(location, properties),
+            HostStep::JoinCgroups => self.join_cgroups(),
+            HostStep::DelegateCgroup { uid } => self.delegate(*uid),
             HostStep::OpenCgroup { slot } => {
-                let cgroup = self.cgroup.as_ref().ok_or(LaunchError::Order)?;
+                let cgroup = self.cgroups.as_ref().and_then(Cgroups::unified).ok_or(LaunchError::Order)?;
                 self.put(*slot, sys::clone_tree(cgroup).map_err(at)?)
             }
             HostStep::OpenTree { source, recursive, directory, link_itself, slot } => {
@@ -144,7 +155,7 @@ impl<'a> Launch<'a> {
             }
             HostStep::OpenHostProc { slot } => self.put(*slot, open::host_proc().map_err(at)?),
             HostStep::OpenHookOutput { path, slot } => self.put(*slot, hooks::open_output(path).map_err(at)?.into()),
-            HostStep::ListenForStart { slot } => self.put(*slot, listen_for_start(self.directory).map_err(at)?),
+            HostStep::ListenForStart { slot } => self.put(*slot, listen_for_start(self.place.directory).map_err(at)?),
             HostStep::CloneInit { namespaces } => self.clone_init(*namespaces),
             HostStep::FollowClone => self.follow_clone(),
             HostStep::WriteIdMaps { uids, gids } => {
@@ -173,7 +184,7 @@ impl<'a> Launch<'a> {
             HostStep::Await { point } => self.await_point(*point),
             HostStep::RecordCreated => {
                 self.record.creating = false;
-                Ok(self.directory.write(self.record)?)
+                Ok(self.place.directory.write(self.record)?)
             }
             HostStep::PidFile { path } => {
                 write_pid_file(path, self.record.pid).map_err(at)?;
@@ -210,7 +221,7 @@ impl<'a> Launch<'a> {
             inherited: &inherited,
             preserved: self.plan.preserved_fds,
             namespaces,
-            cgroup: self.cgroup.as_ref().map(AsFd::as_fd),
+            cgroup: self.cgroups.as_ref().and_then(Cgroups::unified).map(AsFd::as_fd),
         })?;
         // Init has its copies; ours would keep mounts and sockets alive.
         self.fds.clear();
@@ -255,25 +266,69 @@ impl<'a> Launch<'a> {
         self.channel()?.await_end(deadline)
     }
 
-    fn create_cgroup(&mut self, path: &Path, optional: bool) -> Result<(), LaunchError> {
-        match self.hierarchy.create(path) {
-            Ok(cgroup) => self.cgroup = Some(cgroup),
-            // The container stays in the caller's cgroup. What is written down is what `delete` is to remove.
+    fn create_cgroups(&mut self, location: &Location, optional: bool) -> Result<(), LaunchError> {
+        match self.place.machine.create(location) {
+            Ok(cgroups) => self.cgroups = Some(cgroups),
+            // The container stays in the caller's cgroups. What is written down is what `delete` is to remove.
             Err(error) if optional && error.is_refused() => {
-                self.record.cgroup = PathBuf::new();
-                self.directory.write(self.record)?;
+                self.record.cgroups = Location::default();
+                self.place.directory.write(self.record)?;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(LaunchError::Cgroup(error)),
         }
         Ok(())
     }
 
+    fn limit(&self, settings: &[Setting]) -> Result<(), LaunchError> {
+        let cgroups = self.cgroups.as_ref().ok_or(LaunchError::Order)?;
+        // systemd has set most of them.
+        let set = if self.record.cgroups.unit.is_some() { cgroups.update(settings) } else { cgroups.apply(settings) };
+        set.map_err(|error| LaunchError::Limit(LimitError(error)))
+    }
+
+    /// Has systemd start the unit around init. What systemd knows nothing of, the runtime makes.
+    fn start_unit(&mut self, location: &Location, properties: &[Property]) -> Result<(), LaunchError> {
+        let (Some(systemd), Some(unit)) = (self.place.systemd, &location.unit) else { return Err(LaunchError::Order) };
+        let pids = if unit.is_slice() { Vec::new() } else { vec![self.record.pid.cast_unsigned()] };
+        let left_out = systemd.start_unit(unit, &pids, properties.to_vec()).map_err(LaunchError::Systemd)?;
+        self.warnings.extend(left_out.iter().map(ToString::to_string));
+        self.unit_started = true;
+        let cgroups = self.place.machine.complete(location).map_err(LaunchError::Cgroup)?;
+        let cgroups = self.cgroups.insert(cgroups);
+        if unit.is_slice() || !location.legacy.is_empty() {
+            cgroups.add(self.record.pid).map_err(LaunchError::Cgroup)?;
+        }
+        Ok(())
+    }
+
+    fn join_cgroups(&self) -> Result<(), LaunchError> {
+        match &self.cgroups {
+            // Init was cloned into that of cgroup v2.
+            Some(cgroups) => cgroups.legacy().add(self.record.pid).map_err(LaunchError::Cgroup),
+            None => Ok(()),
+        }
+    }
+
+    fn delegate(&self, uid: u32) -> Result<(), LaunchError> {
+        match self.cgroups.as_ref().and_then(Cgroups::unified) {
+            Some(cgroup) => cgroup.delegate(uid).map_err(LaunchError::Cgroup),
+            None => Ok(()),
+        }
+    }
+
+    /// Stops the unit that was started.
+    fn stop_unit(&self) -> Result<(), corten_cgroup::systemd::Error> {
+        match (self.place.systemd, &self.record.cgroups.unit) {
+            (Some(systemd), Some(unit)) if self.unit_started => systemd.stop_unit(unit),
+            _ => Ok(()),
+        }
+    }
+
     fn attach_device_filter(&self, rules: &[device::Rule], optional: bool) -> Result<(), LaunchError> {
-        let filter = device::Filter::compile(rules);
-        let Some(cgroup) = self.cgroup.as_ref().filter(|_| !filter.allows_everything()) else { return Ok(()) };
-        match cgroup.attach_device_filter(&filter) {
+        let Some(cgroups) = &self.cgroups else { return Ok(()) };
+        match cgroups.set_devices(rules) {
             Err(error) if optional && error.is_refused() => Ok(()),
-            other => Ok(other?),
+            other => Ok(other.map_err(LaunchError::Devices)?),
         }
     }
 
@@ -281,7 +336,7 @@ impl<'a> Launch<'a> {
     fn join_resctrl(&mut self, config: &crate::oci::LinuxIntelRdt) -> Result<(), LaunchError> {
         let group = Resctrl::open(self.resctrl_root.map(Path::to_owned))?.prepare(&self.record.id, config)?;
         self.record.resctrl = Some(group.record().clone());
-        self.directory.write(self.record)?;
+        self.place.directory.write(self.record)?;
         Ok(group.add(self.pid())?)
     }
 
@@ -321,9 +376,12 @@ impl<'a> Launch<'a> {
 
     /// Takes back what was made. Goes on after an error and reports all of them.
     fn undo(mut self, mut cause: LaunchError) -> LaunchError {
+        // Before the cgroup is gone, and with it what it knows.
+        let out_of_memory =
+            self.cgroups.as_ref().is_some_and(|cgroups| cgroups.oom_kills().is_ok_and(|count| count > 0));
         let mut left = Vec::new();
-        if let Some(cgroup) = &self.cgroup
-            && let Err(error) = cgroup.kill(KILL_DEADLINE)
+        if let Some(cgroups) = &self.cgroups
+            && let Err(error) = cgroups.kill(KILL_DEADLINE)
         {
             left.push(error.to_string());
         }
@@ -335,6 +393,9 @@ impl<'a> Launch<'a> {
             }
             if sys::wait_ended(init.pidfd().as_fd(), KILL_DEADLINE) {
                 match sys::wait_exit(init.pidfd().as_fd(), false) {
+                    Ok(_) if out_of_memory && matches!(cause, LaunchError::Died { .. }) => {
+                        cause = LaunchError::OutOfMemory
+                    }
                     Ok(waited) => cause.explain(init.exec_failure(), waited),
                     Err(error) => left.push(error.to_string()),
                 }
@@ -343,8 +404,11 @@ impl<'a> Launch<'a> {
                 left.push(format!("process {}", init.pid()));
             }
         }
-        if let Some(cgroup) = self.cgroup.take()
-            && let Err(error) = cgroup.remove(KILL_DEADLINE)
+        if let Err(error) = self.stop_unit() {
+            left.push(error.to_string());
+        }
+        if let Some(cgroups) = self.cgroups.take()
+            && let Err(error) = cgroups.remove(KILL_DEADLINE)
         {
             left.push(error.to_string());
         }

@@ -94,6 +94,9 @@ pub(crate) struct GroupRecord {
     /// The monitoring group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) monitoring: Option<PathBuf>,
+    /// Not removed: the file that limits the group, whoever made it, for `update`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) schemata: Option<PathBuf>,
 }
 
 /// Judges what can be judged without a kernel: (field, problem).
@@ -193,7 +196,7 @@ impl Resctrl {
         }
     }
 
-    /// Returns the group of a container that exists, for one more process. Its record is empty: the state has it.
+    /// Returns the group of a container that exists, for one more process. Its record has nothing to remove: the state has it.
     pub(crate) fn group(&self, container_id: &str, rdt: &LinuxIntelRdt) -> Result<Group, ResctrlError> {
         check(rdt).map_err(|(field, problem)| ResctrlError::Invalid { field, problem })?;
         let monitors = rdt.enable_monitoring().unwrap_or(false);
@@ -207,7 +210,9 @@ impl Resctrl {
         };
         let monitoring = monitors.then(|| directory.join("mon_groups").join(container_id));
         let item = if clos_id(rdt).is_some() { ITEM_CLOS } else { ITEM };
-        Ok(Group { tree: self.tree.clone(), item, directory, monitoring, record: GroupRecord::default() })
+        let schemata = Some(self.tree.path_of(&directory).join("schemata"));
+        let record = GroupRecord { schemata, ..GroupRecord::default() };
+        Ok(Group { tree: self.tree.clone(), item, directory, monitoring, record })
     }
 }
 
@@ -308,6 +313,25 @@ impl Group {
         let source = SysError::new(Errno::EEXIST, || format!("mkdirat({path:?})"));
         Err(ResctrlError::call(ITEM_MONITORING)(source))
     }
+}
+
+/// Changes the limits of a container's group.
+///
+/// # Errors
+/// The limits are wrong, or the kernel does not take them.
+pub(crate) fn update(record: &GroupRecord, rdt: &LinuxIntelRdt) -> Result<(), ResctrlError> {
+    check(rdt).map_err(|(field, problem)| ResctrlError::Invalid { field, problem })?;
+    let Some(schemata) = &record.schemata else { return Ok(()) };
+    for (item, lines) in wanted(rdt) {
+        let call = || format!("write({schemata:?}, {lines:?})");
+        // With one write: the kernel takes it whole or not at all.
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open(schemata)
+            .and_then(|mut file| std::io::Write::write_all(&mut file, format!("{lines}\n").as_bytes()))
+            .map_err(|error| ResctrlError::call(item)(SysError::from_io(&error, call)))?;
+    }
+    Ok(())
 }
 
 /// Removes what a record names; what is gone already is no error. Goes on after an error and returns all of them.

@@ -3,21 +3,23 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use corten_cgroup::Hierarchy;
+use corten_cgroup::Machine;
+use corten_cgroup::systemd::Manager as Systemd;
 use nix::unistd::Pid;
 
 use super::{Bundle, CannotStart, Container, CreateOptions, LifecycleError, Runtime};
 use crate::host::{self, cgroup_error};
-use crate::launch::{Launch, LaunchError};
+use crate::launch::{Launch, LaunchError, Place};
 use crate::plan::{HostStep, Planned, Request};
 use crate::state::{Record, StateDirectory, rfc3339};
-use crate::{Error, Plan, Result, sys};
+use crate::{CgroupManager, Error, Plan, Result, sys};
 
 /// A container that is to be made: what of, and where.
 #[derive(Debug)]
 pub(super) struct Creation<'a> {
     runtime: &'a Runtime,
-    hierarchy: Hierarchy,
+    machine: Machine,
+    systemd: Option<Systemd>,
     id: &'a str,
     bundle: &'a Bundle,
     options: &'a CreateOptions,
@@ -30,15 +32,19 @@ impl<'a> Creation<'a> {
         bundle: &'a Bundle,
         options: &'a CreateOptions,
     ) -> Result<Self> {
-        let hierarchy = Hierarchy::detect().map_err(cgroup_error)?;
-        Ok(Self { runtime, hierarchy, id, bundle, options })
+        let machine = Machine::detect().map_err(cgroup_error)?;
+        let systemd = match options.cgroup_manager {
+            CgroupManager::Systemd => Some(host::systemd(host::is_rootless()?)?),
+            _ => None,
+        };
+        Ok(Self { runtime, machine, systemd, id, bundle, options })
     }
 
     /// Probes the host and works the plan out.
     pub(super) fn plan(&self, wait_for_start: bool) -> Result<Plan> {
-        let Self { runtime, hierarchy, id, bundle, options } = self;
-        let facts = host::facts(bundle.spec(), id, bundle.directory(), runtime.root(), hierarchy)?;
+        let Self { runtime, machine, systemd, id, bundle, options } = self;
         let request = Request { id, bundle: bundle.directory(), wait_for_start, options };
+        let facts = host::facts(bundle.spec(), &request, runtime.root(), machine, systemd.as_ref())?;
         Plan::new(bundle.spec(), &request, &facts).map_err(|error| Error::new(error.kind(), error))
     }
 
@@ -47,11 +53,13 @@ impl<'a> Creation<'a> {
         check_preserved(self.options.preserve_fds)?;
         let (directory, lock) = StateDirectory::create(self.runtime.root(), self.id)?;
         let mut record = new_record(self.id, self.bundle, plan);
-        match Launch::new(plan, &directory, &mut record, &self.hierarchy, self.options).run(observe) {
+        let place = Place { machine: &self.machine, systemd: self.systemd.as_ref(), directory: &directory };
+        match Launch::new(plan, place, &mut record, self.options).run(observe) {
             Ok(launched) => {
                 drop(lock);
                 let init = Some((launched.pidfd, Pid::from_raw(record.pid)));
-                Ok(Container { id: self.id.to_owned(), directory, init, console: launched.master })
+                let (id, console, warnings) = (self.id.to_owned(), launched.master, launched.warnings);
+                Ok(Container { id, directory, init, console, warnings })
             }
             Err(error) => {
                 // While something is left, the directory stays, so that `delete --force` can find and remove it.
@@ -65,10 +73,11 @@ impl<'a> Creation<'a> {
 }
 
 fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
-    let cgroup = plan.host.iter().find_map(|planned| match &planned.step {
-        HostStep::CreateCgroup { path, .. } => Some(path.clone()),
+    let cgroups = plan.host.iter().find_map(|planned| match &planned.step {
+        HostStep::CreateCgroups { location, .. } | HostStep::StartUnit { location, .. } => Some(location.clone()),
         _ => None,
     });
+    let resources = bundle.spec().linux().as_ref().and_then(|linux| linux.resources().clone());
     let annotations: BTreeMap<_, _> = bundle.spec().annotations().clone().unwrap_or_default().into_iter().collect();
     Record {
         oci_version: bundle.spec().version().clone(),
@@ -77,7 +86,8 @@ fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
         rootfs: bundle.rootfs(),
         created: rfc3339(SystemTime::now()),
         annotations,
-        cgroup: cgroup.unwrap_or_default(),
+        cgroups: cgroups.unwrap_or_default(),
+        resources,
         creating: true,
         pid: 0,
         start_time: 0,

@@ -5,11 +5,10 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use corten_cgroup::Hierarchy;
 use nix::errno::Errno;
 
-use super::{Container, LifecycleError};
-use crate::host::cgroup_error;
+use super::{Container, LifecycleError, cgroups};
+use crate::host::{cgroup_error, systemd};
 use crate::launch::{hooks, resctrl};
 use crate::spec::HookKind;
 use crate::state::{Record, Status};
@@ -54,7 +53,7 @@ impl Container {
         // A `create` may have gone on meanwhile.
         let record = self.directory.read().ok().flatten().unwrap_or(record);
         self.kill_init(&record, &mut left);
-        remove_cgroup(&record, &mut left);
+        remove_cgroups(&record, &mut left);
         if let Some(Err(errors)) = record.resctrl.as_ref().map(resctrl::remove) {
             left.extend(errors.iter().map(ToString::to_string));
         }
@@ -92,22 +91,21 @@ impl Container {
     }
 }
 
-fn remove_cgroup(record: &Record, left: &mut Vec<String>) {
-    if record.cgroup.as_os_str().is_empty() {
-        // A rootless container without one.
-        return;
-    }
-    let removed = Hierarchy::detect().and_then(|hierarchy| match hierarchy.open(&record.cgroup)? {
-        // A runtime that was killed before it knew init's pid may not even have made the cgroup that it wrote down: who is in
+fn remove_cgroups(record: &Record, left: &mut Vec<String>) {
+    let removed = cgroups(record).and_then(|cgroups| {
+        // A runtime that was killed before it knew init's pid may not even have made the cgroups that it wrote down: who is in
         // there may be somebody else's. An init of ours ends by itself, as its socket has closed.
-        Some(cgroup) if record.pid == 0 => cgroup.remove(UNKNOWN_DEADLINE),
-        Some(cgroup) => {
-            cgroup.kill(DEADLINE)?;
-            cgroup.remove(DEADLINE)
+        if record.pid == 0 {
+            return cgroups.remove(UNKNOWN_DEADLINE).map_err(cgroup_error);
         }
-        None => Ok(()),
+        cgroups.kill(DEADLINE).map_err(cgroup_error)?;
+        if let Some(unit) = &record.cgroups.unit {
+            let stopped = systemd(record.cgroups.user)?.stop_unit(unit);
+            stopped.map_err(|error| Error::new(ErrorKind::Kernel, error))?;
+        }
+        cgroups.remove(DEADLINE).map_err(cgroup_error)
     });
     if let Err(error) = removed {
-        left.push(cgroup_error(error).chain());
+        left.push(error.chain());
     }
 }

@@ -3,11 +3,10 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use corten_cgroup::Hierarchy;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::{Container, LifecycleError};
+use super::{Container, LifecycleError, cgroups};
 use crate::host::cgroup_error;
 use crate::state::{Record, start_time};
 use crate::{Result, sys};
@@ -25,15 +24,41 @@ impl Container {
         let record = self.record()?;
         let init = self.open_init(&record)?.ok_or(LifecycleError::NotRunning)?;
         if signal == libc::SIGKILL && !has_own_pid_namespace(record.pid) {
-            let hierarchy = Hierarchy::detect().map_err(cgroup_error)?;
-            if let Some(cgroup) = hierarchy.open(&record.cgroup).map_err(cgroup_error)? {
-                return cgroup.kill(KILL_DEADLINE).map_err(cgroup_error);
+            let cgroups = cgroups(&record)?;
+            if !cgroups.is_empty() {
+                return cgroups.kill(KILL_DEADLINE).map_err(cgroup_error);
             }
         }
         match sys::send_signal(init.as_fd(), signal) {
-            Err(error) if error.errno.0 == Errno::ESRCH => Err(LifecycleError::NotRunning.into()),
-            other => Ok(other?),
+            Err(error) if error.errno.0 == Errno::ESRCH => return Err(LifecycleError::NotRunning.into()),
+            other => other?,
         }
+        if signal == libc::SIGKILL {
+            // In a frozen cgroup of v1 nobody dies.
+            let cgroups = cgroups(&record)?;
+            if cgroups.frozen().map_err(cgroup_error)? {
+                cgroups.thaw().map_err(cgroup_error)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a signal to every process of the container, those that `exec` made and those that init has left behind included.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn kill_all(&self, signal: i32) -> Result<()> {
+        let record = self.record()?;
+        let cgroups = cgroups(&record)?;
+        if cgroups.is_empty() {
+            // Nothing but init is known.
+            return self.kill(signal);
+        }
+        if cgroups.pids().map_err(cgroup_error)?.is_empty() {
+            return Err(LifecycleError::NotRunning.into());
+        }
+        let sent = if signal == libc::SIGKILL { cgroups.kill(KILL_DEADLINE) } else { cgroups.signal(signal) };
+        sent.map_err(cgroup_error)
     }
 
     /// Opens init if it is alive: its pidfd, checked after opening to be still the process that was written down.

@@ -7,19 +7,25 @@
 mod bundle;
 mod create;
 mod delete;
+mod events;
 pub mod foreground;
+mod freeze;
 mod kill;
+mod processes;
 mod start;
+mod update;
 mod wait;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use corten_cgroup::Hierarchy;
+use corten_cgroup::{Cgroups, Machine};
 use nix::unistd::Pid;
 
 pub use bundle::Bundle;
+pub use events::Events;
+pub use update::Update;
 pub use wait::Exit;
 
 use create::Creation;
@@ -42,6 +48,19 @@ pub enum Console {
     Master,
 }
 
+/// Who makes a container's cgroups.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CgroupManager {
+    /// The runtime itself, by the filesystem of cgroups.
+    #[default]
+    Cgroupfs,
+    /// systemd: the system's for root, the user's for others. `cgroupsPath` is `slice:prefix:name` then.
+    Systemd,
+    /// Nobody: the container stays in the cgroups of the caller, and no limit is in force.
+    Disabled,
+}
+
 /// Options of create and run.
 #[derive(Debug, Clone, Default)]
 pub struct CreateOptions {
@@ -53,6 +72,8 @@ pub struct CreateOptions {
     pub preserve_fds: u32,
     /// Keep the caller's session keyring instead of a new one.
     pub no_new_keyring: bool,
+    /// Who makes cgroups.
+    pub cgroup_manager: CgroupManager,
     /// `chroot(2)` instead of `pivot_root(2)`, for a host whose root is the initramfs. Less safe.
     pub no_pivot: bool,
     /// Socket that gets init's pidfd.
@@ -70,6 +91,16 @@ pub(crate) enum LifecycleError {
     HasStopped,
     #[error("container not running")]
     NotRunning,
+    #[error("container paused")]
+    Paused,
+    #[error("container not paused")]
+    NotPaused,
+    #[error("cannot start a container in the paused state")]
+    StartPaused,
+    #[error("the container has no cgroup of its own to limit")]
+    NoCgroup,
+    #[error("updating a non-existent Intel RDT configuration is not supported")]
+    NoIntelRdt,
     #[error("cannot delete container {id} that is not stopped: {status}")]
     NotStopped { id: String, status: Status },
     #[error("process.args: fd {fd} is to be preserved but is not open")]
@@ -86,7 +117,7 @@ struct CannotStart(#[source] LaunchError);
 impl LifecycleError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotOpen { .. } => ErrorKind::InvalidConfig,
+            Self::NotOpen { .. } | Self::NoIntelRdt => ErrorKind::InvalidConfig,
             Self::Left { .. } => ErrorKind::Kernel,
             _ => ErrorKind::WrongState,
         }
@@ -178,7 +209,7 @@ impl Runtime {
     /// [`ErrorKind::NotFound`] if there is none with this id.
     pub fn load(&self, id: &str) -> Result<Container> {
         let directory = StateDirectory::open(&self.root, id)?;
-        Ok(Container { id: id.to_owned(), directory, init: None, console: None })
+        Ok(Container { id: id.to_owned(), directory, init: None, console: None, warnings: Vec::new() })
     }
 
     /// Returns the states of all containers, sorted by id, with the error of each whose state cannot be read. Those that go
@@ -198,6 +229,14 @@ impl Runtime {
     }
 }
 
+/// Opens those of a container's cgroups that exist.
+fn cgroups(record: &Record) -> Result<Cgroups> {
+    if record.cgroups.is_empty() {
+        return Ok(Cgroups::none());
+    }
+    Machine::detect().and_then(|machine| machine.open(&record.cgroups)).map_err(cgroup_error)
+}
+
 /// A container.
 #[derive(Debug)]
 pub struct Container {
@@ -206,6 +245,7 @@ pub struct Container {
     /// Init's pidfd and pid, when this process made it.
     init: Option<(Arc<OwnedFd>, Pid)>,
     console: Option<OwnedFd>,
+    warnings: Vec<String>,
 }
 
 impl Container {
@@ -237,6 +277,12 @@ impl Container {
         self.init.as_ref().map(|(_, pid)| pid.as_raw())
     }
 
+    /// Returns what was not done as asked for while this process made the container, one sentence each, beside the warnings of
+    /// the plan: properties that this systemd does not have.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     /// Returns the terminal's master, once, of a container made with [`Console::Master`].
     pub fn take_console(&mut self) -> Option<OwnedFd> {
         self.console.take()
@@ -255,14 +301,9 @@ impl Container {
         if record.creating {
             return Ok(Status::Creating);
         }
-        if self.directory.has_start_socket() {
-            return Ok(Status::Created);
+        if cgroups(record)?.frozen().map_err(cgroup_error)? {
+            return Ok(Status::Paused);
         }
-        let hierarchy = Hierarchy::detect().map_err(cgroup_error)?;
-        let frozen = match hierarchy.open(&record.cgroup).map_err(cgroup_error)? {
-            Some(cgroup) => cgroup.frozen().map_err(cgroup_error)?,
-            None => false,
-        };
-        Ok(if frozen { Status::Paused } else { Status::Running })
+        Ok(if self.directory.has_start_socket() { Status::Created } else { Status::Running })
     }
 }

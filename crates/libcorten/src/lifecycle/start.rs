@@ -6,12 +6,17 @@ use corten_init::SyncPoint;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 
-use super::{CannotStart, Container, LifecycleError};
-use crate::launch::{Channel, HOOKS_DEADLINE, hooks};
+use super::{CannotStart, Container, LifecycleError, cgroups};
+use crate::launch::{Channel, HOOKS_DEADLINE, LaunchError, hooks};
 use crate::spec::HookKind;
-use crate::state::{START_SOCKET, Status};
+use crate::state::{Record, START_SOCKET, Status};
 use crate::sys::{self, SysError};
 use crate::{Error, ErrorKind, Result};
+
+/// Whether a process of the container was killed for want of memory.
+fn out_of_memory(record: &Record) -> bool {
+    cgroups(record).is_ok_and(|cgroups| cgroups.oom_kills().is_ok_and(|count| count > 0))
+}
 
 impl Container {
     /// Starts the user's process of a created container.
@@ -24,6 +29,7 @@ impl Container {
         match self.status(&record)? {
             Status::Created => {}
             Status::Stopped => return Err(LifecycleError::HasStopped.into()),
+            Status::Paused => return Err(LifecycleError::StartPaused.into()),
             _ => return Err(LifecycleError::AlreadyRunning.into()),
         }
         let mut channel = match self.connect() {
@@ -38,7 +44,12 @@ impl Container {
         let started = channel.release(SyncPoint::Start).and_then(|()| channel.await_end(HOOKS_DEADLINE));
         // Whatever came of it, init waits no more.
         self.directory.remove_start_socket()?;
-        started.map_err(|error| Error::new(error.kind(), CannotStart(error)))?;
+        started.map_err(|mut error| {
+            if matches!(error, LaunchError::Died { .. }) && out_of_memory(&record) {
+                error = LaunchError::OutOfMemory;
+            }
+            Error::new(error.kind(), CannotStart(error))
+        })?;
         let hooks = HookKind::Poststart.of(record.hooks.as_ref());
         match hooks::run(HookKind::Poststart, hooks, &record, Status::Running) {
             Ok(()) => Ok(()),

@@ -11,6 +11,7 @@ use crate::oci::{LinuxNamespaceType, Process, ProcessBuilder, Spec};
 use crate::spec::annotations::{PIDFD_RECEIVER, annotation};
 use crate::spec::{HookKind, is_joined, namespace, sysctl_file, sysctl_namespace};
 
+use super::cgroups::{self, Limits};
 use super::namespaces::{self, UserNamespace};
 use super::paths::{path_in_root, text};
 use super::{Facts, HostStep, Plan, PlanError, Planned, Request, devices, hooks, mounts, process};
@@ -117,6 +118,7 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
     process::warn_of_capabilities(b, process);
     check_console(process, request)?;
     host_proc(b);
+    let limits = cgroups::enter(b)?;
     oom_score(b)?;
     let cloned = namespaces::enter(b)?;
     begin(b)?;
@@ -135,7 +137,7 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
     hide(b)?;
     readonly_root(b);
     process::become_it(b, process)?;
-    host_half(b, process, cloned)?;
+    host_half(b, process, &limits, cloned)?;
     builder.early.append(&mut builder.inside);
     Ok(Plan {
         host: builder.host,
@@ -548,14 +550,15 @@ fn propagation_flags(word: &str) -> Option<(u64, bool)> {
 
 /// The runtime's half around what the other rooms have added to it (the trees of mounts). `cloned`: the namespaces that come
 /// with the clone of init.
-fn host_half(b: &mut Builder<'_>, process: &Process, cloned: u64) -> Result<(), PlanError> {
+fn host_half(b: &mut Builder<'_>, process: &Process, limits: &Limits, cloned: u64) -> Result<(), PlanError> {
     let trees = std::mem::take(&mut b.host);
     b.host(c"runtime", HostStep::RecordCreating);
+    // Before the trees, some of which are cgroups.
+    cgroups::make(b, limits);
     b.host.extend(trees);
     if b.request.wait_for_start {
         b.host(c"runtime", HostStep::ListenForStart { slot: slot::LISTENER });
     }
-    make_cgroup(b);
     b.host(c"linux.namespaces", HostStep::CloneInit { namespaces: cloned });
     let entry = std::mem::take(&mut b.entry);
     b.host.extend(entry);
@@ -580,19 +583,9 @@ fn host_half(b: &mut Builder<'_>, process: &Process, cloned: u64) -> Result<(), 
     Ok(())
 }
 
-fn make_cgroup(b: &mut Builder<'_>) {
-    let asked_for = b.spec.linux().as_ref().is_some_and(|linux| linux.cgroups_path().is_some());
-    let optional = b.facts.rootless && !asked_for;
-    b.host(c"linux.cgroupsPath", HostStep::CreateCgroup { path: b.facts.cgroup.clone(), optional });
-    if b.shows_own_cgroup {
-        b.host(c"linux.cgroupsPath", HostStep::OpenCgroup { slot: slot::CGROUP });
-    }
-}
-
 /// What limits init from outside: devices, cache and bandwidth, OOM score, resources.
 fn restrict(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
-    let rules = devices::rules(b.spec);
-    b.host(c"linux.resources.devices", HostStep::DeviceFilter { rules, optional: b.facts.rootless });
+    cgroups::finish(b);
     if let Some(config) = b.spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
         b.host(c"linux.intelRdt", HostStep::IntelRdt { config: config.clone() });
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 use corten_cgroup::device::{Access, Kind, Rule};
 use corten_init::{OwnedStep as Step, Slot, Target};
 
-use crate::oci::{LinuxDeviceType, Spec};
+use crate::oci::{LinuxDeviceType, LinuxResources};
 use crate::spec::clean_in_root;
 
 use super::build::{Builder, item_at, slot};
@@ -129,8 +129,7 @@ pub(super) fn keep_attributes(mount: Slot) -> Step {
 }
 
 /// The rules of the device filter: the config's, then what every container may do. runc's order; the last match decides.
-pub(super) fn rules(spec: &Spec) -> Vec<Rule> {
-    let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+pub(crate) fn rules(resources: Option<&LinuxResources>) -> Vec<Rule> {
     let listed = resources.and_then(|resources| resources.devices().as_ref());
     let mut rules: Vec<Rule> = listed.into_iter().flatten().map(rule).collect();
     let all = Access { read: true, write: true, mknod: true };

@@ -78,6 +78,12 @@ pub(crate) enum PlanError {
         /// The config item.
         item: String,
     },
+    /// Limits that cannot be.
+    #[error("linux.resources.{0}")]
+    Limit(corten_cgroup::Error),
+    /// Properties that systemd cannot be told.
+    #[error("annotations")]
+    Systemd(#[source] corten_cgroup::systemd::Error),
     /// `process.terminal` without a place for the terminal to go.
     #[error("process.terminal: cannot allocate tty if runc will detach without setting console socket")]
     NoConsole,

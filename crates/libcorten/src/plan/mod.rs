@@ -6,6 +6,7 @@
 //! Spec: config.md, config-linux.md. Attacker: none yet; the bundle is trusted, what it names on disk is not looked at.
 
 mod build;
+mod cgroups;
 mod devices;
 mod error;
 mod hooks;
@@ -27,11 +28,12 @@ use std::path::PathBuf;
 use crate::spec::HookKind;
 
 pub use corten_init::{OwnedStep, Slot, SyncPoint, Target};
+pub(crate) use devices::rules as device_rules;
 pub(crate) use error::PlanError;
 pub use mount_options::MOUNT_OPTIONS;
 
 /// A step with the config item that it came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Planned<T> {
     /// The config item, as a path into config.json (`mounts[3]`), or a word for what no item asks for (`runtime`).
     pub item: CString,
@@ -40,17 +42,36 @@ pub struct Planned<T> {
 }
 
 /// What the runtime does, on the host. In the order of the plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum HostStep {
     /// Writes the state down: `creating`, with the cgroup that is about to be made.
     RecordCreating,
-    /// Makes the cgroup, which must be empty if it is there already.
-    CreateCgroup {
-        /// Path below the mount of cgroup2.
-        path: PathBuf,
+    /// Makes the cgroups, which must be empty if they are there already.
+    CreateCgroups {
+        /// Where they are.
+        location: corten_cgroup::Location,
         /// A caller who may not make it goes without: rootless, and nothing asks for it.
         optional: bool,
+    },
+    /// Sets limits: writes to files of the cgroups.
+    Limit {
+        /// The files and what is written to them.
+        settings: Vec<corten_cgroup::Setting>,
+    },
+    /// Has systemd start the unit with init in it: one `StartTransientUnit`.
+    StartUnit {
+        /// The unit, and where its cgroups are.
+        location: corten_cgroup::Location,
+        /// All that systemd is told of it.
+        properties: Vec<corten_cgroup::systemd::Property>,
+    },
+    /// Moves init into its cgroups.
+    JoinCgroups,
+    /// Gives the cgroup to a user: `fchown`.
+    DelegateCgroup {
+        /// On the host.
+        uid: u32,
     },
     /// Opens the container's cgroup as a detached mount.
     OpenCgroup {
@@ -227,7 +248,7 @@ pub enum IdMapSource {
 }
 
 /// Everything that is done to make a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// What the runtime does.
     pub host: Vec<Planned<HostStep>>,
@@ -257,12 +278,16 @@ pub(crate) struct Request<'a> {
 /// What the plan needs to know of the host. Probed before, so that planning stays pure.
 #[derive(Debug, Clone)]
 pub(crate) struct Facts {
-    /// The container's cgroup below the cgroup2 mount.
-    pub(crate) cgroup: PathBuf,
+    /// Where the container's cgroups are to be; empty if it gets none.
+    pub(crate) cgroups: corten_cgroup::Location,
+    /// Controllers that are in v1 hierarchies.
+    pub(crate) legacy_controllers: corten_cgroup::LegacyControllers,
     /// v1 hierarchies of a hybrid machine that a mount of type `cgroup` shows; empty on pure v2.
     pub(crate) legacy: Vec<LegacyHierarchy>,
     /// Links beside the hierarchies: name and target.
     pub(crate) legacy_links: Vec<(String, String)>,
+    /// The version of the systemd that makes the cgroups, as 252.
+    pub(crate) systemd_version: Option<u32>,
     /// The compiled seccomp filter.
     pub(crate) seccomp: Option<seccomp::Filter>,
     /// The runtime may mount in its own user namespace (CAP_SYS_ADMIN), so that it opens what init is to mount.
@@ -285,9 +310,11 @@ impl Default for Facts {
     /// Root of a machine with pure cgroup v2.
     fn default() -> Self {
         Self {
-            cgroup: PathBuf::new(),
+            cgroups: corten_cgroup::Location::default(),
+            legacy_controllers: corten_cgroup::LegacyControllers::none(),
             legacy: Vec::new(),
             legacy_links: Vec::new(),
+            systemd_version: None,
             seccomp: None,
             privileged: true,
             capabilities: u64::MAX,
@@ -307,8 +334,10 @@ pub(crate) struct LegacyHierarchy {
     pub(crate) name: String,
     /// What the `cgroup` filesystem is mounted with.
     pub(crate) options: Vec<String>,
-    /// Path on the host of the cgroup that the runtime is in.
-    pub(crate) own: PathBuf,
+    /// Path on the host of the cgroup that the container is in.
+    pub(crate) path: PathBuf,
+    /// It is the container's own, and not the caller's.
+    pub(crate) is_own: bool,
 }
 
 impl Plan {

@@ -519,17 +519,17 @@ fn legacy_cgroups(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanErro
     Ok(())
 }
 
-/// Shows one hierarchy; returns the slot of the mount. The runtime does not make v1 cgroups yet: what shows is the caller's, so
-/// it is read-only whatever the options say.
+/// Shows one hierarchy; returns the slot of the mount. A cgroup that is not the container's own is read-only whatever the options
+/// say.
 fn legacy_cgroup(b: &mut Builder<'_>, entry: &Entry<'_>, hierarchy: &LegacyHierarchy) -> Result<Slot, PlanError> {
-    let set = entry.options.set | libc::MOUNT_ATTR_RDONLY;
+    let set = entry.options.set | if hierarchy.is_own { 0 } else { libc::MOUNT_ATTR_RDONLY };
     if b.has_new_namespace(LinuxNamespaceType::Cgroup) {
         b.inside(entry.item.clone(), cgroup_fs(set, c"cgroup", &hierarchy.options)?);
         return Ok(slot::MOUNT);
     }
     let mount = b.new_source()?;
     let flags = TreeFlags { directory: true, ..TreeFlags::default() };
-    namespaces::open_tree(b, &entry.item, &hierarchy.own, flags, mount)?;
+    namespaces::open_tree(b, &entry.item, &hierarchy.path, flags, mount)?;
     let clear = if set & libc::MOUNT_ATTR__ATIME == 0 { 0 } else { libc::MOUNT_ATTR__ATIME };
     let step = Step::SetAttributes { mount, set, clear, unnamed: 0, propagation: SLAVE, recursive: 0 };
     b.inside(entry.item.clone(), step);

@@ -94,6 +94,13 @@ pub(super) fn enter(b: &mut Builder<'_>) -> Result<u64, PlanError> {
     Ok(0)
 }
 
+/// The user on the host that a user of the container is.
+pub(super) fn host_uid(spec: &Spec, uid: u32) -> Option<u32> {
+    let maps = spec.linux().as_ref()?.uid_mappings().as_ref()?;
+    let map = maps.iter().find(|map| uid >= map.container_id() && uid - map.container_id() < map.size())?;
+    map.host_id().checked_add(uid - map.container_id())
+}
+
 /// Sorts the namespaces into new and joined ones, and has the runtime open the latter.
 fn open_namespaces(b: &mut Builder<'_>) -> Result<Wanted, PlanError> {
     let mut wanted = Wanted { new: 0, joins: Vec::new(), join_user: None };

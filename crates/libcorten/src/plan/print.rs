@@ -12,7 +12,11 @@ impl HostStep {
     pub fn name(&self) -> &'static str {
         match self {
             Self::RecordCreating => "RecordCreating",
-            Self::CreateCgroup { .. } => "CreateCgroup",
+            Self::CreateCgroups { .. } => "CreateCgroups",
+            Self::Limit { .. } => "Limit",
+            Self::StartUnit { .. } => "StartUnit",
+            Self::JoinCgroups => "JoinCgroups",
+            Self::DelegateCgroup { .. } => "DelegateCgroup",
             Self::OpenTree { .. } => "OpenTree",
             Self::OpenCgroup { .. } => "OpenCgroup",
             Self::MapTree { .. } => "MapTree",
@@ -46,10 +50,26 @@ impl HostStep {
         let path = |path: &std::path::Path| ("path", path.display().to_string());
         let at = |slot: &corten_init::Slot| ("slot", slot.0.to_string());
         match self {
-            Self::RecordCreating | Self::ReceiveConsole | Self::RecordCreated | Self::AwaitExec | Self::FollowClone => {
-                Vec::new()
+            Self::RecordCreating
+            | Self::ReceiveConsole
+            | Self::RecordCreated
+            | Self::AwaitExec
+            | Self::FollowClone
+            | Self::JoinCgroups => Vec::new(),
+            Self::StartUnit { location, properties } => {
+                let unit = location.unit.as_ref().map(|unit| ("unit", unit.name().to_owned()));
+                let properties = properties.iter().map(|property| ("property", property.to_string()));
+                unit.into_iter().chain(properties).collect()
             }
-            Self::CreateCgroup { path: cgroup, optional } => vec![path(cgroup), ("optional", optional.to_string())],
+            Self::DelegateCgroup { uid } => vec![("uid", uid.to_string())],
+            Self::CreateCgroups { location, optional } => {
+                let mut operands: Vec<_> = location.unified.iter().map(|cgroup| path(cgroup)).collect();
+                let name_and_path = |(name, path): (&String, &std::path::PathBuf)| format!("{name}:{}", path.display());
+                operands.extend(location.legacy.iter().map(|entry| ("legacy", name_and_path(entry))));
+                operands.push(("optional", optional.to_string()));
+                operands
+            }
+            Self::Limit { settings } => settings.iter().map(|setting| ("set", setting.to_string())).collect(),
             Self::PidFile { path: file }
             | Self::SendPidfd { path: file }
             | Self::SendSeccompListener { path: file, .. } => {
@@ -81,7 +101,11 @@ impl HostStep {
             Self::CloneInit { namespaces } => vec![("namespaces", format!("{namespaces:#x}"))],
             Self::WriteIdMaps { uids, gids } => vec![("uids", ids(uids)), ("gids", ids(gids))],
             Self::DeviceFilter { rules, optional } => {
-                vec![("rules", rules.len().to_string()), ("optional", optional.to_string())]
+                // Written as v1's devices.allow has them.
+                let word = |rule: &corten_cgroup::device::Rule| if rule.allow { "allow" } else { "deny" };
+                let mut operands: Vec<_> = rules.iter().map(|rule| (word(rule), rule.to_string())).collect();
+                operands.push(("optional", optional.to_string()));
+                operands
             }
             Self::IntelRdt { config } => vec![("closID", config.clos_id().clone().unwrap_or_default())],
             Self::ResourceLimit { resource, soft, hard } => {

@@ -1,15 +1,19 @@
 //! Golden plans of whole configs, and the document that lists the steps of a container's life.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::*;
 use crate::{Console, CreateOptions, spec};
 
+fn location(path: &str) -> corten_cgroup::Location {
+    corten_cgroup::Location { unified: Some(path.into()), ..corten_cgroup::Location::default() }
+}
+
 /// A host with pure cgroup v2 and no compiled filter at hand.
 fn facts() -> Facts {
     let filter = seccomp::Filter { flags: 4, program: vec![0; 8 * 10], notify: false };
-    Facts { cgroup: PathBuf::from("/box"), seccomp: Some(filter), ..Facts::default() }
+    Facts { cgroups: location("/box"), seccomp: Some(filter), ..Facts::default() }
 }
 
 fn plan(config: &str, options: &CreateOptions, wait_for_start: bool) -> Plan {
@@ -46,7 +50,8 @@ fn golden_plan_of_a_hybrid_machine() {
     let hierarchy = |name: &str, options: &[&str]| LegacyHierarchy {
         name: name.to_owned(),
         options: options.iter().map(|option| (*option).to_owned()).collect(),
-        own: Path::new("/sys/fs/cgroup").join(name),
+        path: Path::new("/sys/fs/cgroup").join(name),
+        is_own: false,
     };
     let facts = Facts {
         legacy: vec![hierarchy("cpu,cpuacct", &["cpu", "cpuacct"]), hierarchy("systemd", &["none", "name=systemd"])],
@@ -130,7 +135,7 @@ fn a_terminal_needs_a_place_and_a_place_a_terminal() {
 #[test]
 fn every_device_rule_of_the_config_comes_before_the_defaults() {
     let spec = spec::parse(DOCKER.as_bytes()).unwrap();
-    let rules = devices::rules(&spec);
+    let rules = device_rules(spec.linux().as_ref().and_then(|linux| linux.resources().as_ref()));
     assert!(!rules[0].allow);
     assert_eq!(rules.len(), 16 + 11);
     assert!(rules[16..].iter().all(|rule| rule.allow));

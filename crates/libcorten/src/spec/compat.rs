@@ -1,7 +1,7 @@
 //! Configs that are right and that the types do not decode.
 //!
-//! oci-spec writes two flags otherwise than the spec, takes no empty lists of CPUs, asks for a `user`, and knows nothing of
-//! FreeBSD. Only a config that does not decode pays for this: it is read as plain JSON, written as the types want it, and
+//! oci-spec writes two flags otherwise than the spec, takes no empty lists of CPUs, no `pids` without a limit and no limit on huge
+//! pages above 2^63, asks for a `user`, and knows nothing of FreeBSD. Only a config that does not decode pays for this: it is read as plain JSON, written as the types want it, and
 //! decoded again. If that does not help, the first error stands.
 
 use std::fmt;
@@ -26,6 +26,9 @@ pub(super) fn decode(text: &[u8], error: &serde_json::Error) -> Option<Result<Sp
     };
     if let Some(section) = config.get_mut("process").and_then(Value::as_object_mut) {
         process(section);
+    }
+    if let Some(section) = config.get_mut("linux").and_then(|linux| linux.get_mut("resources")) {
+        resources(section);
     }
     let mut given = OTHER_PLATFORMS.iter().filter(|(name, _, _)| config.remove(*name).is_some_and(|it| !it.is_null()));
     let other = given.next();
@@ -66,6 +69,21 @@ fn process(process: &mut Map<String, Value>) {
     }
     if let Some(affinity) = process.get_mut("execCPUAffinity").and_then(Value::as_object_mut) {
         affinity.values_mut().for_each(cpu_list);
+    }
+}
+
+/// Writes `linux.resources` as the types want it.
+pub(super) fn resources(resources: &mut Value) {
+    let Some(resources) = resources.as_object_mut() else { return };
+    // A limit that is not given limits nothing.
+    if resources.get("pids").is_some_and(|pids| pids.is_object() && pids.get("limit").is_none_or(Value::is_null)) {
+        resources.remove("pids");
+    }
+    for limit in resources.get_mut("hugepageLimits").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(limit) = limit.get_mut("limit").filter(|limit| limit.as_u64() > Some(i64::MAX as u64)) {
+            // More than the kernel counts to, like what was given.
+            *limit = i64::MAX.into();
+        }
     }
 }
 

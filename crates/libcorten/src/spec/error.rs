@@ -50,14 +50,12 @@ pub enum SpecError {
         problem: Problem,
     },
     /// A field asks for something that Corten does not do.
-    #[error("{field}: {what} is not supported{}", if *yet { " yet" } else { "" })]
+    #[error("{field}: {what} is not supported")]
     Unsupported {
         /// The field's path.
         field: String,
         /// What it asks for.
         what: &'static str,
-        /// Whether it is planned.
-        yet: bool,
     },
 }
 
@@ -151,6 +149,8 @@ pub enum Problem {
     TooMany { max: usize, found: usize },
     #[error("must be a list of numbers up to {} and ranges of them, like 0-3,7, found {found:?}", super::list::MAX)]
     NotAList { found: String },
+    #[error("must be a size of pages like 64KB, 2MB, 1GB, found {found:?}")]
+    NotAPageSize { found: String },
     #[error("user namespaces enabled, but no namespace path to join nor mappings to apply specified")]
     NoMappings,
     #[error("a user namespace without a mount namespace can mount nothing")]

@@ -10,7 +10,8 @@
 
 use std::io::Read;
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxResources, Spec};
+use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
 pub(crate) mod annotations;
@@ -20,6 +21,7 @@ mod hooks;
 mod list;
 mod namespaces;
 mod path;
+pub(crate) mod resources;
 mod strings;
 mod unsupported;
 mod validate;
@@ -29,6 +31,7 @@ pub use hooks::HookKind;
 pub(crate) use list::number_list;
 pub(crate) use namespaces::{is_joined, namespace, namespace_name};
 pub(crate) use path::{clean_in_root, sysctl_file};
+pub(crate) use validate::resources::judge as judge_resources;
 pub(crate) use validate::sysctl_namespace;
 pub use validate::validate;
 
@@ -66,14 +69,28 @@ pub fn parse(text: &[u8]) -> Result<Spec, SpecError> {
     }
     match serde_json::from_slice(text) {
         Ok(spec) => compat::has_no_freebsd(text).map(|()| spec),
-        Err(error) => compat::decode(text, &error).unwrap_or_else(|| Err(locate(text, &error))),
+        Err(error) => compat::decode(text, &error).unwrap_or_else(|| Err(locate::<Spec>(text, &error))),
     }
 }
 
+/// Decodes `linux.resources` as it is given to `update`.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn parse_resources(text: &[u8]) -> Result<LinuxResources, SpecError> {
+    let mut value: serde_json::Value =
+        serde_json::from_slice(text).map_err(|error| SpecError::decode("linux.resources", &error))?;
+    compat::resources(&mut value);
+    // As text again, so that an error has a place in it.
+    let text = value.to_string();
+    serde_json::from_str(&text).map_err(|error| locate::<LinuxResources>(text.as_bytes(), &error))
+}
+
 /// Decodes a second time, following the path, so that a config without mistakes does not pay for it.
-fn locate(text: &[u8], error: &serde_json::Error) -> SpecError {
+fn locate<T: DeserializeOwned>(text: &[u8], error: &serde_json::Error) -> SpecError {
     let mut json = serde_json::Deserializer::from_slice(text);
-    match serde_path_to_error::deserialize::<_, Spec>(&mut json) {
+    match serde_path_to_error::deserialize::<_, T>(&mut json) {
         Err(located) => SpecError::decode(&field(located.path()), located.inner()),
         // All of the value is right, so something follows it.
         Ok(_) => SpecError::decode("", error),

@@ -15,6 +15,7 @@ use super::{namespace, strings, unsupported};
 mod hooks;
 mod ids;
 mod namespaces;
+pub(super) mod resources;
 mod scheduling;
 
 type Rule = fn(&Spec) -> Result<(), SpecError>;
@@ -56,6 +57,7 @@ const RULES: &[Rule] = &[
     masked_paths_are_absolute,
     readonly_paths_are_absolute,
     device_rules_are_sound,
+    resources::resources_are_sound,
     seccomp_rules_are_sound,
     seccomp_notify_is_sound,
     clos_id_is_a_name,

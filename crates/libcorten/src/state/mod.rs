@@ -80,8 +80,11 @@ pub(crate) struct Record {
     pub(crate) created: String,
     #[serde(default)]
     pub(crate) annotations: BTreeMap<String, String>,
-    /// Path of the cgroup below the cgroup2 mount. Written before the cgroup is made.
-    pub(crate) cgroup: PathBuf,
+    /// Where the cgroups are; empty if there are none. Written before they are made.
+    pub(crate) cgroups: corten_cgroup::Location,
+    /// `linux.resources`, as changed by `update`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) resources: Option<crate::oci::LinuxResources>,
     /// Still being made: what is named here may or may not exist.
     pub(crate) creating: bool,
     /// Pid of init; 0 before there is one.

@@ -59,7 +59,11 @@ fn without_a_clos_id_the_group_is_the_containers_own() {
     assert_eq!(fake.get("c1/mon_groups/c1/tasks").unwrap(), "42");
 
     let record = group.record().clone();
-    let expected = GroupRecord { group: Some(fake.path("c1")), monitoring: Some(fake.path("c1/mon_groups/c1")) };
+    let expected = GroupRecord {
+        group: Some(fake.path("c1")),
+        monitoring: Some(fake.path("c1/mon_groups/c1")),
+        schemata: Some(fake.path("c1/schemata")),
+    };
     assert_eq!(record, expected);
     let json = serde_json::to_value(&record).unwrap();
     assert_eq!(json, json!({"group": fake.path("c1"), "monitoring": fake.path("c1/mon_groups/c1")}));
@@ -101,7 +105,10 @@ fn a_group_with_an_id_of_its_own_is_made_and_stays() {
     let rdt = json!({"closID": "gold", "l3CacheSchema": "L3:0=0ff", "enableMonitoring": true});
     let next = fake.resctrl.prepare("c2", &config(rdt)).unwrap();
     let monitoring = fake.path("gold/mon_groups/c2");
-    assert_eq!(next.record(), &GroupRecord { group: None, monitoring: Some(monitoring.clone()) });
+    assert_eq!(
+        next.record(),
+        &GroupRecord { group: None, monitoring: Some(monitoring.clone()), schemata: Some(fake.path("gold/schemata")) }
+    );
     next.add(Pid::from_raw(8)).unwrap();
     super::remove(next.record()).unwrap();
     assert!(!monitoring.exists());
@@ -145,7 +152,14 @@ fn a_slash_is_the_root_group() {
     let group = fake.prepare(rdt).unwrap();
     group.add(Pid::from_raw(9)).unwrap();
     assert_eq!(fake.get("tasks").unwrap(), "9");
-    assert_eq!(group.record(), &GroupRecord { group: None, monitoring: Some(fake.path("mon_groups/c1")) });
+    assert_eq!(
+        group.record(),
+        &GroupRecord {
+            group: None,
+            monitoring: Some(fake.path("mon_groups/c1")),
+            schemata: Some(fake.path("schemata"))
+        }
+    );
     super::remove(group.record()).unwrap();
     assert!(fake.path("schemata").exists() && !fake.path("mon_groups/c1").exists());
     let error = fake.prepare(json!({"closID": "/", "schemata": ["L3:0=1"]})).unwrap_err();
@@ -233,7 +247,11 @@ fn no_symbolic_link_is_followed() {
     assert_eq!(group.add(Pid::from_raw(3)).unwrap_err().errno(), Some(Errno::ELOOP));
     assert_eq!(fs::read_to_string(elsewhere.path().join("tasks")).unwrap(), "");
     // Nor while removing.
-    let record = GroupRecord { group: Some(fake.path("gold/tasks")), monitoring: Some(fake.path("gold")) };
+    let record = GroupRecord {
+        group: Some(fake.path("gold/tasks")),
+        monitoring: Some(fake.path("gold")),
+        ..GroupRecord::default()
+    };
     let errors = remove(&record).unwrap_err();
     assert_eq!(errors.len(), 2, "{errors:?}");
     assert!(elsewhere.path().join("tasks").exists());
@@ -242,10 +260,10 @@ fn no_symbolic_link_is_followed() {
 #[test]
 fn removing_takes_no_relative_or_unnamed_path() {
     for path in ["c1", "/", "/tmp/.."] {
-        let errors = remove(&GroupRecord { group: Some(path.into()), monitoring: None }).unwrap_err();
+        let errors = remove(&GroupRecord { group: Some(path.into()), ..GroupRecord::default() }).unwrap_err();
         assert_eq!(errors[0].errno(), Some(Errno::EINVAL), "{path}");
     }
-    remove(&GroupRecord { group: Some("/no/such/c1".into()), monitoring: None }).unwrap();
+    remove(&GroupRecord { group: Some("/no/such/c1".into()), ..GroupRecord::default() }).unwrap();
 }
 
 #[test]

@@ -550,29 +550,48 @@ fn what_asks_for_nothing_is_accepted() {
 }
 
 #[test]
-fn what_is_not_supported_is_named() {
-    let cases = [
-        ("linux.resources.memory", json!({"limit": 1}), "linux.resources.memory: a memory limit"),
-        ("linux.resources.memory", json!({"swappiness": 0}), "linux.resources.memory: a memory limit"),
-        ("linux.resources.memory", json!({"disableOOMKiller": true}), "linux.resources.memory: a memory limit"),
-        ("linux.resources.cpu", json!({"shares": 2}), "linux.resources.cpu: a CPU limit"),
-        ("linux.resources.cpu", json!({"cpus": "0"}), "linux.resources.cpu: a CPU limit"),
-        ("linux.resources.pids", json!({"limit": 5}), "linux.resources.pids: a limit on the number of processes"),
-        ("linux.resources.blockIO", json!({"weight": 10}), "linux.resources.blockIO: a block I/O limit"),
+fn limits_are_in_their_ranges() {
+    let refused = [
+        ("memory", json!({"limit": -2}), "memory.limit: must be at least -1"),
+        ("memory", json!({"swap": -9}), "memory.swap: must be at least -1"),
+        ("memory", json!({"reservation": -2}), "memory.reservation: must be at least -1"),
+        ("memory", json!({"swappiness": 101}), "memory.swappiness: must be at least 0 and at most 100"),
+        ("cpu", json!({"idle": 2}), "cpu.idle: must be at least 0 and at most 1"),
+        ("blockIO", json!({"weight": 9}), "blockIO.weight: must be at least 10 and at most 1000"),
+        ("blockIO", json!({"leafWeight": 1001}), "blockIO.leafWeight: must be"),
         (
-            "linux.resources.hugepageLimits",
-            json!([{"pageSize": "2MB", "limit": 0}]),
-            "linux.resources.hugepageLimits: a limit on huge pages",
+            "blockIO",
+            json!({"weightDevice": [{"major": -1, "minor": 0, "weight": 10}]}),
+            "blockIO.weightDevice[0].major:",
         ),
-        ("linux.resources.network", json!({"classID": 1}), "linux.resources.network: a network class or priority"),
-        ("linux.resources.rdma", json!({"mlx5_1": {"hcaHandles": 3}}), "linux.resources.rdma: an RDMA limit"),
-        ("linux.resources.unified", json!({"a": "b"}), "linux.resources.unified: a cgroup v2 setting"),
+        (
+            "blockIO",
+            json!({"weightDevice": [{"major": 1, "minor": 0, "weight": 7}]}),
+            "blockIO.weightDevice[0].weight:",
+        ),
+        (
+            "blockIO",
+            json!({"throttleReadIOPSDevice": [{"major": 8, "minor": -3, "rate": 1}]}),
+            "blockIO.throttleReadIOPSDevice[0].minor:",
+        ),
+        ("hugepageLimits", json!([{"pageSize": "2M", "limit": 0}]), "hugepageLimits[0].pageSize: must be a size"),
+        ("hugepageLimits", json!([{"pageSize": "02MB", "limit": 0}]), "hugepageLimits[0].pageSize: must be a size"),
+        ("hugepageLimits", json!([{"pageSize": "2MB", "limit": -1}]), "hugepageLimits[0].limit: must be at least 0"),
     ];
-    for (path, value, message) in cases {
-        let error = judge(&with(path, value)).expect_err(message);
-        assert_eq!(error.to_string(), format!("{message} is not supported yet"));
-        assert_eq!(error.kind(), Unsupported);
+    for (section, value, message) in refused {
+        let error = judge(&with(&format!("linux.resources.{section}"), value)).expect_err(message);
+        assert!(error.to_string().starts_with(&format!("linux.resources.{message}")), "{error}");
+        assert_eq!(error.kind(), InvalidConfig);
     }
+    accepts("linux.resources.memory", &[json!({"limit": -1, "swap": -1, "swappiness": u64::MAX}), json!({"limit": 0})]);
+    accepts("linux.resources.cpu", &[json!({"shares": 0, "quota": -1, "idle": 1, "cpus": "", "mems": "0"})]);
+    accepts("linux.resources.blockIO", &[json!({"weight": 0}), json!({"weight": 10}), json!({"weight": 1000})]);
+    accepts("linux.resources.hugepageLimits", &[json!([{"pageSize": "1GB", "limit": u64::MAX}])]);
+    accepts("linux.resources.pids", &[json!({"limit": 0}), json!({"limit": -1}), json!({})]);
+}
+
+#[test]
+fn what_is_not_supported_is_named() {
     let other = [
         ("windows", json!({"layerFolders": ["a"]}), "windows: a container for Windows is not supported"),
         ("solaris", json!({}), "solaris: a container for Solaris is not supported"),
@@ -592,7 +611,7 @@ fn what_is_not_supported_is_named() {
 
 #[test]
 fn what_is_wrong_comes_before_what_is_not_supported() {
-    let mut config = with("linux.resources.pids", json!({"limit": 5}));
+    let mut config = with("vm", json!({"kernel": {"path": "/a"}}));
     config["process"]["cwd"] = json!("a");
     assert_eq!(judge(&config).expect_err("both").kind(), InvalidConfig);
 }

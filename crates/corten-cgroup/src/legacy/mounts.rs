@@ -1,4 +1,4 @@
-//! The v1 hierarchies of a hybrid machine, so that a container's `cgroup` mount can show what runc's does.
+//! What is mounted, so that a container's `cgroup` mount can show what runc's does.
 //!
 //! Source: cgroups(7), `/proc/PID/cgroup`.
 
@@ -33,11 +33,10 @@ pub struct Mounts {
 /// # Errors
 /// `/proc/self/cgroup` or `/sys/fs/cgroup` cannot be read.
 pub fn mounts() -> Result<Mounts, Error> {
-    let file = Path::new("/proc/self/cgroup");
-    let text = sys::read_all(file).map_err(|error| failed_io(&error, || format!("read({file:?})")))?;
+    let text = own_cgroups()?;
     let directory = Path::new("/sys/fs/cgroup");
     let mut found = Mounts::default();
-    let mut hierarchies: Vec<Mount> = text.lines().filter_map(hierarchy).collect();
+    let mut hierarchies: Vec<Mount> = lines(&text).map(mount).collect();
     hierarchies.reverse();
     found.mounts = hierarchies.into_iter().filter(|mount| directory.join(&mount.name).is_dir()).collect();
     let call = || format!("readdir({directory:?})");
@@ -51,19 +50,28 @@ pub fn mounts() -> Result<Mounts, Error> {
     Ok(found)
 }
 
-/// Reads a line `N:CONTROLLERS:PATH`; cgroup2's has N = 0.
-fn hierarchy(line: &str) -> Option<Mount> {
-    let mut fields = line.splitn(3, ':');
-    let (number, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
-    if number == "0" || controllers.is_empty() {
-        return None;
-    }
+/// Reads `/proc/self/cgroup`.
+pub(super) fn own_cgroups() -> Result<String, Error> {
+    let file = Path::new("/proc/self/cgroup");
+    sys::read_all(file).map_err(|error| failed_io(&error, || format!("read({file:?})")))
+}
+
+/// The controllers (or `name=NAME`) and the path of each line `N:CONTROLLERS:PATH`, but for that of cgroup2 (N = 0).
+pub(super) fn lines(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.lines().filter_map(|line| {
+        let mut fields = line.splitn(3, ':');
+        let (number, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
+        (number != "0" && !controllers.is_empty()).then_some((controllers, path))
+    })
+}
+
+fn mount((controllers, path): (&str, &str)) -> Mount {
     let options = match controllers.strip_prefix("name=") {
         Some(_) => vec!["none".to_owned(), controllers.to_owned()],
         None => controllers.split(',').map(str::to_owned).collect(),
     };
     let name = controllers.strip_prefix("name=").unwrap_or(controllers);
-    Some(Mount { name: name.into(), options, own_cgroup: path.into() })
+    Mount { name: name.into(), options, own_cgroup: path.into() }
 }
 
 #[cfg(test)]
@@ -72,10 +80,9 @@ mod tests {
 
     #[test]
     fn lines_of_proc_cgroup_are_read() {
-        assert_eq!(hierarchy("0::/user.slice"), None);
-        let cpu = hierarchy("3:cpu,cpuacct:/a").expect("a v1 line");
+        let text = "3:cpu,cpuacct:/a\n1:name=systemd:/x:y\n0::/user.slice\n";
+        let [cpu, systemd] = lines(text).map(mount).collect::<Vec<_>>().try_into().expect("two v1 lines");
         assert_eq!((cpu.name, cpu.options), ("cpu,cpuacct".into(), vec!["cpu".to_owned(), "cpuacct".to_owned()]));
-        let systemd = hierarchy("1:name=systemd:/x:y").expect("a named hierarchy");
         assert_eq!(systemd.name, "systemd");
         assert_eq!(systemd.options, ["none", "name=systemd"]);
         assert_eq!(systemd.own_cgroup, Path::new("/x:y"));

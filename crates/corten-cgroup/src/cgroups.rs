@@ -1,0 +1,353 @@
+//! All cgroups of a container: the one of cgroup v2, and on hybrid and v1 machines those in the v1 hierarchies.
+//!
+//! Stage: host. [`Machine`] knows how cgroups are mounted, a [`Location`] where those of a container are, [`Cgroups`] are they.
+//! Who makes them is the runtime itself or systemd; what is done with them afterwards is the same.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::cgroup::Cgroup;
+use crate::device;
+use crate::error::{Error, Repr};
+use crate::hierarchy::{Hierarchy, Layout};
+use crate::legacy::{self, Hierarchies, Paths, Refused};
+use crate::resources::{self, LegacyControllers, Memory, Place, Setting};
+use crate::stats::{self, OomWatcher, Stats};
+use crate::systemd::Unit;
+
+/// How long the freezer of v1 may take while a list of devices is changed.
+const DEVICES_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How this machine mounts its cgroups.
+#[derive(Debug)]
+pub struct Machine {
+    unified: Option<Hierarchy>,
+    legacy: Hierarchies,
+    legacy_controllers: LegacyControllers,
+}
+
+/// Where the cgroups of a container are. Empty: it has none of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct Location {
+    /// Path of the cgroup below the mount of cgroup2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unified: Option<PathBuf>,
+    /// Paths in the v1 hierarchies.
+    #[serde(skip_serializing_if = "Paths::is_empty")]
+    pub legacy: Paths,
+    /// The unit whose cgroups they are, if systemd makes them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
+    /// The unit belongs to the manager of a user.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub user: bool,
+}
+
+/// The cgroups of a container.
+#[derive(Debug)]
+pub struct Cgroups {
+    unified: Option<Cgroup>,
+    legacy: legacy::Cgroups,
+}
+
+impl Location {
+    /// Whether the container has no cgroups of its own.
+    pub fn is_empty(&self) -> bool {
+        self.unified.is_none() && self.legacy.is_empty()
+    }
+}
+
+impl Machine {
+    /// Looks at the mounts below `/sys/fs/cgroup`.
+    ///
+    /// # Errors
+    /// There are none, or they cannot be looked at.
+    pub fn detect() -> Result<Self, Error> {
+        let unified = Hierarchy::find()?;
+        let legacy = match &unified {
+            Some(hierarchy) if hierarchy.layout() == Layout::Unified => Hierarchies::none(),
+            _ => Hierarchies::detect()?,
+        };
+        if unified.is_none() && legacy.is_empty() {
+            return Err(Repr::NoHierarchy.into());
+        }
+        let legacy_controllers = legacy.controllers().collect();
+        Ok(Self { unified, legacy, legacy_controllers })
+    }
+
+    /// Returns how they are mounted.
+    pub fn layout(&self) -> Layout {
+        self.unified.as_ref().map_or(Layout::Legacy, Hierarchy::layout)
+    }
+
+    /// Returns the controllers that are in v1 hierarchies.
+    pub fn legacy_controllers(&self) -> &LegacyControllers {
+        &self.legacy_controllers
+    }
+
+    /// Works out where the cgroups of a container are to be.
+    ///
+    /// An absolute `cgroups_path` counts from the mounts. A relative one, or the `id` if there is none, counts from the caller's
+    /// own cgroups: from their parent in cgroup v2, where a cgroup that has processes gives no controllers to those below.
+    ///
+    /// # Errors
+    /// `/proc/self/cgroup` cannot be read; it is looked at only for a relative path.
+    pub fn locate(&self, cgroups_path: Option<&Path>, id: &str) -> Result<Location, Error> {
+        let unified = self.unified.as_ref().map(|hierarchy| hierarchy.resolve(cgroups_path, id)).transpose()?;
+        let legacy = self.legacy.resolve(cgroups_path, id)?;
+        Ok(Location { unified, legacy, ..Location::default() })
+    }
+
+    /// Works out where the cgroups of a unit are. `control_group` is that of the manager: empty for the system's.
+    pub fn locate_unit(&self, unit: Unit, control_group: &str, user: bool) -> Location {
+        let path = unit.path(control_group);
+        let legacy = self.legacy.below_mounts(&path);
+        Location { unified: self.unified.is_some().then_some(path), legacy, unit: Some(unit), user }
+    }
+
+    /// Makes the cgroups with all their parents, or takes empty ones that exist. They get all controllers that there are.
+    ///
+    /// # Errors
+    /// One has processes or is frozen; or it cannot be made. What was made before that is removed.
+    pub fn create(&self, location: &Location) -> Result<Cgroups, Error> {
+        let unified = match (&self.unified, &location.unified) {
+            (Some(hierarchy), Some(path)) => Some(hierarchy.create(path)?),
+            _ => None,
+        };
+        match self.legacy.create(&location.legacy, Refused::Fails) {
+            Ok(legacy) => Ok(Cgroups { unified, legacy }),
+            Err(error) => {
+                // The first error is the one to tell; nobody is in there.
+                unified.map(|cgroup| cgroup.remove(Duration::ZERO).ok());
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens the cgroups of a unit that systemd has started, and makes those that it has not: it knows but some controllers of
+    /// v1, and nothing of cgroup v2 on a hybrid machine.
+    ///
+    /// # Errors
+    /// One cannot be made or opened.
+    pub fn complete(&self, location: &Location) -> Result<Cgroups, Error> {
+        let unified = match (&self.unified, &location.unified) {
+            (Some(hierarchy), Some(path)) => Some(hierarchy.complete(path)?),
+            _ => None,
+        };
+        Ok(Cgroups { unified, legacy: self.legacy.complete(&location.legacy, Refused::Fails)? })
+    }
+
+    /// Opens those of the cgroups that exist.
+    ///
+    /// # Errors
+    /// One cannot be opened.
+    pub fn open(&self, location: &Location) -> Result<Cgroups, Error> {
+        let unified = match (&self.unified, &location.unified) {
+            (Some(hierarchy), Some(path)) => hierarchy.open(path)?,
+            _ => None,
+        };
+        Ok(Cgroups { unified, legacy: self.legacy.open(&location.legacy)? })
+    }
+}
+
+impl Cgroups {
+    /// No cgroups: those of a container that has none of its own.
+    pub fn none() -> Self {
+        Self { unified: None, legacy: legacy::Cgroups::none() }
+    }
+
+    /// Returns the cgroup of cgroup v2, into which a process can be cloned by its fd.
+    pub fn unified(&self) -> Option<&Cgroup> {
+        self.unified.as_ref()
+    }
+
+    /// Returns the cgroups of v1.
+    pub fn legacy(&self) -> &legacy::Cgroups {
+        &self.legacy
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.unified.is_none() && self.legacy.is_empty()
+    }
+
+    /// Sets the limits of new cgroups.
+    ///
+    /// # Errors
+    /// The kernel does not take one of them, or its controller is not there; the error names field, file and value. The
+    /// limits before it are in force.
+    pub fn apply(&self, settings: &[Setting]) -> Result<(), Error> {
+        resources::apply(settings, &|place| self.directory(place), false)
+    }
+
+    /// Sets limits that differ from those in force.
+    ///
+    /// # Errors
+    /// As [`Cgroups::apply`].
+    pub fn update(&self, settings: &[Setting]) -> Result<(), Error> {
+        resources::apply(settings, &|place| self.directory(place), true)
+    }
+
+    /// Checks that not more memory is in use than is to be allowed, if [`Memory::check_before_update`] asks for it.
+    ///
+    /// # Errors
+    /// More is used.
+    pub fn check_memory(&self, memory: &Memory) -> Result<(), Error> {
+        resources::check_memory(memory, &|place| self.directory(place))
+    }
+
+    /// Allows and forbids devices: by the list of v1 where there is one, else by a filter in cgroup v2, which is put in the place
+    /// of an earlier one at once.
+    ///
+    /// # Errors
+    /// The kernel refuses it (its words are in the error), or the caller may not do it; or v1 has no words for the rules.
+    pub fn set_devices(&self, rules: &[device::Rule]) -> Result<(), Error> {
+        if self.legacy.directory("devices").is_some() {
+            return self.legacy.set_devices(rules, DEVICES_DEADLINE);
+        }
+        match &self.unified {
+            Some(cgroup) => cgroup.set_device_filter(&device::Filter::compile(rules)),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts a process into all cgroups.
+    ///
+    /// # Errors
+    /// It is gone, or may not be moved.
+    pub fn add(&self, pid: i32) -> Result<(), Error> {
+        self.unified.iter().try_for_each(|cgroup| cgroup.add(pid))?;
+        self.legacy.add(pid)
+    }
+
+    /// Returns the processes in these cgroups and below.
+    ///
+    /// # Errors
+    /// A file of a cgroup cannot be read.
+    pub fn pids(&self) -> Result<Vec<i32>, Error> {
+        self.unified.as_ref().map_or_else(|| self.legacy.pids(), Cgroup::pids)
+    }
+
+    /// Whether all processes are frozen.
+    ///
+    /// # Errors
+    /// A file of a cgroup cannot be read.
+    pub fn frozen(&self) -> Result<bool, Error> {
+        Ok(self.legacy.frozen()? || self.unified.as_ref().map_or(Ok(false), Cgroup::frozen)?)
+    }
+
+    /// Freezes every process, and waits until they are.
+    ///
+    /// # Errors
+    /// Some still run after `deadline`; they are thawed then. Or there is no cgroup.
+    pub fn freeze(&self, deadline: Duration) -> Result<(), Error> {
+        if self.legacy.directory("freezer").is_some() {
+            return self.legacy.freeze(deadline);
+        }
+        self.unified.as_ref().ok_or(Repr::NoCgroup)?.freeze(deadline)
+    }
+
+    /// Lets the processes go on.
+    ///
+    /// # Errors
+    /// The kernel does not. Or there is no cgroup.
+    pub fn thaw(&self) -> Result<(), Error> {
+        if self.legacy.directory("freezer").is_some() {
+            self.legacy.thaw()?;
+        }
+        self.unified.iter().try_for_each(Cgroup::thaw)
+    }
+
+    /// Sends a signal to every process. Those that are forked meanwhile may be missed.
+    ///
+    /// # Errors
+    /// They cannot be listed, or the caller may not send signals to one of them.
+    pub fn signal(&self, signal: i32) -> Result<(), Error> {
+        match &self.unified {
+            Some(cgroup) => cgroup.signal(signal),
+            None => self.legacy.signal(signal),
+        }
+    }
+
+    /// Kills every process, and waits until they are gone (or zombies). Frozen ones die, too.
+    ///
+    /// # Errors
+    /// Some are left after `deadline`; the error names them.
+    pub fn kill(&self, deadline: Duration) -> Result<(), Error> {
+        let frozen = self.legacy.frozen()?;
+        match &self.unified {
+            // cgroup.kill reaches everybody at once; but who is frozen in v1 does not die.
+            Some(cgroup) if !frozen => cgroup.kill(deadline)?,
+            _ => {}
+        }
+        // Whoever is left is in v1 only.
+        self.legacy.kill(deadline)
+    }
+
+    /// Removes the cgroups and all below. Those that are gone already are no error.
+    ///
+    /// # Errors
+    /// They have processes, or are still busy after `deadline`. The others are removed.
+    pub fn remove(self, deadline: Duration) -> Result<(), Error> {
+        let unified = self.unified.map_or(Ok(()), |cgroup| cgroup.remove(deadline));
+        // What is left of v1 does not keep the rest from going.
+        self.legacy.remove(deadline).and(unified)
+    }
+
+    /// Reads what has been used. On a hybrid machine each part comes from where its controller is.
+    ///
+    /// # Errors
+    /// A file of a cgroup cannot be read or understood.
+    pub fn stats(&self) -> Result<Stats, Error> {
+        let unified = self.unified.as_ref().map_or_else(|| Ok(Stats::default()), Stats::read)?;
+        if self.legacy.is_empty() {
+            return Ok(unified);
+        }
+        let legacy = Stats::read_legacy(&|controller| self.legacy.directory(controller))?;
+        Ok(Stats {
+            // What the kernel counts everywhere says less than v1's controller.
+            cpu: legacy.cpu.or(unified.cpu),
+            cpuset: legacy.cpuset.or(unified.cpuset),
+            memory: legacy.memory.or(unified.memory),
+            pids: legacy.pids.or(unified.pids),
+            io: legacy.io.or(unified.io),
+            hugetlb: if legacy.hugetlb.is_empty() { unified.hugetlb } else { legacy.hugetlb },
+            rdma: legacy.rdma.or(unified.rdma),
+            misc: if legacy.misc.is_empty() { unified.misc } else { legacy.misc },
+            pressure: unified.pressure,
+        })
+    }
+
+    /// Returns how many processes were killed because memory was used up.
+    ///
+    /// # Errors
+    /// A file of a cgroup cannot be read.
+    pub fn oom_kills(&self) -> Result<u64, Error> {
+        match (self.legacy.directory("memory"), &self.unified) {
+            (Some(memory), _) => stats::legacy_oom_kills(memory),
+            (None, Some(cgroup)) => cgroup.oom_kills(),
+            (None, None) => Ok(0),
+        }
+    }
+
+    /// Starts to watch for memory being used up. v1 does not tell when a cgroup becomes empty: see [`OomWatcher::wait`].
+    ///
+    /// # Errors
+    /// There is no cgroup, or it cannot be watched.
+    pub fn watch_oom(&self) -> Result<OomWatcher, Error> {
+        match (self.legacy.directory("memory"), &self.unified) {
+            (Some(memory), _) => OomWatcher::legacy(memory),
+            (None, Some(cgroup)) => OomWatcher::new(cgroup),
+            (None, None) => Err(Repr::NoCgroup.into()),
+        }
+    }
+
+    fn directory(&self, place: Place) -> Option<BorrowedFd<'_>> {
+        match place {
+            Place::Unified => self.unified.as_ref().map(AsFd::as_fd),
+            Place::Legacy(controller) => self.legacy.directory(controller),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Cgroups, their limits and devices (`linux.cgroupsPath`, `linux.resources`).
+//!
+//! Stage: plan; host steps only, but for one point at which init waits.
+//!
+//! In cgroup v2 the cgroup and its limits are there before init, which is cloned into it. v1 has no such clone, and a scope of
+//! systemd comes to be around a process that is there already: then init waits, first of all, until it has been moved.
+//! Spec: config-linux.md#cgroups-path, #cgroup-ownership, #control-groups.
+
+use corten_cgroup::Setting;
+use corten_cgroup::systemd::{Property, Unit, annotation_properties, device_properties};
+use corten_init::{OwnedStep as Step, SyncPoint};
+
+use crate::oci::{LinuxNamespaceType, LinuxResources};
+use crate::spec::resources::limits;
+
+use super::build::{Builder, slot};
+use super::namespaces::{UserNamespace, host_uid};
+use super::{HostStep, PlanError, devices};
+
+/// What the config says of cgroups, worked out.
+#[derive(Debug, Default)]
+pub(super) struct Limits {
+    settings: Vec<Setting>,
+    properties: Vec<Property>,
+}
+
+/// Works out the limits, and has init wait where it must be moved.
+pub(super) fn enter(b: &mut Builder<'_>) -> Result<Limits, PlanError> {
+    let facts = b.facts;
+    let limits = resources(b).map(limits).unwrap_or_default();
+    let settings = limits.settings(&facts.legacy_controllers).map_err(PlanError::Limit)?;
+    if facts.cgroups.is_empty() {
+        if !settings.is_empty() {
+            b.warnings.push("linux.resources: not in force, as the container gets no cgroup of its own".to_owned());
+        }
+        return Ok(Limits::default());
+    }
+    for field in limits.without_meaning(&facts.legacy_controllers) {
+        b.warnings.push(format!("linux.resources.{field}: ignored, as cgroup v2 has no such limit"));
+    }
+    let mut properties = Vec::new();
+    if let Some(unit) = &facts.cgroups.unit {
+        properties = unit_properties(b, unit)?;
+        properties.extend(limits.properties(&facts.legacy_controllers).map_err(PlanError::Limit)?);
+        if let Some(version) = facts.systemd_version.filter(|_| !facts.cgroups.user) {
+            let has_filter = !facts.legacy_controllers.contains("devices");
+            properties.extend(device_properties(&devices::rules(resources(b)), version, has_filter).properties);
+        }
+    }
+    let limits = Limits { settings, properties };
+    if facts.cgroups.unit.is_none() && facts.cgroups.legacy.is_empty() {
+        return Ok(limits);
+    }
+    let item = c"linux.cgroupsPath";
+    b.early(item, Step::Sync { point: SyncPoint::Cgroup.to_number().into() });
+    b.meet(item, HostStep::Await { point: SyncPoint::Cgroup });
+    if facts.cgroups.unit.is_some() {
+        let (location, properties) = (facts.cgroups.clone(), limits.properties.clone());
+        b.meet(item, HostStep::StartUnit { location, properties });
+        limit(b, &limits);
+    } else {
+        b.meet(item, HostStep::JoinCgroups);
+    }
+    b.meet(item, HostStep::Release { point: SyncPoint::Cgroup });
+    Ok(limits)
+}
+
+/// Makes the cgroups that are there before init.
+pub(super) fn make(b: &mut Builder<'_>, limits: &Limits) {
+    let item = c"linux.cgroupsPath";
+    let facts = b.facts;
+    if facts.cgroups.is_empty() {
+        return;
+    }
+    // systemd takes a cgroup that is there already.
+    if facts.cgroups.unit.is_none() || b.shows_own_cgroup {
+        let asked_for = b.spec.linux().as_ref().is_some_and(|linux| linux.cgroups_path().is_some());
+        let optional = facts.rootless && !asked_for && limits.settings.is_empty();
+        b.host(item, HostStep::CreateCgroups { location: facts.cgroups.clone(), optional });
+    }
+    if facts.cgroups.unit.is_none() {
+        limit(b, limits);
+    }
+    if b.shows_own_cgroup {
+        b.host(item, HostStep::OpenCgroup { slot: slot::CGROUP });
+    }
+}
+
+fn limit(b: &mut Builder<'_>, limits: &Limits) {
+    if !limits.settings.is_empty() {
+        let step = HostStep::Limit { settings: limits.settings.clone() };
+        let item = c"linux.resources";
+        if b.facts.cgroups.unit.is_some() { b.meet(item, step) } else { b.host(item, step) }
+    }
+}
+
+/// The devices, and who owns the cgroup.
+pub(super) fn finish(b: &mut Builder<'_>) {
+    if b.facts.cgroups.is_empty() {
+        return;
+    }
+    let rules = devices::rules(resources(b));
+    b.host(c"linux.resources.devices", HostStep::DeviceFilter { rules, optional: b.facts.rootless });
+    if let Some(uid) = owner(b) {
+        b.host(c"linux.cgroupsPath", HostStep::DelegateCgroup { uid });
+    }
+}
+
+fn resources<'a>(b: &Builder<'a>) -> Option<&'a LinuxResources> {
+    b.spec.linux().as_ref().and_then(|linux| linux.resources().as_ref())
+}
+
+/// What every container's unit has, then what annotations ask for; limits come after, and have the last word.
+fn unit_properties(b: &Builder<'_>, unit: &Unit) -> Result<Vec<Property>, PlanError> {
+    let mut properties = unit.properties(b.request.id, !b.facts.legacy_controllers.is_empty());
+    let annotations = b.spec.annotations().iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
+    properties.extend(annotation_properties(annotations).map_err(PlanError::Systemd)?);
+    Ok(properties)
+}
+
+/// The user on the host to whom the cgroup is given: that of the process, if the container may do with its cgroup what it
+/// likes: in a user namespace and a cgroup namespace of its own, with a mount that can be written to (config-linux.md#cgroup-ownership).
+fn owner(b: &Builder<'_>) -> Option<u32> {
+    let writable = b.spec.mounts().iter().flatten().any(|mount| {
+        let readonly = mount.options().iter().flatten().any(|option| matches!(option.as_str(), "ro" | "rro"));
+        matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2")) && !readonly
+    });
+    let own = b.user_namespace == UserNamespace::New && b.has_new_namespace(LinuxNamespaceType::Cgroup);
+    let uid = b.spec.process().as_ref().map_or(0, |process| process.user().uid());
+    if own && writable && b.facts.privileged { host_uid(b.spec, uid) } else { None }
+}
