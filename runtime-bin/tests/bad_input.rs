@@ -103,7 +103,7 @@ fn cases() -> Vec<(&'static str, Change)> {
         ("linux.maskedPaths", set("/linux/maskedPaths/0", json!("relative"))),
         ("linux.maskedPaths", set("/linux/maskedPaths/0", json!("/x\0"))),
         ("linux.resources.devices", set("/linux/resources/devices/0/access", json!("rwx"))),
-        ("linux.resources.memory", set("/linux/resources/memory", json!({ "limit": 1_000_000 }))),
+        ("linux.resources.memory", set("/linux/resources/memory", json!({ "limit": -2 }))),
         ("linux.sysctl", set("/linux/sysctl", json!({ "kernel.panic": "1" }))),
         ("hooks.prestart[0].path", set("/hooks", json!({ "prestart": [{ "path": "bin/true" }] }))),
         ("hooks.poststop[0].timeout", set("/hooks", json!({ "poststop": [{ "path": "/bin/true", "timeout": 0 }] }))),

@@ -376,6 +376,8 @@ impl<'a> Launch<'a> {
 
     /// Takes back what was made. Goes on after an error and reports all of them.
     fn undo(mut self, mut cause: LaunchError) -> LaunchError {
+        // There may be too few fds for what follows.
+        self.fds.clear();
         // Before the cgroup is gone, and with it what it knows.
         let out_of_memory =
             self.cgroups.as_ref().is_some_and(|cgroups| cgroups.oom_kills().is_ok_and(|count| count > 0));

@@ -17,8 +17,12 @@ pub(crate) const SECCOMP_PROGRAM: &str = "run.oci.seccomp_bpf_data";
 /// With any value but `0` an unknown name of a system call is an error.
 pub(crate) const SECCOMP_FAIL_UNKNOWN: &str = "run.oci.seccomp_fail_unknown_syscall";
 
+/// What begins so sets a property of the container's unit.
+const SYSTEMD_PROPERTY: &str = "org.systemd.property.";
+
 /// All of them, sorted. An engine that lets others write them lets them do that.
-pub(crate) const ALL: [&str; 8] = [
+pub(crate) const ALL: [&str; 9] = [
+    SYSTEMD_PROPERTY,
     HOOK_OUTPUTS[1],
     HOOK_OUTPUTS[0],
     KEEP_GROUPS,
