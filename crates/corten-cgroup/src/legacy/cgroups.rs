@@ -147,9 +147,11 @@ impl Cgroups {
     fn signal_all(&self, first: &Directory, end: Instant) -> Result<(), Error> {
         let freezer = self.find("freezer");
         let left = end.saturating_duration_since(Instant::now()).min(ROUND);
-        let frozen = freezer.map_or(Ok(()), |freezer| freezer::freeze(freezer.as_fd(), &freezer.shown, left));
-        // One process that cannot be frozen, as it waits for a disk, does not save the others.
-        if frozen.is_err() {}
+        #[expect(
+            clippy::let_underscore_must_use,
+            reason = "one process that cannot be frozen, as it waits for a disk, does not save the others"
+        )]
+        let _ = freezer.map_or(Ok(()), |freezer| freezer::freeze(freezer.as_fd(), &freezer.shown, left));
         let killed = first.pids().map(|pids| {
             for pid in pids {
                 sys::send_signal(pid, libc::SIGKILL).ok();

@@ -375,7 +375,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(3_000))]
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
         #[test]
         fn the_kernel_does_what_the_rules_say(rules in rules()) {
             match List::of_rules(&rules) {

@@ -19,7 +19,7 @@ pub use table::LegacyControllers;
 
 /// The limits of a cgroup.
 ///
-/// ```
+/// ```no_run
 /// use corten_cgroup::{Cpu, LegacyControllers, Memory, Resources};
 ///
 /// let resources = Resources {
