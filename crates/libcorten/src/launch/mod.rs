@@ -385,12 +385,12 @@ impl<'a> Launch<'a> {
         if let Some(cgroups) = &self.cgroups
             && let Err(error) = cgroups.kill(KILL_DEADLINE)
         {
-            left.push(error.to_string());
+            left.push(crate::chain(&error));
         }
         if let Some(init) = &mut self.init {
             // It may have ended by itself before; then the signal finds nobody.
             match sys::send_signal(init.pidfd().as_fd(), libc::SIGKILL) {
-                Err(error) if error.errno.0 != nix::errno::Errno::ESRCH => left.push(error.to_string()),
+                Err(error) if error.errno.0 != nix::errno::Errno::ESRCH => left.push(crate::chain(&error)),
                 _ => {}
             }
             if sys::wait_ended(init.pidfd().as_fd(), KILL_DEADLINE) {
@@ -399,7 +399,7 @@ impl<'a> Launch<'a> {
                         cause = LaunchError::OutOfMemory
                     }
                     Ok(waited) => cause.explain(init.exec_failure(), waited),
-                    Err(error) => left.push(error.to_string()),
+                    Err(error) => left.push(crate::chain(&error)),
                 }
                 init.has_left();
             } else {
@@ -407,12 +407,12 @@ impl<'a> Launch<'a> {
             }
         }
         if let Err(error) = self.stop_unit() {
-            left.push(error.to_string());
+            left.push(crate::chain(&error));
         }
         if let Some(cgroups) = self.cgroups.take()
             && let Err(error) = cgroups.remove(KILL_DEADLINE)
         {
-            left.push(error.to_string());
+            left.push(crate::chain(&error));
         }
         if let Some(Err(errors)) = self.record.resctrl.as_ref().map(resctrl::remove) {
             left.extend(errors.iter().map(ToString::to_string));
