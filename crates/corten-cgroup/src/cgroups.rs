@@ -185,9 +185,16 @@ impl Cgroups {
     /// Sets limits that differ from those in force.
     ///
     /// # Errors
-    /// As [`Cgroups::apply`].
+    /// As [`Cgroups::apply`]; see [`Cgroups::current`] for the way back.
     pub fn update(&self, settings: &[Setting]) -> Result<(), Error> {
         resources::apply(settings, &|place| self.directory(place), true)
+    }
+
+    /// Returns what puts back the values that are in force now: to be kept before an update that may fail half-way.
+    ///
+    /// Left out is what a file says in other words than are written to it, in files that only [`Resources::unified`](crate::Resources::unified) names.
+    pub fn current(&self, settings: &[Setting]) -> Vec<Setting> {
+        resources::current(settings, &|place| self.directory(place))
     }
 
     /// Checks that not more memory is in use than is to be allowed, if [`Memory::check_before_update`] asks for it.
