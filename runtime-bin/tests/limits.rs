@@ -15,19 +15,12 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{
-    TestBundle, can_make_containers, corten, create, create_by, fail, one_error, run, skip, state, stdout, succeed,
-    until, wait_for,
+    TestBundle, can_make_containers, cgroup_mounts, corten, create, create_by, fail, one_error, run, skip, state,
+    stdout, succeed, until, wait_for,
 };
 use serde_json::{Value, json};
 
 const MIB: i64 = 1 << 20;
-
-/// All mounts of cgroups on this machine.
-fn mount_points() -> Vec<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let is_cgroup = |line: &&str| line.contains(" - cgroup ") || line.contains(" - cgroup2 ");
-    mounts.lines().filter(is_cgroup).map(|line| line.split(' ').nth(4).unwrap().into()).collect()
-}
 
 /// Where the limits of a controller are.
 struct Controller {
@@ -96,14 +89,7 @@ fn run_and_keep(test: &TestBundle) -> Output {
 
 fn delete(test: &TestBundle) {
     assert_eq!(succeed(test, &["delete", "--force", &test.id]), "");
-    assert_nothing_left(test, "after delete");
-}
-
-fn assert_nothing_left(test: &TestBundle, what: &str) {
-    for mount_point in mount_points() {
-        assert!(!mount_point.join(&test.id).exists(), "{what}: {mount_point:?} has a cgroup left");
-    }
-    test.assert_nothing_left(what);
+    test.assert_nothing_left("after delete");
 }
 
 fn update(test: &TestBundle, flags: &[&str]) -> String {
@@ -131,7 +117,7 @@ fn who_takes_too_much_memory_is_killed() {
     delete(&test);
     let test = with(128 * MIB);
     assert_eq!(run(&test).status.code(), Some(0));
-    assert_nothing_left(&test, "with enough memory");
+    test.assert_nothing_left("with enough memory");
 }
 
 #[test]
@@ -165,12 +151,12 @@ fn processes_run_on_their_processors_only() {
         return;
     }
     assert_eq!(stdout(&run(&test)), "Cpus_allowed_list:\t0\nMems_allowed_list:\t0\n");
-    assert_nothing_left(&test, "with one processor");
+    test.assert_nothing_left("with one processor");
     let test = bundle(&json!({ "cpu": { "cpus": "4000" } }), &["true"]);
     let path = test.write().path();
     let error = fail(&test, &["create", "--bundle", path.to_str().unwrap(), &test.id]);
     assert!(error.contains("linux.resources.cpu.cpus: write(\"cpuset.cpus\", \"4000\")"), "{error}");
-    assert_nothing_left(&test, "with a processor that there is not");
+    test.assert_nothing_left("with a processor that there is not");
 }
 
 #[test]
@@ -285,7 +271,7 @@ fn a_disk_is_mounted_that_cannot_be_opened() {
     for _ in 0..5 {
         assert_eq!(stdout(&run(&test)), "refused\n/mnt/lost+found\n");
     }
-    assert_nothing_left(&test, "with a disk");
+    test.assert_nothing_left("with a disk");
 }
 
 /// Two devices that not every container may open, with their minor numbers; the major one is 10.
@@ -331,7 +317,7 @@ fn only_allowed_devices_are_opened() {
         let Some(mut test) = with_devices(script) else { return };
         test.config["linux"]["resources"]["devices"] = rules.clone();
         assert_eq!(stdout(&run(&test)), format!("{said}full\n1\n"), "{rules}");
-        assert_nothing_left(&test, "with devices");
+        test.assert_nothing_left("with devices");
     }
     // Everybody may make a node, as with runc, who has the capability.
     let test = TestBundle::new(&["sh", "-c", "mknod /dev/x c 1 5 2>&1"]);
@@ -599,7 +585,7 @@ fn a_missing_controller_is_named() {
         let error = one_error(&run(&test));
         assert!(error.contains(&format!("linux.resources.{field}: write(\"{controller}.")), "{error}");
         assert!(error.contains(&format!(": controller {controller:?} not available (the cgroup has \"")), "{error}");
-        assert_nothing_left(&test, "without a controller");
+        test.assert_nothing_left("without a controller");
         let test = TestBundle::new(&["sleep", "1000"]);
         start(&test);
         let file = test.beside("resources.json");
@@ -634,7 +620,7 @@ fn huge_pages_are_limited() {
     let test = bundle(&json!({ "hugepageLimits": [{ "pageSize": "64MB", "limit": 0 }] }), &["true"]);
     let error = one_error(&run(&test));
     assert!(error.contains("linux.resources.hugepageLimits[0]: write(\"hugetlb.64MB."), "{error}");
-    assert_nothing_left(&test, "with pages of no size");
+    test.assert_nothing_left("with pages of no size");
 }
 
 /// What `corten ps` lists.
@@ -692,7 +678,7 @@ fn without_cgroups_there_are_no_limits() {
     });
     let cgroup = |process: &str| fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap();
     assert_eq!(cgroup(&pid.to_string()), cgroup("self"));
-    for mount_point in mount_points() {
+    for mount_point in cgroup_mounts() {
         assert!(!mount_point.join(&test.id).exists(), "{mount_point:?}");
     }
     succeed(&test, &["start", &test.id]);
@@ -713,7 +699,7 @@ fn nested_cgroups_are_deleted() {
     let test = TestBundle::new(&["sleep", "1000"]);
     start(&test);
     let mut hidden = Vec::new();
-    for mount_point in mount_points() {
+    for mount_point in cgroup_mounts() {
         let top = mount_point.join(&test.id);
         if !top.exists() {
             continue;
@@ -738,7 +724,8 @@ fn nested_cgroups_are_deleted() {
             }
         }
         let child = Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().unwrap();
-        let all = mount_points().into_iter().map(|mount_point| mount_point.join(&test.id)).filter(|path| path.exists());
+        let all =
+            cgroup_mounts().into_iter().map(|mount_point| mount_point.join(&test.id)).filter(|path| path.exists());
         // In all of the container's cgroups, and nested in this one.
         for cgroup in all.filter(|cgroup| *cgroup != top).chain([top.join("a b")]) {
             fs::write(cgroup.join("cgroup.procs"), child.id().to_string()).unwrap();
@@ -750,7 +737,7 @@ fn nested_cgroups_are_deleted() {
     for mut child in hidden {
         assert!(!child.wait().unwrap().success());
     }
-    assert_nothing_left(&test, "after delete");
+    test.assert_nothing_left("after delete");
 }
 
 /// A container that is full of cgroups and processes is gone at once. How fast is told, and asserted only roughly.
@@ -764,8 +751,11 @@ fn five_hundred_processes_are_killed_at_once() {
     start(&test);
     let ps = || processes(&test);
     until("it does not fork", || ps().len() == 501);
-    let tops: Vec<_> =
-        mount_points().into_iter().map(|mount_point| mount_point.join(&test.id)).filter(|path| path.exists()).collect();
+    let tops: Vec<_> = cgroup_mounts()
+        .into_iter()
+        .map(|mount_point| mount_point.join(&test.id))
+        .filter(|path| path.exists())
+        .collect();
     for top in &tops {
         for number in 0..20 {
             let nested = top.join(format!("{}/{number}", number % 4));
@@ -783,7 +773,7 @@ fn five_hundred_processes_are_killed_at_once() {
     assert_eq!(succeed(&test, &["delete", "--force", &test.id]), "");
     let duration = before.elapsed();
     println!("500 processes in nested cgroups of {} hierarchies: deleted in {duration:?}", tops.len());
-    assert_nothing_left(&test, "after a great delete");
+    test.assert_nothing_left("after a great delete");
     assert!(duration < Duration::from_secs(5), "{duration:?}");
 }
 
@@ -838,7 +828,7 @@ fn two_hundred_containers_with_limits() {
         }
     });
     println!("{} containers in {:?}", AT_ONCE * EACH, before.elapsed());
-    for mount_point in mount_points() {
+    for mount_point in cgroup_mounts() {
         let top = mount_point.join(&test.id);
         for parent in ["0", "1", "2"] {
             // Parents stay, as with runc. A container's own would keep them.
@@ -846,7 +836,7 @@ fn two_hundred_containers_with_limits() {
         }
         fs::remove_dir(&top).ok();
     }
-    assert_nothing_left(&test, "after two hundred");
+    test.assert_nothing_left("after two hundred");
 }
 
 /// A create that fails takes back what it has made, in all hierarchies, at whichever point it fails.
@@ -864,10 +854,10 @@ fn a_failed_create_leaves_no_cgroup() {
         let mut test = bundle(&resources, &["true"]);
         test.config["mounts"].as_array_mut().unwrap().extend(mount);
         one_error(&run(&test));
-        assert_nothing_left(&test, what);
+        test.assert_nothing_left(what);
         let path = test.write().path();
         fail(&test, &["create", "--bundle", path.to_str().unwrap(), &test.id]);
-        assert_nothing_left(&test, what);
+        test.assert_nothing_left(what);
     }
 }
 
@@ -888,5 +878,5 @@ fn a_low_memory_limit_is_enough() {
     let test = with(4096);
     let error = one_error(&run(&test));
     assert!(error.ends_with("container init was OOM-killed (memory limit too low?)"), "{error}");
-    assert_nothing_left(&test, "with too little memory");
+    test.assert_nothing_left("with too little memory");
 }
