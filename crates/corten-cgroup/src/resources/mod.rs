@@ -9,12 +9,14 @@
 mod convert;
 mod setting;
 mod table;
+#[cfg(test)]
+mod tests;
 mod unified;
 
 use std::collections::BTreeMap;
 
 pub use setting::Setting;
-pub(crate) use setting::{Place, apply, check_memory};
+pub(crate) use setting::{Place, apply, check_memory, current};
 pub use table::LegacyControllers;
 
 /// The limits of a cgroup.

@@ -48,6 +48,23 @@ pub(crate) enum IfMissing {
     Instead(Box<Setting>),
 }
 
+/// Files with a line for each device or resource, and what says that it has no limit.
+const KEYED: [(&str, &str); 13] = [
+    ("io.max", "rbps=max wbps=max riops=max wiops=max"),
+    ("io.weight", "default"),
+    ("io.bfq.weight", "default"),
+    ("rdma.max", "hca_handle=max hca_object=max"),
+    ("misc.max", "max"),
+    ("blkio.throttle.read_bps_device", "0"),
+    ("blkio.throttle.write_bps_device", "0"),
+    ("blkio.throttle.read_iops_device", "0"),
+    ("blkio.throttle.write_iops_device", "0"),
+    ("blkio.weight_device", "0"),
+    ("blkio.leaf_weight_device", "0"),
+    ("blkio.bfq.weight_device", "default"),
+    ("net_prio.ifpriomap", "0"),
+];
+
 impl Setting {
     /// Returns the field of [`Resources`](super::Resources) that asks for it, as it is written in `linux.resources` of a
     /// config.json: `memory.limit`.
@@ -93,11 +110,46 @@ impl Setting {
                 return Ok(());
             }
         }
-        // The kernel takes one line at a time.
+        // The kernel takes one line at a time. Nothing would not be written at all.
         for line in self.value.split('\n') {
+            let line = if line.is_empty() { "\n" } else { line };
             file.write_all(line.as_bytes()).map_err(|error| sys::errno(&error))?;
         }
         Ok(())
+    }
+
+    /// The setting that puts back what the file says now. `None` if there is no such file, or it does not say what could be
+    /// written to it.
+    fn current(&self, directory: BorrowedFd<'_>) -> Option<Self> {
+        match read_file(directory, &self.file) {
+            Ok(text) => {
+                let value = self.value_in(text.trim_end())?;
+                Some(Self { value, if_missing: IfMissing::Fail, exact: false, ..self.clone() })
+            }
+            Err(Errno::ENOENT) => match &self.if_missing {
+                IfMissing::Instead(other) => other.current(directory),
+                IfMissing::Fail | IfMissing::Skip => None,
+            },
+            Err(_) => None,
+        }
+    }
+
+    /// The part of a file's text that this setting would replace, as it is written.
+    fn value_in(&self, text: &str) -> Option<String> {
+        if self.file == "memory.oom_control" {
+            return text.lines().find_map(|line| line.strip_prefix("oom_kill_disable ")).map(str::to_owned);
+        }
+        let Some((_, nothing)) = KEYED.iter().find(|(file, _)| *file == self.file) else {
+            // Of a list nobody has told how it is written.
+            return Some(text.to_owned()).filter(|text| !text.contains('\n'));
+        };
+        let line = |value: &str| {
+            // A value alone is for all devices that have none of their own.
+            let key = value.split_once(' ').map_or("default", |(key, _)| key);
+            let has_key = |line: &&str| line.split_once(' ').is_some_and(|(own, _)| own == key);
+            text.lines().find(has_key).map_or_else(|| format!("{key} {nothing}"), str::to_owned)
+        };
+        Some(self.value.lines().map(line).collect::<Vec<_>>().join("\n"))
     }
 
     /// What the kernel has made of an `exact` value, if it is something else.
@@ -129,10 +181,17 @@ pub(crate) fn apply<'d>(
             other => other.map_err(|failure| failure.explain(setting, directory))?,
         }
     }
-    for setting in again {
+    // The last one first: a limit on memory that is refused as too much is used says more than that on memory and swap, which
+    // cannot be lower.
+    for setting in again.into_iter().rev() {
         one(setting, directory, changes_only).map_err(|failure| failure.explain(setting, directory))?;
     }
     Ok(())
+}
+
+/// What puts back the values that the files of settings have now.
+pub(crate) fn current<'d>(settings: &[Setting], directory: &dyn Fn(Place) -> Option<BorrowedFd<'d>>) -> Vec<Setting> {
+    settings.iter().filter_map(|setting| setting.current(directory(setting.place)?)).collect()
 }
 
 /// Checks that not more memory is in use than is to be allowed. Without memory accounting there is nothing to check.

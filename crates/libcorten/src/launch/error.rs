@@ -139,9 +139,21 @@ fn is_refused(error: &corten_cgroup::Error) -> bool {
 }
 
 /// A limit that the kernel does not take; the field's name is completed.
-#[derive(Debug, thiserror::Error)]
-#[error("linux.resources.{0}")]
+#[derive(Debug)]
 pub(crate) struct LimitError(pub(crate) corten_cgroup::Error);
+
+impl std::fmt::Display for LimitError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "linux.resources.{}", self.0)
+    }
+}
+
+impl std::error::Error for LimitError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        // What the error itself says is said above.
+        self.0.source()
+    }
+}
 
 /// What hooks have failed with, before what they were run after.
 fn warnings(hooks: &[HookError]) -> String {

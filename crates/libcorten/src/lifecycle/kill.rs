@@ -33,14 +33,7 @@ impl Container {
             Err(error) if error.errno.0 == Errno::ESRCH => return Err(LifecycleError::NotRunning.into()),
             other => other?,
         }
-        if signal == libc::SIGKILL {
-            // In a frozen cgroup of v1 nobody dies.
-            let cgroups = cgroups(&record)?;
-            if cgroups.frozen().map_err(cgroup_error)? {
-                cgroups.thaw().map_err(cgroup_error)?;
-            }
-        }
-        Ok(())
+        if signal == libc::SIGKILL { let_die(&record) } else { Ok(()) }
     }
 
     /// Sends a signal to every process of the container, those that `exec` made and those that init has left behind included.
@@ -73,6 +66,15 @@ impl Container {
         };
         Ok((start_time(record.pid) == Some(record.start_time)).then_some(pidfd))
     }
+}
+
+/// Thaws the container of a process that was killed: in a frozen cgroup of v1 nobody dies.
+pub(super) fn let_die(record: &Record) -> Result<()> {
+    let cgroups = cgroups(record)?;
+    if cgroups.frozen().map_err(cgroup_error)? {
+        cgroups.thaw().map_err(cgroup_error)?;
+    }
+    Ok(())
 }
 
 /// Whether the process is in another PID namespace than the caller. When in doubt, it is not.

@@ -1,8 +1,8 @@
 //! update: other limits for a container that exists.
 
-use corten_cgroup::Machine;
-use corten_cgroup::device::Filter;
+use corten_cgroup::device::{Filter, Rule};
 use corten_cgroup::systemd::{Property, device_properties};
+use corten_cgroup::{Cgroups, Machine, Setting};
 use oci_spec::runtime::{LinuxCpu, LinuxIntelRdt, LinuxMemory, LinuxResources, LinuxThrottleDevice, LinuxWeightDevice};
 
 use super::{Container, LifecycleError, cgroups};
@@ -11,7 +11,7 @@ use crate::launch::{LimitError, resctrl};
 use crate::plan::device_rules;
 use crate::spec::judge_resources;
 use crate::spec::resources::limits;
-use crate::state::Status;
+use crate::state::{Record, Status};
 use crate::{Error, ErrorKind, Result};
 
 /// What [`Container::update`] changes. What is not given stays as it is.
@@ -37,64 +37,93 @@ impl Container {
         if matches!(self.status(&record)?, Status::Stopped | Status::Creating) {
             return Err(LifecycleError::NotRunning.into());
         }
-        if update.intel_rdt != LinuxIntelRdt::default() {
-            let group = record.resctrl.as_ref().ok_or(LifecycleError::NoIntelRdt)?;
-            resctrl::update(group, &update.intel_rdt).map_err(|error| Error::new(ErrorKind::Kernel, error))?;
-        }
-        if update.resources == LinuxResources::default() {
-            return Ok(());
-        }
-        let before = record.resources.take().unwrap_or_default();
-        let after = merged(&before, &update.resources);
-        let new_devices = after.devices() != before.devices();
-        let machine = Machine::detect().map_err(cgroup_error)?;
-        let settings = |resources| {
-            let settings = limits(resources).settings(machine.legacy_controllers());
-            settings.map_err(|error| Error::new(ErrorKind::InvalidConfig, LimitError(error)))
-        };
-        let (old, new) = (settings(&before)?, settings(&now_only(&after, &update.resources))?);
-        let cgroups = cgroups(&record)?;
-        if cgroups.is_empty() {
-            return Err(LifecycleError::NoCgroup.into());
-        }
-        let wanted = limits(&update.resources);
-        let limit_error = |error| Error::new(ErrorKind::Kernel, LimitError(error));
-        cgroups.check_memory(&wanted.memory).map_err(limit_error)?;
-        if let Some(unit) = &record.cgroups.unit {
-            // First, so that what it sets is what is checked and completed next.
-            let systemd = systemd(record.cgroups.user)?;
-            let legacy = machine.legacy_controllers();
-            let properties = limits(&now_only(&after, &update.resources)).properties(legacy);
-            let mut properties = properties.map_err(limit_error)?;
-            if new_devices && !record.cgroups.user {
-                let beside_filter = !legacy.contains("devices");
-                let rules = device_rules(Some(&after));
-                properties.extend(device_properties(&rules, systemd.version(), beside_filter).properties);
-                if Filter::compile(&rules).allows_everything() {
-                    // Without a list systemd leaves the program of the last one in place.
-                    let everything = ["char-*", "block-*"].map(|name| (name.to_owned(), "rwm".to_owned()));
-                    properties.push(Property::new("DeviceAllow", everything.to_vec()));
+        let group = (update.intel_rdt != LinuxIntelRdt::default()).then_some(record.resctrl.clone());
+        let group = group.map(|group| group.ok_or(LifecycleError::NoIntelRdt)).transpose()?;
+        let limited = update.resources != LinuxResources::default();
+        let undo = limited.then(|| limit(&mut record, &update.resources)).transpose()?;
+        if let Some(group) = group {
+            resctrl::update(&group, &update.intel_rdt).map_err(|error| {
+                let cause = Error::new(ErrorKind::Kernel, error);
+                match undo {
+                    Some(undo) => undo.after(cause),
+                    None => cause,
                 }
-            }
-            let told = systemd.set_properties(unit, properties);
-            told.map_err(|error| Error::new(ErrorKind::Kernel, error))?;
+            })?;
         }
-        if let Err(cause) = cgroups.update(&new) {
-            let cause = limit_error(cause);
-            return Err(match cgroups.update(&old) {
-                Ok(()) => cause,
-                Err(error) => {
-                    let left = format!("{}, and the old limits could not be restored: {error}", cause.chain());
-                    LifecycleError::Left { left }.into()
-                }
-            });
-        }
-        if new_devices {
-            cgroups.set_devices(&device_rules(Some(&after))).map_err(cgroup_error)?;
-        }
-        record.resources = Some(after);
         Ok(self.directory.write(&record)?)
     }
+}
+
+/// What was in force before, for when something goes wrong afterwards.
+struct Undo {
+    cgroups: Cgroups,
+    settings: Vec<Setting>,
+    devices: Option<Vec<Rule>>,
+}
+
+impl Undo {
+    /// Restores it. What cannot be restored is told after the cause.
+    fn after(self, cause: Error) -> Error {
+        let limits = self.cgroups.update(&self.settings).map_err(limit_error);
+        let devices = self.devices.map(|rules| self.cgroups.set_devices(&rules).map_err(cgroup_error));
+        match limits.and(devices.unwrap_or(Ok(()))) {
+            Ok(()) => cause,
+            Err(error) => {
+                let left = format!("{}, and the old limits could not be restored: {}", cause.chain(), error.chain());
+                LifecycleError::Left { left }.into()
+            }
+        }
+    }
+}
+
+fn limit_error(error: corten_cgroup::Error) -> Error {
+    Error::new(ErrorKind::Kernel, LimitError(error))
+}
+
+/// Changes the limits of cgroups, and writes down in the record what they are now.
+fn limit(record: &mut Record, update: &LinuxResources) -> Result<Undo> {
+    let before = record.resources.clone().unwrap_or_default();
+    let after = merged(&before, update);
+    let new_devices = after.devices() != before.devices();
+    let machine = Machine::detect().map_err(cgroup_error)?;
+    let legacy = machine.legacy_controllers();
+    let wanted = limits(&now_only(&after, update));
+    let invalid = |error| Error::new(ErrorKind::InvalidConfig, LimitError(error));
+    let new = wanted.settings(legacy).map_err(invalid)?;
+    let cgroups = cgroups(record)?;
+    if cgroups.is_empty() {
+        return Err(LifecycleError::NoCgroup.into());
+    }
+    cgroups.check_memory(&limits(update).memory).map_err(limit_error)?;
+    let mut undo = Undo { settings: cgroups.current(&new), cgroups, devices: None };
+    if let Some(unit) = &record.cgroups.unit {
+        // First, so that what it sets is what is checked and completed next.
+        let systemd = systemd(record.cgroups.user)?;
+        let mut properties = wanted.properties(legacy).map_err(limit_error)?;
+        if new_devices && !record.cgroups.user {
+            let beside_filter = !legacy.contains("devices");
+            let rules = device_rules(Some(&after));
+            properties.extend(device_properties(&rules, systemd.version(), beside_filter).properties);
+            if Filter::compile(&rules).allows_everything() {
+                // Without a list systemd leaves the program of the last one in place.
+                let everything = ["char-*", "block-*"].map(|name| (name.to_owned(), "rwm".to_owned()));
+                properties.push(Property::new("DeviceAllow", everything.to_vec()));
+            }
+        }
+        let told = systemd.set_properties(unit, properties);
+        told.map_err(|error| Error::new(ErrorKind::Kernel, error))?;
+    }
+    if let Err(error) = undo.cgroups.update(&new) {
+        return Err(undo.after(limit_error(error)));
+    }
+    if new_devices {
+        if let Err(error) = undo.cgroups.set_devices(&device_rules(Some(&after))) {
+            return Err(undo.after(cgroup_error(error)));
+        }
+        undo.devices = Some(device_rules(Some(&before)));
+    }
+    record.resources = Some(after);
+    Ok(undo)
 }
 
 /// The limits that are in force afterwards.
