@@ -1,7 +1,7 @@
 //! update: other limits for a container that exists.
 
-use corten_cgroup::device::Rule;
-use corten_cgroup::systemd::device_properties;
+use corten_cgroup::device::{Filter, Rule};
+use corten_cgroup::systemd::{Property, device_properties};
 use corten_cgroup::{Cgroups, Machine, Setting};
 use oci_spec::runtime::{LinuxCpu, LinuxIntelRdt, LinuxMemory, LinuxResources, LinuxThrottleDevice, LinuxWeightDevice};
 
@@ -104,6 +104,11 @@ fn limit(record: &mut Record, update: &LinuxResources) -> Result<Undo> {
             let beside_filter = !legacy.contains("devices");
             let rules = device_rules(Some(&after));
             properties.extend(device_properties(&rules, systemd.version(), beside_filter).properties);
+            if Filter::compile(&rules).allows_everything() {
+                // Without a list systemd leaves the program of the last one in place.
+                let everything = ["char-*", "block-*"].map(|name| (name.to_owned(), "rwm".to_owned()));
+                properties.push(Property::new("DeviceAllow", everything.to_vec()));
+            }
         }
         let told = systemd.set_properties(unit, properties);
         told.map_err(|error| Error::new(ErrorKind::Kernel, error))?;
