@@ -18,6 +18,8 @@ use crate::systemd::Unit;
 
 /// How long the freezer of v1 may take while a list of devices is changed.
 const DEVICES_DEADLINE: Duration = Duration::from_secs(10);
+/// How long killed processes may take to end before those that are left are looked for in v1.
+const ROUND: Duration = Duration::from_millis(500);
 
 /// How this machine mounts its cgroups.
 #[derive(Debug)]
@@ -75,6 +77,11 @@ impl Machine {
         }
         let legacy_controllers = legacy.controllers().collect();
         Ok(Self { unified, legacy, legacy_controllers })
+    }
+
+    /// A machine without cgroups, for containers that get none.
+    pub fn none() -> Self {
+        Self { unified: None, legacy: Hierarchies::none(), legacy_controllers: LegacyControllers::none() }
     }
 
     /// Returns how they are mounted.
@@ -276,14 +283,28 @@ impl Cgroups {
     /// # Errors
     /// Some are left after `deadline`; the error names them.
     pub fn kill(&self, deadline: Duration) -> Result<(), Error> {
-        let frozen = self.legacy.frozen()?;
-        match &self.unified {
-            // cgroup.kill reaches everybody at once; but who is frozen in v1 does not die.
-            Some(cgroup) if !frozen => cgroup.kill(deadline)?,
-            _ => {}
+        let Some(cgroup) = &self.unified else { return self.legacy.kill(deadline) };
+        if !self.legacy.is_empty() {
+            // cgroup.kill reaches everybody at once, but who is frozen in v1 does not die of it.
+            cgroup.signal_kill()?;
+            self.release_killed()?;
+            if cgroup.wait_empty(deadline.min(ROUND))? {
+                // Whoever is left is in v1 only.
+                return self.legacy.kill(deadline);
+            }
+            // Somebody freezes them again and again.
+            self.legacy.kill(deadline)?;
         }
-        // Whoever is left is in v1 only.
-        self.legacy.kill(deadline)
+        cgroup.kill(deadline)
+    }
+
+    /// Lets processes die that were sent a SIGKILL while they, or cgroups below, were frozen: with v1 they would wait. Nobody waits
+    /// in cgroup v2, where nothing is done.
+    ///
+    /// # Errors
+    /// A file of a cgroup cannot be written.
+    pub fn release_killed(&self) -> Result<(), Error> {
+        self.legacy.thaw_all()
     }
 
     /// Removes the cgroups and all below. Those that are gone already are no error.

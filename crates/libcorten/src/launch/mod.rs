@@ -293,6 +293,8 @@ impl<'a> Launch<'a> {
         let left_out = systemd.start_unit(unit, &pids, properties.to_vec()).map_err(LaunchError::Systemd)?;
         self.warnings.extend(left_out.iter().map(ToString::to_string));
         self.unit_started = true;
+        // With init's pid: from now on whatever is in the unit is ours to kill.
+        self.place.directory.write(self.record)?;
         let cgroups = self.place.machine.complete(location).map_err(LaunchError::Cgroup)?;
         let cgroups = self.cgroups.insert(cgroups);
         if unit.is_slice() || !location.legacy.is_empty() {
