@@ -243,7 +243,7 @@ impl Cgroup {
     /// The kernel does not take one of them, or the controller is not there; the error names field, file and value. The
     /// limits before it are in force.
     pub fn apply(&self, settings: &[Setting]) -> Result<(), Error> {
-        resources::apply(settings, &|place| (place == Place::Unified).then(|| self.fd.as_fd()), false)
+        resources::apply(settings, &|place| (place == Place::Unified).then(|| self.fd.as_fd()), None)
     }
 
     /// Sets the device filter: attaches it, or puts it in the place of the one that was set before, at once. One that allows

@@ -11,7 +11,7 @@ use crate::cgroup::Cgroup;
 use crate::device;
 use crate::error::{Error, Repr};
 use crate::hierarchy::{Hierarchy, Layout};
-use crate::legacy::{self, Hierarchies, Paths, Refused};
+use crate::legacy::{self, Hierarchies, Paths};
 use crate::resources::{self, LegacyControllers, Memory, Place, Setting};
 use crate::stats::{self, OomWatcher, Stats};
 use crate::systemd::Unit;
@@ -123,7 +123,7 @@ impl Machine {
             (Some(hierarchy), Some(path)) => Some(hierarchy.create(path)?),
             _ => None,
         };
-        match self.legacy.create(&location.legacy, Refused::Fails) {
+        match self.legacy.create(&location.legacy) {
             Ok(legacy) => Ok(Cgroups { unified, legacy }),
             Err(error) => {
                 // The first error is the one to tell; nobody is in there.
@@ -143,7 +143,7 @@ impl Machine {
             (Some(hierarchy), Some(path)) => Some(hierarchy.complete(path)?),
             _ => None,
         };
-        Ok(Cgroups { unified, legacy: self.legacy.complete(&location.legacy, Refused::Fails)? })
+        Ok(Cgroups { unified, legacy: self.legacy.complete(&location.legacy)? })
     }
 
     /// Opens those of the cgroups that exist.
@@ -186,15 +186,22 @@ impl Cgroups {
     /// The kernel does not take one of them, or its controller is not there; the error names field, file and value. The
     /// limits before it are in force.
     pub fn apply(&self, settings: &[Setting]) -> Result<(), Error> {
-        resources::apply(settings, &|place| self.directory(place), false)
+        resources::apply(settings, &|place| self.directory(place), None)
     }
 
-    /// Sets limits that differ from those in force.
+    /// Sets limits that differ from those in force, all of them or none. Returns the settings that take this back.
     ///
     /// # Errors
-    /// As [`Cgroups::apply`].
-    pub fn update(&self, settings: &[Setting]) -> Result<(), Error> {
-        resources::apply(settings, &|place| self.directory(place), true)
+    /// As [`Cgroups::apply`], but that the old limits are in force again; if they cannot be restored, the error says so.
+    pub fn update(&self, settings: &[Setting]) -> Result<Vec<Setting>, Error> {
+        let mut before = Vec::new();
+        let updated = resources::apply(settings, &|place| self.directory(place), Some(&mut before));
+        before.reverse();
+        let Err(cause) = updated else { return Ok(before) };
+        match self.apply(&before) {
+            Ok(()) => Err(cause),
+            Err(error) => Err(Repr::NotRestored { causes: vec![error, cause] }.into()),
+        }
     }
 
     /// Checks that not more memory is in use than is to be allowed, if [`Memory::check_before_update`] asks for it.

@@ -282,7 +282,8 @@ impl<'a> Launch<'a> {
     fn limit(&self, settings: &[Setting]) -> Result<(), LaunchError> {
         let cgroups = self.cgroups.as_ref().ok_or(LaunchError::Order)?;
         // systemd has set most of them.
-        let set = if self.record.cgroups.unit.is_some() { cgroups.update(settings) } else { cgroups.apply(settings) };
+        let has_unit = self.record.cgroups.unit.is_some();
+        let set = if has_unit { cgroups.update(settings).map(drop) } else { cgroups.apply(settings) };
         set.map_err(|error| LaunchError::Limit(LimitError(error)))
     }
 
