@@ -138,7 +138,7 @@ fn is_refused(error: &corten_cgroup::Error) -> bool {
     error.is_refused() && !nix::unistd::geteuid().is_root()
 }
 
-/// A limit that the kernel does not take; the field's name is completed.
+/// A limit that the kernel does not take. The field's name is completed in the error itself, so its source is that error's.
 #[derive(Debug)]
 pub(crate) struct LimitError(pub(crate) corten_cgroup::Error);
 
@@ -150,7 +150,6 @@ impl std::fmt::Display for LimitError {
 
 impl std::error::Error for LimitError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        // What the error itself says is said above.
         self.0.source()
     }
 }

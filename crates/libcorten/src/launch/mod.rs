@@ -286,7 +286,8 @@ impl<'a> Launch<'a> {
     fn limit(&self, settings: &[Setting]) -> Result<(), LaunchError> {
         let cgroups = self.cgroups.as_ref().ok_or(LaunchError::Order)?;
         // systemd has set most of them.
-        let set = if self.record.cgroups.unit.is_some() { cgroups.update(settings) } else { cgroups.apply(settings) };
+        let has_unit = self.record.cgroups.unit.is_some();
+        let set = if has_unit { cgroups.update(settings).map(drop) } else { cgroups.apply(settings) };
         set.map_err(|error| LaunchError::Limit(LimitError(error)))
     }
 
@@ -297,6 +298,8 @@ impl<'a> Launch<'a> {
         let left_out = systemd.start_unit(unit, &pids, properties.to_vec()).map_err(LaunchError::Systemd)?;
         self.warnings.extend(left_out.iter().map(ToString::to_string));
         self.unit_started = true;
+        // With init's pid: from now on whatever is in the unit is ours to kill.
+        self.place.directory.write(self.record)?;
         let cgroups = self.place.machine.complete(location).map_err(LaunchError::Cgroup)?;
         let cgroups = self.cgroups.insert(cgroups);
         if unit.is_slice() || !location.legacy.is_empty() {

@@ -33,7 +33,7 @@ impl Container {
             Err(error) if error.errno.0 == Errno::ESRCH => return Err(LifecycleError::NotRunning.into()),
             other => other?,
         }
-        if signal == libc::SIGKILL { let_die(&record) } else { Ok(()) }
+        if signal == libc::SIGKILL { release_killed(&record) } else { Ok(()) }
     }
 
     /// Sends a signal to every process of the container, those that `exec` made and those that init has left behind included.
@@ -68,13 +68,13 @@ impl Container {
     }
 }
 
-/// Thaws the container of a process that was killed: in a frozen cgroup of v1 nobody dies.
-pub(super) fn let_die(record: &Record) -> Result<()> {
-    let cgroups = cgroups(record)?;
-    if cgroups.frozen().map_err(cgroup_error)? {
-        cgroups.thaw().map_err(cgroup_error)?;
+/// Lets processes die that were killed while they were frozen.
+pub(super) fn release_killed(record: &Record) -> Result<()> {
+    // In cgroup v2 they die as they are.
+    if record.cgroups.legacy.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    cgroups(record)?.release_killed().map_err(cgroup_error)
 }
 
 /// Whether the process is in another PID namespace than the caller. When in doubt, it is not.
