@@ -27,6 +27,8 @@
 //! # }
 //! ```
 //!
+//! `examples/limit.rs` is a program that runs any command in this way.
+//!
 //! * **Machine**: how cgroups are mounted ([`Machine`], [`Layout`]): cgroup v2 alone, v1 hierarchies beside it (*hybrid*), or v1.
 //! * **Location**: where the cgroups of a container are, as plain data to be written down ([`Location`]).
 //! * **Cgroups**: they themselves, held by fd ([`Cgroups`]): the one of cgroup v2 ([`Cgroup`], into which a process can be

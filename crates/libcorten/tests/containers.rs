@@ -15,7 +15,7 @@ use std::{env, fs, thread};
 
 use common::{TestBundle, can_make_containers};
 use libcorten::plan::{OwnedStep, Planned};
-use libcorten::{Bundle, CreateOptions, ErrorKind, Exit, Runtime, Status};
+use libcorten::{Bundle, CreateOptions, ErrorKind, Exit, Runtime, Status, Update};
 
 #[test]
 fn a_container_goes_through_its_life() {
@@ -282,6 +282,54 @@ fn killed_runtime() {
 fn kill_self() -> ! {
     nix::sys::signal::kill(nix::unistd::getpid(), nix::sys::signal::SIGKILL).unwrap();
     unreachable!("SIGKILL is not survived")
+}
+
+/// Somebody else (GPUs) may have changed which devices are allowed: an update leaves them alone, unless it brings another list.
+#[test]
+fn devices_are_left_alone_by_updates_of_other_limits() {
+    if !can_make_containers() {
+        return;
+    }
+    if fs::File::open("/dev/fuse").is_err() {
+        return common::skip("/dev/fuse cannot be opened");
+    }
+    let look = "while :; do if (: < /dev/fuse) 2> /dev/null; then touch /tmp/yes; else busybox rm -f /tmp/yes; fi; \
+        touch /tmp/looked; sleep 0.01; done";
+    let mut test = TestBundle::new(&["sh", "-c", &format!("mknod /dev/fuse c 10 229; {look}")]);
+    for set in ["bounding", "effective", "permitted"] {
+        test.config["process"]["capabilities"][set].as_array_mut().unwrap().push("CAP_MKNOD".into());
+    }
+    test.config["root"]["readonly"] = false.into();
+    let fuse =
+        |allow: bool| serde_json::json!({ "allow": allow, "type": "c", "major": 10, "minor": 229, "access": "rw" });
+    let rules = serde_json::json!([{ "allow": false, "access": "rwm" }, fuse(true)]);
+    test.config["linux"]["resources"]["devices"] = rules.clone();
+    let bundle = Bundle::open(test.write().path()).unwrap();
+    let container = Runtime::new(test.state_root()).run(&test.id, &bundle, &CreateOptions::default()).unwrap();
+    let may_open = || {
+        for _ in 0..2 {
+            fs::remove_file(test.rootfs().join("tmp/looked")).ok();
+            common::until("it does not look", || test.rootfs().join("tmp/looked").exists());
+        }
+        test.rootfs().join("tmp/yes").exists()
+    };
+    assert!(may_open());
+    let machine = corten_cgroup::Machine::detect().unwrap();
+    let location = machine.locate(Some(format!("/{}", test.id).as_ref()), &test.id).unwrap();
+    let cgroups = machine.open(&location).unwrap();
+    cgroups.set_devices(&[]).unwrap();
+    assert!(!may_open());
+    let update = |resources: serde_json::Value| {
+        let resources = serde_json::from_value(resources).unwrap();
+        container.update(&Update { resources, ..Update::default() }).unwrap();
+    };
+    update(serde_json::json!({ "unified": {} }));
+    update(serde_json::json!({ "devices": rules }));
+    assert!(!may_open());
+    update(serde_json::json!({ "devices": [fuse(true)] }));
+    assert!(may_open());
+    container.delete(true).unwrap();
+    test.assert_nothing_left("after updates of devices");
 }
 
 /// Two of the same name at once: one is made, one is told, and the one that is made works.
