@@ -11,6 +11,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use common::{
     CORTEN, TestBundle, can_make_containers, corten, create, create_by, fail, one_error, run, state, stdout, succeed,
@@ -463,4 +464,39 @@ fn output_goes_on_when_nobody_reads() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!(stdout(&output), "");
+}
+
+/// Frozen processes die, too: of a paused container, and in a cgroup below that nobody would thaw.
+#[test]
+fn frozen_containers_are_deleted_by_force() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = TestBundle::new(&["sleep", "1000"]);
+    for is_below in [false, true] {
+        let pid = create(&test);
+        if is_below {
+            freeze_below(pid);
+        } else {
+            succeed(&test, &["pause", &test.id]);
+        }
+        let start = Instant::now();
+        succeed(&test, &["delete", "--force", &test.id]);
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}, is_below {is_below}", start.elapsed());
+        test.assert_nothing_left("frozen");
+    }
+}
+
+/// Moves a process into a cgroup below its own, and freezes that.
+fn freeze_below(pid: u32) {
+    let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let path = |hierarchy: &str| cgroups.lines().find_map(|line| line.split_once(hierarchy)).map(|(_, path)| path);
+    let (directory, file, value) = match path(":freezer:/") {
+        Some(path) => (Path::new("/sys/fs/cgroup/freezer").join(path), "freezer.state", "FROZEN"),
+        None => (Path::new("/sys/fs/cgroup").join(path("0::/").unwrap()), "cgroup.freeze", "1"),
+    };
+    let below = directory.join("below");
+    fs::create_dir(&below).unwrap();
+    fs::write(below.join("cgroup.procs"), pid.to_string()).unwrap();
+    fs::write(below.join(file), value).unwrap();
 }

@@ -69,11 +69,17 @@ impl Cgroup {
         self.event("populated")
     }
 
-    /// Whether all processes of the cgroup are frozen.
+    /// Whether all processes of the cgroup are frozen, and not only because a cgroup above is.
     ///
     /// # Errors
     /// `cgroup.events` cannot be read.
     pub fn frozen(&self) -> Result<bool, Error> {
+        // One that a cgroup above holds cannot be thawed here.
+        Ok(self.stopped()? && read_file(self.fd.as_fd(), "cgroup.freeze").is_ok_and(|text| text.trim_end() == "1"))
+    }
+
+    /// Whether a process of the cgroup would not run, frozen here or above.
+    pub(crate) fn stopped(&self) -> Result<bool, Error> {
         self.event("frozen")
     }
 
@@ -94,16 +100,21 @@ impl Cgroup {
         if !self.populated()? {
             return Ok(());
         }
-        match self.write("cgroup.kill", "1") {
-            Ok(()) | Err(Errno::ENODEV) => {}
-            Err(Errno::ENOENT) => self.kill_each()?,
-            Err(errno) => return Err(failed(errno, || format!("write({:?}/cgroup.kill, 1)", self.path))),
-        }
+        self.signal_kill()?;
         if self.wait_empty(deadline)? {
             return Ok(());
         }
         let (path, pids) = (self.path.clone(), self.pids()?);
         Err(Repr::Survivors { path, pids, seconds: deadline.as_secs() }.into())
+    }
+
+    /// Sends SIGKILL to every process of this cgroup and below, and to whoever is just being forked.
+    pub(crate) fn signal_kill(&self) -> Result<(), Error> {
+        match self.write("cgroup.kill", "1") {
+            Ok(()) | Err(Errno::ENODEV) => Ok(()),
+            Err(Errno::ENOENT) => self.kill_each(),
+            Err(errno) => Err(failed(errno, || format!("write({:?}/cgroup.kill, 1)", self.path))),
+        }
     }
 
     /// Without `cgroup.kill`: freezes, so that nobody forks meanwhile, signals each, and thaws in any case.
@@ -129,27 +140,33 @@ impl Cgroup {
     pub fn remove(self, deadline: Duration) -> Result<(), Error> {
         let end = Instant::now() + deadline;
         let mut pause = Duration::from_micros(200);
-        loop {
-            match unlinkat(&self.above, self.name.as_os_str(), UnlinkatFlags::RemoveDir) {
-                Ok(()) | Err(Errno::ENOENT) => return Ok(()),
-                Err(Errno::EBUSY) => {}
-                Err(errno) => return Err(failed(errno, || format!("rmdir({:?})", self.path))),
+        while !self.remove_one()? {
+            let left = || end.saturating_duration_since(Instant::now());
+            // What is below belongs to the processes as long as there are any.
+            if !self.wait_empty(left())? {
+                let (path, pids) = (self.path.clone(), self.pids()?);
+                return Err(Repr::Survivors { path, pids, seconds: deadline.as_secs() }.into());
             }
             remove_below(self.fd.as_fd()).map_err(|errno| failed(errno, || format!("rmdir(below {:?})", self.path)))?;
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() || !self.wait_empty(left)? {
-                let (path, pids) = (self.path.clone(), self.pids()?);
-                let seconds = deadline.as_secs();
-                return Err(if pids.is_empty() {
-                    Repr::Busy { path, seconds }
-                } else {
-                    Repr::Survivors { path, pids, seconds }
-                }
-                .into());
+            if self.remove_one()? {
+                break;
+            }
+            if left().is_zero() {
+                return Err(Repr::Busy { path: self.path.clone(), seconds: deadline.as_secs() }.into());
             }
             // Empty and yet busy: the kernel has not let go of dead tasks. There is no event for that.
-            std::thread::sleep(pause.min(left));
+            std::thread::sleep(pause.min(left()));
             pause = (pause * 2).min(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Removes the cgroup if there is nothing in it; false if there is.
+    fn remove_one(&self) -> Result<bool, Error> {
+        match unlinkat(&self.above, self.name.as_os_str(), UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(true),
+            Err(Errno::EBUSY) => Ok(false),
+            Err(errno) => Err(failed(errno, || format!("rmdir({:?})", self.path))),
         }
     }
 
@@ -226,7 +243,7 @@ impl Cgroup {
     /// The kernel does not take one of them, or the controller is not there; the error names field, file and value. The
     /// limits before it are in force.
     pub fn apply(&self, settings: &[Setting]) -> Result<(), Error> {
-        resources::apply(settings, &|place| (place == Place::Unified).then(|| self.fd.as_fd()), false)
+        resources::apply(settings, &|place| (place == Place::Unified).then(|| self.fd.as_fd()), None)
     }
 
     /// Sets the device filter: attaches it, or puts it in the place of the one that was set before, at once. One that allows
@@ -237,21 +254,31 @@ impl Cgroup {
     /// # Errors
     /// The kernel refuses the program (its words are in the error), or the caller may not attach it.
     pub fn set_device_filter(&self, filter: &device::Filter) -> Result<(), Error> {
+        self.set_device_program(&filter.load()?)
+    }
+
+    /// As [`Cgroup::set_device_filter`], with one that was loaded before.
+    ///
+    /// # Errors
+    /// The caller may not attach it.
+    pub fn set_device_program(&self, program: &device::Program) -> Result<(), Error> {
         let call = |name: &'static str| {
             move |errno| failed(errno, || format!("bpf({name}, {:?}, BPF_CGROUP_DEVICE)", self.path))
         };
         let before = sys::own_device_program(self.fd.as_fd()).map_err(call("BPF_PROG_QUERY"))?;
-        let before = before.as_ref().map(AsFd::as_fd);
-        if filter.allows_everything() {
-            let detach = |program| sys::detach_device_program(self.fd.as_fd(), program);
-            return before.map_or(Ok(()), detach).map_err(call("BPF_PROG_DETACH"));
+        match (before.as_ref().map(AsFd::as_fd), &program.fd) {
+            (None, None) => Ok(()),
+            (Some(before), None) => {
+                sys::detach_device_program(self.fd.as_fd(), before).map_err(call("BPF_PROG_DETACH"))
+            }
+            (before, Some(program)) => {
+                sys::attach_device_program(self.fd.as_fd(), program.as_fd(), before).map_err(call("BPF_PROG_ATTACH"))
+            }
         }
-        let program = sys::load_device_program(filter.instructions())?;
-        sys::attach_device_program(self.fd.as_fd(), program.as_fd(), before).map_err(call("BPF_PROG_ATTACH"))
     }
 
     /// Waits until there is no process; false if there still is one by the deadline.
-    fn wait_empty(&self, deadline: Duration) -> Result<bool, Error> {
+    pub(crate) fn wait_empty(&self, deadline: Duration) -> Result<bool, Error> {
         self.wait_event("populated", false, deadline)
     }
 

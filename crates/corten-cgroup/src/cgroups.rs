@@ -11,13 +11,15 @@ use crate::cgroup::Cgroup;
 use crate::device;
 use crate::error::{Error, Repr};
 use crate::hierarchy::{Hierarchy, Layout};
-use crate::legacy::{self, Hierarchies, Paths, Refused};
+use crate::legacy::{self, Hierarchies, Paths};
 use crate::resources::{self, LegacyControllers, Memory, Place, Setting};
 use crate::stats::{self, OomWatcher, Stats};
 use crate::systemd::Unit;
 
 /// How long the freezer of v1 may take while a list of devices is changed.
 const DEVICES_DEADLINE: Duration = Duration::from_secs(10);
+/// How long killed processes may take to end before those that are left are looked for in v1.
+const ROUND: Duration = Duration::from_millis(500);
 
 /// How this machine mounts its cgroups.
 #[derive(Debug)]
@@ -52,6 +54,16 @@ pub struct Cgroups {
     legacy: legacy::Cgroups,
 }
 
+/// Devices that are to be allowed, see [`Cgroups::prepare_devices`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Devices {
+    /// By the list of v1.
+    Listed(Vec<device::Rule>),
+    /// By a filter in cgroup v2.
+    Filtered(device::Program),
+}
+
 impl Location {
     /// Whether the container has no cgroups of its own.
     pub fn is_empty(&self) -> bool {
@@ -75,6 +87,11 @@ impl Machine {
         }
         let legacy_controllers = legacy.controllers().collect();
         Ok(Self { unified, legacy, legacy_controllers })
+    }
+
+    /// A machine without cgroups, for containers that get none.
+    pub fn none() -> Self {
+        Self { unified: None, legacy: Hierarchies::none(), legacy_controllers: LegacyControllers::none() }
     }
 
     /// Returns how they are mounted.
@@ -116,7 +133,7 @@ impl Machine {
             (Some(hierarchy), Some(path)) => Some(hierarchy.create(path)?),
             _ => None,
         };
-        match self.legacy.create(&location.legacy, Refused::Fails) {
+        match self.legacy.create(&location.legacy) {
             Ok(legacy) => Ok(Cgroups { unified, legacy }),
             Err(error) => {
                 // The first error is the one to tell; nobody is in there.
@@ -136,7 +153,7 @@ impl Machine {
             (Some(hierarchy), Some(path)) => Some(hierarchy.complete(path)?),
             _ => None,
         };
-        Ok(Cgroups { unified, legacy: self.legacy.complete(&location.legacy, Refused::Fails)? })
+        Ok(Cgroups { unified, legacy: self.legacy.complete(&location.legacy)? })
     }
 
     /// Opens those of the cgroups that exist.
@@ -179,15 +196,22 @@ impl Cgroups {
     /// The kernel does not take one of them, or its controller is not there; the error names field, file and value. The
     /// limits before it are in force.
     pub fn apply(&self, settings: &[Setting]) -> Result<(), Error> {
-        resources::apply(settings, &|place| self.directory(place), false)
+        resources::apply(settings, &|place| self.directory(place), None)
     }
 
-    /// Sets limits that differ from those in force.
+    /// Sets limits that differ from those in force, all of them or none. Returns the settings that take this back.
     ///
     /// # Errors
-    /// As [`Cgroups::apply`].
-    pub fn update(&self, settings: &[Setting]) -> Result<(), Error> {
-        resources::apply(settings, &|place| self.directory(place), true)
+    /// As [`Cgroups::apply`], but that the old limits are in force again; if they cannot be restored, the error says so.
+    pub fn update(&self, settings: &[Setting]) -> Result<Vec<Setting>, Error> {
+        let mut before = Vec::new();
+        let updated = resources::apply(settings, &|place| self.directory(place), Some(&mut before));
+        before.reverse();
+        let Err(cause) = updated else { return Ok(before) };
+        match self.apply(&before) {
+            Ok(()) => Err(cause),
+            Err(error) => Err(Repr::NotRestored { causes: vec![error, cause] }.into()),
+        }
     }
 
     /// Checks that not more memory is in use than is to be allowed, if [`Memory::check_before_update`] asks for it.
@@ -204,12 +228,29 @@ impl Cgroups {
     /// # Errors
     /// The kernel refuses it (its words are in the error), or the caller may not do it; or v1 has no words for the rules.
     pub fn set_devices(&self, rules: &[device::Rule]) -> Result<(), Error> {
+        self.set_prepared_devices(&self.prepare_devices(rules)?)
+    }
+
+    /// Does beforehand what takes time in [`Cgroups::set_devices`]. Nothing is changed yet.
+    ///
+    /// # Errors
+    /// The kernel refuses the filter (its words are in the error), or the caller may not load it.
+    pub fn prepare_devices(&self, rules: &[device::Rule]) -> Result<Devices, Error> {
         if self.legacy.directory("devices").is_some() {
-            return self.legacy.set_devices(rules, DEVICES_DEADLINE);
+            return Ok(Devices::Listed(rules.to_vec()));
         }
-        match &self.unified {
-            Some(cgroup) => cgroup.set_device_filter(&device::Filter::compile(rules)),
-            None => Ok(()),
+        Ok(Devices::Filtered(device::Filter::compile(rules).load()?))
+    }
+
+    /// As [`Cgroups::set_devices`], with what was prepared for these cgroups.
+    ///
+    /// # Errors
+    /// The caller may not do it; or v1 has no words for the rules.
+    pub fn set_prepared_devices(&self, devices: &Devices) -> Result<(), Error> {
+        match (devices, &self.unified) {
+            (Devices::Listed(rules), _) => self.legacy.set_devices(rules, DEVICES_DEADLINE),
+            (Devices::Filtered(program), Some(cgroup)) => cgroup.set_device_program(program),
+            (Devices::Filtered(_), None) => Ok(()),
         }
     }
 
@@ -276,14 +317,28 @@ impl Cgroups {
     /// # Errors
     /// Some are left after `deadline`; the error names them.
     pub fn kill(&self, deadline: Duration) -> Result<(), Error> {
-        let frozen = self.legacy.frozen()?;
-        match &self.unified {
-            // cgroup.kill reaches everybody at once; but who is frozen in v1 does not die.
-            Some(cgroup) if !frozen => cgroup.kill(deadline)?,
-            _ => {}
+        let Some(cgroup) = &self.unified else { return self.legacy.kill(deadline) };
+        if !self.legacy.is_empty() {
+            // cgroup.kill reaches everybody at once, but who is frozen in v1 does not die of it.
+            cgroup.signal_kill()?;
+            self.release_killed()?;
+            if cgroup.wait_empty(deadline.min(ROUND))? {
+                // Whoever is left is in v1 only.
+                return self.legacy.kill(deadline);
+            }
+            // Somebody freezes them again and again.
+            self.legacy.kill(deadline)?;
         }
-        // Whoever is left is in v1 only.
-        self.legacy.kill(deadline)
+        cgroup.kill(deadline)
+    }
+
+    /// Lets processes die that were sent a SIGKILL while they, or cgroups below, were frozen: with v1 they would wait. Nobody waits
+    /// in cgroup v2, where nothing is done.
+    ///
+    /// # Errors
+    /// A file of a cgroup cannot be written.
+    pub fn release_killed(&self) -> Result<(), Error> {
+        self.legacy.thaw_all()
     }
 
     /// Removes the cgroups and all below. Those that are gone already are no error.

@@ -91,6 +91,8 @@ pub(crate) enum Repr {
          cannot have"
     )]
     DeviceRule { rule: String },
+    #[error("the old limits could not be restored: {}", list(causes))]
+    NotRestored { causes: Vec<Error> },
     #[error("linux.resources.devices: the kernel refuses the device filter: {log}")]
     Filter {
         log: String,

@@ -162,7 +162,7 @@ impl Hierarchy {
             if count > 0 {
                 return Err(Repr::NotEmpty { count }.into());
             }
-            if cgroup.frozen()? {
+            if cgroup.stopped()? {
                 return Err(Repr::Frozen.into());
             }
         }

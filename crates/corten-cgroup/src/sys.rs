@@ -1,7 +1,7 @@
 //! The kernel as nix does not offer it: openat2 below a directory, bpf. The only room of this crate with `unsafe`.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -283,8 +283,13 @@ fn program_name(program: BorrowedFd<'_>) -> nix::Result<[u8; 16]> {
 
 /// Reads a whole file.
 pub(crate) fn read_all(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    // Files of procfs have no size to read by: a buffer saves calls.
-    BufReader::with_capacity(4096, File::open(path)?).read_to_string(&mut text)?;
+    read_text(File::open(path)?)
+}
+
+/// Reads a file of the kernel to its end.
+pub(crate) fn read_text(file: File) -> std::io::Result<String> {
+    // Room for most, as such a file has no size to read by; and `take`, so that it is not asked for one.
+    let mut text = String::with_capacity(4096);
+    file.take(u64::MAX).read_to_string(&mut text)?;
     Ok(text)
 }

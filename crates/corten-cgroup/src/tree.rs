@@ -4,7 +4,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -21,9 +21,7 @@ use crate::sys;
 /// Reads a file of a cgroup.
 pub(crate) fn read_file(directory: BorrowedFd<'_>, file: &str) -> nix::Result<String> {
     let fd = sys::open_below(&directory, Path::new(file), OFlag::O_RDONLY)?;
-    let mut text = String::new();
-    File::from(fd).read_to_string(&mut text).map_err(|error| sys::errno(&error))?;
-    Ok(text)
+    sys::read_text(File::from(fd)).map_err(|error| sys::errno(&error))
 }
 
 /// Writes a value to a file of a cgroup, in one call.

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use corten_cgroup::device::{Access, Filter, Kind, Rule};
-use corten_cgroup::{Cgroup, Hierarchy};
+use corten_cgroup::{Cgroup, Hierarchy, Machine, Resources};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -83,6 +83,28 @@ fn a_cgroup_is_made_and_removed() {
     assert!(on_host(&hierarchy, &top.join("a")).is_dir());
     remove(&hierarchy, &top);
     assert!(hierarchy.open(&top).unwrap().is_none());
+}
+
+/// What the kernel does not take leaves no other change behind, and a change can be taken back.
+#[test]
+fn an_update_is_all_or_nothing() {
+    let Some(hierarchy) = hierarchy() else { return };
+    let (machine, path) = (Machine::detect().unwrap(), unique());
+    let cgroups = machine.create(&machine.locate(Some(&path), "id").unwrap()).unwrap();
+    let limit = || fs::read_to_string(on_host(&hierarchy, &path).join("cgroup.max.descendants")).unwrap();
+    let settings = |files: &[(&str, &str)]| {
+        let unified = files.iter().map(|(file, value)| ((*file).to_owned(), (*value).to_owned())).collect();
+        Resources { unified, ..Resources::default() }.settings(machine.legacy_controllers()).unwrap()
+    };
+    let back = cgroups.update(&settings(&[("cgroup.max.descendants", "5")])).unwrap();
+    assert_eq!(limit(), "5\n");
+    let wrong = settings(&[("cgroup.max.descendants", "7"), ("cgroup.max.depth", "deep")]);
+    let error = cgroups.update(&wrong).unwrap_err().to_string();
+    assert!(error.starts_with("unified[\"cgroup.max.depth\"]"), "{error}");
+    assert_eq!(limit(), "5\n");
+    cgroups.apply(&back).unwrap();
+    assert_eq!(limit(), "max\n");
+    cgroups.remove(DEADLINE).unwrap();
 }
 
 #[test]

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use corten_cgroup::device::{Access, Kind, Rule};
-use corten_cgroup::legacy::{Cgroups, Hierarchies, Paths, Refused};
+use corten_cgroup::legacy::{Cgroups, Hierarchies, Paths};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -102,12 +102,12 @@ impl Shell {
 fn cgroups_are_made_entered_and_removed() {
     let Some(hierarchies) = hierarchies() else { return };
     let (top, paths) = unique(&hierarchies);
-    let cgroups = hierarchies.create(&paths, Refused::Fails).unwrap();
+    let cgroups = hierarchies.create(&paths).unwrap();
     assert_eq!(cgroups.paths(), paths);
     assert_eq!(cgroups.pids().unwrap(), []);
     assert!(!cgroups.populated().unwrap() && !cgroups.frozen().unwrap());
     // Empty ones are taken as they are.
-    hierarchies.create(&paths, Refused::Fails).unwrap();
+    hierarchies.create(&paths).unwrap();
     let mut child = sleeper();
     cgroups.add(id(&child)).unwrap();
     let own = fs::read_to_string(format!("/proc/{}/cgroup", child.id())).unwrap();
@@ -117,9 +117,9 @@ fn cgroups_are_made_entered_and_removed() {
     }
     assert_eq!(cgroups.pids().unwrap(), [id(&child)]);
     assert!(cgroups.populated().unwrap());
-    let busy = hierarchies.create(&paths, Refused::Fails).unwrap_err().to_string();
+    let busy = hierarchies.create(&paths).unwrap_err().to_string();
     assert_eq!(busy, "container's cgroup is not empty: 1 process(es) found");
-    assert!(hierarchies.complete(&paths, Refused::Fails).unwrap().populated().unwrap());
+    assert!(hierarchies.complete(&paths).unwrap().populated().unwrap());
     let early = hierarchies.open(&paths).unwrap().remove(Duration::from_millis(30)).unwrap_err().to_string();
     assert!(early.contains("freezer") && early.contains("still has processes") && early.contains("; "), "{early}");
     cgroups.kill(DEADLINE).unwrap();
@@ -158,7 +158,7 @@ fn cpus_and_memory_nodes_come_from_above() {
     let Some(hierarchies) = hierarchies() else { return };
     let (top, paths) = unique(&hierarchies);
     let read = |path: &Path, file: &str| fs::read_to_string(on_host("cpuset", path).join(file)).unwrap();
-    let cgroups = hierarchies.create(&paths, Refused::Fails).unwrap();
+    let cgroups = hierarchies.create(&paths).unwrap();
     for file in ["cpuset.cpus", "cpuset.mems"] {
         assert_eq!(read(&top, file), read(Path::new("/"), file));
         // The container's own may have to be less than all.
@@ -184,25 +184,25 @@ fn a_failure_half_way_leaves_nothing() {
     fs::create_dir_all(&busy).unwrap();
     let mut child = sleeper();
     fs::write(busy.join("cgroup.procs"), child.id().to_string()).unwrap();
-    let error = hierarchies.create(&paths, Refused::Skips).unwrap_err().to_string();
+    let error = hierarchies.create(&paths).unwrap_err().to_string();
     assert_eq!(error, "container's cgroup is not empty: 1 process(es) found");
     assert_eq!(left(&hierarchies, &top), [on_host("memory", &top)]);
     child.kill().unwrap();
     child.wait().unwrap();
     fs::create_dir_all(&frozen).unwrap();
     fs::write(frozen.join("freezer.state"), "FROZEN").unwrap();
-    let error = hierarchies.create(&paths, Refused::Skips).unwrap_err().to_string();
+    let error = hierarchies.create(&paths).unwrap_err().to_string();
     assert_eq!(error, "container's cgroup unexpectedly frozen");
     assert_eq!(left(&hierarchies, &top).len(), 2);
     fs::write(frozen.join("freezer.state"), "THAWED").unwrap();
     // A file is no directory, anywhere: the parent that was made before it is removed.
     let through_file: Paths = paths.iter().map(|(name, path)| (name.clone(), path.join("made/cgroup.procs"))).collect();
-    let error = hierarchies.create(&through_file, Refused::Fails).unwrap_err().to_string();
+    let error = hierarchies.create(&through_file).unwrap_err().to_string();
     assert!(error.contains("made/cgroup.procs"), "{error}");
     assert_eq!(left(&hierarchies, &paths["freezer"].join("made")), Vec::<PathBuf>::new());
     let root: Paths = paths.keys().map(|name| (name.clone(), "/".into())).collect();
-    assert!(hierarchies.create(&root, Refused::Fails).unwrap_err().to_string().contains("is not empty"));
-    remove(&hierarchies, hierarchies.create(&paths, Refused::Fails).unwrap(), &top);
+    assert!(hierarchies.create(&root).unwrap_err().to_string().contains("is not empty"));
+    remove(&hierarchies, hierarchies.create(&paths).unwrap(), &top);
 }
 
 /// The time that a process has used, in ticks.
@@ -216,7 +216,7 @@ fn ticks(child: &Child) -> u64 {
 fn frozen_processes_stand_still() {
     let Some(hierarchies) = hierarchies() else { return };
     let (top, paths) = unique(&hierarchies);
-    let cgroups = hierarchies.create(&paths, Refused::Fails).unwrap();
+    let cgroups = hierarchies.create(&paths).unwrap();
     let mut busy = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
     let mut forks = Command::new("sh").args(["-c", "while :; do (sleep 0.01) & done"]).spawn().unwrap();
     cgroups.add(id(&busy)).unwrap();
@@ -250,7 +250,7 @@ fn frozen_processes_stand_still() {
 fn what_cannot_be_frozen_goes_on() {
     let Some(hierarchies) = hierarchies() else { return };
     let (top, paths) = unique(&hierarchies);
-    let cgroups = hierarchies.create(&paths, Refused::Fails).unwrap();
+    let cgroups = hierarchies.create(&paths).unwrap();
     let busy = || Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
     let mut children: Vec<Child> = (0..10).map(|_| busy()).collect();
     for child in &children {
@@ -272,7 +272,7 @@ fn what_cannot_be_frozen_goes_on() {
 fn all_are_killed_wherever_they_hide() {
     let Some(hierarchies) = hierarchies() else { return };
     let (top, paths) = unique(&hierarchies);
-    let cgroups = hierarchies.create(&paths, Refused::Fails).unwrap();
+    let cgroups = hierarchies.create(&paths).unwrap();
     // A fork bomb; one in a sub-cgroup that is frozen by itself; and the whole paused at last.
     let mut bomb = Command::new("sh").args(["-c", "while :; do (sleep 0.01) & done"]).spawn().unwrap();
     let mut hidden = sleeper();
@@ -296,7 +296,7 @@ fn all_are_killed_wherever_they_hide() {
 fn the_survivors_are_named() {
     let Some(hierarchies) = hierarchies() else { return };
     let (top, paths) = unique(&hierarchies);
-    let cgroups = hierarchies.create(&paths, Refused::Fails).unwrap();
+    let cgroups = hierarchies.create(&paths).unwrap();
     let mut child = sleeper();
     cgroups.add(id(&child)).unwrap();
     let above = on_host("freezer", &top).join("freezer.state");
@@ -313,7 +313,7 @@ fn the_survivors_are_named() {
 fn cgroups_of_any_depth_and_name_are_removed() {
     let Some(hierarchies) = hierarchies() else { return };
     let (top, paths) = unique(&hierarchies);
-    let cgroups = hierarchies.create(&paths, Refused::Fails).unwrap();
+    let cgroups = hierarchies.create(&paths).unwrap();
     let names = [b"deeper".as_slice(), b"\xff\xfe", b" * ;$(x)", b"...", b"-rf"].map(OsStr::from_bytes);
     for (hierarchy, path) in &paths {
         let mut here = fs::File::open(on_host(hierarchy, path)).unwrap();
@@ -337,7 +337,7 @@ fn rule(allow: bool, minor: Option<u32>, letters: &str) -> Rule {
 fn devices_are_refused_until_they_are_allowed() {
     let Some(hierarchies) = hierarchies() else { return };
     let (top, paths) = unique(&hierarchies);
-    let cgroups = hierarchies.create(&paths, Refused::Fails).unwrap();
+    let cgroups = hierarchies.create(&paths).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let node = format!("mknod {0}/full c 1 7 && rm {0}/full", directory.path().display());
     let list = || fs::read_to_string(on_host("devices", &paths["devices"]).join("devices.list")).unwrap();
@@ -382,7 +382,7 @@ fn devices_are_refused_until_they_are_allowed() {
 fn the_way_to_another_list_is_no_way_to_devices() {
     let Some(hierarchies) = hierarchies() else { return };
     let (top, paths) = unique(&hierarchies);
-    let cgroups = hierarchies.create(&paths, Refused::Fails).unwrap();
+    let cgroups = hierarchies.create(&paths).unwrap();
     let everything = Rule { kind: Kind::All, major: None, ..rule(true, None, "rwm") };
     let but = [everything, rule(false, Some(7), "r")];
     let only = [rule(true, Some(3), "rw")];
@@ -412,7 +412,7 @@ fn again(part: &str, script: &str) -> bool {
 }
 
 #[test]
-fn a_hierarchy_that_is_refused_is_an_error_or_skipped() {
+fn a_hierarchy_that_is_refused_is_an_error() {
     if hierarchies().is_some() {
         assert!(again("in_mounts::one_is_read_only", "mount -o remount,bind,ro /sys/fs/cgroup/memory"));
     }
@@ -423,7 +423,7 @@ fn a_hierarchy_that_is_refused_is_an_error_or_skipped() {
 fn relative_paths_are_below_a_container_without_cgroup_namespace() {
     let Some(hierarchies) = hierarchies() else { return };
     let (top, paths) = unique(&hierarchies);
-    let cgroups = hierarchies.create(&paths, Refused::Fails).unwrap();
+    let cgroups = hierarchies.create(&paths).unwrap();
     let own = on_host("memory", &paths["memory"]);
     let script = format!(
         "mkdir {0}/own && echo $$ > {0}/own/cgroup.procs && mount --bind {0} /sys/fs/cgroup/memory",
@@ -442,17 +442,9 @@ mod in_mounts {
     fn one_is_read_only() {
         let hierarchies = hierarchies().unwrap();
         let (top, paths) = unique(&hierarchies);
-        let error = hierarchies.create(&paths, Refused::Fails).unwrap_err();
+        let error = hierarchies.create(&paths).unwrap_err();
         assert!(error.is_refused() && error.to_string().contains("/sys/fs/cgroup/memory/"), "{error}");
         assert_eq!(left(&hierarchies, &top), Vec::<PathBuf>::new());
-        let cgroups = hierarchies.create(&paths, Refused::Skips).unwrap();
-        assert!(cgroups.directory("memory").is_none());
-        assert_eq!(cgroups.paths().len(), paths.len() - 1);
-        let mut child = sleeper();
-        cgroups.add(id(&child)).unwrap();
-        cgroups.kill(DEADLINE).unwrap();
-        child.wait().unwrap();
-        remove(&hierarchies, cgroups, &top);
     }
 
     #[test]

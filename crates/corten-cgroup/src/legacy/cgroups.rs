@@ -117,6 +117,11 @@ impl Cgroups {
         freezer::thaw(freezer.as_fd(), &freezer.shown)
     }
 
+    /// Lets processes go on in cgroups below as well that were frozen by themselves: a SIGKILL waits until then.
+    pub(crate) fn thaw_all(&self) -> Result<(), Error> {
+        self.find("freezer").map_or(Ok(()), |freezer| freezer::thaw_all(freezer.as_fd(), &freezer.shown))
+    }
+
     /// Whether they are frozen, and not only because a cgroup above is. Without a freezer they are not.
     ///
     /// # Errors
@@ -157,8 +162,7 @@ impl Cgroups {
                 sys::send_signal(pid, libc::SIGKILL).ok();
             }
         });
-        let thawed = freezer.map_or(Ok(()), |freezer| freezer::thaw_all(freezer.as_fd(), &freezer.shown));
-        killed.and(thawed)
+        killed.and(self.thaw_all())
     }
 
     /// Lets the processes use the devices that the rules allow, the last rule that speaks of a device deciding, and no others.

@@ -55,13 +55,6 @@ impl Directory {
         Ok(())
     }
 
-    /// Fails if the caller may not add processes.
-    pub(super) fn check_writable(&self) -> Result<(), Error> {
-        sys::open_below(&self.fd, Path::new("cgroup.procs"), OFlag::O_WRONLY)
-            .map(drop)
-            .map_err(|errno| failed(errno, || format!("openat2({:?}/cgroup.procs, O_WRONLY)", self.shown)))
-    }
-
     /// Returns the processes of this cgroup and all below, each once.
     pub(super) fn pids(&self) -> Result<Vec<i32>, Error> {
         let mut pids = Vec::new();

@@ -30,16 +30,6 @@ const TRIES: usize = 10;
 /// path from its mount, starting with `/`.
 pub type Paths = BTreeMap<String, PathBuf>;
 
-/// What comes of a hierarchy in which the caller may not make cgroups.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Refused {
-    /// It is an error.
-    Fails,
-    /// The container stays where it is in that hierarchy, so that none of its limits can be set (runc: a rootless container
-    /// without `cgroupsPath`).
-    Skips,
-}
-
 /// The hierarchies that are mounted below `/sys/fs/cgroup`: those with controllers, and `name=systemd`.
 #[derive(Debug)]
 pub struct Hierarchies(Vec<Hierarchy>);
@@ -143,8 +133,8 @@ impl Hierarchies {
     ///
     /// # Errors
     /// One has processes or is frozen, or cannot be made. What was made is removed again, parents included.
-    pub fn create(&self, paths: &Paths, refused: Refused) -> Result<Cgroups, Error> {
-        self.make(paths, refused, true)
+    pub fn create(&self, paths: &Paths) -> Result<Cgroups, Error> {
+        self.make(paths, true)
     }
 
     /// Makes those of a container's cgroups that are missing, and takes the others with their processes: for a unit that systemd
@@ -152,11 +142,11 @@ impl Hierarchies {
     ///
     /// # Errors
     /// One cannot be made. What was made is removed again, parents included.
-    pub fn complete(&self, paths: &Paths, refused: Refused) -> Result<Cgroups, Error> {
-        self.make(paths, refused, false)
+    pub fn complete(&self, paths: &Paths) -> Result<Cgroups, Error> {
+        self.make(paths, false)
     }
 
-    fn make(&self, paths: &Paths, refused: Refused, unused: bool) -> Result<Cgroups, Error> {
+    fn make(&self, paths: &Paths, unused: bool) -> Result<Cgroups, Error> {
         let mut made: Vec<(&Hierarchy, Vec<PathBuf>)> = Vec::new();
         let mut directories = Vec::new();
         for hierarchy in &self.0 {
@@ -165,9 +155,6 @@ impl Hierarchies {
             let directory = hierarchy.make(&clean(path), &mut made_here).and_then(|(directory, existed)| {
                 if existed && unused {
                     directory.check_unused()?;
-                }
-                if existed && refused == Refused::Skips {
-                    directory.check_writable()?;
                 }
                 Ok(directory)
             });
@@ -178,9 +165,7 @@ impl Hierarchies {
                 }
                 Err(error) => {
                     hierarchy.unmake(&made_here);
-                    if hierarchy.is_named() && error.errno().is_some()
-                        || refused == Refused::Skips && error.is_refused()
-                    {
+                    if hierarchy.is_named() && error.errno().is_some() {
                         continue;
                     }
                     for (hierarchy, paths) in made.iter().rev() {

@@ -10,13 +10,13 @@
 //!
 //! ```no_run
 //! use std::time::Duration;
-//! use corten_cgroup::legacy::{Hierarchies, Refused};
+//! use corten_cgroup::legacy::Hierarchies;
 //!
 //! # fn main() -> Result<(), corten_cgroup::Error> {
 //! let deadline = Duration::from_secs(10);
 //! let hierarchies = Hierarchies::detect()?;
 //! let paths = hierarchies.resolve(Some("/machines/a".as_ref()), "a")?;
-//! let cgroups = hierarchies.create(&paths, Refused::Fails)?;
+//! let cgroups = hierarchies.create(&paths)?;
 //! // Limits are written before there are processes: see `Cgroups::directory`.
 //! cgroups.add(1234)?;
 //! cgroups.kill(deadline)?;
@@ -35,5 +35,5 @@ mod hierarchies;
 mod mounts;
 
 pub use cgroups::Cgroups;
-pub use hierarchies::{Hierarchies, Paths, Refused};
+pub use hierarchies::{Hierarchies, Paths};
 pub use mounts::{Mount, Mounts, mounts};

@@ -9,6 +9,8 @@
 mod convert;
 mod setting;
 mod table;
+#[cfg(test)]
+mod tests;
 mod unified;
 
 use std::collections::BTreeMap;
@@ -89,7 +91,7 @@ pub struct Memory {
     pub swappiness: Option<u64>,
     /// Processes that need more wait instead of being killed (v1).
     pub disable_oom_killer: bool,
-    /// Refuse a limit that is below what is used already. See [`Cgroups::apply`](crate::Cgroups::apply).
+    /// Refuse a limit that is below what is used already: see [`Cgroups::check_memory`](crate::Cgroups::check_memory).
     pub check_before_update: bool,
 }
 

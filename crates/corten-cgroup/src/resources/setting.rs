@@ -70,31 +70,38 @@ impl Setting {
         self.file.split('.').next().unwrap_or_default()
     }
 
-    /// Writes the value to the file below `directory`, unless it has it already.
-    fn write(&self, directory: BorrowedFd<'_>, changes_only: bool) -> Result<(), Errno> {
-        let flags = if changes_only { OFlag::O_RDWR } else { OFlag::O_WRONLY };
+    /// Writes the value to the file below `directory`. With `before`, only if it is another than the file has, and what takes that
+    /// back is added to `before`.
+    fn write(&self, directory: BorrowedFd<'_>, before: Option<&mut Vec<Self>>) -> Result<(), Errno> {
+        let flags = if before.is_some() { OFlag::O_RDWR } else { OFlag::O_WRONLY };
         let mut file = match sys::open_below(&directory, Path::new(&self.file), flags) {
             Ok(fd) => File::from(fd),
             Err(Errno::ENOENT) => {
                 return match &self.if_missing {
                     IfMissing::Fail => Err(Errno::ENOENT),
                     IfMissing::Skip => Ok(()),
-                    IfMissing::Instead(other) => other.write(directory, changes_only),
+                    IfMissing::Instead(other) => other.write(directory, before),
                 };
             }
             // A file without reading: there is nothing to compare with.
-            Err(Errno::EACCES | Errno::EPERM) if changes_only => return self.write(directory, false),
+            Err(Errno::EACCES | Errno::EPERM) if before.is_some() => return self.write(directory, None),
             Err(errno) => return Err(errno),
         };
-        if changes_only {
+        if let Some(before) = before {
             let mut now = String::new();
             // What cannot be read is written.
-            if file.read_to_string(&mut now).is_ok() && now.trim_end() == self.value {
-                return Ok(());
+            if file.read_to_string(&mut now).is_ok() {
+                if now.trim_end() == self.value {
+                    return Ok(());
+                }
+                let value = self.value.split('\n').map(|line| value_before(&self.file, line, &now));
+                let value = value.collect::<Vec<_>>().join("\n");
+                before.push(Self { value, if_missing: IfMissing::Fail, exact: false, ..self.clone() });
             }
         }
-        // The kernel takes one line at a time.
+        // The kernel takes one line at a time, and nothing as an empty one.
         for line in self.value.split('\n') {
+            let line = if line.is_empty() { "\n" } else { line };
             file.write_all(line.as_bytes()).map_err(|error| sys::errno(&error))?;
         }
         Ok(())
@@ -113,24 +120,47 @@ impl fmt::Display for Setting {
     }
 }
 
-/// Writes settings, each to the directory of its place. With `changes_only`, files that have the value already are left alone.
+/// What is to be written to a file so that it has again what it has `now`, when a line was written.
+///
+/// A line of several words is about the device that the first one names, but for `cpu.max`.
+fn value_before(file: &str, line: &str, now: &str) -> String {
+    let Some((device, _)) = line.split_once(' ').filter(|_| file != "cpu.max") else {
+        let now = now.lines().next().unwrap_or_default();
+        // Of this one the number is written.
+        return now.strip_prefix("oom_kill_disable ").unwrap_or(now).to_owned();
+    };
+    let named = now.lines().find(|line| line.split(' ').next() == Some(device));
+    named.map_or_else(
+        || match file {
+            "io.max" => format!("{device} rbps=max wbps=max riops=max wiops=max"),
+            file if file.starts_with("blkio.throttle.") => format!("{device} 0"),
+            _ => format!("{device} default"),
+        },
+        str::to_owned,
+    )
+}
+
+/// Writes settings, each to the directory of its place. With `before`, files that have the value already are left alone, and
+/// what takes back the changes is added to it: to be applied in reverse.
 ///
 /// Some limits bound one another (memory and memory+swap, quota and burst), so that the kernel takes them only in the order
 /// that suits the old values: what it refuses is tried once more when the others are in force.
 pub(crate) fn apply<'d>(
     settings: &[Setting],
     directory: &dyn Fn(Place) -> Option<BorrowedFd<'d>>,
-    changes_only: bool,
+    mut before: Option<&mut Vec<Setting>>,
 ) -> Result<(), Error> {
     let mut again = Vec::new();
     for setting in settings {
-        match one(setting, directory, changes_only) {
+        match one(setting, directory, before.as_deref_mut()) {
             Err(Failure::Refused(_)) => again.push(setting),
             other => other.map_err(|failure| failure.explain(setting, directory))?,
         }
     }
-    for setting in again {
-        one(setting, directory, changes_only).map_err(|failure| failure.explain(setting, directory))?;
+    // The last one first: a limit on memory that is refused as too much is used says more than that on memory and swap, which
+    // cannot be lower.
+    for setting in again.into_iter().rev() {
+        one(setting, directory, before.as_deref_mut()).map_err(|failure| failure.explain(setting, directory))?;
     }
     Ok(())
 }
@@ -178,10 +208,10 @@ enum Failure {
 fn one<'d>(
     setting: &Setting,
     directory: &dyn Fn(Place) -> Option<BorrowedFd<'d>>,
-    changes_only: bool,
+    before: Option<&mut Vec<Setting>>,
 ) -> Result<(), Failure> {
     let directory = directory(setting.place).ok_or(Failure::Nowhere)?;
-    setting.write(directory, changes_only).map_err(|errno| match errno {
+    setting.write(directory, before).map_err(|errno| match errno {
         Errno::EINVAL | Errno::EBUSY => Failure::Refused(errno),
         errno => Failure::Call(errno),
     })?;
@@ -227,5 +257,27 @@ fn hint(setting: &Setting, errno: Errno, directory: BorrowedFd<'_>) -> Option<St
             Some(format!(" (current usage: {usage}, peak usage: {peak})"))
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::value_before;
+
+    #[test]
+    fn what_was_there_can_be_written_again() {
+        for (file, line, now, before) in [
+            ("memory.max", "5", "max\n", "max"),
+            ("cpu.max", "5 100000", "max 100000\n", "max 100000"),
+            ("cpuset.cpus", "1", "\n", ""),
+            ("memory.oom_control", "1", "oom_kill_disable 0\nunder_oom 0\n", "0"),
+            ("io.max", "8:0 rbps=5", "8:16 rbps=1\n8:0 rbps=max wbps=7\n", "8:0 rbps=max wbps=7"),
+            ("io.max", "8:0 rbps=5", "", "8:0 rbps=max wbps=max riops=max wiops=max"),
+            ("io.weight", "8:0 50", "default 100\n", "8:0 default"),
+            ("blkio.throttle.read_bps_device", "8:0 5", "", "8:0 0"),
+            ("net_prio.ifpriomap", "lo 5", "lo 0\neth0 0\n", "lo 0"),
+        ] {
+            assert_eq!(value_before(file, line, now), before, "{file} {line}");
+        }
     }
 }

@@ -56,16 +56,11 @@ pub(crate) fn facts(
 /// Where the unit of a container is to be.
 fn unit(machine: &Machine, manager: &Systemd, path: Option<&Path>, id: &str, rootless: bool) -> Result<Location> {
     let path = path.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
-    let unit = Unit::from_cgroups_path(&path, id, rootless)
-        .map_err(|error| Error::new(ErrorKind::InvalidConfig, SystemdError(error)))?;
+    let unit =
+        Unit::from_cgroups_path(&path, id, rootless).map_err(|error| Error::new(ErrorKind::InvalidConfig, error))?;
     let control_group = manager.control_group().map_err(|error| Error::new(ErrorKind::Kernel, error))?;
     Ok(machine.locate_unit(unit, &control_group, rootless))
 }
-
-/// A unit that systemd would not have.
-#[derive(Debug, thiserror::Error)]
-#[error("linux.cgroupsPath")]
-struct SystemdError(#[source] corten_cgroup::systemd::Error);
 
 /// Connects to the systemd that makes a caller's cgroups: the system's, or the user's for a rootless caller.
 pub(crate) fn systemd(user: bool) -> Result<Systemd> {

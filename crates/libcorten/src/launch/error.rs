@@ -138,10 +138,21 @@ fn is_refused(error: &corten_cgroup::Error) -> bool {
     error.is_refused() && !nix::unistd::geteuid().is_root()
 }
 
-/// A limit that the kernel does not take; the field's name is completed.
-#[derive(Debug, thiserror::Error)]
-#[error("linux.resources.{0}")]
+/// A limit that the kernel does not take. The field's name is completed in the error itself, so its source is that error's.
+#[derive(Debug)]
 pub(crate) struct LimitError(pub(crate) corten_cgroup::Error);
+
+impl std::fmt::Display for LimitError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "linux.resources.{}", self.0)
+    }
+}
+
+impl std::error::Error for LimitError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
 
 /// What hooks have failed with, before what they were run after.
 fn warnings(hooks: &[HookError]) -> String {

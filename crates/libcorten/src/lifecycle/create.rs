@@ -32,7 +32,11 @@ impl<'a> Creation<'a> {
         bundle: &'a Bundle,
         options: &'a CreateOptions,
     ) -> Result<Self> {
-        let machine = Machine::detect().map_err(cgroup_error)?;
+        let machine = match Machine::detect() {
+            // None are needed.
+            Err(_) if options.cgroup_manager == CgroupManager::Disabled => Machine::none(),
+            machine => machine.map_err(cgroup_error)?,
+        };
         let systemd = match options.cgroup_manager {
             CgroupManager::Systemd => Some(host::systemd(host::is_rootless()?)?),
             _ => None,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::kill::release_killed;
 use super::{Container, LifecycleError, cgroups};
 use crate::host::{cgroup_error, systemd};
 use crate::launch::{hooks, resctrl};
@@ -74,12 +75,15 @@ impl Container {
             Err(error) => return left.push(error.chain()),
         };
         if let Some(pidfd) = &pidfd {
-            match sys::send_signal(pidfd.as_fd(), libc::SIGKILL) {
+            let killed = sys::send_signal(pidfd.as_fd(), libc::SIGKILL);
+            match killed {
                 Err(error) if error.errno.0 != Errno::ESRCH => left.push(format!("{error}: {}", error.errno)),
-                _ if !sys::wait_ended(pidfd.as_fd(), DEADLINE) => {
-                    left.push(format!("process {} does not end", record.pid))
+                _ => {
+                    left.extend(release_killed(record).err().map(|error| error.chain()));
+                    if !sys::wait_ended(pidfd.as_fd(), DEADLINE) {
+                        left.push(format!("process {} does not end", record.pid));
+                    }
                 }
-                _ => {}
             }
         }
         // A child of this process is reaped; others are their parents' business.

@@ -33,14 +33,7 @@ impl Container {
             Err(error) if error.errno.0 == Errno::ESRCH => return Err(LifecycleError::NotRunning.into()),
             other => other?,
         }
-        if signal == libc::SIGKILL {
-            // In a frozen cgroup of v1 nobody dies.
-            let cgroups = cgroups(&record)?;
-            if cgroups.frozen().map_err(cgroup_error)? {
-                cgroups.thaw().map_err(cgroup_error)?;
-            }
-        }
-        Ok(())
+        if signal == libc::SIGKILL { release_killed(&record) } else { Ok(()) }
     }
 
     /// Sends a signal to every process of the container, those that `exec` made and those that init has left behind included.
@@ -73,6 +66,15 @@ impl Container {
         };
         Ok((start_time(record.pid) == Some(record.start_time)).then_some(pidfd))
     }
+}
+
+/// Lets processes die that were killed while they were frozen.
+pub(super) fn release_killed(record: &Record) -> Result<()> {
+    // In cgroup v2 they die as they are.
+    if record.cgroups.legacy.is_empty() {
+        return Ok(());
+    }
+    cgroups(record)?.release_killed().map_err(cgroup_error)
 }
 
 /// Whether the process is in another PID namespace than the caller. When in doubt, it is not.

@@ -294,8 +294,8 @@ impl Container {
 
     fn status(&self, record: &Record) -> Result<Status> {
         if !record.is_alive() {
-            // Nobody there: still being made, if somebody holds the lock for it.
-            let made = record.creating && record.pid == 0 && self.directory.try_lock()?.is_none();
+            // Nobody there, or not yet the one who stays: still being made, if somebody holds the lock for it.
+            let made = record.creating && self.directory.try_lock()?.is_none();
             return Ok(if made { Status::Creating } else { Status::Stopped });
         }
         if record.creating {

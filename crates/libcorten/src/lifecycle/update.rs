@@ -1,7 +1,8 @@
 //! update: other limits for a container that exists.
 
-use corten_cgroup::Machine;
-use corten_cgroup::systemd::device_properties;
+use corten_cgroup::device::{Filter, Rule};
+use corten_cgroup::systemd::{Property, Unit, device_properties};
+use corten_cgroup::{LegacyControllers, Machine};
 use oci_spec::runtime::{LinuxCpu, LinuxIntelRdt, LinuxMemory, LinuxResources, LinuxThrottleDevice, LinuxWeightDevice};
 
 use super::{Container, LifecycleError, cgroups};
@@ -28,7 +29,8 @@ impl Container {
     ///
     /// # Errors
     /// The container is stopped, or the kernel does not take a limit; the error names field, file and value. The old limits are
-    /// in force then; if they cannot be restored, the error says so.
+    /// in force then; if they cannot be restored, the error says so. (Devices come last, when systemd has been told, and the
+    /// schemata of resctrl first; they are not taken back.)
     pub fn update(&self, update: &Update) -> Result<()> {
         judge_resources(&update.resources).map_err(|error| Error::new(error.kind(), error))?;
         let _lock = self.directory.lock()?;
@@ -45,37 +47,32 @@ impl Container {
         }
         let before = record.resources.take().unwrap_or_default();
         let after = merged(&before, &update.resources);
-        let new_devices = after.devices() != before.devices();
-        let machine = Machine::detect().map_err(cgroup_error)?;
-        let settings = |resources| {
-            let settings = limits(resources).settings(machine.legacy_controllers());
-            settings.map_err(|error| Error::new(ErrorKind::InvalidConfig, LimitError(error)))
-        };
-        let (old, new) = (settings(&before)?, settings(&now_only(&after, &update.resources))?);
         let cgroups = cgroups(&record)?;
         if cgroups.is_empty() {
             return Err(LifecycleError::NoCgroup.into());
         }
-        let wanted = limits(&update.resources);
-        let limit_error = |error| Error::new(ErrorKind::Kernel, LimitError(error));
-        cgroups.check_memory(&wanted.memory).map_err(limit_error)?;
-        if let Some(unit) = &record.cgroups.unit {
-            // First, so that what it sets is what is checked and completed next.
-            let systemd = systemd(record.cgroups.user)?;
-            let legacy = machine.legacy_controllers();
-            let properties = limits(&now_only(&after, &update.resources)).properties(legacy);
-            let mut properties = properties.map_err(limit_error)?;
-            if new_devices && !record.cgroups.user {
-                let beside_filter = !legacy.contains("devices");
-                let rules = device_rules(Some(&after));
-                properties.extend(device_properties(&rules, systemd.version(), beside_filter).properties);
+        let kernel_error = |error| Error::new(ErrorKind::Kernel, LimitError(error));
+        let config_error = |error| Error::new(ErrorKind::InvalidConfig, LimitError(error));
+        cgroups.check_memory(&limits(&update.resources).memory).map_err(kernel_error)?;
+        let machine = Machine::detect().map_err(cgroup_error)?;
+        let legacy = machine.legacy_controllers();
+        let new = limits(&now_only(&after, &update.resources));
+        let settings = new.settings(legacy).map_err(config_error)?;
+        let properties =
+            record.cgroups.unit.as_ref().map(|_| new.properties(legacy)).transpose().map_err(config_error)?;
+        let devices = (after.devices() != before.devices()).then(|| device_rules(Some(&after)));
+        // Before systemd, which cannot be told to forget a limit.
+        let old = cgroups.update(&settings).map_err(kernel_error)?;
+        let set_the_rest = || {
+            if let (Some(unit), Some(properties)) = (&record.cgroups.unit, properties) {
+                tell_systemd(unit, record.cgroups.user, properties, devices.as_deref(), legacy)?;
+                // What it has rounded.
+                cgroups.update(&settings).map_err(kernel_error)?;
             }
-            let told = systemd.set_properties(unit, properties);
-            told.map_err(|error| Error::new(ErrorKind::Kernel, error))?;
-        }
-        if let Err(cause) = cgroups.update(&new) {
-            let cause = limit_error(cause);
-            return Err(match cgroups.update(&old) {
+            devices.as_deref().map_or(Ok(()), |rules| cgroups.set_devices(rules)).map_err(cgroup_error)
+        };
+        if let Err(cause) = set_the_rest() {
+            return Err(match cgroups.apply(&old) {
                 Ok(()) => cause,
                 Err(error) => {
                     let left = format!("{}, and the old limits could not be restored: {error}", cause.chain());
@@ -83,12 +80,31 @@ impl Container {
                 }
             });
         }
-        if new_devices {
-            cgroups.set_devices(&device_rules(Some(&after))).map_err(cgroup_error)?;
-        }
         record.resources = Some(after);
         Ok(self.directory.write(&record)?)
     }
+}
+
+/// Tells systemd of limits, and of devices if they are others.
+fn tell_systemd(
+    unit: &Unit,
+    user: bool,
+    mut properties: Vec<Property>,
+    devices: Option<&[Rule]>,
+    legacy: &LegacyControllers,
+) -> Result<()> {
+    let systemd = systemd(user)?;
+    if let Some(rules) = devices.filter(|_| !user) {
+        let beside_filter = !legacy.contains("devices");
+        properties.extend(device_properties(rules, systemd.version(), beside_filter).properties);
+        if Filter::compile(rules).allows_everything() {
+            // Without a list systemd leaves the program of the last one in place.
+            let everything = ["char-*", "block-*"].map(|name| (name.to_owned(), "rwm".to_owned()));
+            properties.push(Property::new("DeviceAllow", everything.to_vec()));
+        }
+    }
+    let told = systemd.set_properties(unit, properties);
+    told.map(drop).map_err(|error| Error::new(ErrorKind::Kernel, error))
 }
 
 /// The limits that are in force afterwards.
@@ -102,27 +118,17 @@ fn merged(before: &LinuxResources, update: &LinuxResources) -> LinuxResources {
     }
     if let Some(io) = update.block_io() {
         let mut now = before.block_io().clone().unwrap_or_default();
-        now.set_weight(io.weight().or(now.weight()));
-        now.set_leaf_weight(io.leaf_weight().or(now.leaf_weight()));
+        now.set_weight(given(io.weight()).or(now.weight()));
+        now.set_leaf_weight(given(io.leaf_weight()).or(now.leaf_weight()));
         let same = |a: &LinuxWeightDevice, b: &LinuxWeightDevice| (a.major(), a.minor()) == (b.major(), b.minor());
         now.set_weight_device(upserted(now.weight_device(), io.weight_device(), same));
-        let same = |a: &LinuxThrottleDevice, b: &LinuxThrottleDevice| (a.major(), a.minor()) == (b.major(), b.minor());
-        now.set_throttle_read_bps_device(upserted(now.throttle_read_bps_device(), io.throttle_read_bps_device(), same));
-        now.set_throttle_write_bps_device(upserted(
-            now.throttle_write_bps_device(),
-            io.throttle_write_bps_device(),
-            same,
-        ));
-        now.set_throttle_read_iops_device(upserted(
-            now.throttle_read_iops_device(),
-            io.throttle_read_iops_device(),
-            same,
-        ));
-        now.set_throttle_write_iops_device(upserted(
-            now.throttle_write_iops_device(),
-            io.throttle_write_iops_device(),
-            same,
-        ));
+        let rates = |now: &Option<Vec<_>>, update: &Option<Vec<_>>| {
+            upserted(now, update, |a: &LinuxThrottleDevice, b| (a.major(), a.minor()) == (b.major(), b.minor()))
+        };
+        now.set_throttle_read_bps_device(rates(now.throttle_read_bps_device(), io.throttle_read_bps_device()));
+        now.set_throttle_write_bps_device(rates(now.throttle_write_bps_device(), io.throttle_write_bps_device()));
+        now.set_throttle_read_iops_device(rates(now.throttle_read_iops_device(), io.throttle_read_iops_device()));
+        now.set_throttle_write_iops_device(rates(now.throttle_write_iops_device(), io.throttle_write_iops_device()));
         after.set_block_io(Some(now));
     }
     if update.pids().is_some() {
@@ -148,18 +154,23 @@ fn merged(before: &LinuxResources, update: &LinuxResources) -> LinuxResources {
     after
 }
 
+/// A number that asks for something: engines send 0 for what is to stay.
+fn given<T: Default + PartialEq>(number: Option<T>) -> Option<T> {
+    number.filter(|number| *number != T::default())
+}
+
 /// runc: of quota and period, the one that is not given stays. An idle cgroup has no weight of its own.
 fn merged_cpu(mut now: LinuxCpu, update: &LinuxCpu) -> LinuxCpu {
     if update.idle().is_some() {
         now.set_idle(update.idle());
         now.set_shares(None);
     }
-    now.set_shares(update.shares().or(now.shares()));
-    now.set_quota(update.quota().filter(|quota| *quota != 0).or(now.quota()));
-    now.set_period(update.period().filter(|period| *period != 0).or(now.period()));
+    now.set_shares(given(update.shares()).or(now.shares()));
+    now.set_quota(given(update.quota()).or(now.quota()));
+    now.set_period(given(update.period()).or(now.period()));
     now.set_burst(update.burst().or(now.burst()));
-    now.set_realtime_runtime(update.realtime_runtime().or(now.realtime_runtime()));
-    now.set_realtime_period(update.realtime_period().or(now.realtime_period()));
+    now.set_realtime_runtime(given(update.realtime_runtime()).or(now.realtime_runtime()));
+    now.set_realtime_period(given(update.realtime_period()).or(now.realtime_period()));
     let named = |list: &Option<String>| list.clone().filter(|list| !list.is_empty());
     now.set_cpus(named(update.cpus()).or(named(now.cpus())));
     now.set_mems(named(update.mems()).or(named(now.mems())));
@@ -168,12 +179,12 @@ fn merged_cpu(mut now: LinuxCpu, update: &LinuxCpu) -> LinuxCpu {
 
 fn merged_memory(mut now: LinuxMemory, update: &LinuxMemory) -> LinuxMemory {
     // runc: without a limit on memory, an old one on memory and swap would be an error.
-    if update.limit() == Some(-1) && update.swap().is_none() {
+    if update.limit() == Some(-1) && given(update.swap()).is_none() {
         now.set_swap(None);
     }
-    now.set_limit(update.limit().or(now.limit()));
-    now.set_swap(update.swap().or(now.swap()));
-    now.set_reservation(update.reservation().or(now.reservation()));
+    now.set_limit(given(update.limit()).or(now.limit()));
+    now.set_swap(given(update.swap()).or(now.swap()));
+    now.set_reservation(given(update.reservation()).or(now.reservation()));
     now.set_swappiness(update.swappiness().or(now.swappiness()));
     now.set_disable_oom_killer(update.disable_oom_killer().or(now.disable_oom_killer()));
     now

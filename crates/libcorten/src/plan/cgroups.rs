@@ -6,6 +6,8 @@
 //! systemd comes to be around a process that is there already: then init waits, first of all, until it has been moved.
 //! Spec: config-linux.md#cgroups-path, #cgroup-ownership, #control-groups.
 
+use std::ffi::CStr;
+
 use corten_cgroup::Setting;
 use corten_cgroup::systemd::{Property, Unit, annotation_properties, device_properties};
 use corten_init::{OwnedStep as Step, SyncPoint};
@@ -15,7 +17,9 @@ use crate::spec::resources::limits;
 
 use super::build::{Builder, slot};
 use super::namespaces::{UserNamespace, host_uid};
-use super::{HostStep, PlanError, devices};
+use super::{HostStep, PlanError, Planned, devices};
+
+const DEVICES: &CStr = c"linux.resources.devices";
 
 /// What the config says of cgroups, worked out.
 #[derive(Debug, Default)]
@@ -94,16 +98,23 @@ fn limit(b: &mut Builder<'_>, limits: &Limits) {
     }
 }
 
-/// The devices, and who owns the cgroup.
+/// What is done while init works: the device filter is made ready, and the cgroup gets its owner.
 pub(super) fn finish(b: &mut Builder<'_>) {
     if b.facts.cgroups.is_empty() {
         return;
     }
-    let rules = devices::rules(resources(b));
-    b.host(c"linux.resources.devices", HostStep::DeviceFilter { rules, optional: b.facts.rootless });
+    let (rules, optional) = (devices::rules(resources(b)), b.facts.rootless);
+    b.host(DEVICES, HostStep::LoadDeviceFilter { rules, optional });
     if let Some(uid) = owner(b) {
         b.host(c"linux.cgroupsPath", HostStep::DelegateCgroup { uid });
     }
+}
+
+/// Restricts devices. Not before init has made its nodes and mounts: a block device that is mounted is none that the container
+/// may open (runc), and the list of v1 cannot be replaced in one step. Not after the runtime's hooks, which may add to it.
+pub(super) fn filter(b: &Builder<'_>) -> Option<Planned<HostStep>> {
+    let step = HostStep::DeviceFilter { optional: b.facts.rootless };
+    (!b.facts.cgroups.is_empty()).then(|| Planned { item: DEVICES.into(), step })
 }
 
 fn resources<'a>(b: &Builder<'a>) -> Option<&'a LinuxResources> {
