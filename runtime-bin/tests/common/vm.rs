@@ -37,21 +37,47 @@ impl Runtime {
         command
     }
 
-    /// Creates the container and lets `look` see its cgroup; deletes it again. An error is the line that the runtime says.
-    pub fn look<T>(self, test: &TestBundle, systemd: bool, look: impl FnOnce(&Path) -> T) -> Result<T, String> {
+    /// Creates the container. An error is the last line that the runtime says.
+    pub fn create(self, test: &TestBundle, systemd: bool) -> Result<Created<'_>, String> {
         let path = test.write().path();
         let (errors, pid) = (test.beside("errors"), test.beside("pid"));
         let mut create = self.command(test, systemd);
         create.args(["create", "--bundle"]).arg(path).arg("--pid-file").arg(&pid).arg(&test.id);
         // What init keeps open is no pipe that this test reads to its end.
         create.stdout(Stdio::null()).stderr(File::create(&errors).unwrap());
-        let created = create.status().unwrap().success();
-        let seen = created.then(|| look(&cgroup(fs::read_to_string(&pid).unwrap().trim())));
-        let mut delete = self.command(test, systemd);
-        let deleted = delete.args(["delete", "--force", &test.id]).stderr(Stdio::null()).status().unwrap();
-        assert!(!created || deleted.success(), "{} cannot delete its container", self.name);
-        let text = fs::read_to_string(errors).unwrap();
-        seen.ok_or_else(|| text.lines().last().unwrap_or_default().to_owned())
+        if create.status().unwrap().success() {
+            let cgroup = cgroup(fs::read_to_string(&pid).unwrap().trim());
+            return Ok(Created { runtime: self, test, systemd, cgroup });
+        }
+        // What is left is nobody's business here.
+        self.command(test, systemd).args(["delete", "--force", &test.id]).output().unwrap();
+        Err(fs::read_to_string(errors).unwrap().lines().last().unwrap_or_default().to_owned())
+    }
+
+    /// Creates the container, lets `look` see its cgroup, and deletes it again.
+    pub fn look<T>(self, test: &TestBundle, systemd: bool, look: impl FnOnce(&Path) -> T) -> Result<T, String> {
+        let created = self.create(test, systemd)?;
+        let seen = look(&created.cgroup);
+        created.delete();
+        Ok(seen)
+    }
+}
+
+/// A container that is there.
+#[derive(Debug)]
+pub struct Created<'a> {
+    runtime: Runtime,
+    test: &'a TestBundle,
+    systemd: bool,
+    pub cgroup: PathBuf,
+}
+
+impl Created<'_> {
+    pub fn delete(self) {
+        let mut delete = self.runtime.command(self.test, self.systemd);
+        let output = delete.args(["delete", "--force", &self.test.id]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{} cannot delete its container: {said}", self.runtime.name);
     }
 }
 
