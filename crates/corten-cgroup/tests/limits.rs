@@ -272,8 +272,7 @@ fn an_update_can_be_taken_back() {
         wanted.io = Io { throttle_read_bps: vec![ThrottleDevice { major, minor, rate: 1 << 20 }], ..Io::default() };
     }
     let settings = test.settings(&wanted);
-    let back = test.cgroups.current(&settings);
-    test.cgroups.update(&settings).unwrap();
+    let back = test.cgroups.update(&settings).unwrap();
     let changed = look(&test);
     assert!(changed.iter().zip(&seen).filter(|(now, then)| now != then).count() >= 5, "{changed:?}");
     test.cgroups.update(&back).unwrap();
