@@ -23,6 +23,13 @@ pub(crate) fn io_weight(weight: u16) -> u64 {
     1 + u64::from(weight).saturating_sub(10) * 9999 / 990
 }
 
+/// blkio.weight to systemd's IOWeight (1 to 10000), so that systemd, which has another measure for BFQ than for io.cost, writes to
+/// io.bfq.weight what is meant. BFQ is what weights do something to without more ado.
+pub(crate) fn unit_io_weight(weight: u16) -> u64 {
+    let weight = u64::from(weight);
+    if weight <= 100 { weight.max(1) } else { 100 + (weight - 100) * 9900 / 900 }
+}
+
 /// Memory and swap together, as v1 has it, to swap alone. `None`: nothing is to be set.
 pub(crate) fn swap(memory: Option<i64>, together: Option<i64>) -> Result<Option<i64>, Error> {
     let wrong = |reason: &str| Err(Error::value("memory.swap", reason.to_owned()));
@@ -64,6 +71,16 @@ mod tests {
     fn block_weights_are_stretched() {
         for (weight, stretched) in [(10, 1), (100, 910), (500, 4950), (1000, 10_000), (u16::MAX, 661_803)] {
             assert_eq!(io_weight(weight), stretched, "{weight}");
+        }
+    }
+
+    /// systemd: up to 100 as it is, above that 100 and an eleventh of the rest.
+    #[test]
+    fn systemd_gives_bfq_the_weight_that_is_meant() {
+        for weight in 1..=1000 {
+            let told = unit_io_weight(weight);
+            let bfq = if told <= 100 { told } else { 100 + (told - 100) * 900 / 9900 };
+            assert_eq!(bfq, u64::from(weight));
         }
     }
 

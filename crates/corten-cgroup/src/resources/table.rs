@@ -482,12 +482,12 @@ fn unit_io_weight(r: &Resources, legacy: bool, out: &mut UnitOut<'_>) -> Result<
     if legacy {
         return out.put("BlockIOWeight", weight.map(u64::from));
     }
-    out.put("IOWeight", weight.map(convert::io_weight))
+    out.put("IOWeight", weight.map(convert::unit_io_weight))
 }
 
 fn unit_device_weights(r: &Resources, legacy: bool, out: &mut UnitOut<'_>) -> Result<(), Error> {
     let path = |device: &WeightDevice| format!("/dev/block/{}:{}", device.major, device.minor);
-    let weight = |device: &WeightDevice| Some((path(device), convert::io_weight(nonzero(device.weight)?)));
+    let weight = |device: &WeightDevice| Some((path(device), convert::unit_io_weight(nonzero(device.weight)?)));
     let list: Vec<_> = r.io.weight_device.iter().filter_map(weight).collect();
     out.put("IODeviceWeight", Some(list).filter(|list| !list.is_empty() && !legacy))
 }

@@ -172,8 +172,8 @@ fn properties_of_units_with_cgroup_v2() {
         "MemorySwapMax=uint64 33554432",
         "MemoryMax=uint64 67108864",
         "MemoryLow=uint64 33554432",
-        "IOWeight=uint64 4950",
-        "IODeviceWeight=[(\"/dev/block/8:0\", uint64 1920)]",
+        "IOWeight=uint64 4500",
+        "IODeviceWeight=[(\"/dev/block/8:0\", uint64 1200)]",
         "IOReadBandwidthMax=[(\"/dev/block/8:16\", uint64 1)]",
         "IOWriteBandwidthMax=[(\"/dev/block/8:16\", uint64 2)]",
         "IOReadIOPSMax=[(\"/dev/block/8:16\", uint64 3)]",
@@ -238,6 +238,7 @@ fn properties_of_files() {
         "MemoryLow=uint64 2048".to_owned(),
         format!("MemoryMax=uint64 {max}"),
         "MemoryMin=uint64 512".to_owned(),
+        "OOMPolicy=\"kill\"".to_owned(),
         "MemorySwapMax=uint64 0".to_owned(),
         "TasksMax=uint64 7".to_owned(),
     ];
