@@ -61,6 +61,11 @@ pub(super) fn enter(b: &mut Builder<'_>) -> Result<Limits, PlanError> {
     } else {
         b.meet(item, HostStep::JoinCgroups);
     }
+    if has_device_list(b) {
+        // Written rule by rule, not replaced at once: init must not be refused a device meanwhile.
+        let step = device_filter(b);
+        b.meet(c"linux.resources.devices", step);
+    }
     b.meet(item, HostStep::Release { point: SyncPoint::Cgroup });
     Ok(limits)
 }
@@ -99,11 +104,22 @@ pub(super) fn finish(b: &mut Builder<'_>) {
     if b.facts.cgroups.is_empty() {
         return;
     }
-    let rules = devices::rules(resources(b));
-    b.host(c"linux.resources.devices", HostStep::DeviceFilter { rules, optional: b.facts.rootless });
+    if !has_device_list(b) {
+        let step = device_filter(b);
+        b.host(c"linux.resources.devices", step);
+    }
     if let Some(uid) = owner(b) {
         b.host(c"linux.cgroupsPath", HostStep::DelegateCgroup { uid });
     }
+}
+
+fn device_filter(b: &Builder<'_>) -> HostStep {
+    HostStep::DeviceFilter { rules: devices::rules(resources(b)), optional: b.facts.rootless }
+}
+
+/// Whether devices are allowed by a list of v1.
+fn has_device_list(b: &Builder<'_>) -> bool {
+    b.facts.cgroups.legacy.keys().any(|hierarchy| hierarchy.split(',').any(|controller| controller == "devices"))
 }
 
 fn resources<'a>(b: &Builder<'a>) -> Option<&'a LinuxResources> {
