@@ -66,6 +66,14 @@ const KNOWN: &[(Known, &str)] = &[
         "an unbindable mount cannot be bound readonly; crun does not see it where it has masked the path before",
     ),
     (
+        |config, line| {
+            let realtime =
+                ["SCHED_FIFO", "SCHED_RR"].map(Value::from).contains(&config["process"]["scheduler"]["policy"]);
+            realtime && line.contains("process.scheduler: sched_setattr: operation not permitted")
+        },
+        "in cgroup v1 there is no realtime without cpu.realtimeRuntime; runc 1.1 does not know the field",
+    ),
+    (
         two_access_times,
         "of two words about access times the last counts; peers give both to the kernel, which takes one",
     ),

@@ -78,6 +78,7 @@ const OURS: &[(&str, &str)] = &[
     (".mountOptions[] rmand", "crun's"),
     (".mountOptions[] rnomand", "crun's"),
     (".potentiallyUnsafeConfigAnnotations[] run.oci.", "crun's"),
+    (".potentiallyUnsafeConfigAnnotations[] org.systemd.property.", "runc 1.2 lists it, 1.1 only takes it"),
 ];
 
 #[test]

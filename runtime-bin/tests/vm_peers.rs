@@ -188,7 +188,11 @@ const CRUN_DIFFERS: &[Known] = &[
 ];
 
 /// Where Corten is not like runc, on purpose.
-const CORTEN_DIFFERS: &[Known] = &[];
+const CORTEN_DIFFERS: &[Known] = &[
+    ("pids 0", "pids.max", "no second process, as with runc 1.4; it is no limit with runc 1.3"),
+    ("weight 5", "error", "the specification allows 10 to 1000"),
+    ("throttle 0", "error", "a rate of 0 is none; runc writes it, and the kernel refuses it"),
+];
 
 #[test]
 fn crun_limits_as_runc_does() {

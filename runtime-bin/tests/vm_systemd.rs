@@ -137,7 +137,22 @@ fn look(runtime: Runtime) -> Vec<Seen> {
 }
 
 /// Where Corten is not like runc, on purpose.
-const DIFFERENCES: &[Known] = &[("*", "unit Description", "it names the runtime")];
+const DIFFERENCES: &[Known] = &[
+    ("odd quota", "cpu.max", "the quota is in force as it was asked for, and not rounded to what systemd can say"),
+    (
+        "swap as limit",
+        "unit MemorySwapMax",
+        "systemd knows of all limits that it can know, so that it does not change them",
+    ),
+    ("throttle", "unit IOReadBandwidthMax", "the same"),
+    ("weight", "unit IOWeight", "the same"),
+    ("weight", "io.weight", "systemd writes it"),
+    ("as engines do", "unit IOWeight", "as for the weight alone"),
+    ("as engines do", "io.weight", "as for the weight alone"),
+    ("devices", "unit DeviceAllow", "access that another rule allows to all devices stands with each device, too"),
+    ("pids 0", "pids.max", "no second process, as with runc 1.4; it is no limit with runc 1.3"),
+    ("pids 0", "unit TasksMax", "the same"),
+];
 
 #[test]
 fn units_are_runcs() {
@@ -194,6 +209,33 @@ fn devices_stay_after_a_reload() {
     if vm::in_vm() {
         devices_stay(OURS);
     }
+}
+
+/// systemd writes what it knows of a unit again: what it does not know must not be undone by that.
+#[test]
+fn limits_stay_after_a_reload() {
+    if !vm::in_vm() {
+        return;
+    }
+    let mut changes = Vec::new();
+    for case in cases() {
+        let mut test = vm::bundle(&case);
+        place(&mut test);
+        let (before, after) = OURS
+            .look(&test, true, |cgroup| {
+                let before = vm::limits(cgroup);
+                vm::said("systemctl", &["daemon-reload"]);
+                (before, vm::limits(cgroup))
+            })
+            .unwrap();
+        let changed = after.into_iter().filter(|(name, value)| before.get(name) != Some(value));
+        changes.extend(
+            changed.map(|(name, value)| format!("{}: {name}: {value}, was {:?}", case.name, before.get(&name))),
+        );
+    }
+    // systemd knows only hundredths of a processor.
+    changes.retain(|change| !change.starts_with("odd quota: cpu.max: 33600 70000,"));
+    assert!(changes.is_empty(), "a reload changes limits:\n{}", changes.join("\n"));
 }
 
 #[test]

@@ -254,17 +254,27 @@ impl Cgroup {
     /// # Errors
     /// The kernel refuses the program (its words are in the error), or the caller may not attach it.
     pub fn set_device_filter(&self, filter: &device::Filter) -> Result<(), Error> {
+        self.set_device_program(&filter.load()?)
+    }
+
+    /// As [`Cgroup::set_device_filter`], with one that was loaded before.
+    ///
+    /// # Errors
+    /// The caller may not attach it.
+    pub fn set_device_program(&self, program: &device::Program) -> Result<(), Error> {
         let call = |name: &'static str| {
             move |errno| failed(errno, || format!("bpf({name}, {:?}, BPF_CGROUP_DEVICE)", self.path))
         };
         let before = sys::own_device_program(self.fd.as_fd()).map_err(call("BPF_PROG_QUERY"))?;
-        let before = before.as_ref().map(AsFd::as_fd);
-        if filter.allows_everything() {
-            let detach = |program| sys::detach_device_program(self.fd.as_fd(), program);
-            return before.map_or(Ok(()), detach).map_err(call("BPF_PROG_DETACH"));
+        match (before.as_ref().map(AsFd::as_fd), &program.fd) {
+            (None, None) => Ok(()),
+            (Some(before), None) => {
+                sys::detach_device_program(self.fd.as_fd(), before).map_err(call("BPF_PROG_DETACH"))
+            }
+            (before, Some(program)) => {
+                sys::attach_device_program(self.fd.as_fd(), program.as_fd(), before).map_err(call("BPF_PROG_ATTACH"))
+            }
         }
-        let program = sys::load_device_program(filter.instructions())?;
-        sys::attach_device_program(self.fd.as_fd(), program.as_fd(), before).map_err(call("BPF_PROG_ATTACH"))
     }
 
     /// Waits until there is no process; false if there still is one by the deadline.

@@ -54,6 +54,16 @@ pub struct Cgroups {
     legacy: legacy::Cgroups,
 }
 
+/// Devices that are to be allowed, see [`Cgroups::prepare_devices`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Devices {
+    /// By the list of v1.
+    Listed(Vec<device::Rule>),
+    /// By a filter in cgroup v2.
+    Filtered(device::Program),
+}
+
 impl Location {
     /// Whether the container has no cgroups of its own.
     pub fn is_empty(&self) -> bool {
@@ -218,12 +228,29 @@ impl Cgroups {
     /// # Errors
     /// The kernel refuses it (its words are in the error), or the caller may not do it; or v1 has no words for the rules.
     pub fn set_devices(&self, rules: &[device::Rule]) -> Result<(), Error> {
+        self.set_prepared_devices(&self.prepare_devices(rules)?)
+    }
+
+    /// Does beforehand what takes time in [`Cgroups::set_devices`]. Nothing is changed yet.
+    ///
+    /// # Errors
+    /// The kernel refuses the filter (its words are in the error), or the caller may not load it.
+    pub fn prepare_devices(&self, rules: &[device::Rule]) -> Result<Devices, Error> {
         if self.legacy.directory("devices").is_some() {
-            return self.legacy.set_devices(rules, DEVICES_DEADLINE);
+            return Ok(Devices::Listed(rules.to_vec()));
         }
-        match &self.unified {
-            Some(cgroup) => cgroup.set_device_filter(&device::Filter::compile(rules)),
-            None => Ok(()),
+        Ok(Devices::Filtered(device::Filter::compile(rules).load()?))
+    }
+
+    /// As [`Cgroups::set_devices`], with what was prepared for these cgroups.
+    ///
+    /// # Errors
+    /// The caller may not do it; or v1 has no words for the rules.
+    pub fn set_prepared_devices(&self, devices: &Devices) -> Result<(), Error> {
+        match (devices, &self.unified) {
+            (Devices::Listed(rules), _) => self.legacy.set_devices(rules, DEVICES_DEADLINE),
+            (Devices::Filtered(program), Some(cgroup)) => cgroup.set_device_program(program),
+            (Devices::Filtered(_), None) => Ok(()),
         }
     }
 

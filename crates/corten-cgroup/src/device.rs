@@ -9,6 +9,10 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::os::fd::OwnedFd;
+
+use crate::error::Error;
+use crate::sys;
 
 /// Which kind of device a rule is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,6 +83,13 @@ impl fmt::Display for Rule {
         let letters = [(read, 'r'), (write, 'w'), (mknod, 'm')];
         letters.iter().filter(|(has, _)| *has).try_for_each(|(_, letter)| write!(f, "{letter}"))
     }
+}
+
+/// A device filter that the kernel has checked and holds ready: to be attached in the place of another at once.
+#[derive(Debug)]
+pub struct Program {
+    /// `None`: everything is allowed, for which none is needed.
+    pub(crate) fd: Option<OwnedFd>,
 }
 
 /// A compiled device filter.
@@ -156,6 +167,15 @@ impl Filter {
     /// Whether the filter would never say no, so that none is needed.
     pub fn allows_everything(&self) -> bool {
         self.allows_everything
+    }
+
+    /// Has the kernel check the program and translate it, which takes its time.
+    ///
+    /// # Errors
+    /// The kernel refuses it (its words are in the error), or the caller may not load it.
+    pub fn load(&self) -> Result<Program, Error> {
+        let fd = (!self.allows_everything).then(|| sys::load_device_program(&self.instructions)).transpose()?;
+        Ok(Program { fd })
     }
 
     /// Returns the program: one number for each `struct bpf_insn`.

@@ -54,7 +54,7 @@ pub mod systemd;
 mod tree;
 
 pub use cgroup::Cgroup;
-pub use cgroups::{Cgroups, Location, Machine};
+pub use cgroups::{Cgroups, Devices, Location, Machine};
 pub use error::Error;
 pub use hierarchy::{Hierarchy, Layout};
 pub use resources::{

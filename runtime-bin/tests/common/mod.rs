@@ -16,7 +16,7 @@ use std::process::{Command, Output, Stdio};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::Value;
 
-pub use bundles::{TestBundle, can_make_containers, copy_program, skip, until};
+pub use bundles::{TestBundle, can_make_containers, cgroup_mounts, copy_program, skip, until};
 
 /// The binary under test.
 pub const CORTEN: &str = env!("CARGO_BIN_EXE_corten");

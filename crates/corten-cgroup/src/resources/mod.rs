@@ -9,6 +9,8 @@
 mod convert;
 mod setting;
 mod table;
+#[cfg(test)]
+mod tests;
 mod unified;
 
 use std::collections::BTreeMap;

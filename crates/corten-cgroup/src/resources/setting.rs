@@ -157,7 +157,9 @@ pub(crate) fn apply<'d>(
             other => other.map_err(|failure| failure.explain(setting, directory))?,
         }
     }
-    for setting in again {
+    // The last one first: a limit on memory that is refused as too much is used says more than that on memory and swap, which
+    // cannot be lower.
+    for setting in again.into_iter().rev() {
         one(setting, directory, before.as_deref_mut()).map_err(|failure| failure.explain(setting, directory))?;
     }
     Ok(())

@@ -287,9 +287,9 @@ impl Out<'_> {
         Ok(())
     }
 
-    /// Names the item of a list or map in errors.
+    /// Names the item of a list or map in errors. One that asks for nothing has made no setting.
     fn name_last(&mut self, key: &impl std::fmt::Debug) {
-        if let Some(last) = self.settings.last_mut() {
+        if let Some(last) = self.settings.last_mut().filter(|last| last.field == self.field) {
             last.field = format!("{}[{key:?}]", self.field);
         }
     }

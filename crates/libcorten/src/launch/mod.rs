@@ -25,7 +25,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use corten_cgroup::systemd::{Manager as Systemd, Property};
-use corten_cgroup::{Cgroups, Location, Machine, Setting, device};
+use corten_cgroup::{Cgroups, Devices, Location, Machine, Setting, device};
 use corten_init::{OwnedStep, Slot, SyncPoint};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket, socketpair};
 use nix::unistd::Pid;
@@ -69,6 +69,8 @@ pub(crate) struct Launch<'a> {
     /// Fds by slot.
     fds: Vec<Option<OwnedFd>>,
     cgroups: Option<Cgroups>,
+    /// The device filter, until it is attached.
+    devices: Option<Devices>,
     unit_started: bool,
     init: Option<InitProcess>,
     channel: Option<Channel>,
@@ -96,6 +98,7 @@ impl<'a> Launch<'a> {
             resctrl_root: options.resctrl_root.as_deref(),
             fds,
             cgroups: None,
+            devices: None,
             unit_started: false,
             init: None,
             channel: None,
@@ -161,7 +164,8 @@ impl<'a> Launch<'a> {
             HostStep::WriteIdMaps { uids, gids } => {
                 id_maps::write(self.pid(), uids, gids).map_err(|source| LaunchError::IdMap { item: item(), source })
             }
-            HostStep::DeviceFilter { rules, optional } => self.attach_device_filter(rules, *optional),
+            HostStep::LoadDeviceFilter { rules, optional } => self.load_device_filter(rules, *optional),
+            HostStep::DeviceFilter { optional } => self.attach_device_filter(*optional),
             HostStep::IntelRdt { config } => self.join_resctrl(config),
             HostStep::ResourceLimit { resource, soft, hard } => {
                 sys::set_limit(self.pid(), *resource, *soft, *hard).map_err(at)
@@ -327,11 +331,21 @@ impl<'a> Launch<'a> {
         }
     }
 
-    fn attach_device_filter(&self, rules: &[device::Rule], optional: bool) -> Result<(), LaunchError> {
+    fn load_device_filter(&mut self, rules: &[device::Rule], optional: bool) -> Result<(), LaunchError> {
         let Some(cgroups) = &self.cgroups else { return Ok(()) };
-        match cgroups.set_devices(rules) {
+        match cgroups.prepare_devices(rules) {
+            Ok(devices) => self.devices = Some(devices),
+            Err(error) if optional && error.is_refused() => {}
+            Err(error) => return Err(LaunchError::Devices(error)),
+        }
+        Ok(())
+    }
+
+    fn attach_device_filter(&self, optional: bool) -> Result<(), LaunchError> {
+        let (Some(cgroups), Some(devices)) = (&self.cgroups, &self.devices) else { return Ok(()) };
+        match cgroups.set_prepared_devices(devices) {
             Err(error) if optional && error.is_refused() => Ok(()),
-            other => Ok(other.map_err(LaunchError::Devices)?),
+            other => other.map_err(LaunchError::Devices),
         }
     }
 
@@ -388,12 +402,12 @@ impl<'a> Launch<'a> {
         if let Some(cgroups) = &self.cgroups
             && let Err(error) = cgroups.kill(KILL_DEADLINE)
         {
-            left.push(error.to_string());
+            left.push(crate::chain(&error));
         }
         if let Some(init) = &mut self.init {
             // It may have ended by itself before; then the signal finds nobody.
             match sys::send_signal(init.pidfd().as_fd(), libc::SIGKILL) {
-                Err(error) if error.errno.0 != nix::errno::Errno::ESRCH => left.push(error.to_string()),
+                Err(error) if error.errno.0 != nix::errno::Errno::ESRCH => left.push(crate::chain(&error)),
                 _ => {}
             }
             if sys::wait_ended(init.pidfd().as_fd(), KILL_DEADLINE) {
@@ -402,7 +416,7 @@ impl<'a> Launch<'a> {
                         cause = LaunchError::OutOfMemory
                     }
                     Ok(waited) => cause.explain(init.exec_failure(), waited),
-                    Err(error) => left.push(error.to_string()),
+                    Err(error) => left.push(crate::chain(&error)),
                 }
                 init.has_left();
             } else {
@@ -410,12 +424,12 @@ impl<'a> Launch<'a> {
             }
         }
         if let Err(error) = self.stop_unit() {
-            left.push(error.to_string());
+            left.push(crate::chain(&error));
         }
         if let Some(cgroups) = self.cgroups.take()
             && let Err(error) = cgroups.remove(KILL_DEADLINE)
         {
-            left.push(error.to_string());
+            left.push(crate::chain(&error));
         }
         if let Some(Err(errors)) = self.record.resctrl.as_ref().map(resctrl::remove) {
             left.extend(errors.iter().map(ToString::to_string));

@@ -75,7 +75,8 @@ impl Container {
             Err(error) => return left.push(error.chain()),
         };
         if let Some(pidfd) = &pidfd {
-            match sys::send_signal(pidfd.as_fd(), libc::SIGKILL) {
+            let killed = sys::send_signal(pidfd.as_fd(), libc::SIGKILL);
+            match killed {
                 Err(error) if error.errno.0 != Errno::ESRCH => left.push(format!("{error}: {}", error.errno)),
                 _ => {
                     left.extend(release_killed(record).err().map(|error| error.chain()));

@@ -1,6 +1,6 @@
 //! update: other limits for a container that exists.
 
-use corten_cgroup::device::Rule;
+use corten_cgroup::device::{Filter, Rule};
 use corten_cgroup::systemd::{Property, Unit, device_properties};
 use corten_cgroup::{LegacyControllers, Machine};
 use oci_spec::runtime::{LinuxCpu, LinuxIntelRdt, LinuxMemory, LinuxResources, LinuxThrottleDevice, LinuxWeightDevice};
@@ -97,6 +97,11 @@ fn tell_systemd(
     if let Some(rules) = devices.filter(|_| !user) {
         let beside_filter = !legacy.contains("devices");
         properties.extend(device_properties(rules, systemd.version(), beside_filter).properties);
+        if Filter::compile(rules).allows_everything() {
+            // Without a list systemd leaves the program of the last one in place.
+            let everything = ["char-*", "block-*"].map(|name| (name.to_owned(), "rwm".to_owned()));
+            properties.push(Property::new("DeviceAllow", everything.to_vec()));
+        }
     }
     let told = systemd.set_properties(unit, properties);
     told.map(drop).map_err(|error| Error::new(ErrorKind::Kernel, error))

@@ -566,10 +566,17 @@ fn host_half(b: &mut Builder<'_>, process: &Process, limits: &Limits, cloned: u6
     if process.terminal().unwrap_or(false) {
         b.host(c"process.terminal", HostStep::ReceiveConsole);
     }
-    let meeting = std::mem::take(&mut b.meeting);
+    let mut meeting = std::mem::take(&mut b.meeting);
+    let is_hooks = |planned: &Planned<HostStep>| matches!(planned.step, HostStep::Await { point: SyncPoint::Hooks });
+    let at_hooks = meeting.iter().position(is_hooks);
+    let mut filter = cgroups::filter(b);
+    if let Some(index) = at_hooks {
+        meeting.splice(index + 1..index + 1, filter.take());
+    }
     b.host.extend(meeting);
     send_listener(b)?;
     b.host(c"runtime", HostStep::Await { point: SyncPoint::Ready });
+    b.host.extend(filter);
     send_pidfd(b)?;
     b.host(c"runtime", HostStep::RecordCreated);
     if let Some(path) = &b.request.options.pid_file {
@@ -583,7 +590,7 @@ fn host_half(b: &mut Builder<'_>, process: &Process, limits: &Limits, cloned: u6
     Ok(())
 }
 
-/// What limits init from outside: devices, cache and bandwidth, OOM score, resources.
+/// What limits init from outside, but for devices: cache and bandwidth, OOM score, resources.
 fn restrict(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     cgroups::finish(b);
     if let Some(config) = b.spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {

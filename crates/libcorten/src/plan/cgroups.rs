@@ -6,6 +6,8 @@
 //! systemd comes to be around a process that is there already: then init waits, first of all, until it has been moved.
 //! Spec: config-linux.md#cgroups-path, #cgroup-ownership, #control-groups.
 
+use std::ffi::CStr;
+
 use corten_cgroup::Setting;
 use corten_cgroup::systemd::{Property, Unit, annotation_properties, device_properties};
 use corten_init::{OwnedStep as Step, SyncPoint};
@@ -15,7 +17,9 @@ use crate::spec::resources::limits;
 
 use super::build::{Builder, slot};
 use super::namespaces::{UserNamespace, host_uid};
-use super::{HostStep, PlanError, devices};
+use super::{HostStep, PlanError, Planned, devices};
+
+const DEVICES: &CStr = c"linux.resources.devices";
 
 /// What the config says of cgroups, worked out.
 #[derive(Debug, Default)]
@@ -61,11 +65,6 @@ pub(super) fn enter(b: &mut Builder<'_>) -> Result<Limits, PlanError> {
     } else {
         b.meet(item, HostStep::JoinCgroups);
     }
-    if has_device_list(b) {
-        // Written rule by rule, not replaced at once: init must not be refused a device meanwhile.
-        let step = device_filter(b);
-        b.meet(c"linux.resources.devices", step);
-    }
     b.meet(item, HostStep::Release { point: SyncPoint::Cgroup });
     Ok(limits)
 }
@@ -99,27 +98,23 @@ fn limit(b: &mut Builder<'_>, limits: &Limits) {
     }
 }
 
-/// The devices, and who owns the cgroup.
+/// What is done while init works: the device filter is made ready, and the cgroup gets its owner.
 pub(super) fn finish(b: &mut Builder<'_>) {
     if b.facts.cgroups.is_empty() {
         return;
     }
-    if !has_device_list(b) {
-        let step = device_filter(b);
-        b.host(c"linux.resources.devices", step);
-    }
+    let (rules, optional) = (devices::rules(resources(b)), b.facts.rootless);
+    b.host(DEVICES, HostStep::LoadDeviceFilter { rules, optional });
     if let Some(uid) = owner(b) {
         b.host(c"linux.cgroupsPath", HostStep::DelegateCgroup { uid });
     }
 }
 
-fn device_filter(b: &Builder<'_>) -> HostStep {
-    HostStep::DeviceFilter { rules: devices::rules(resources(b)), optional: b.facts.rootless }
-}
-
-/// Whether devices are allowed by a list of v1.
-fn has_device_list(b: &Builder<'_>) -> bool {
-    b.facts.cgroups.legacy.keys().any(|hierarchy| hierarchy.split(',').any(|controller| controller == "devices"))
+/// Restricts devices. Not before init has made its nodes and mounts: a block device that is mounted is none that the container
+/// may open (runc), and the list of v1 cannot be replaced in one step. Not after the runtime's hooks, which may add to it.
+pub(super) fn filter(b: &Builder<'_>) -> Option<Planned<HostStep>> {
+    let step = HostStep::DeviceFilter { optional: b.facts.rootless };
+    (!b.facts.cgroups.is_empty()).then(|| Planned { item: DEVICES.into(), step })
 }
 
 fn resources<'a>(b: &Builder<'a>) -> Option<&'a LinuxResources> {

@@ -157,11 +157,16 @@ pub enum HostStep {
         /// Group ids.
         gids: Vec<crate::oci::LinuxIdMapping>,
     },
-    /// Attaches the device filter to the cgroup: `bpf`.
-    DeviceFilter {
+    /// Has the kernel check the device filter: `bpf`. In v1 there is nothing to do yet.
+    LoadDeviceFilter {
         /// The rules, the last match of which decides.
         rules: Vec<corten_cgroup::device::Rule>,
-        /// A caller who may not attach it goes without: rootless, where the devices of the host are not the user's anyway.
+        /// A caller who may not have one goes without: rootless, where the devices of the host are not the user's anyway.
+        optional: bool,
+    },
+    /// Attaches the device filter to the cgroup: `bpf`; or writes the list of v1.
+    DeviceFilter {
+        /// As above.
         optional: bool,
     },
     /// Puts init into a resctrl group.

@@ -34,6 +34,7 @@ impl HostStep {
             Self::SendPidfd { .. } => "SendPidfd",
             Self::ListenForStart { .. } => "ListenForStart",
             Self::CloneInit { .. } => "CloneInit",
+            Self::LoadDeviceFilter { .. } => "LoadDeviceFilter",
             Self::DeviceFilter { .. } => "DeviceFilter",
             Self::OomScoreAdjust { .. } => "OomScoreAdjust",
             Self::ReceiveConsole => "ReceiveConsole",
@@ -100,7 +101,8 @@ impl HostStep {
             Self::OpenCgroup { slot } | Self::OpenHostProc { slot } | Self::ListenForStart { slot } => vec![at(slot)],
             Self::CloneInit { namespaces } => vec![("namespaces", format!("{namespaces:#x}"))],
             Self::WriteIdMaps { uids, gids } => vec![("uids", ids(uids)), ("gids", ids(gids))],
-            Self::DeviceFilter { rules, optional } => {
+            Self::DeviceFilter { optional } => vec![("optional", optional.to_string())],
+            Self::LoadDeviceFilter { rules, optional } => {
                 // Written as v1's devices.allow has them.
                 let word = |rule: &corten_cgroup::device::Rule| if rule.allow { "allow" } else { "deny" };
                 let mut operands: Vec<_> = rules.iter().map(|rule| (word(rule), rule.to_string())).collect();

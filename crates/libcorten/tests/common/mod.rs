@@ -56,6 +56,13 @@ pub fn copy_program(from: &Path, to: &Path) {
     assert!(status.success(), "cp {from:?} {to:?}");
 }
 
+/// Where cgroups are mounted, v1 and v2.
+pub fn cgroup_mounts() -> Vec<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let is_cgroup = |line: &&str| line.contains(" - cgroup ") || line.contains(" - cgroup2 ");
+    mounts.lines().filter(is_cgroup).map(|line| line.split(' ').nth(4).unwrap().into()).collect()
+}
+
 /// Root of the user namespaces of tests, on the host.
 pub const MAPPED_ROOT: u32 = 100_000;
 
@@ -155,8 +162,8 @@ impl TestBundle {
             Err(_) => Vec::new(),
         };
         assert!(ids.is_empty(), "{what}: state is left: {ids:?}");
-        for mount_point in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
-            let cgroup = Path::new(mount_point).join(&self.id);
+        for mount_point in cgroup_mounts() {
+            let cgroup = mount_point.join(&self.id);
             assert!(!cgroup.exists(), "{what}: {cgroup:?} is left");
         }
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();

@@ -21,10 +21,12 @@ program() {
     echo "@@ end $name $?"
 }
 
-# What tests of limits look for: a disk under a scheduler with weights, huge pages, an RDMA device.
+# What tests look for: a disk under a scheduler with weights, huge pages, an RDMA device.
 devices() {
     modprobe bfq && echo bfq >/sys/block/vda/queue/scheduler
     echo 8 >/proc/sys/vm/nr_hugepages
+    # Tests make device nodes in temporary directories.
+    mount -o remount,dev,suid /tmp
     ip link add dummy0 type dummy && ip link set dummy0 up && rdma link add rxe0 type rxe netdev dummy0
 }
 

@@ -19,7 +19,7 @@ use self::image::Image;
 use crate::{Result, libtest, packages, shell};
 
 /// The programs that run in the VM beside those whose names begin with `vm_`: they see more there than elsewhere.
-const ALSO: [&str; 4] = ["cgroups", "device_filter", "lifecycle", "limits"];
+const ALSO: [&str; 6] = ["cgroups", "device_filter", "stats", "lifecycle", "observing", "limits"];
 
 /// Programs whose names begin so run as an ordinary user, in a session that systemd keeps for them.
 const ROOTLESS: &str = "vm_rootless";
