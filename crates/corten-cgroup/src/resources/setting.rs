@@ -210,7 +210,9 @@ fn one<'d>(
     directory: &dyn Fn(Place) -> Option<BorrowedFd<'d>>,
     before: Option<&mut Vec<Setting>>,
 ) -> Result<(), Failure> {
-    let directory = directory(setting.place).ok_or(Failure::Nowhere)?;
+    let Some(directory) = directory(setting.place) else {
+        return if setting.if_missing == IfMissing::Skip { Ok(()) } else { Err(Failure::Nowhere) };
+    };
     setting.write(directory, before).map_err(|errno| match errno {
         Errno::EINVAL | Errno::EBUSY => Failure::Refused(errno),
         errno => Failure::Call(errno),

@@ -64,7 +64,7 @@ struct Row {
 #[rustfmt::skip]
 const TABLE: &[Row] = &[
     Row { field: "pids.limit", legacy_controller: "pids",
-        v2: Some(|r, out| out.put("pids.max", r.pids.map(task_limit))),
+        v2: Some(|r, out| out.put_limit("pids.max", r.pids.map(task_limit))),
         v1: |r, out| out.put("pids.max", r.pids.map(task_limit)),
         unit: Some(|r, _, out| out.put("TasksMax", r.pids.map(task_limit_number))) },
     Row { field: "memory.swap", legacy_controller: "memory",
@@ -72,7 +72,7 @@ const TABLE: &[Row] = &[
         v1: memory_and_swap,
         unit: Some(|r, legacy, out| if legacy { Ok(()) } else { out.put("MemorySwapMax", convert::swap(r.memory.limit, r.memory.swap)?.map(or_infinity)) }) },
     Row { field: "memory.limit", legacy_controller: "memory",
-        v2: Some(|r, out| out.put("memory.max", nonzero(r.memory.limit).map(or_max))),
+        v2: Some(|r, out| out.put_limit("memory.max", nonzero(r.memory.limit).map(or_max))),
         v1: |r, out| out.put("memory.limit_in_bytes", nonzero(r.memory.limit)),
         unit: Some(|r, legacy, out| out.put(if legacy { "MemoryLimit" } else { "MemoryMax" }, nonzero(r.memory.limit).map(or_infinity))) },
     Row { field: "memory.reservation", legacy_controller: "memory",
@@ -268,6 +268,14 @@ impl Out<'_> {
         Ok(())
     }
 
+    /// Writes a limit. No limit is what holds without the file: engines say so where there is no such controller.
+    fn put_limit(&mut self, file: &str, limit: Option<String>) -> Result<(), Error> {
+        if limit.as_ref().is_some_and(|limit| limit.starts_with("max")) {
+            return self.put_if_there(file, limit);
+        }
+        self.put(file, limit)
+    }
+
     /// Writes a value to the first of two files that the kernel has.
     #[expect(clippy::unnecessary_wraps, reason = "the shape of a row's function")]
     fn put_or(&mut self, file: &str, other: &str, value: Option<impl ToString>) -> Result<(), Error> {
@@ -440,7 +448,7 @@ fn cpu_max(r: &Resources, out: &mut Out<'_>) -> Result<(), Error> {
         return Ok(());
     }
     let quota = quota.filter(|quota| *quota > 0).map_or_else(|| "max".to_owned(), |quota| quota.to_string());
-    out.put("cpu.max", Some(format!("{quota} {}", period.unwrap_or(CPU_PERIOD))))
+    out.put_limit("cpu.max", Some(format!("{quota} {}", period.unwrap_or(CPU_PERIOD))))
 }
 
 fn huge_pages(r: &Resources, out: &mut Out<'_>, suffix: &str) -> Result<(), Error> {

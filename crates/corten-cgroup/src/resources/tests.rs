@@ -319,11 +319,11 @@ fn no_limit() {
         ..Resources::default()
     };
     let v2 = [
-        "pids.limit: pids.max = max",
+        "pids.limit: pids.max = max, if it is there",
         "memory.swap: memory.swap.max = max, if it is there",
-        "memory.limit: memory.max = max",
+        "memory.limit: memory.max = max, if it is there",
         "memory.reservation: memory.low = max",
-        "cpu.quota: cpu.max = max 100000",
+        "cpu.quota: cpu.max = max 100000, if it is there",
     ];
     assert_eq!(settings(&unlimited, &LegacyControllers::none()), v2);
     let v1 = [
