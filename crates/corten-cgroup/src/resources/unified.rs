@@ -55,10 +55,6 @@ pub(super) fn properties(file: &str, value: &str, properties: &mut Vec<Property>
         properties.push(Property::new(*name, number(value)?));
     }
     match file {
-        "io.weight" if !value.contains(':') => {
-            let weight = value.strip_prefix("default").unwrap_or(value);
-            properties.push(Property::new("IOWeight", number(weight.trim())?));
-        }
         // It is systemd's word for the same (of scopes since 253).
         "memory.oom.group" => {
             properties.push(Property::new("OOMPolicy", if value == "1" { "kill" } else { "continue" }).since(253));
