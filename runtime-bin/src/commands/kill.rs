@@ -13,8 +13,9 @@ use crate::{Failure, Outcome};
 const LAST_SIGNAL: i32 = 64;
 
 pub(crate) fn run(global: &Global, options: &Kill) -> Outcome {
-    let signal = number(&options.signal).ok_or_else(|| Failure::new(format!("unknown signal {:?}", options.signal)))?;
+    // runc: whether there is such a container comes first.
     let container = runtime(global)?.load(&options.id)?;
+    let signal = number(&options.signal).ok_or_else(|| Failure::new(format!("unknown signal {:?}", options.signal)))?;
     let sent = if options.all { container.kill_all(signal) } else { container.kill(signal) };
     match sent {
         // runc: with --all, a container that has stopped is what was wanted.
@@ -26,10 +27,14 @@ pub(crate) fn run(global: &Global, options: &Kill) -> Outcome {
     }
 }
 
-/// A signal by number, or by name in any case, with or without SIG.
+/// A signal by number, or by name in any case, with or without SIG. 0 only looks whether there is somebody to get one.
 fn number(text: &str) -> Option<i32> {
+    if text.is_empty() {
+        // runc: as if it were not given.
+        return Some(Signal::SIGTERM as i32);
+    }
     if let Ok(number) = text.parse::<i32>() {
-        return (1..=LAST_SIGNAL).contains(&number).then_some(number);
+        return (0..=LAST_SIGNAL).contains(&number).then_some(number);
     }
     let name = text.to_ascii_uppercase();
     let name = name.strip_prefix("SIG").unwrap_or(&name);
@@ -57,10 +62,11 @@ mod tests {
             ("WINCH", Some(28)),
             ("RTMIN+3", Some(37)),
             ("SIGRTMAX", Some(64)),
-            ("0", None),
+            ("0", Some(0)),
+            ("", Some(15)),
+            ("-1", None),
             ("65", None),
             ("SIGNOPE", None),
-            ("", None),
         ] {
             assert_eq!(number(text), expected, "{text:?}");
         }
