@@ -6,9 +6,11 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod caller;
 mod commands;
 mod log;
 mod output;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -42,7 +44,8 @@ pub(crate) fn reason(error: &std::io::Error) -> String {
 
 impl From<libcorten::Error> for Failure {
     fn from(error: libcorten::Error) -> Self {
-        Self::new(error.chain())
+        let hint = error.hint().map(|hint| format!(" (hint: {hint})"));
+        Self::new(error.chain() + &hint.unwrap_or_default())
     }
 }
 
@@ -59,7 +62,8 @@ fn main() -> ExitCode {
         Ok(log) => log,
         Err(failure) => return Log::stderr().fail(&failure),
     };
-    match run(&arguments, &log) {
+    let kept = libcorten::lifecycle::foreground::keep_children().map_err(Failure::from);
+    match kept.and_then(|()| run(&arguments, &log)) {
         Ok(status) => ExitCode::from(status),
         Err(failure) => log.fail(&failure),
     }
@@ -83,7 +87,7 @@ fn run(arguments: &Arguments, log: &Log) -> Outcome {
         Some(Command::Resume(options)) => commands::freeze::resume(global, options),
         Some(Command::Run(options)) => commands::run::run(global, log, options),
         Some(Command::Spec(options)) => commands::spec::run(options),
-        Some(Command::Start(options)) => commands::start::run(global, options),
+        Some(Command::Start(options)) => commands::start::run(global, log, options),
         Some(Command::State(options)) => commands::state::run(global, options),
         Some(Command::Update(options)) => commands::update::run(global, log, options),
         None => {
@@ -108,13 +112,13 @@ fn usage(error: &clap::Error, given: &[std::ffi::OsString]) -> ExitCode {
             log().fail(&Failure { message: format!("No help topic for '{name}'"), status: 3 })
         }
         _ => {
-            // The first paragraph, as one line: what is missing stands on lines of its own.
-            let lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
-            let reason = lines.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned();
-            let command = arguments::command_name(given);
-            let printed = output::print(&format!("Incorrect Usage: {reason}\n\n{}", arguments::help(command)));
-            let failure = printed.err().unwrap_or_else(|| Failure::new(reason));
-            log().fail(&failure)
+            let name = arguments::command_name(given);
+            let definition = <Arguments as clap::CommandFactory>::command();
+            let command = name.and_then(|name| definition.find_subcommand(name));
+            let usage::Mistake { message, heading } = usage::mistake(error, command, given);
+            let help = heading.map(|heading| output::print(&format!("{heading}\n\n{}", arguments::help(name))));
+            let printed = help.unwrap_or(Ok(()));
+            log().fail(&printed.err().unwrap_or_else(|| Failure::new(message)))
         }
     }
 }

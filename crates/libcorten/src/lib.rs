@@ -23,13 +23,15 @@
 //!
 //! All of it may be called from any thread of any program: between clone and exec the child makes raw system calls only, and
 //! nothing of the caller's memory is left after the exec. The library never prints, exits, changes the caller's working
-//! directory, environment or signal handlers, or waits without a deadline (but in [`Container::wait`]).
+//! directory, environment or signal handlers, or waits without a deadline (but for the
+//! container itself: [`Container::wait`], [`Readiness::forward`]).
 //!
 //! What it does not do: images, layers, networks. Those are the engine's.
 
 // The nouns of the public API.
 mod error;
 pub mod features;
+mod hint;
 pub mod state;
 
 // The way of a container, in order.
@@ -45,7 +47,9 @@ mod sys;
 pub use corten_cgroup::stats;
 pub(crate) use error::chain;
 pub use error::{Error, ErrorKind, Result};
-pub use lifecycle::{Bundle, CgroupManager, Console, Container, CreateOptions, Events, Exit, Runtime, Update};
+pub use lifecycle::{
+    Bundle, CgroupManager, Console, Container, CreateOptions, Events, Exit, Readiness, Runtime, Told, Update,
+};
 pub use oci_spec::runtime as oci;
 pub use plan::Plan;
 pub use state::{State, Status};

@@ -13,6 +13,7 @@ use crate::oci::Spec;
 use crate::plan::seccomp::{CompileOptions, Filter, SeccompError, flags, from_raw, notifies};
 use crate::plan::{Facts, LegacyHierarchy, Request};
 use crate::spec::annotations::{self, annotation};
+use crate::state::NOTIFY_DIRECTORY;
 use crate::sys::SysError;
 use crate::{CgroupManager, Error, ErrorKind, Result};
 
@@ -34,6 +35,7 @@ pub(crate) fn facts(
     let linux = spec.linux().as_ref();
     let cgroups_path = linux.and_then(|linux| linux.cgroups_path().as_deref());
     let mut facts = Facts { links: links(spec, bundle), ..privileges()? };
+    facts.notify_directory = options.notify_socket.then(|| notify_directory(root, id)).transpose()?;
     facts.legacy_controllers = machine.legacy_controllers().clone();
     facts.systemd_version = systemd.map(Systemd::version);
     facts.cgroups = match (options.cgroup_manager, systemd) {
@@ -51,6 +53,13 @@ pub(crate) fn facts(
     facts.selinux = (label || linux.is_some_and(|linux| linux.mount_label().is_some())) && has_selinux();
     facts.seccomp = seccomp(spec, root).map_err(|error: SeccompError| Error::new(error.kind(), error))?;
     Ok(facts)
+}
+
+/// Where the socket for sd_notify(3) is to be.
+fn notify_directory(root: &Path, id: &str) -> Result<PathBuf> {
+    let root = std::path::absolute(root)
+        .map_err(|error| SysError::from_io(&error, || format!("absolute path of {root:?}")))?;
+    Ok(root.join(id).join(NOTIFY_DIRECTORY))
 }
 
 /// Where the unit of a container is to be.

@@ -27,10 +27,12 @@ use std::time::Duration;
 use corten_cgroup::systemd::{Manager as Systemd, Property};
 use corten_cgroup::{Cgroups, Devices, Location, Machine, Setting, device};
 use corten_init::{OwnedStep, Slot, SyncPoint};
+use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket, socketpair};
 use nix::unistd::Pid;
 
-pub(crate) use error::{LaunchError, LimitError};
+pub(crate) use error::{InitFailure, LaunchError, LimitError};
+pub(crate) use id_maps::IdMapError;
 use resctrl::Resctrl;
 pub(crate) use sync::Channel;
 
@@ -75,6 +77,7 @@ pub(crate) struct Launch<'a> {
     init: Option<InitProcess>,
     channel: Option<Channel>,
     master: Option<OwnedFd>,
+    notify_socket: Option<OwnedFd>,
     pid_file: Option<PathBuf>,
     warnings: Vec<String>,
 }
@@ -84,6 +87,7 @@ pub(crate) struct Launch<'a> {
 pub(crate) struct Launched {
     pub(crate) pidfd: Arc<OwnedFd>,
     pub(crate) master: Option<OwnedFd>,
+    pub(crate) notify_socket: Option<OwnedFd>,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -103,6 +107,7 @@ impl<'a> Launch<'a> {
             init: None,
             channel: None,
             master: None,
+            notify_socket: None,
             pid_file: None,
             warnings: Vec::new(),
         }
@@ -122,7 +127,8 @@ impl<'a> Launch<'a> {
         match self.init {
             Some(mut init) => {
                 init.has_left();
-                Ok(Launched { pidfd: init.pidfd().clone(), master: self.master, warnings: self.warnings })
+                let Self { master, notify_socket, warnings, .. } = self;
+                Ok(Launched { pidfd: init.pidfd().clone(), master, notify_socket, warnings })
             }
             None => Err(LaunchError::Order),
         }
@@ -158,6 +164,11 @@ impl<'a> Launch<'a> {
             }
             HostStep::OpenHostProc { slot } => self.put(*slot, open::host_proc().map_err(at)?),
             HostStep::OpenHookOutput { path, slot } => self.put(*slot, hooks::open_output(path).map_err(at)?.into()),
+            HostStep::MakeNotifyDirectory => self.place.directory.make_notify_directory().map_err(at),
+            HostStep::ListenForReadiness => {
+                self.notify_socket = self.place.directory.listen_for_readiness().map_err(at)?;
+                Ok(())
+            }
             HostStep::ListenForStart { slot } => self.put(*slot, listen_for_start(self.place.directory).map_err(at)?),
             HostStep::CloneInit { namespaces } => self.clone_init(*namespaces),
             HostStep::FollowClone => self.follow_clone(),
@@ -407,7 +418,7 @@ impl<'a> Launch<'a> {
         if let Some(init) = &mut self.init {
             // It may have ended by itself before; then the signal finds nobody.
             match sys::send_signal(init.pidfd().as_fd(), libc::SIGKILL) {
-                Err(error) if error.errno.0 != nix::errno::Errno::ESRCH => left.push(crate::chain(&error)),
+                Err(error) if error.errno.0 != Errno::ESRCH => left.push(crate::chain(&error)),
                 _ => {}
             }
             if sys::wait_ended(init.pidfd().as_fd(), KILL_DEADLINE) {

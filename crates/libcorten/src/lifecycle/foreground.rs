@@ -12,6 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{isatty, read};
 
 use super::{Container, Exit, LifecycleError};
@@ -32,12 +33,23 @@ const OWN: [Signal; 10] = [
     Signal::SIGURG,
 ];
 
+/// Gives SIGCHLD its default action. A program whose caller ignores that signal inherits that, and never learns how its children
+/// have ended: containers, hooks. To be called when it starts; the library leaves signals as they are.
+///
+/// # Errors
+/// The call failed.
+pub fn keep_children() -> Result<()> {
+    Ok(sys::keep_children()?)
+}
+
 /// The signals that are forwarded, held back for [`attach`]. To be made before the container, so that none is lost. Dropping
 /// it lets them through again.
 #[derive(Debug)]
 pub struct Signals {
     fd: SignalFd,
     before: SigSet,
+    /// SIGCHLD is among them, and children are reaped.
+    reaps: bool,
 }
 
 impl Signals {
@@ -46,16 +58,32 @@ impl Signals {
     /// # Errors
     /// The kernel has no fd for them.
     pub fn block() -> Result<Self> {
+        Self::hold(false)
+    }
+
+    /// The same for a process that has no children but the container, and gets the container's orphans
+    /// (`PR_SET_CHILD_SUBREAPER`): [`attach`] reaps every child.
+    ///
+    /// # Errors
+    /// As [`Signals::block`].
+    pub fn block_and_reap() -> Result<Self> {
+        Self::hold(true)
+    }
+
+    fn hold(reaps: bool) -> Result<Self> {
         let mut set = SigSet::all();
         for signal in OWN {
             set.remove(signal);
+        }
+        if reaps {
+            set.add(Signal::SIGCHLD);
         }
         let mut before = SigSet::empty();
         pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut before))
             .map_err(|errno| SysError::new(errno, || "rt_sigprocmask(SIG_BLOCK)".to_owned()))?;
         let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .map_err(|errno| SysError::new(errno, || "signalfd4".to_owned()))?;
-        Ok(Self { fd, before })
+        Ok(Self { fd, before, reaps })
     }
 }
 
@@ -63,6 +91,10 @@ impl Drop for Signals {
     fn drop(&mut self) {
         // What came too late for the container is not for this process either.
         while matches!(self.fd.read_signal(), Ok(Some(_))) {}
+        if self.reaps {
+            // What `delete` has killed.
+            reap(None);
+        }
         // With the mask that was there before this cannot fail.
         pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None).ok();
     }
@@ -85,7 +117,7 @@ pub fn attach(container: &Container, console: Option<OwnedFd>, signals: &Signals
             relay.as_ref().map_or((None, false), |relay| (Some(relay.interest()), relay.has_output()));
         let events = wait(pidfd, signals, relay.as_ref(), interest)?;
         if events.signal {
-            forward(pidfd, signals, relay.as_ref())?;
+            forward(pidfd, container.pid(), signals, relay.as_ref())?;
         }
         if let Some(relay) = &mut relay {
             relay.turn(&events, wants_write)?;
@@ -151,7 +183,7 @@ fn wait(
     })
 }
 
-fn forward(pidfd: BorrowedFd<'_>, signals: &Signals, relay: Option<&Relay<'_>>) -> Result<()> {
+fn forward(pidfd: BorrowedFd<'_>, init: Option<i32>, signals: &Signals, relay: Option<&Relay<'_>>) -> Result<()> {
     loop {
         let signal = match signals.fd.read_signal() {
             Ok(Some(info)) => info.ssi_signo.cast_signed(),
@@ -163,10 +195,27 @@ fn forward(pidfd: BorrowedFd<'_>, signals: &Signals, relay: Option<&Relay<'_>>) 
             relay.resize();
             continue;
         }
+        if signal == libc::SIGCHLD && signals.reaps {
+            reap(init);
+            continue;
+        }
         match sys::send_signal(pidfd, signal) {
             Err(error) if error.errno.0 != Errno::ESRCH => return Err(error.into()),
             // It has ended: the loop is about to see that.
             _ => {}
+        }
+    }
+}
+
+/// Reaps all children that have ended but the container's init, whose end is for [`Container::wait`].
+fn reap(init: Option<i32>) {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
+    // No children, or none that has ended: there is nothing to do.
+    while let Ok(status) = waitid(Id::All, flags | WaitPidFlag::WNOWAIT)
+        && let Some(pid) = status.pid().filter(|pid| Some(pid.as_raw()) != init)
+    {
+        if waitid(Id::Pid(pid), flags).is_err() {
+            return;
         }
     }
 }

@@ -143,7 +143,7 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
         host: builder.host,
         inside: builder.early,
         slots: builder.next_source,
-        preserved_fds: request.options.preserve_fds,
+        preserved_fds: process::preserved_fds(request.options),
         warnings: builder.warnings,
     })
 }
@@ -553,11 +553,16 @@ fn propagation_flags(word: &str) -> Option<(u64, bool)> {
 fn host_half(b: &mut Builder<'_>, process: &Process, limits: &Limits, cloned: u64) -> Result<(), PlanError> {
     let trees = std::mem::take(&mut b.host);
     b.host(c"runtime", HostStep::RecordCreating);
+    if b.facts.notify_directory.is_some() {
+        b.host(mounts::NOTIFY_ITEM, HostStep::MakeNotifyDirectory);
+    }
     // Before the trees, some of which are cgroups.
     cgroups::make(b, limits);
     b.host.extend(trees);
     if b.request.wait_for_start {
         b.host(c"runtime", HostStep::ListenForStart { slot: slot::LISTENER });
+    } else if b.facts.notify_directory.is_some() {
+        b.host(mounts::NOTIFY_ITEM, HostStep::ListenForReadiness);
     }
     b.host(c"linux.namespaces", HostStep::CloneInit { namespaces: cloned });
     let entry = std::mem::take(&mut b.entry);
