@@ -80,6 +80,12 @@ fn global_flags() {
             row(Nothing, "--root $DIR/nosuch state $ID"),
             row(Created, "--systemd-cgroup state $ID"),
             row(Created, "--systemd-cgroup kill $ID KILL").settles("stopped"),
+            // The container was made without systemd, and the state says so.
+            row(Running, "--systemd-cgroup pause $ID"),
+            row(Paused, "--systemd-cgroup resume $ID"),
+            row(Running, "--systemd-cgroup ps --format json $ID"),
+            row(Running, "--systemd-cgroup update --resources - $ID").stdin("{}"),
+            row(Running, "--systemd-cgroup delete --force $ID"),
             row(Created, "--rootless true state $ID"),
             row(Created, "--rootless=false state $ID"),
             row(Created, "--rootless auto state $ID"),

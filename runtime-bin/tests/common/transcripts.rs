@@ -229,7 +229,7 @@ fn write_down(text: &mut String, row: &Row, transcript: &Transcript) {
     let Transcript { exit, stdout, stderr, after, file } = transcript;
     for (name, part) in [("exit", exit), ("stdout", stdout), ("stderr", stderr), ("after", after), ("file", file)] {
         // What stands for all success is left out.
-        if !part.is_empty() && !(name == "exit" && part == "0") {
+        if !(part.is_empty() || name == "exit" && part == "0") {
             writeln!(text, "  {name}: {}", part.trim_end().replace('\n', "\n    ")).unwrap();
         }
     }
@@ -422,8 +422,11 @@ impl Place<'_> {
         }
         text = without_versions(&text);
         // Columns are as wide as what was in them.
-        let text: Vec<_> = text.split("  ").filter(|part| !part.is_empty()).map(str::trim_start).collect();
-        without_times(&text.join("  "))
+        let columns = |line: &str| {
+            let columns: Vec<_> = line.split("  ").map(str::trim).filter(|column| !column.is_empty()).collect();
+            columns.join("  ") + if line.ends_with('\n') { "\n" } else { "" }
+        };
+        without_times(&text.split_inclusive('\n').map(columns).collect::<String>())
     }
 }
 
