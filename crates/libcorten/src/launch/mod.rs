@@ -27,6 +27,7 @@ use std::time::Duration;
 use corten_cgroup::systemd::{Manager as Systemd, Property};
 use corten_cgroup::{Cgroups, Devices, Location, Machine, Setting, device};
 use corten_init::{OwnedStep, Slot, SyncPoint};
+use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket, socketpair};
 use nix::unistd::Pid;
 
@@ -120,10 +121,7 @@ impl<'a> Launch<'a> {
             }
         }
         match self.init {
-            Some(mut init) => {
-                init.has_left();
-                Ok(Launched { pidfd: init.pidfd().clone(), master: self.master, warnings: self.warnings })
-            }
+            Some(init) => Ok(Launched { pidfd: init.pidfd().clone(), master: self.master, warnings: self.warnings }),
             None => Err(LaunchError::Order),
         }
     }
@@ -226,6 +224,11 @@ impl<'a> Launch<'a> {
             preserved: self.plan.preserved_fds,
             namespaces,
             cgroup: self.cgroups.as_ref().and_then(Cgroups::unified).map(AsFd::as_fd),
+        })
+        .map_err(|error| match error.errno.0 {
+            // Not even the execveat fits into the cgroup.
+            Errno::ENOMEM if self.cgroups.is_some() => LaunchError::OutOfMemory,
+            _ => error.into(),
         })?;
         // Init has its copies; ours would keep mounts and sockets alive.
         self.fds.clear();
@@ -252,11 +255,7 @@ impl<'a> Launch<'a> {
 
     fn await_point(&mut self, point: SyncPoint) -> Result<(), LaunchError> {
         let deadline = self.deadline();
-        self.channel()?.await_point(point, deadline)?;
-        if let Some(init) = &mut self.init {
-            init.has_left();
-        }
-        Ok(())
+        self.channel()?.await_point(point, deadline)
     }
 
     /// How long init may take: hooks that it runs may have no limit of their own.
@@ -404,10 +403,10 @@ impl<'a> Launch<'a> {
         {
             left.push(crate::chain(&error));
         }
-        if let Some(init) = &mut self.init {
+        if let Some(init) = &self.init {
             // It may have ended by itself before; then the signal finds nobody.
             match sys::send_signal(init.pidfd().as_fd(), libc::SIGKILL) {
-                Err(error) if error.errno.0 != nix::errno::Errno::ESRCH => left.push(crate::chain(&error)),
+                Err(error) if error.errno.0 != Errno::ESRCH => left.push(crate::chain(&error)),
                 _ => {}
             }
             if sys::wait_ended(init.pidfd().as_fd(), KILL_DEADLINE) {
@@ -415,10 +414,9 @@ impl<'a> Launch<'a> {
                     Ok(_) if out_of_memory && matches!(cause, LaunchError::Died { .. }) => {
                         cause = LaunchError::OutOfMemory
                     }
-                    Ok(waited) => cause.explain(init.exec_failure(), waited),
+                    Ok(waited) => cause.explain(waited),
                     Err(error) => left.push(crate::chain(&error)),
                 }
-                init.has_left();
             } else {
                 left.push(format!("process {}", init.pid()));
             }
