@@ -199,13 +199,13 @@ pub(crate) struct Exec {
     #[arg(long, value_name = "DIR")]
     pub(crate) cwd: Option<PathBuf>,
     /// Another variable of the environment
-    #[arg(long, short = 'e', value_name = "NAME=VALUE")]
+    #[arg(long, short = 'e', value_name = "NAME=VALUE", allow_hyphen_values = true)]
     pub(crate) env: Vec<String>,
     /// Give the process a terminal
     #[arg(long, short = 't')]
     pub(crate) tty: bool,
     /// User and group, as numbers
-    #[arg(long, short = 'u', value_name = "UID[:GID]")]
+    #[arg(long, short = 'u', value_name = "UID[:GID]", allow_hyphen_values = true)]
     pub(crate) user: Option<String>,
     /// Another group of the process, as a number
     #[arg(long, short = 'g', value_name = "GID", allow_hyphen_values = true)]

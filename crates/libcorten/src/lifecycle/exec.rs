@@ -200,7 +200,7 @@ fn inherit(process: &mut Process, first: &Process) {
         process.set_rlimits(first.rlimits().clone());
     }
     if process.io_priority().is_none() {
-        process.set_io_priority(first.io_priority().clone());
+        process.set_io_priority(*first.io_priority());
     }
     if process.scheduler().is_none() {
         process.set_scheduler(first.scheduler().clone());
