@@ -88,6 +88,9 @@ pub(crate) enum Command {
     Kill(Kill),
     /// List containers
     List(List),
+    /// Add mounts to a running container, or take them away
+    #[command(subcommand)]
+    Mounts(Mounts),
     /// Freeze all processes of a container
     Pause(Id),
     /// Print what would be done to make a container
@@ -272,6 +275,24 @@ pub(crate) struct List {
 pub(crate) enum ListFormat {
     Table,
     Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Mounts {
+    /// Make the mounts that a file lists
+    Add(MountList),
+    /// Take away what is mounted at the destinations that a file lists
+    Remove(MountList),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MountList {
+    /// The container's id
+    #[arg(value_name = "CONTAINER-ID")]
+    pub(crate) id: String,
+    /// File with a list of mounts, as in config.json
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
 }
 
 #[derive(Debug, Args)]

@@ -78,6 +78,7 @@ fn run(arguments: &Arguments, log: &Log) -> Outcome {
         Some(Command::Features) => commands::features::run(),
         Some(Command::Kill(options)) => commands::kill::run(global, options),
         Some(Command::List(options)) => commands::list::run(global, log, options),
+        Some(Command::Mounts(options)) => commands::mounts::run(log, global, options),
         Some(Command::Pause(options)) => commands::freeze::pause(global, options),
         Some(Command::Plan(options)) => commands::plan::run(global, options),
         Some(Command::Ps(options)) => commands::ps::run(global, options),
