@@ -85,7 +85,8 @@ pub(crate) enum Rootless {
     False,
 }
 
-// Deferred: the flags of the commands that are not called are never made.
+// Deferred: the flags of the commands that are not called are never made. A doc comment on what is in a variant would take the
+// place of the variant's.
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 pub(crate) enum Command {
@@ -127,7 +128,7 @@ pub(crate) enum Command {
     Update(Box<Update>),
 }
 
-/// A container's id and nothing else.
+// A container's id and nothing else.
 #[derive(Debug, Args)]
 pub(crate) struct Id {
     /// The container's id
@@ -285,7 +286,7 @@ pub(crate) struct Spec {
     pub(crate) rootless: bool,
 }
 
-/// Numbers are in the units of the runtime-spec. Amounts of memory may end in k, m, g, t or p; -1 is no limit.
+// Numbers are in the units of the runtime-spec. Amounts of memory may end in k, m, g, t or p; -1 is no limit.
 #[derive(Debug, Args)]
 pub(crate) struct Update {
     /// File with linux.resources as JSON, or - for stdin; then the other flags are ignored
@@ -408,5 +409,16 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn commands_keep_their_description() {
+        let mut built = Arguments::command();
+        built.build();
+        for command in Arguments::command().get_subcommands() {
+            let name = command.get_name();
+            let about = |command: &clap::Command| command.get_about().map(ToString::to_string);
+            assert_eq!(built.find_subcommand(name).and_then(about), about(command), "{name}");
+        }
     }
 }

@@ -71,8 +71,7 @@ fn to_each(
     }
     let expression =
         Regex::new(id).map_err(|error| Failure::new(format!("invalid regular expression {id:?}: {error}")))?;
-    let ids: Vec<String> =
-        runtime.list()?.into_iter().map(|(id, _)| id).filter(|id| expression.is_match(id)).collect();
+    let ids: Vec<String> = runtime.list()?.into_iter().map(|(id, _)| id).filter(|id| expression.is_match(id)).collect();
     let mut failures = Vec::new();
     for id in &ids {
         match act(runtime.load(id)) {

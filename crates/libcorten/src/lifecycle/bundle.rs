@@ -95,7 +95,9 @@ fn absolute(directory: &Path) -> Result<PathBuf> {
 /// Reads a config.
 fn read(path: &Path, name: &str) -> Result<Spec> {
     let file = File::open(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Error::new(ErrorKind::NotFound, BundleError::NoConfig { name: name.to_owned() }),
+        std::io::ErrorKind::NotFound => {
+            Error::new(ErrorKind::NotFound, BundleError::NoConfig { name: name.to_owned() })
+        }
         _ => {
             let error = SysError::from_io(&error, || format!("open({path:?})"));
             Error::new(ErrorKind::Kernel, BundleError::Unreadable(error))

@@ -193,7 +193,9 @@ fn containerd_plugin(document: &DocumentMut) -> Result<&'static str> {
     match document.get("version").and_then(Item::as_integer) {
         Some(2) => Ok("io.containerd.grpc.v1.cri"),
         Some(3..) => Ok("io.containerd.cri.v1.runtime"),
-        _ => Err("a configuration of version 1; `containerd config migrate` prints it as one of a later version".into()),
+        _ => {
+            Err("a configuration of version 1; `containerd config migrate` prints it as one of a later version".into())
+        }
     }
 }
 
@@ -286,15 +288,18 @@ mod tests {
 
     const PATH: &str = "/usr/local/bin/corten";
 
-    /// Adds corten as the default runtime, sees that a second time changes nothing, and that it can be taken out again.
+    /// Adds corten as the default runtime, and sees that a second time changes nothing and that it can be taken out again.
     fn with(engine: Engine, existing: &str) -> String {
-        let runtime = Runtime { path: Path::new(PATH), is_default: true };
-        let text = engine.with(Some(existing), &runtime).unwrap();
-        assert_eq!(engine.with(Some(&text), &runtime).unwrap(), text);
-        if !engine.has_own_file() {
-            assert_eq!(engine.without(&text, Path::new(PATH)).unwrap().as_deref(), Some(existing));
-            assert_eq!(engine.without(existing, Path::new(PATH)).unwrap().as_deref(), Some(existing));
-        }
+        let add = |existing: &str, is_default| {
+            engine.with(Some(existing), &Runtime { path: Path::new(PATH), is_default }).unwrap()
+        };
+        let take_out = |text: &str| engine.without(text, Path::new(PATH)).unwrap().unwrap();
+        let text = add(existing, true);
+        assert_eq!(add(&text, true), text);
+        assert_eq!(take_out(existing), existing);
+        assert_eq!(take_out(&add(existing, false)), existing);
+        let rest = take_out(&text);
+        assert!(!rest.contains(NAME), "{rest}");
         text
     }
 

@@ -32,9 +32,9 @@ pub(crate) fn run(directory: &Path) -> Result {
 
 /// Makes the pages: `corten.8`, and one for each command.
 pub(crate) fn pages() -> Result<Vec<File>> {
-    let mut runtime = Arguments::command().disable_help_subcommand(true);
+    let runtime = Arguments::command().disable_help_subcommand(true);
+    let mut runtime = runtime.subcommand_value_name("COMMAND").subcommand_help_heading("COMMANDS");
     runtime.build();
-    let runtime = runtime;
     let mut files = vec![page(runtime.clone(), &RUNTIME)?];
     for command in runtime.get_subcommands().filter(|command| !command.is_hide_set()) {
         let name = command.get_name();
@@ -46,21 +46,13 @@ pub(crate) fn pages() -> Result<Vec<File>> {
 
 fn page(command: Command, page: &Page) -> Result<File> {
     let title = command.get_display_name().unwrap_or(command.get_name()).to_owned();
-    let has_subcommands = command.has_subcommands();
     let man = Man::new(command.long_about(page.text.join("\n\n")))
         .title(title.to_uppercase())
         .section("8")
         .source(concat!("Corten ", env!("CARGO_PKG_VERSION")))
         .manual("Corten");
     let mut text = Vec::new();
-    man.render_title(&mut text)?;
-    man.render_name_section(&mut text)?;
-    man.render_synopsis_section(&mut text)?;
-    man.render_description_section(&mut text)?;
-    man.render_options_section(&mut text)?;
-    if has_subcommands {
-        man.render_subcommands_section(&mut text)?;
-    }
+    man.render(&mut text)?;
     let mut rest = Roff::default();
     definitions(&mut rest, "EXIT STATUS", page.exit_status);
     definitions(&mut rest, "ENVIRONMENT", page.environment);

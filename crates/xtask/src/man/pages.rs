@@ -24,7 +24,7 @@ const EMPTY: Page =
 
 const USUAL: &[(&str, &str)] = &[
     ("0", "Done."),
-    ("1", "An error; one line on stderr says which, and an entry in the log if there is one. So does wrong usage."),
+    ("1", "An error, or wrong usage: one line on stderr says what, and an entry in the log, if there is one."),
 ];
 
 const FOREGROUND: &[(&str, &str)] = &[
@@ -289,7 +289,10 @@ pub(super) const COMMANDS: &[Page] = &[
              existing one is not replaced. With --rootless it is for an ordinary user: a user namespace in which the user is \
              root, the host's network, and no limits.",
         ],
-        examples: &[("A bundle:", "mkdir -p box/rootfs\ncorten spec --bundle box"), ("To look at:", "corten spec -f /dev/stdout")],
+        examples: &[
+            ("A bundle:", "mkdir -p box/rootfs\ncorten spec --bundle box"),
+            ("To look at:", "corten spec -f /dev/stdout"),
+        ],
         see_also: &["corten-run(8)", "corten-plan(8)"],
         ..EMPTY
     },
@@ -308,7 +311,10 @@ pub(super) const COMMANDS: &[Page] = &[
             "Prints a JSON object: ociVersion, id, pid (0 when stopped), status (creating, created, running, paused or \
              stopped), bundle, rootfs, created, annotations, owner.",
         ],
-        examples: &[("Wait for the end:", "while [ \"$(corten state box | jq -r .status)\" = running ]; do sleep 1; done")],
+        examples: &[(
+            "Wait for the end:",
+            "while [ \"$(corten state box | jq -r .status)\" = running ]; do sleep 1; done",
+        )],
         see_also: &["corten-list(8)", "corten-events(8)"],
         ..EMPTY
     },
