@@ -49,24 +49,24 @@ fn containers_are_killed_and_deleted_by_expression() {
     for id in [&a1, &a2, &b1] {
         succeed(&test, &["start", id]);
     }
-    assert_eq!(succeed(&test, &["kill", "--regex", "-a1$", "KILL"]), "");
+    assert_eq!(succeed(&test, &["kill", "--regex", "a1$", "KILL"]), "");
     common::until("not killed", || status(&test, &a1) == "stopped");
     assert_eq!(status(&test, &a2), "running");
 
     // One has stopped, so it fails; the other gets its signal all the same.
-    let error = fail(&test, &["kill", "--regex", "-a[0-9]+$", "KILL"]);
+    let error = fail(&test, &["kill", "--regex", "a[0-9]+$", "KILL"]);
     assert_eq!(error, format!("failed for 1 of 2 containers: {a1}: container not running"));
     common::until("not killed", || status(&test, &a2) == "stopped");
     assert_eq!(status(&test, &b1), "running");
-    let error = fail(&test, &["kill", "-r", "-[[:alpha:]]1$", "KILL"]);
+    let error = fail(&test, &["kill", "-r", "[[:alpha:]]1$", "KILL"]);
     assert_eq!(error, format!("failed for 1 of 2 containers: {a1}: container not running"));
     common::until("not killed", || status(&test, &b1) == "stopped");
-    let error = fail(&test, &["kill", "--regex", "-a", "KILL"]);
+    let error = fail(&test, &["kill", "--regex", "a.$", "KILL"]);
     assert_eq!(
         error,
         format!("failed for 2 of 2 containers: {a1}: container not running; {a2}: container not running")
     );
-    assert_eq!(succeed(&test, &["kill", "--all", "--regex", "-a", "KILL"]), "");
+    assert_eq!(succeed(&test, &["kill", "--all", "--regex", "a.$", "KILL"]), "");
 
     let c1 = create_named(&test, "c1");
     succeed(&test, &["start", &c1]);
@@ -142,11 +142,13 @@ fn flags_are_read_as_go_reads_them() {
     let (root, log) = (root.to_str().unwrap(), test.beside("log"));
     let pid = test.beside("pid");
     create(&test);
-    let corten = |arguments: &[&str]| {
+    let command = |arguments: &[&str]| {
         let mut command = Command::new(CORTEN);
         command.args(["-root", root, "-log", log.to_str().unwrap(), "-log-format=json"]).args(arguments);
-        command.stdin(Stdio::null()).output().unwrap()
+        command.stdin(Stdio::null());
+        command
     };
+    let corten = |arguments: &[&str]| command(arguments).output().unwrap();
     for switches in [["--debug=false", "--rootless=true"], ["-systemd-cgroup=0", "-rootless=auto"]] {
         let listed = corten(&[switches[0], switches[1], "list", "-q=true", "-format", "json"]);
         assert_eq!(stdout(&listed), format!("{}\n", test.id));
@@ -154,18 +156,11 @@ fn flags_are_read_as_go_reads_them() {
     // What is empty is not given, as with runc.
     succeed(&test, &["delete", &test.id]);
     let bundle = test.path();
-    let created = corten(&[
-        "create",
-        "--console-socket",
-        "",
-        "--pid-file=",
-        "-b",
-        bundle.to_str().unwrap(),
-        "--pid-file",
-        pid.to_str().unwrap(),
-        &test.id,
-    ]);
-    assert_eq!(stdout(&created), "");
+    // What init keeps open is no pipe that this test reads to its end.
+    let errors = File::create(test.beside("errors")).unwrap();
+    let mut create = command(&["create", "--console-socket", "", "--pid-file=", "-b", bundle.to_str().unwrap()]);
+    create.args(["--pid-file", pid.to_str().unwrap(), &test.id]).stdout(Stdio::null()).stderr(errors);
+    assert!(create.status().unwrap().success(), "{}", fs::read_to_string(test.beside("errors")).unwrap());
     assert_eq!(state(&test)["pid"].to_string(), fs::read_to_string(&pid).unwrap());
     // Behind the id, too, where runc would not look for them.
     assert_eq!(stdout(&corten(&["delete", &test.id, "-force"])), "");
@@ -186,7 +181,6 @@ fn every_shell_gets_a_script() {
         for word in ["preserve-fds", "systemd-cgroup", "completion"] {
             assert!(script.contains(word), "{shell}: {word}");
         }
-        assert!(!script.contains("no-subreaper"), "{shell}: a hidden flag");
         if shell == "bash" {
             let mut check = Command::new("bash").arg("-n").stdin(Stdio::piped()).spawn().unwrap();
             check.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
