@@ -8,7 +8,7 @@ use corten_cgroup::{Location, Machine};
 
 use super::create::check_preserved;
 use super::wait::wait_for;
-use super::{CannotStart, Console, Container, CreateOptions, Exit, LifecycleError};
+use super::{Bundle, CannotStart, Console, Container, CreateOptions, Exit, LifecycleError};
 use crate::host::{self, cgroup_error};
 use crate::launch::{Joined, Launch, LaunchError, Place};
 use crate::oci::{Process, Spec};
@@ -95,6 +95,18 @@ impl Container {
     /// It cannot be read.
     pub fn config(&self) -> Result<Spec> {
         spec::load(self.directory.open_config()?).map_err(|error| Error::new(error.kind(), error))
+    }
+
+    /// Opens the bundle of the container, with its config as it is now.
+    ///
+    /// # Errors
+    /// As [`Bundle::open`].
+    pub fn bundle(&self) -> Result<Bundle> {
+        let Record { bundle, config, .. } = self.record()?;
+        match config {
+            Some(config) => Bundle::open_with_config(bundle, config),
+            None => Bundle::open(bundle),
+        }
     }
 
     /// Runs a process in the container. Returns when the program has been executed.
