@@ -134,3 +134,54 @@ fn what_is_wrong_is_named() {
     wait_for(&sleeper.0, "stopped");
     change(&sleeper, "add", &json!([])).unwrap_err();
 }
+
+/// Everything would be gone with it.
+#[test]
+fn the_root_stays() {
+    if !can_make_containers() {
+        return;
+    }
+    let sleeper = Sleeper::plain();
+    for destination in ["/", "/dev/..", "/."] {
+        let error = change(&sleeper, "remove", &json!([{ "destination": destination }])).unwrap_err();
+        assert_eq!(error, "mounts[0].destination: to remove the root is not supported");
+    }
+    assert_eq!(sleeper.prints(&[], &["echo", "here"]), "here\n");
+}
+
+/// The process that changes mounts carries nothing of the host into the container, where somebody may look at its files who has
+/// CAP_SYS_PTRACE.
+#[test]
+fn no_procfs_of_the_host_is_carried_in() {
+    if !can_make_containers() {
+        return;
+    }
+    let list = json!([{ "destination": "/dev/shm/x", "type": "tmpfs", "source": "tmpfs" }]);
+    let script = "while :; do for p in /proc/[0-9]*; do for f in $p/fd/*; do \
+                  read c < $f/1/comm && test \"$c\" != sh && echo $f $c >> /dev/shm/found; done; done; done 2>/dev/null";
+    let test = Sleeper::new(|test| {
+        test.config["process"]["args"] = json!(["sh", "-c", script]);
+        for set in ["bounding", "effective", "permitted"] {
+            test.config["process"]["capabilities"][set].as_array_mut().unwrap().push(json!("CAP_SYS_PTRACE"));
+        }
+    });
+    for _ in 0..20 {
+        change(&test, "add", &list).unwrap();
+        change(&test, "remove", &list).unwrap();
+    }
+    assert_eq!(test.shell(&[], "cat /dev/shm/found 2>/dev/null || true"), "");
+}
+
+/// A paused container's mounts can be changed, and neither waits for the other.
+#[test]
+fn of_a_paused_container() {
+    if !can_make_containers() {
+        return;
+    }
+    let sleeper = Sleeper::plain();
+    succeed(&sleeper.0, &["pause", &sleeper.0.id]);
+    let list = json!([{ "destination": "/dev/shm/x", "type": "tmpfs", "source": "tmpfs" }]);
+    change(&sleeper, "add", &list).unwrap();
+    succeed(&sleeper.0, &["resume", &sleeper.0.id]);
+    assert!(sleeper.prints(&[], &["cat", "/proc/1/mountinfo"]).contains(" /dev/shm/x "));
+}

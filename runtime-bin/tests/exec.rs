@@ -614,3 +614,59 @@ fn a_failure_is_logged_once() {
     let logged: Value = serde_json::from_str(&fs::read_to_string(log).unwrap()).unwrap();
     assert_eq!(logged["level"], "error");
 }
+
+/// A container that freezes its own cgroup does not hold the runtime up for good.
+#[test]
+fn a_frozen_cgroup_of_the_container_s_own() {
+    if !can_make_containers() {
+        return;
+    }
+    let sleeper = Sleeper::plain();
+    let Some(top) = cgroup_of(&sleeper.0).into_iter().find(|top| top.join("cgroup.freeze").exists()) else {
+        return skip("no cgroup v2");
+    };
+    cgroup_of(&sleeper.0).iter().for_each(|top| fs::create_dir(top.join("below")).unwrap());
+    let below = top.join("below");
+    fs::write(below.join("cgroup.freeze"), "1").unwrap();
+    let mut command = corten(&sleeper.0, &["exec", "--cgroup", "below", &sleeper.0.id, "true"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    until("nobody is in it", || !fs::read_to_string(below.join("cgroup.procs")).unwrap().is_empty());
+    // It listens to signals all the same.
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    let state = || fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    until("it does not sleep", || state().contains(") S "));
+    fs::write(below.join("cgroup.freeze"), "0").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// Whoever starts the runtime may have SIGCHLD ignored; then children are nobody's to wait for.
+#[test]
+fn with_sigchld_ignored() {
+    if !can_make_containers() {
+        return;
+    }
+    let sleeper = Sleeper::plain();
+    let root = sleeper.0.state_root();
+    let script =
+        format!("trap '' CHLD; exec {} --root {} exec {} sh -c 'exit 7'", common::CORTEN, root.display(), sleeper.0.id);
+    let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+    assert_eq!(output.status.code(), Some(7), "{output:?}");
+}
+
+/// The annotation is about the container's init: its receiver need not be there any more.
+#[test]
+fn the_receiver_of_init_s_pidfd_is_not_told() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = TestBundle::new(&["sleep", "1000"]);
+    let socket = test.beside("pidfd");
+    test.config["annotations"] = json!({ "run.oci.pidfd_receiver": socket });
+    let listener = UnixListener::bind(&socket).unwrap();
+    let receiver = std::thread::spawn(move || receive(&listener).data);
+    create(&test);
+    assert_eq!(receiver.join().unwrap(), b"standard");
+    fs::remove_file(&socket).unwrap();
+    succeed(&test, &["start", &test.id]);
+    assert_eq!(Sleeper(test).prints(&[], &["echo", "hello"]), "hello\n");
+}

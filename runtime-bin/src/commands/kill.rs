@@ -28,7 +28,8 @@ pub(crate) fn run(global: &Global, options: &Kill) -> Outcome {
 /// A signal by number, or by name in any case, with or without SIG.
 fn number(text: &str) -> Option<i32> {
     if let Ok(number) = text.parse::<i32>() {
-        return (1..=LAST_SIGNAL).contains(&number).then_some(number);
+        // 0 is sent to nobody: it asks whether there is somebody (kill(2)).
+        return (0..=LAST_SIGNAL).contains(&number).then_some(number);
     }
     let name = text.to_ascii_uppercase();
     let name = name.strip_prefix("SIG").unwrap_or(&name);
@@ -56,7 +57,7 @@ mod tests {
             ("WINCH", Some(28)),
             ("RTMIN+3", Some(37)),
             ("SIGRTMAX", Some(64)),
-            ("0", None),
+            ("0", Some(0)),
             ("65", None),
             ("SIGNOPE", None),
             ("", None),

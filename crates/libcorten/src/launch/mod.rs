@@ -48,6 +48,8 @@ const INIT_DEADLINE: Duration = Duration::from_secs(120);
 pub(crate) const HOOKS_DEADLINE: Duration = Duration::from_secs(3600);
 /// How long the processes of a failed launch may take to die.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
+/// What the kernel says of a cgroup that takes no processes: it gives controllers to those below, is threaded, or is gone.
+const NO_PROCESSES: [i32; 4] = [libc::EBUSY, libc::EOPNOTSUPP, libc::ENODEV, libc::ENOENT];
 
 /// Where a launch takes place.
 #[derive(Debug, Clone, Copy)]
@@ -76,8 +78,8 @@ pub(crate) struct Launch<'a> {
     cgroups: Option<Cgroups>,
     /// The CPUs of this thread, until init has been cloned.
     own_cpus: Option<Box<sys::Cpus>>,
-    /// The cgroup of the container's init will do, too.
-    or_inits: bool,
+    /// The container is paused, and the process may wait until it is resumed.
+    is_patient: bool,
     /// The device filter, until it is attached.
     devices: Option<Devices>,
     unit_started: bool,
@@ -94,6 +96,18 @@ pub(crate) struct Joined {
     /// Its init, and that one's pid.
     pub(crate) pidfd: OwnedFd,
     pub(crate) pid: i32,
+}
+
+impl Joined {
+    /// A pidfd of init's for the process.
+    fn open(&self) -> Result<OwnedFd, SysError> {
+        self.pidfd.try_clone().map_err(|error| SysError::from_io(&error, || "fcntl(F_DUPFD_CLOEXEC)".to_owned()))
+    }
+
+    /// The root directory of init.
+    fn root(&self) -> Result<OwnedFd, SysError> {
+        open::root_of(self.pid, &self.pidfd)
+    }
 }
 
 /// A container that has been launched.
@@ -118,7 +132,7 @@ impl<'a> Launch<'a> {
             fds,
             cgroups: None,
             own_cpus: None,
-            or_inits: false,
+            is_patient: false,
             devices: None,
             unit_started: false,
             init: None,
@@ -138,6 +152,12 @@ impl<'a> Launch<'a> {
     /// The process joins a container, whose init this is.
     pub(crate) fn joining(mut self, init: Joined) -> Self {
         self.joined = Some(init);
+        self
+    }
+
+    /// It may wait until the container is resumed, for as long as that takes.
+    pub(crate) fn patiently(mut self, is_patient: bool) -> Self {
+        self.is_patient = is_patient;
         self
     }
 
@@ -167,24 +187,21 @@ impl<'a> Launch<'a> {
             HostStep::Limit { settings } => self.limit(settings),
             HostStep::StartUnit { location, properties } => self.start_unit(location, properties),
             HostStep::JoinCgroups => self.join_cgroups(),
-            HostStep::OpenCgroups { location, or_inits } => self.open_cgroups(location, *or_inits),
-            HostStep::AttachToUnit => self.attach_to_unit(),
-            HostStep::OpenInit { slot } => {
-                let init = self.joined()?.pidfd.try_clone();
-                self.put(*slot, init.map_err(|error| at(SysError::from_io(&error, || "fcntl(F_DUPFD)".to_owned())))?)
+            HostStep::JoinContainer { location, or_inits, optional } => {
+                self.join_container(location, *or_inits, *optional)
             }
-            HostStep::OpenInitRoot { slot } => {
-                let joined = self.joined()?;
-                self.put(*slot, open::root_of(joined.pid, &joined.pidfd).map_err(at)?)
-            }
+            HostStep::JoinIntelRdt { tasks } => resctrl::join(tasks, self.pid()).map_err(at),
+            HostStep::AttachToUnit { below } => self.attach_to_unit(below),
+            HostStep::OpenInit { slot } => self.put(*slot, self.joined()?.open().map_err(at)?),
+            HostStep::OpenInitRoot { slot } => self.put(*slot, self.joined()?.root().map_err(at)?),
             HostStep::RunOn { cpus } => {
                 self.own_cpus = Some(sys::run_on(cpus).map_err(at)?);
                 Ok(())
             }
             HostStep::DelegateCgroup { uid } => self.delegate(*uid),
             HostStep::OpenCgroup { slot } => {
-                let cgroup = self.cgroups.as_ref().and_then(Cgroups::unified).ok_or(LaunchError::Order)?;
-                self.put(*slot, sys::clone_tree(cgroup).map_err(at)?)
+                let opened = self.place.machine.open(&self.record.cgroups).map_err(LaunchError::Cgroup)?;
+                self.put(*slot, sys::clone_tree(opened.unified().ok_or(LaunchError::Order)?).map_err(at)?)
             }
             HostStep::OpenTree { source, recursive, directory, link_itself, slot } => {
                 let how = sys::OpenTree { recursive: *recursive, link_itself: *link_itself };
@@ -283,13 +300,6 @@ impl<'a> Launch<'a> {
             Err(error) if error.errno.0 == Errno::ENOMEM && self.cgroups.is_some() => {
                 return Err(LaunchError::OutOfMemory);
             }
-            // The container has made cgroups with limits below its own, which takes no processes then; or has left it.
-            Err(error)
-                if matches!(error.errno.0, Errno::EBUSY | Errno::EOPNOTSUPP | Errno::ENODEV) && self.or_inits =>
-            {
-                let inits = self.cgroups_of_init()?;
-                InitProcess::start(&InitStart { cgroup: inits.unified().map(AsFd::as_fd), ..start })?
-            }
             started => started?,
         };
         if let Some(cpus) = self.own_cpus.take() {
@@ -325,6 +335,9 @@ impl<'a> Launch<'a> {
 
     /// How long init may take: hooks that it runs may have no limit of their own.
     fn deadline(&self) -> Duration {
+        if self.is_patient {
+            return Duration::MAX;
+        }
         let hooks = self.plan.inside.iter().any(|planned| matches!(planned.step, OwnedStep::RunHook { .. }));
         if hooks { HOOKS_DEADLINE } else { INIT_DEADLINE }
     }
@@ -347,23 +360,47 @@ impl<'a> Launch<'a> {
         Ok(())
     }
 
-    /// Opens the cgroups of a container that runs. They are not this launch's to kill or remove.
-    fn open_cgroups(&mut self, location: &Location, or_inits: bool) -> Result<(), LaunchError> {
-        let machine = self.place.machine;
-        let mut cgroups = machine.open(location).map_err(LaunchError::Cgroup)?;
-        let missing = location.unified.as_ref().filter(|_| cgroups.unified().is_none());
-        if or_inits && missing.is_some() {
-            // Its init has moved, and what was its own cgroup has been removed.
-            cgroups = self.cgroups_of_init()?;
-        } else if !or_inits {
-            let opened = cgroups.legacy().paths();
-            let mut legacy = location.legacy.iter().filter(|(name, _)| !opened.contains_key(*name));
-            if let Some(path) = missing.or_else(|| legacy.next().map(|(_, path)| path)) {
-                return Err(SysError::new(Errno::ENOENT, || format!("open(cgroup {path:?})")).into());
+    /// Moves the process into the cgroups of a container that runs. They are not this launch's to kill or remove.
+    fn join_container(&mut self, location: &Location, or_inits: bool, optional: bool) -> Result<(), LaunchError> {
+        match self.move_into(location, or_inits) {
+            // runc, too, lets a user's process go on outside then.
+            Err(LaunchError::Cgroup(error)) if optional && error.is_refused() => {
+                self.warnings.push(format!(
+                    "linux.cgroupsPath: the process stays in the caller's cgroup: {}",
+                    crate::chain(&error)
+                ));
+                Ok(())
             }
+            moved => moved,
         }
-        (self.cgroups, self.or_inits) = (Some(cgroups), or_inits);
-        Ok(())
+    }
+
+    fn move_into(&self, location: &Location, or_inits: bool) -> Result<(), LaunchError> {
+        let cgroups = self.place.machine.open(location).map_err(LaunchError::Cgroup)?;
+        let missing = |path| LaunchError::from(SysError::new(Errno::ENOENT, || format!("open(cgroup {path:?})")));
+        let opened = cgroups.legacy().paths();
+        if let Some((_, path)) = location.legacy.iter().find(|(name, _)| !opened.contains_key(*name)) {
+            return Err(missing(path));
+        }
+        cgroups.legacy().add(self.record.pid).map_err(LaunchError::Cgroup)?;
+        let moved = match (cgroups.unified(), &location.unified) {
+            (Some(cgroup), _) => cgroup.add(self.record.pid),
+            (None, None) => return Ok(()),
+            // Its init has moved, and what was its own cgroup has been removed.
+            (None, Some(_)) if or_inits => return self.move_beside_init(),
+            (None, Some(path)) => return Err(missing(path)),
+        };
+        match moved {
+            // The container has made cgroups with limits below its own, which takes no processes then; or has left it.
+            Err(error) if or_inits && NO_PROCESSES.contains(&error.errno().unwrap_or(0)) => self.move_beside_init(),
+            moved => moved.map_err(LaunchError::Cgroup),
+        }
+    }
+
+    fn move_beside_init(&self) -> Result<(), LaunchError> {
+        let cgroups = self.cgroups_of_init()?;
+        let cgroup = cgroups.unified().ok_or(LaunchError::Died { how: None })?;
+        cgroup.add(self.record.pid).map_err(LaunchError::Cgroup)
     }
 
     /// The cgroups of the container, but in cgroup v2 the one that its init is in.
@@ -379,11 +416,11 @@ impl<'a> Launch<'a> {
     }
 
     /// Has systemd move init into the container's unit, where this user may not.
-    fn attach_to_unit(&self) -> Result<(), LaunchError> {
+    fn attach_to_unit(&self, below: &str) -> Result<(), LaunchError> {
         let (Some(systemd), Some(unit)) = (self.place.systemd, &self.record.cgroups.unit) else {
             return Err(LaunchError::Order);
         };
-        systemd.attach_processes(unit, "", &[self.record.pid.cast_unsigned()]).map_err(LaunchError::Systemd)
+        systemd.attach_processes(unit, below, &[self.record.pid.cast_unsigned()]).map_err(LaunchError::Systemd)
     }
 
     fn joined(&self) -> Result<&Joined, LaunchError> {
@@ -466,7 +503,8 @@ impl<'a> Launch<'a> {
 
     /// Takes the process that goes on in init's place.
     fn follow_clone(&mut self) -> Result<(), LaunchError> {
-        let pidfd = self.channel()?.await_clone(INIT_DEADLINE)?;
+        let deadline = self.deadline();
+        let pidfd = self.channel()?.await_clone(deadline)?;
         let pid = sys::pid_of(&pidfd).ok_or(LaunchError::Died { how: None })?;
         self.init.as_mut().ok_or(LaunchError::Order)?.replace(pid, pidfd)?;
         self.record.pid = pid.as_raw();
@@ -490,7 +528,8 @@ impl<'a> Launch<'a> {
     }
 
     fn receive_console(&mut self) -> Result<(), LaunchError> {
-        let master = self.channel()?.await_console(INIT_DEADLINE)?;
+        let deadline = self.deadline();
+        let master = self.channel()?.await_console(deadline)?;
         match self.console {
             Console::Socket(path) => agents::send(path, b"/dev/ptmx", master.as_fd())?,
             Console::Master | Console::None => self.master = Some(master),
@@ -508,8 +547,7 @@ impl<'a> Launch<'a> {
         {
             left.push(crate::chain(&error));
         }
-        // Of a process that joins them the cgroups are not.
-        let cgroups = self.cgroups.take().filter(|_| self.joined.is_none());
+        let cgroups = self.cgroups.take();
         // Before the cgroup is gone, and with it what it knows.
         let out_of_memory = cgroups.as_ref().is_some_and(|cgroups| cgroups.oom_kills().is_ok_and(|count| count > 0));
         if let Some(cgroups) = &cgroups
@@ -614,7 +652,8 @@ fn write_proc(pid: Pid, file: &str, text: &str) -> Result<(), SysError> {
 /// Writes the pid to a new file beside `path` and renames it: who waits for the file never sees half of it.
 fn write_pid_file(path: &Path, pid: i32) -> Result<(), SysError> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let new = path.with_file_name(format!(".{name}"));
+    // Nobody else's: what a killed runtime has left is in nobody's way.
+    let new = path.with_file_name(format!(".{name}.{}", std::process::id()));
     let opened = OpenOptions::new().write(true).create_new(true).mode(0o666).custom_flags(libc::O_CLOEXEC).open(&new);
     let mut file = opened.map_err(|error| SysError::from_io(&error, || format!("open({new:?}, O_CREAT|O_EXCL)")))?;
     let written = file

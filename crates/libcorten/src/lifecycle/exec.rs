@@ -10,6 +10,7 @@ use super::create::check_preserved;
 use super::wait::wait_for;
 use super::{Bundle, CannotStart, Console, Container, CreateOptions, Exit, LifecycleError};
 use crate::host::{self, cgroup_error};
+use crate::launch::resctrl::GroupRecord;
 use crate::launch::{Joined, Launch, LaunchError, Place};
 use crate::oci::{Process, Spec};
 use crate::plan::{Request, Running};
@@ -38,7 +39,7 @@ pub struct ExecOptions {
     pub pidfd_socket: Option<PathBuf>,
     /// Cgroups below the container's that the process starts in. They must be there.
     pub cgroups: Vec<SubCgroup>,
-    /// Join a paused container, too: the call returns when it has been resumed.
+    /// Join a paused container, too: the call returns when it has been resumed, however long that takes.
     pub ignore_paused: bool,
 }
 
@@ -111,8 +112,8 @@ impl Container {
 
     /// Runs a process in the container. Returns when the program has been executed.
     ///
-    /// Where `process` says nothing of capabilities, resource limits, labels, scheduling, OOM score or umask, it gets those of
-    /// the container's first process; the filter is always the container's.
+    /// Where `process` says nothing of capabilities, resource limits, labels, scheduling, affinity, OOM score or umask, it gets those
+    /// of the container's first process; the filter is always the container's.
     ///
     /// # Errors
     /// The container is stopped or paused, the process is wrong (the message names the field), or it cannot be executed.
@@ -120,7 +121,8 @@ impl Container {
     pub fn exec(&self, process: &Process, options: &ExecOptions) -> Result<ExecProcess> {
         check_preserved(options.preserve_fds)?;
         let Target { record, init, running } = self.target(options.ignore_paused)?;
-        let running = Running { follows_init: options.cgroups.is_empty(), ..running };
+        let below = options.cgroups.first().map(|cgroup| cgroup.path.to_string_lossy().into_owned());
+        let running = Running { follows_init: below.is_none(), below_unit: below.unwrap_or_default(), ..running };
         let config = with_process(self.config()?, process)?;
         let request_options = CreateOptions {
             console: options.console.clone(),
@@ -138,15 +140,22 @@ impl Container {
         let by_systemd = facts.cgroups.user && facts.cgroups.unit.is_some();
         let systemd = by_systemd.then(|| host::systemd(true)).transpose()?;
         let plan =
-            Plan::for_exec(&config, &request, &facts, running).map_err(|error| Error::new(error.kind(), error))?;
+            Plan::for_exec(&config, &request, &facts, &running).map_err(|error| Error::new(error.kind(), error))?;
         let mut own = for_itself(record);
         let place = Place { machine: &machine, systemd: systemd.as_ref(), directory: &self.directory };
         let launched = Launch::new(&plan, place, &mut own, &request_options)
             .joining(init)
+            .patiently(options.ignore_paused)
             .run(&mut |_| {})
-            .map_err(|error: LaunchError| Error::new(error.kind(), CannotStart(error)))?;
+            .map_err(|error| self.joining_failed(error))?;
         let warnings = [plan.warnings, launched.warnings].concat();
         Ok(ExecProcess { pid: own.pid, pidfd: launched.pidfd, console: launched.master, warnings })
+    }
+
+    /// Says why a process could not join: maybe because the container has stopped meanwhile.
+    fn joining_failed(&self, error: LaunchError) -> Error {
+        let ended = matches!(error, LaunchError::Died { .. }) && self.record().is_ok_and(|record| !record.is_alive());
+        if ended { LifecycleError::ExecStopped.into() } else { Error::new(error.kind(), CannotStart(error)) }
     }
 
     /// Looks at the container, which must run. No lock: many join at the same time, and one that joins a paused container waits
@@ -164,7 +173,8 @@ impl Container {
         if !record.is_alive() {
             return Err(LifecycleError::ExecStopped.into());
         }
-        let running = Running { namespaces, follows_init: true };
+        let resctrl = record.resctrl.as_ref().map(GroupRecord::tasks).unwrap_or_default();
+        let running = Running { namespaces, follows_init: true, below_unit: String::new(), resctrl };
         Ok(Target { init: Joined { pidfd, pid: record.pid }, record, running })
     }
 }

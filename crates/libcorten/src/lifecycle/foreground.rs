@@ -33,6 +33,15 @@ const OWN: [Signal; 10] = [
     Signal::SIGURG,
 ];
 
+/// Makes sure that children of this process can be waited for: a SIGCHLD that is ignored, as whoever started it may have left it, gets
+/// the default action again. For programs; a library that is part of one leaves its signals alone, and [`Container::wait`] fails then.
+///
+/// # Errors
+/// None that is known.
+pub fn expect_children() -> Result<()> {
+    Ok(sys::expect_children()?)
+}
+
 /// The signals that are forwarded, held back for [`attach`]. To be made before the container, so that none is lost. Dropping
 /// it lets them through again.
 #[derive(Debug)]

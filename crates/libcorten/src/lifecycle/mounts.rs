@@ -33,7 +33,7 @@ impl Container {
 
     /// Returns what was not done as asked for.
     fn change_mounts(&self, mounts: &[Mount], change: MountChange) -> Result<Vec<String>> {
-        let _lock = self.directory.lock()?;
+        // No lock: the container can hold the process up that changes its mounts, and must not hold up other commands by that.
         let Target { record, init, running } = self.target(true)?;
         let mut config = self.config()?;
         config.set_mounts(Some(mounts.to_vec()));
@@ -46,7 +46,7 @@ impl Container {
         let machine =
             if record.cgroups.is_empty() { Machine::none() } else { Machine::detect().map_err(cgroup_error)? };
         let facts = host::mount_facts(&config, &bundle, record.cgroups.clone())?;
-        let plan = Plan::for_mounts(&config, &request, &facts, running, change)
+        let plan = Plan::for_mounts(&config, &request, &facts, &running, change)
             .map_err(|error| Error::new(error.kind(), error))?;
         let mut own = for_itself(record);
         let place = Place { machine: &machine, systemd: None, directory: &self.directory };

@@ -604,7 +604,7 @@ fn host_half(b: &mut Builder<'_>, process: &Process, limits: &Limits, cloned: u6
     send_listener(b)?;
     b.host(c"runtime", HostStep::Await { point: SyncPoint::Ready });
     b.host.extend(filter);
-    send_pidfd(b, "standard")?;
+    send_pidfd(b)?;
     b.host(c"runtime", HostStep::RecordCreated);
     pid_file(b);
     b.host(c"runtime", HostStep::Release { point: SyncPoint::Ready });
@@ -659,7 +659,8 @@ pub(super) fn send_listener(b: &mut Builder<'_>) -> Result<(), PlanError> {
     Ok(())
 }
 
-pub(super) fn send_pidfd(b: &mut Builder<'_>, name: &'static str) -> Result<(), PlanError> {
+fn send_pidfd(b: &mut Builder<'_>) -> Result<(), PlanError> {
+    let name = "standard";
     if let Some(path) = b.request.options.pidfd_socket.clone() {
         b.host(c"--pidfd-socket", HostStep::SendPidfd { path, name });
     } else if let Some(path) = b.annotation(PIDFD_RECEIVER) {

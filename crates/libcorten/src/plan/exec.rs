@@ -3,8 +3,11 @@
 //! Stage: plan. The same parts as for a container's first process, around another beginning: there is nothing to make, and all to
 //! join. The namespaces are those of the container's init, by its pidfd: whatever their paths and whoever made them, and never
 //! those of a process that has got the same pid since.
-//! Spec: config.md#process for the process; the command itself is runc's. Attacker: processes in the container, which see the
-//! new one as soon as it is in their PID namespace; it holds no fd but the runtime's then, and is not dumpable until its exec.
+//! Spec: config.md#process for the process; the command itself is runc's. Attacker: processes in the container, which run, and see
+//! the new one as soon as it is in their PID namespace. It is not dumpable until its exec, and it holds nothing of the host that they
+//! could reach by CAP_SYS_PTRACE: a procfs of the host only where that capability is one of another user namespace.
+
+use std::path::PathBuf;
 
 use corten_init::{OwnedStep as Step, SyncPoint};
 
@@ -14,17 +17,21 @@ use super::build::{self, Builder, slot};
 use super::{Facts, HostStep, Plan, PlanError, Request, cgroups, kernel, mounts, namespaces, process};
 
 /// What there is of a container for a process to join.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Running {
     /// The namespaces that init is in and the runtime is not: `CLONE_NEW*`.
     pub(crate) namespaces: u64,
-    /// Where the process is to be in the cgroup of init if that of the container takes no processes.
+    /// The process is to be in the cgroup of init if that of the container takes no processes.
     pub(crate) follows_init: bool,
+    /// The cgroup below the container's that it is to be in, for systemd; empty for the container's own.
+    pub(crate) below_unit: String,
+    /// The files that put it into the container's resctrl groups.
+    pub(crate) resctrl: Vec<PathBuf>,
 }
 
 /// Works out what is done for a process, in order. `spec` is the container's config, with the new process in place of the first
 /// one, and without what is done once for all: hooks, sysctls.
-pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts, running: Running) -> Result<Plan, PlanError> {
+pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts, running: &Running) -> Result<Plan, PlanError> {
     let process = spec.process().as_ref().ok_or(PlanError::Missing { item: "process" })?;
     let mut builder = Builder::new(spec, request, facts);
     let b = &mut builder;
@@ -34,7 +41,7 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts, running: R
     process::warn_of_capabilities(b, process);
     build::check_console(process, request)?;
     build::host_proc(b);
-    cgroups::join(b);
+    cgroups::join(b, running);
     build::oom_score(b)?;
     namespaces::join_init(b, running.namespaces)?;
     b.entered = true;
@@ -65,7 +72,7 @@ pub(super) fn plan_mounts(
     spec: &Spec,
     request: &Request<'_>,
     facts: &Facts,
-    running: Running,
+    running: &Running,
     change: MountChange,
 ) -> Result<Plan, PlanError> {
     let mut builder = Builder::new(spec, request, facts);
@@ -81,14 +88,18 @@ pub(super) fn plan_mounts(
             mounts::late_readonly(b)?;
         }
         MountChange::Remove => {
-            b.host(c"runtime", HostStep::OpenHostProc { slot: slot::PROC });
+            // In a user namespace the procfs of the container's PID namespace may not be had, as parts of it are hidden.
+            if b.in_user_namespace() {
+                b.host(c"runtime", HostStep::OpenHostProc { slot: slot::PROC });
+            } else {
+                b.inside(c"runtime", Step::OpenProc { slot: slot::PROC });
+            }
             mounts::remove(b)?;
         }
     }
     b.inside(c"runtime", Step::Sync { point: SyncPoint::Ready.to_number().into() });
     b.inside(c"runtime", Step::End {});
     if b.shows_own_cgroup {
-        b.host(c"mounts", HostStep::OpenCgroups { location: facts.cgroups.clone(), or_inits: true });
         b.host(c"mounts", HostStep::OpenCgroup { slot: slot::CGROUP });
     }
     b.host(c"runtime", HostStep::CloneInit { namespaces: 0 });
@@ -113,11 +124,7 @@ fn root(b: &mut Builder<'_>, joined: u64) {
     }
 }
 
-fn host_half(b: &mut Builder<'_>, process: &Process, running: Running) -> Result<(), PlanError> {
-    if !b.facts.cgroups.is_empty() {
-        let (location, or_inits) = (b.facts.cgroups.clone(), running.follows_init);
-        b.host(c"--cgroup", HostStep::OpenCgroups { location, or_inits });
-    }
+fn host_half(b: &mut Builder<'_>, process: &Process, running: &Running) -> Result<(), PlanError> {
     let affinity = process.exec_cpu_affinity().as_ref().and_then(|affinity| affinity.initial().as_deref());
     if let Some(cpus) = affinity.filter(|cpus| !cpus.is_empty()) {
         let mask = kernel::mask("process.execCPUAffinity.initial", cpus)?;
@@ -125,12 +132,17 @@ fn host_half(b: &mut Builder<'_>, process: &Process, running: Running) -> Result
     }
     b.host(c"runtime", HostStep::CloneInit { namespaces: 0 });
     b.enter();
+    if !running.resctrl.is_empty() {
+        b.host(c"linux.intelRdt", HostStep::JoinIntelRdt { tasks: running.resctrl.clone() });
+    }
     build::restrict_process(b, process)?;
     build::receive_console(b, process);
     b.meet_all();
     build::send_listener(b)?;
     b.host(c"runtime", HostStep::Await { point: SyncPoint::Ready });
-    build::send_pidfd(b, "setns")?;
+    if let Some(path) = b.request.options.pidfd_socket.clone() {
+        b.host(c"--pidfd-socket", HostStep::SendPidfd { path, name: "setns" });
+    }
     build::pid_file(b);
     b.host(c"runtime", HostStep::Release { point: SyncPoint::Ready });
     b.host(c"process.args", HostStep::AwaitExec);

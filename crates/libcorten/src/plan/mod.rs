@@ -76,15 +76,25 @@ pub enum HostStep {
         /// On the host.
         uid: u32,
     },
-    /// Opens the cgroups of a container that runs.
-    OpenCgroups {
+    /// Moves init into the cgroups of a container that runs.
+    JoinContainer {
         /// Where they are.
         location: corten_cgroup::Location,
         /// Where the cgroup takes no processes, or is gone, that of the container's init will do.
         or_inits: bool,
+        /// A caller who may not do it stays where it is: rootless.
+        optional: bool,
     },
     /// Has systemd move init into the container's unit: `AttachProcessesToUnit`.
-    AttachToUnit,
+    AttachToUnit {
+        /// The cgroup below that of the unit.
+        below: String,
+    },
+    /// Puts init into resctrl groups of a container that runs.
+    JoinIntelRdt {
+        /// Their files `tasks`.
+        tasks: Vec<PathBuf>,
+    },
     /// Opens the container's init: a copy of its pidfd.
     OpenInit {
         /// Where the process finds it.
@@ -393,7 +403,7 @@ impl Plan {
         spec: &crate::oci::Spec,
         request: &Request<'_>,
         facts: &Facts,
-        running: Running,
+        running: &Running,
     ) -> Result<Self, PlanError> {
         exec::plan(spec, request, facts, running)
     }
@@ -403,7 +413,7 @@ impl Plan {
         spec: &crate::oci::Spec,
         request: &Request<'_>,
         facts: &Facts,
-        running: Running,
+        running: &Running,
         change: MountChange,
     ) -> Result<Self, PlanError> {
         exec::plan_mounts(spec, request, facts, running, change)

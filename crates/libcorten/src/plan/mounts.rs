@@ -75,6 +75,12 @@ pub(super) fn remove(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let Some(mounts) = b.spec.mounts().as_ref() else { return Ok(()) };
     for (index, mount) in mounts.iter().enumerate().rev() {
         let path = text("mounts", clean_in_root(mount.destination()).as_os_str().as_encoded_bytes())?;
+        if path.as_bytes() == b"/" {
+            return Err(PlanError::Unsupported {
+                item: format!("mounts[{index}].destination"),
+                what: "to remove the root",
+            });
+        }
         b.inside(item_at("mounts", index)?, Step::Unmount { path, proc: slot::PROC });
     }
     Ok(())
@@ -154,8 +160,10 @@ fn attach(b: &mut Builder<'_>, item: &CString, mount: Slot) {
 /// A new filesystem.
 fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     // What is made or mounted in it comes first. runc, too, makes these read-only when all else is done.
-    let late =
-        entry.options.set & libc::MOUNT_ATTR_RDONLY != 0 && (entry.destination == "/dev" || entry.fstype == "tmpfs");
+    // (Not in a container that runs, which would write into it meanwhile.)
+    let late = entry.options.set & libc::MOUNT_ATTR_RDONLY != 0
+        && (entry.destination == "/dev" || entry.fstype == "tmpfs")
+        && !b.joins_container;
     // Those that masked and readonly paths are in stay at hand: their names in the rootfs may be exchanged.
     let mount = match (entry.fstype, entry.destination.as_str()) {
         _ if late => b.new_source()?,

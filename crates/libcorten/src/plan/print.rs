@@ -7,6 +7,14 @@ use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
 
 use super::{HostStep, IdMapSource, Plan, Planned};
 
+fn cgroups(location: &corten_cgroup::Location, or_inits: Option<bool>, optional: bool) -> Vec<(&'static str, String)> {
+    let unified = location.unified.iter().map(|cgroup| ("path", cgroup.display().to_string()));
+    let legacy = location.legacy.iter().map(|(name, path)| ("legacy", format!("{name}:{}", path.display())));
+    let flags =
+        or_inits.map(|flag| ("or_inits", flag.to_string())).into_iter().chain([("optional", optional.to_string())]);
+    unified.chain(legacy).chain(flags).collect()
+}
+
 impl HostStep {
     /// Returns the step's name.
     pub fn name(&self) -> &'static str {
@@ -16,8 +24,9 @@ impl HostStep {
             Self::Limit { .. } => "Limit",
             Self::StartUnit { .. } => "StartUnit",
             Self::JoinCgroups => "JoinCgroups",
-            Self::OpenCgroups { .. } => "OpenCgroups",
-            Self::AttachToUnit => "AttachToUnit",
+            Self::JoinContainer { .. } => "JoinContainer",
+            Self::JoinIntelRdt { .. } => "JoinIntelRdt",
+            Self::AttachToUnit { .. } => "AttachToUnit",
             Self::OpenInit { .. } => "OpenInit",
             Self::OpenInitRoot { .. } => "OpenInitRoot",
             Self::RunOn { .. } => "RunOn",
@@ -61,7 +70,6 @@ impl HostStep {
             | Self::ReceiveConsole
             | Self::RecordConfig
             | Self::RecordCreated
-            | Self::AttachToUnit
             | Self::AwaitExec
             | Self::FollowClone
             | Self::JoinCgroups => Vec::new(),
@@ -71,14 +79,10 @@ impl HostStep {
                 unit.into_iter().chain(properties).collect()
             }
             Self::DelegateCgroup { uid } => vec![("uid", uid.to_string())],
-            Self::CreateCgroups { location, optional: flag } | Self::OpenCgroups { location, or_inits: flag } => {
-                let mut operands: Vec<_> = location.unified.iter().map(|cgroup| path(cgroup)).collect();
-                let name_and_path = |(name, path): (&String, &std::path::PathBuf)| format!("{name}:{}", path.display());
-                operands.extend(location.legacy.iter().map(|entry| ("legacy", name_and_path(entry))));
-                let creates = matches!(self, Self::CreateCgroups { .. });
-                operands.push((if creates { "optional" } else { "or_inits" }, flag.to_string()));
-                operands
-            }
+            Self::CreateCgroups { location, optional } => cgroups(location, None, *optional),
+            Self::JoinContainer { location, or_inits, optional } => cgroups(location, Some(*or_inits), *optional),
+            Self::AttachToUnit { below } => vec![("below", below.clone())],
+            Self::JoinIntelRdt { tasks } => tasks.iter().map(|tasks| path(tasks)).collect(),
             Self::Limit { settings } => settings.iter().map(|setting| ("set", setting.to_string())).collect(),
             Self::PidFile { path: file }
             | Self::SendPidfd { path: file, .. }

@@ -85,8 +85,9 @@ fn golden_plan_of_a_process_that_joins() {
     let request = Request { id: "box", bundle: Path::new("/bundle"), wait_for_start: false, options: &options };
     let facts = Facts { seccomp: None, ..facts() };
     let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWNET;
-    let running = Running { namespaces: u64::from(namespaces.cast_unsigned()), follows_init: true };
-    insta::assert_snapshot!(Plan::for_exec(&spec, &request, &facts, running).unwrap());
+    let namespaces = u64::from(namespaces.cast_unsigned());
+    let running = Running { namespaces, follows_init: true, below_unit: String::new(), resctrl: Vec::new() };
+    insta::assert_snapshot!(Plan::for_exec(&spec, &request, &facts, &running).unwrap());
 }
 
 /// `docs/lifecycle.md` lists the steps of `create` of the default bundle in their order, and says of each what it is for.

@@ -47,3 +47,11 @@ fn set_affinity(mask: &[u8]) -> Result<(), SysError> {
     let result = unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, mask.len(), mask.as_ptr()) };
     Errno::result(result).map(drop).map_err(|errno| SysError::new(errno, || format!("sched_setaffinity(0, {mask:x?})")))
 }
+
+/// Lets children be waited for: undoes a SIGCHLD that is ignored, as whoever started this process may have left it.
+pub(crate) fn expect_children() -> Result<(), SysError> {
+    // SAFETY: no handler is installed; the kernel's own action takes the place of another.
+    unsafe { nix::sys::signal::signal(nix::sys::signal::Signal::SIGCHLD, nix::sys::signal::SigHandler::SigDfl) }
+        .map(drop)
+        .map_err(|errno| SysError::new(errno, || "sigaction(SIGCHLD, SIG_DFL)".to_owned()))
+}
