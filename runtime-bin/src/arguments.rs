@@ -80,6 +80,8 @@ pub(crate) enum Command {
     Delete(Delete),
     /// Print what a container uses, and when its memory is used up, as JSON
     Events(Events),
+    /// Run another process in a container
+    Exec(Box<Exec>),
     /// Print what this runtime can do, as JSON
     Features,
     /// Send a signal to the container's init [default: SIGTERM]
@@ -178,6 +180,69 @@ pub(crate) struct Events {
     /// The container's id
     #[arg(value_name = "CONTAINER-ID")]
     pub(crate) id: String,
+}
+
+/// Without --process, the process is that of the config.json that is in the bundle now, with the command and the flags in place of
+/// what it has.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "corten exec [OPTIONS] <CONTAINER-ID> <COMMAND> [ARGUMENT]...\n       corten exec [OPTIONS] --process <FILE> <CONTAINER-ID>"
+)]
+pub(crate) struct Exec {
+    /// Socket that gets the master of the process's terminal
+    #[arg(long, value_name = "PATH")]
+    pub(crate) console_socket: Option<PathBuf>,
+    /// Socket that gets the process's pidfd
+    #[arg(long, value_name = "PATH")]
+    pub(crate) pidfd_socket: Option<PathBuf>,
+    /// Working directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cwd: Option<PathBuf>,
+    /// Another variable of the environment
+    #[arg(long, short = 'e', value_name = "NAME=VALUE", allow_hyphen_values = true)]
+    pub(crate) env: Vec<String>,
+    /// Give the process a terminal
+    #[arg(long, short = 't')]
+    pub(crate) tty: bool,
+    /// User and group, as numbers
+    #[arg(long, short = 'u', value_name = "UID[:GID]", allow_hyphen_values = true)]
+    pub(crate) user: Option<String>,
+    /// Another group of the process, as a number
+    #[arg(long, short = 'g', value_name = "GID", allow_hyphen_values = true)]
+    pub(crate) additional_gids: Vec<String>,
+    /// File with the process, as in config.json
+    #[arg(long, short = 'p', value_name = "FILE")]
+    pub(crate) process: Option<PathBuf>,
+    /// Leave the process in the background
+    #[arg(long, short = 'd')]
+    pub(crate) detach: bool,
+    /// File that gets the process's pid
+    #[arg(long, value_name = "PATH")]
+    pub(crate) pid_file: Option<PathBuf>,
+    /// SELinux label of the process
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) process_label: Option<String>,
+    /// AppArmor profile of the process
+    #[arg(long, value_name = "PROFILE")]
+    pub(crate) apparmor: Option<String>,
+    /// The process can gain no privileges
+    #[arg(long)]
+    pub(crate) no_new_privs: bool,
+    /// Another capability of the process
+    #[arg(long, short = 'c', value_name = "CAPABILITY")]
+    pub(crate) cap: Vec<String>,
+    /// Pass N fds to the process, beside stdin, stdout and stderr
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) preserve_fds: u32,
+    /// Cgroup below the container's that the process starts in; with cgroup v1, for these controllers
+    #[arg(long, value_name = "[CONTROLLER[,...]:]PATH")]
+    pub(crate) cgroup: Vec<String>,
+    /// Join a paused container, too; the process starts when it is resumed
+    #[arg(long)]
+    pub(crate) ignore_paused: bool,
+    /// The container's id, the command and its arguments
+    #[arg(value_name = "CONTAINER-ID", required = true, num_args = 1.., trailing_var_arg = true, allow_hyphen_values = false)]
+    pub(crate) id_and_command: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -74,6 +74,7 @@ fn run(arguments: &Arguments, log: &Log) -> Outcome {
         Some(Command::Create(options)) => commands::create::run(global, log, options),
         Some(Command::Delete(options)) => commands::delete::run(global, log, options),
         Some(Command::Events(options)) => commands::events::run(global, log, options),
+        Some(Command::Exec(options)) => commands::exec::run(log, global, options),
         Some(Command::Features) => commands::features::run(),
         Some(Command::Kill(options)) => commands::kill::run(global, options),
         Some(Command::List(options)) => commands::list::run(global, log, options),

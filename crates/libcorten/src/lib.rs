@@ -45,7 +45,10 @@ mod sys;
 pub use corten_cgroup::stats;
 pub(crate) use error::chain;
 pub use error::{Error, ErrorKind, Result};
-pub use lifecycle::{Bundle, CgroupManager, Console, Container, CreateOptions, Events, Exit, Runtime, Update};
+pub use lifecycle::{
+    Bundle, CgroupManager, Console, Container, CreateOptions, Events, ExecOptions, ExecProcess, Exit, Runtime,
+    SubCgroup, Update,
+};
 pub use oci_spec::runtime as oci;
 pub use plan::Plan;
 pub use state::{State, Status};

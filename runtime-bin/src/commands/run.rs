@@ -56,7 +56,7 @@ fn foreground(global: &Global, runtime: &Runtime, log: &Log, bundle: &Bundle, op
 
 /// A release build aborts on a panic, before anything is dropped: then it is the hook that takes the caller's terminal out of
 /// raw mode.
-fn restore_terminal_on_panic() {
+pub(super) fn restore_terminal_on_panic() {
     // Without a terminal there is nothing to restore.
     let Ok(before) = tcgetattr(stdin()) else { return };
     let (before, report) = (Mutex::new(before), std::panic::take_hook());

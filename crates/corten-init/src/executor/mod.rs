@@ -304,10 +304,9 @@ impl<'s> Executor<'s> {
             WireStep::Loopback {} => sys::loopback_up().from(Call::Ioctl),
             WireStep::CopyLink { path, target } => self.copy_link(path, target),
             WireStep::CheckProc { mount } => mounts::check_proc(self.fd(mount)?),
-            WireStep::EnterTree { tree } => {
-                self.root = self.fd(tree)?;
-                Ok(())
-            }
+            WireStep::EnterTree { tree } => self.fd(tree).map(|tree| self.root = tree),
+            WireStep::FindRoot {} => self.find_root(),
+            WireStep::Affinity { cpus } => sys::set_affinity(cpus).from(Call::SchedSetaffinity),
             WireStep::End {} => sys::exit(0),
             WireStep::TargetMode { target } => self.target_mode(target),
             WireStep::Reconfigure { mount, options } => self.reconfigure(mount, options),

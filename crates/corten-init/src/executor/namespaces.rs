@@ -14,6 +14,12 @@ impl Executor<'_> {
         self.close(namespace)
     }
 
+    pub(super) fn find_root(&mut self) -> Outcome {
+        let flags = sys::O_PATH | sys::O_DIRECTORY;
+        self.root = sys::openat2(sys::WORKING_DIRECTORY, c"/", flags, 0, 0).from(Call::Openat2)?;
+        Ok(())
+    }
+
     /// Goes on in a clone: a PID namespace, a time namespace and a user namespace together with others are for new processes.
     pub(super) fn clone_again(&mut self, flags: u64) -> Outcome {
         if !sys::clone_sibling(flags).from(Call::Clone3)? {

@@ -9,9 +9,11 @@ use std::time::Duration;
 use corten_cgroup::systemd::{Manager as Systemd, Unit};
 use corten_cgroup::{Layout, Location, Machine, legacy};
 
+use nix::errno::Errno;
+
 use crate::oci::Spec;
 use crate::plan::seccomp::{CompileOptions, Filter, SeccompError, flags, from_raw, notifies};
-use crate::plan::{Facts, LegacyHierarchy, Request};
+use crate::plan::{Facts, LegacyHierarchy, Request, namespace_types};
 use crate::spec::annotations::{self, annotation};
 use crate::sys::SysError;
 use crate::{CgroupManager, Error, ErrorKind, Result};
@@ -45,12 +47,44 @@ pub(crate) fn facts(
     if shows_cgroups && machine.layout() != Layout::Unified {
         legacy_hierarchies(&mut facts)?;
     }
-    let process = spec.process().as_ref();
+    security(&mut facts, spec, root)?;
+    Ok(facts)
+}
+
+/// Probes what the plan of a process needs that joins a container: `spec` is the container's config with that process, `cgroups`
+/// where it is to be.
+pub(crate) fn exec_facts(spec: &Spec, root: &Path, cgroups: Location) -> Result<Facts> {
+    let mut facts = Facts { cgroups, ..privileges()? };
+    security(&mut facts, spec, root)?;
+    Ok(facts)
+}
+
+/// Probes security modules, and has the filter compiled.
+fn security(facts: &mut Facts, spec: &Spec, root: &Path) -> Result<()> {
+    let (linux, process) = (spec.linux().as_ref(), spec.process().as_ref());
     facts.apparmor = process.is_some_and(|process| process.apparmor_profile().is_some()) && has_apparmor();
     let label = process.is_some_and(|process| process.selinux_label().is_some());
     facts.selinux = (label || linux.is_some_and(|linux| linux.mount_label().is_some())) && has_selinux();
     facts.seccomp = seccomp(spec, root).map_err(|error: SeccompError| Error::new(error.kind(), error))?;
-    Ok(facts)
+    Ok(())
+}
+
+/// Returns the namespaces, as `CLONE_NEW*`, that a process is in and the caller is not. The caller sees to it that the pid is
+/// still that of the process afterwards.
+pub(crate) fn other_namespaces(pid: i32) -> Result<u64> {
+    let mut other = 0;
+    for (flag, kind) in namespace_types() {
+        let identity = |path: String| match nix::sys::stat::stat(path.as_str()) {
+            Ok(found) => Ok(Some((found.st_dev, found.st_ino))),
+            // A kernel without namespaces of this type.
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(SysError::new(errno, || format!("stat({path:?})"))),
+        };
+        if identity(format!("/proc/{pid}/ns/{kind}"))? != identity(format!("/proc/self/ns/{kind}"))? {
+            other |= flag;
+        }
+    }
+    Ok(other)
 }
 
 /// Where the unit of a container is to be.

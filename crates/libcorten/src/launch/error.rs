@@ -120,13 +120,12 @@ impl LaunchError {
     }
 
     /// Says how init ended, when that is all there is to say.
-    pub(super) fn explain(&mut self, exec: Option<SysError>, waited: Waited) {
+    pub(super) fn explain(&mut self, waited: Waited) {
         let Self::Died { how } = self else { return };
-        *how = match (exec, waited) {
-            (Some(error), _) => Some(format!("{error}: {}", error.errno)),
-            (None, Waited::Killed(signal)) => Some(format!("killed by signal {signal}")),
-            (None, Waited::Exited(status)) => Some(format!("exit status {status}")),
-            (None, Waited::Running | Waited::NotOurs) => None,
+        *how = match waited {
+            Waited::Killed(signal) => Some(format!("killed by signal {signal}")),
+            Waited::Exited(status) => Some(format!("exit status {status}")),
+            Waited::Running | Waited::NotOurs => None,
         };
     }
 }

@@ -27,6 +27,7 @@ use std::time::Duration;
 use corten_cgroup::systemd::{Manager as Systemd, Property};
 use corten_cgroup::{Cgroups, Devices, Location, Machine, Setting, device};
 use corten_init::{OwnedStep, Slot, SyncPoint};
+use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket, socketpair};
 use nix::unistd::Pid;
 
@@ -35,7 +36,7 @@ use resctrl::Resctrl;
 pub(crate) use sync::Channel;
 
 use crate::lifecycle::{Console, CreateOptions};
-use crate::oci::LinuxNamespaceType;
+use crate::oci::{LinuxNamespaceType, Spec};
 use crate::plan::{HostStep, Plan, Planned};
 use crate::spec::HookKind;
 use crate::state::{ProcessState, Record, StateDirectory, Status, start_time};
@@ -66,9 +67,17 @@ pub(crate) struct Launch<'a> {
     pub(crate) console: &'a Console,
     /// A stand-in for the resctrl filesystem, for tests.
     pub(crate) resctrl_root: Option<&'a Path>,
+    /// The config, which is written down.
+    pub(crate) config: Option<&'a Spec>,
+    /// The init of the container that the process joins.
+    pub(crate) joined: Option<Joined>,
     /// Fds by slot.
     fds: Vec<Option<OwnedFd>>,
     cgroups: Option<Cgroups>,
+    /// The CPUs of this thread, until init has been cloned.
+    own_cpus: Option<Box<sys::Cpus>>,
+    /// The cgroup of the container's init will do, too.
+    or_inits: bool,
     /// The device filter, until it is attached.
     devices: Option<Devices>,
     unit_started: bool,
@@ -77,6 +86,14 @@ pub(crate) struct Launch<'a> {
     master: Option<OwnedFd>,
     pid_file: Option<PathBuf>,
     warnings: Vec<String>,
+}
+
+/// The container that a process joins.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    /// Its init, and that one's pid.
+    pub(crate) pidfd: OwnedFd,
+    pub(crate) pid: i32,
 }
 
 /// A container that has been launched.
@@ -96,8 +113,12 @@ impl<'a> Launch<'a> {
             record,
             console: &options.console,
             resctrl_root: options.resctrl_root.as_deref(),
+            config: None,
+            joined: None,
             fds,
             cgroups: None,
+            own_cpus: None,
+            or_inits: false,
             devices: None,
             unit_started: false,
             init: None,
@@ -106,6 +127,18 @@ impl<'a> Launch<'a> {
             pid_file: None,
             warnings: Vec::new(),
         }
+    }
+
+    /// The config, which is written down.
+    pub(crate) fn of(mut self, config: &'a Spec) -> Self {
+        self.config = Some(config);
+        self
+    }
+
+    /// The process joins a container, whose init this is.
+    pub(crate) fn joining(mut self, init: Joined) -> Self {
+        self.joined = Some(init);
+        self
     }
 
     /// Carries out the plan. `observe` sees each step before it is done.
@@ -120,10 +153,7 @@ impl<'a> Launch<'a> {
             }
         }
         match self.init {
-            Some(mut init) => {
-                init.has_left();
-                Ok(Launched { pidfd: init.pidfd().clone(), master: self.master, warnings: self.warnings })
-            }
+            Some(init) => Ok(Launched { pidfd: init.pidfd().clone(), master: self.master, warnings: self.warnings }),
             None => Err(LaunchError::Order),
         }
     }
@@ -137,6 +167,20 @@ impl<'a> Launch<'a> {
             HostStep::Limit { settings } => self.limit(settings),
             HostStep::StartUnit { location, properties } => self.start_unit(location, properties),
             HostStep::JoinCgroups => self.join_cgroups(),
+            HostStep::OpenCgroups { location, or_inits } => self.open_cgroups(location, *or_inits),
+            HostStep::AttachToUnit => self.attach_to_unit(),
+            HostStep::OpenInit { slot } => {
+                let init = self.joined()?.pidfd.try_clone();
+                self.put(*slot, init.map_err(|error| at(SysError::from_io(&error, || "fcntl(F_DUPFD)".to_owned())))?)
+            }
+            HostStep::OpenInitRoot { slot } => {
+                let joined = self.joined()?;
+                self.put(*slot, open::root_of(joined.pid, &joined.pidfd).map_err(at)?)
+            }
+            HostStep::RunOn { cpus } => {
+                self.own_cpus = Some(sys::run_on(cpus).map_err(at)?);
+                Ok(())
+            }
             HostStep::DelegateCgroup { uid } => self.delegate(*uid),
             HostStep::OpenCgroup { slot } => {
                 let cgroup = self.cgroups.as_ref().and_then(Cgroups::unified).ok_or(LaunchError::Order)?;
@@ -177,15 +221,22 @@ impl<'a> Launch<'a> {
             HostStep::RunHooks { kind, hooks } => Ok(hooks::run(*kind, hooks, self.record, status_during(*kind))?),
             HostStep::SendSeccompListener { path, metadata } => {
                 let listener = self.take_listener(at)?;
-                let data = ProcessState::json(self.record, metadata.as_deref());
+                let container = self.joined.as_ref().map(|joined| joined.pid);
+                let data = ProcessState::json(self.record, container, metadata.as_deref());
                 agents::send(path, &data, listener.as_fd()).map_err(at)
             }
-            HostStep::SendPidfd { path } => agents::send(path, b"standard", self.init()?.pidfd().as_fd()).map_err(at),
+            HostStep::SendPidfd { path, name } => {
+                agents::send(path, name.as_bytes(), self.init()?.pidfd().as_fd()).map_err(at)
+            }
             HostStep::OomScoreAdjust { value } => {
                 write_proc(self.pid(), "oom_score_adj", &value.to_string()).map_err(at)
             }
             HostStep::ReceiveConsole => self.receive_console(),
             HostStep::Await { point } => self.await_point(*point),
+            HostStep::RecordConfig => match self.config {
+                Some(config) => Ok(self.place.directory.write_config(config)?),
+                None => Err(LaunchError::Order),
+            },
             HostStep::RecordCreated => {
                 self.record.creating = false;
                 Ok(self.place.directory.write(self.record)?)
@@ -219,14 +270,31 @@ impl<'a> Launch<'a> {
         let program = corten_init::encode(&numbers, steps)?;
         let program = sys::sealed_memfd(c"corten-program", &program, false)?;
         let inherited: Vec<RawFd> = numbers.into_iter().filter(|fd| *fd >= 0).collect();
-        let init = InitProcess::start(&InitStart {
+        let start = InitStart {
             elf: init_elf()?,
             program: program.as_fd(),
             inherited: &inherited,
             preserved: self.plan.preserved_fds,
             namespaces,
             cgroup: self.cgroups.as_ref().and_then(Cgroups::unified).map(AsFd::as_fd),
-        })?;
+        };
+        let init = match InitProcess::start(&start) {
+            // Not even the execveat fits into the cgroup.
+            Err(error) if error.errno.0 == Errno::ENOMEM && self.cgroups.is_some() => {
+                return Err(LaunchError::OutOfMemory);
+            }
+            // The container has made cgroups with limits below its own, which takes no processes then; or has left it.
+            Err(error)
+                if matches!(error.errno.0, Errno::EBUSY | Errno::EOPNOTSUPP | Errno::ENODEV) && self.or_inits =>
+            {
+                let inits = self.cgroups_of_init()?;
+                InitProcess::start(&InitStart { cgroup: inits.unified().map(AsFd::as_fd), ..start })?
+            }
+            started => started?,
+        };
+        if let Some(cpus) = self.own_cpus.take() {
+            sys::run_on_again(&cpus)?;
+        }
         // Init has its copies; ours would keep mounts and sockets alive.
         self.fds.clear();
         self.record.pid = init.pid().as_raw();
@@ -252,11 +320,7 @@ impl<'a> Launch<'a> {
 
     fn await_point(&mut self, point: SyncPoint) -> Result<(), LaunchError> {
         let deadline = self.deadline();
-        self.channel()?.await_point(point, deadline)?;
-        if let Some(init) = &mut self.init {
-            init.has_left();
-        }
-        Ok(())
+        self.channel()?.await_point(point, deadline)
     }
 
     /// How long init may take: hooks that it runs may have no limit of their own.
@@ -281,6 +345,49 @@ impl<'a> Launch<'a> {
             Err(error) => return Err(LaunchError::Cgroup(error)),
         }
         Ok(())
+    }
+
+    /// Opens the cgroups of a container that runs. They are not this launch's to kill or remove.
+    fn open_cgroups(&mut self, location: &Location, or_inits: bool) -> Result<(), LaunchError> {
+        let machine = self.place.machine;
+        let mut cgroups = machine.open(location).map_err(LaunchError::Cgroup)?;
+        let missing = location.unified.as_ref().filter(|_| cgroups.unified().is_none());
+        if or_inits && missing.is_some() {
+            // Its init has moved, and what was its own cgroup has been removed.
+            cgroups = self.cgroups_of_init()?;
+        } else if !or_inits {
+            let opened = cgroups.legacy().paths();
+            let mut legacy = location.legacy.iter().filter(|(name, _)| !opened.contains_key(*name));
+            if let Some(path) = missing.or_else(|| legacy.next().map(|(_, path)| path)) {
+                return Err(SysError::new(Errno::ENOENT, || format!("open(cgroup {path:?})")).into());
+            }
+        }
+        (self.cgroups, self.or_inits) = (Some(cgroups), or_inits);
+        Ok(())
+    }
+
+    /// The cgroups of the container, but in cgroup v2 the one that its init is in.
+    fn cgroups_of_init(&self) -> Result<Cgroups, LaunchError> {
+        let joined = self.joined()?;
+        let inits = Location::of_process(joined.pid).map_err(LaunchError::Cgroup)?;
+        // The pid was its own when the file was read if it is alive now.
+        if sys::wait_ended(joined.pidfd.as_fd(), Duration::ZERO) {
+            return Err(LaunchError::Died { how: None });
+        }
+        let location = Location { unified: inits.unified, ..self.record.cgroups.clone() };
+        self.place.machine.open(&location).map_err(LaunchError::Cgroup)
+    }
+
+    /// Has systemd move init into the container's unit, where this user may not.
+    fn attach_to_unit(&self) -> Result<(), LaunchError> {
+        let (Some(systemd), Some(unit)) = (self.place.systemd, &self.record.cgroups.unit) else {
+            return Err(LaunchError::Order);
+        };
+        systemd.attach_processes(unit, "", &[self.record.pid.cast_unsigned()]).map_err(LaunchError::Systemd)
+    }
+
+    fn joined(&self) -> Result<&Joined, LaunchError> {
+        self.joined.as_ref().ok_or(LaunchError::Order)
     }
 
     fn limit(&self, settings: &[Setting]) -> Result<(), LaunchError> {
@@ -393,21 +500,27 @@ impl<'a> Launch<'a> {
 
     /// Takes back what was made. Goes on after an error and reports all of them.
     fn undo(mut self, mut cause: LaunchError) -> LaunchError {
+        let mut left = Vec::new();
         // There may be too few fds for what follows.
         self.fds.clear();
+        if let Some(cpus) = self.own_cpus.take()
+            && let Err(error) = sys::run_on_again(&cpus)
+        {
+            left.push(crate::chain(&error));
+        }
+        // Of a process that joins them the cgroups are not.
+        let cgroups = self.cgroups.take().filter(|_| self.joined.is_none());
         // Before the cgroup is gone, and with it what it knows.
-        let out_of_memory =
-            self.cgroups.as_ref().is_some_and(|cgroups| cgroups.oom_kills().is_ok_and(|count| count > 0));
-        let mut left = Vec::new();
-        if let Some(cgroups) = &self.cgroups
+        let out_of_memory = cgroups.as_ref().is_some_and(|cgroups| cgroups.oom_kills().is_ok_and(|count| count > 0));
+        if let Some(cgroups) = &cgroups
             && let Err(error) = cgroups.kill(KILL_DEADLINE)
         {
             left.push(crate::chain(&error));
         }
-        if let Some(init) = &mut self.init {
+        if let Some(init) = &self.init {
             // It may have ended by itself before; then the signal finds nobody.
             match sys::send_signal(init.pidfd().as_fd(), libc::SIGKILL) {
-                Err(error) if error.errno.0 != nix::errno::Errno::ESRCH => left.push(crate::chain(&error)),
+                Err(error) if error.errno.0 != Errno::ESRCH => left.push(crate::chain(&error)),
                 _ => {}
             }
             if sys::wait_ended(init.pidfd().as_fd(), KILL_DEADLINE) {
@@ -415,10 +528,9 @@ impl<'a> Launch<'a> {
                     Ok(_) if out_of_memory && matches!(cause, LaunchError::Died { .. }) => {
                         cause = LaunchError::OutOfMemory
                     }
-                    Ok(waited) => cause.explain(init.exec_failure(), waited),
+                    Ok(waited) => cause.explain(waited),
                     Err(error) => left.push(crate::chain(&error)),
                 }
-                init.has_left();
             } else {
                 left.push(format!("process {}", init.pid()));
             }
@@ -426,7 +538,7 @@ impl<'a> Launch<'a> {
         if let Err(error) = self.stop_unit() {
             left.push(crate::chain(&error));
         }
-        if let Some(cgroups) = self.cgroups.take()
+        if let Some(cgroups) = cgroups
             && let Err(error) = cgroups.remove(KILL_DEADLINE)
         {
             left.push(crate::chain(&error));

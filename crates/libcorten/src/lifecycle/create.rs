@@ -56,14 +56,17 @@ impl<'a> Creation<'a> {
     pub(super) fn launch(self, plan: &Plan, observe: &mut dyn FnMut(&Planned<HostStep>)) -> Result<Container> {
         check_preserved(self.options.preserve_fds)?;
         let (directory, lock) = StateDirectory::create(self.runtime.root(), self.id)?;
-        let mut record = new_record(self.id, self.bundle, plan);
+        let mut record =
+            Record { no_new_keyring: self.options.no_new_keyring, ..new_record(self.id, self.bundle, plan) };
         let place = Place { machine: &self.machine, systemd: self.systemd.as_ref(), directory: &directory };
-        match Launch::new(plan, place, &mut record, self.options).run(observe) {
+        let launch = Launch::new(plan, place, &mut record, self.options).of(self.bundle.spec());
+        match launch.run(observe) {
             Ok(launched) => {
                 drop(lock);
                 let init = Some((launched.pidfd, Pid::from_raw(record.pid)));
                 let (id, console, warnings) = (self.id.to_owned(), launched.master, launched.warnings);
-                Ok(Container { id, directory, init, console, warnings })
+                let root = self.runtime.root().to_owned();
+                Ok(Container { id, root, directory, init, console, warnings })
             }
             Err(error) => {
                 // While something is left, the directory stays, so that `delete --force` can find and remove it.
@@ -92,6 +95,7 @@ fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
         annotations,
         cgroups: cgroups.unwrap_or_default(),
         resources,
+        no_new_keyring: false,
         creating: true,
         pid: 0,
         start_time: 0,
@@ -102,7 +106,7 @@ fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
 
 /// Checks that the fds that the program is to get came from the caller; what this process has opened itself is
 /// close-on-exec. runc refuses a gap, too.
-fn check_preserved(count: u32) -> Result<()> {
+pub(super) fn check_preserved(count: u32) -> Result<()> {
     for fd in 3..count.saturating_add(3) {
         if !sys::is_inherited(fd.cast_signed()) {
             return Err(LifecycleError::NotOpen { fd }.into());

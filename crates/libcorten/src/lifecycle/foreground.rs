@@ -14,7 +14,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::unistd::{isatty, read};
 
-use super::{Container, Exit, LifecycleError};
+use super::wait::wait_for;
+use super::{Container, ExecProcess, Exit, LifecycleError};
 use crate::Result;
 use crate::sys::{self, SysError, term};
 
@@ -74,7 +75,18 @@ impl Drop for Signals {
 /// # Errors
 /// The caller did not make the container, or a call failed; the container may run on.
 pub fn attach(container: &Container, console: Option<OwnedFd>, signals: &Signals) -> Result<Exit> {
-    let pidfd = container.pidfd().ok_or(LifecycleError::NotRunning)?;
+    follow(container.pidfd().ok_or(LifecycleError::NotRunning)?, console, signals)
+}
+
+/// As [`attach`], for a process that [`Container::exec`] made.
+///
+/// # Errors
+/// A call failed; the process may run on.
+pub fn attach_process(process: &ExecProcess, console: Option<OwnedFd>, signals: &Signals) -> Result<Exit> {
+    follow(process.pidfd(), console, signals)
+}
+
+fn follow(pidfd: BorrowedFd<'_>, console: Option<OwnedFd>, signals: &Signals) -> Result<Exit> {
     let (input, output) = (io::stdin(), io::stdout());
     let mut relay = match console {
         Some(master) => Some(Relay::new(master, input.as_fd(), output.as_fd())?),
@@ -94,7 +106,7 @@ pub fn attach(container: &Container, console: Option<OwnedFd>, signals: &Signals
             if let Some(relay) = &mut relay {
                 relay.drain()?;
             }
-            return container.wait();
+            return wait_for(pidfd);
         }
     }
 }

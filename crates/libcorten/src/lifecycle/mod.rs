@@ -8,6 +8,7 @@ mod bundle;
 mod create;
 mod delete;
 mod events;
+mod exec;
 pub mod foreground;
 mod freeze;
 mod kill;
@@ -25,6 +26,7 @@ use nix::unistd::Pid;
 
 pub use bundle::Bundle;
 pub use events::Events;
+pub use exec::{ExecOptions, ExecProcess, SubCgroup};
 pub use update::Update;
 pub use wait::Exit;
 
@@ -91,6 +93,10 @@ pub(crate) enum LifecycleError {
     HasStopped,
     #[error("container not running")]
     NotRunning,
+    #[error("cannot exec in a stopped container")]
+    ExecStopped,
+    #[error("cannot exec in a paused container (use --ignore-paused to override)")]
+    ExecPaused,
     #[error("container paused")]
     Paused,
     #[error("container not paused")]
@@ -209,7 +215,14 @@ impl Runtime {
     /// [`ErrorKind::NotFound`] if there is none with this id.
     pub fn load(&self, id: &str) -> Result<Container> {
         let directory = StateDirectory::open(&self.root, id)?;
-        Ok(Container { id: id.to_owned(), directory, init: None, console: None, warnings: Vec::new() })
+        Ok(Container {
+            id: id.to_owned(),
+            root: self.root.clone(),
+            directory,
+            init: None,
+            console: None,
+            warnings: Vec::new(),
+        })
     }
 
     /// Returns the states of all containers, sorted by id, with the error of each whose state cannot be read. Those that go
@@ -241,6 +254,8 @@ fn cgroups(record: &Record) -> Result<Cgroups> {
 #[derive(Debug)]
 pub struct Container {
     id: String,
+    /// The state root.
+    root: PathBuf,
     directory: StateDirectory,
     /// Init's pidfd and pid, when this process made it.
     init: Option<(Arc<OwnedFd>, Pid)>,

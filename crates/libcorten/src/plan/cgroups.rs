@@ -69,6 +69,21 @@ pub(super) fn enter(b: &mut Builder<'_>) -> Result<Limits, PlanError> {
     Ok(limits)
 }
 
+/// Has a process that joins the container wait where it must be moved into its cgroups.
+pub(super) fn join(b: &mut Builder<'_>) {
+    let location = &b.facts.cgroups;
+    // A user may not move processes from one of systemd's subtrees into another; systemd may.
+    let by_systemd = location.user && location.unit.is_some();
+    if location.legacy.is_empty() && !by_systemd {
+        return;
+    }
+    let item = c"--cgroup";
+    b.early(item, Step::Sync { point: SyncPoint::Cgroup.to_number().into() });
+    b.meet(item, HostStep::Await { point: SyncPoint::Cgroup });
+    b.meet(item, if by_systemd { HostStep::AttachToUnit } else { HostStep::JoinCgroups });
+    b.meet(item, HostStep::Release { point: SyncPoint::Cgroup });
+}
+
 /// Makes the cgroups that are there before init.
 pub(super) fn make(b: &mut Builder<'_>, limits: &Limits) {
     let item = c"linux.cgroupsPath";

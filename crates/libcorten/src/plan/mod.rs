@@ -9,6 +9,7 @@ mod build;
 mod cgroups;
 mod devices;
 mod error;
+mod exec;
 mod hooks;
 mod kernel;
 mod mount_options;
@@ -30,7 +31,9 @@ use crate::spec::HookKind;
 pub use corten_init::{OwnedStep, Slot, SyncPoint, Target};
 pub(crate) use devices::rules as device_rules;
 pub(crate) use error::PlanError;
+pub(crate) use exec::Running;
 pub use mount_options::MOUNT_OPTIONS;
+pub(crate) use namespaces::types as namespace_types;
 
 /// A step with the config item that it came from.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,6 +75,30 @@ pub enum HostStep {
     DelegateCgroup {
         /// On the host.
         uid: u32,
+    },
+    /// Opens the cgroups of a container that runs.
+    OpenCgroups {
+        /// Where they are.
+        location: corten_cgroup::Location,
+        /// Where the cgroup takes no processes, or is gone, that of the container's init will do.
+        or_inits: bool,
+    },
+    /// Has systemd move init into the container's unit: `AttachProcessesToUnit`.
+    AttachToUnit,
+    /// Opens the container's init: a copy of its pidfd.
+    OpenInit {
+        /// Where the process finds it.
+        slot: Slot,
+    },
+    /// Opens the root directory of the container's init: `/proc/PID/root`.
+    OpenInitRoot {
+        /// Where the process finds it.
+        slot: Slot,
+    },
+    /// Lets this thread, and so what it clones, run on these CPUs only, until init has been cloned: `sched_setaffinity`.
+    RunOn {
+        /// A mask in 64-bit words.
+        cpus: Vec<u8>,
     },
     /// Opens the container's cgroup as a detached mount.
     OpenCgroup {
@@ -206,6 +233,8 @@ pub enum HostStep {
     SendPidfd {
         /// The socket.
         path: PathBuf,
+        /// What is sent with it.
+        name: &'static str,
     },
     /// Sets init's OOM score adjustment: a write to `/proc/PID/oom_score_adj`.
     OomScoreAdjust {
@@ -219,6 +248,8 @@ pub enum HostStep {
         /// The point.
         point: SyncPoint,
     },
+    /// Writes the config down, for processes that join the container later.
+    RecordConfig,
     /// Writes the state down: created, or running.
     RecordCreated,
     /// Writes init's pid to a file, by renaming a new one.
@@ -355,5 +386,15 @@ impl Plan {
     /// Works the plan out.
     pub(crate) fn new(spec: &crate::oci::Spec, request: &Request<'_>, facts: &Facts) -> Result<Self, PlanError> {
         build::plan(spec, request, facts)
+    }
+
+    /// Works out the plan for a process in a container that runs; `spec` is the container's config with that process.
+    pub(crate) fn for_exec(
+        spec: &crate::oci::Spec,
+        request: &Request<'_>,
+        facts: &Facts,
+        running: Running,
+    ) -> Result<Self, PlanError> {
+        exec::plan(spec, request, facts, running)
     }
 }

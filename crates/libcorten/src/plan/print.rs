@@ -16,6 +16,11 @@ impl HostStep {
             Self::Limit { .. } => "Limit",
             Self::StartUnit { .. } => "StartUnit",
             Self::JoinCgroups => "JoinCgroups",
+            Self::OpenCgroups { .. } => "OpenCgroups",
+            Self::AttachToUnit => "AttachToUnit",
+            Self::OpenInit { .. } => "OpenInit",
+            Self::OpenInitRoot { .. } => "OpenInitRoot",
+            Self::RunOn { .. } => "RunOn",
             Self::DelegateCgroup { .. } => "DelegateCgroup",
             Self::OpenTree { .. } => "OpenTree",
             Self::OpenCgroup { .. } => "OpenCgroup",
@@ -39,6 +44,7 @@ impl HostStep {
             Self::OomScoreAdjust { .. } => "OomScoreAdjust",
             Self::ReceiveConsole => "ReceiveConsole",
             Self::Await { .. } => "Await",
+            Self::RecordConfig => "RecordConfig",
             Self::RecordCreated => "RecordCreated",
             Self::PidFile { .. } => "PidFile",
             Self::Release { .. } => "Release",
@@ -53,7 +59,9 @@ impl HostStep {
         match self {
             Self::RecordCreating
             | Self::ReceiveConsole
+            | Self::RecordConfig
             | Self::RecordCreated
+            | Self::AttachToUnit
             | Self::AwaitExec
             | Self::FollowClone
             | Self::JoinCgroups => Vec::new(),
@@ -63,16 +71,17 @@ impl HostStep {
                 unit.into_iter().chain(properties).collect()
             }
             Self::DelegateCgroup { uid } => vec![("uid", uid.to_string())],
-            Self::CreateCgroups { location, optional } => {
+            Self::CreateCgroups { location, optional: flag } | Self::OpenCgroups { location, or_inits: flag } => {
                 let mut operands: Vec<_> = location.unified.iter().map(|cgroup| path(cgroup)).collect();
                 let name_and_path = |(name, path): (&String, &std::path::PathBuf)| format!("{name}:{}", path.display());
                 operands.extend(location.legacy.iter().map(|entry| ("legacy", name_and_path(entry))));
-                operands.push(("optional", optional.to_string()));
+                let creates = matches!(self, Self::CreateCgroups { .. });
+                operands.push((if creates { "optional" } else { "or_inits" }, flag.to_string()));
                 operands
             }
             Self::Limit { settings } => settings.iter().map(|setting| ("set", setting.to_string())).collect(),
             Self::PidFile { path: file }
-            | Self::SendPidfd { path: file }
+            | Self::SendPidfd { path: file, .. }
             | Self::SendSeccompListener { path: file, .. } => {
                 vec![path(file)]
             }
@@ -98,7 +107,12 @@ impl HostStep {
                 vec![path(namespace), ("flag", format!("{flag:#x}")), ("foreign", foreign.to_string()), at(slot)]
             }
             Self::OpenHookOutput { path: file, slot } => vec![path(file), at(slot)],
-            Self::OpenCgroup { slot } | Self::OpenHostProc { slot } | Self::ListenForStart { slot } => vec![at(slot)],
+            Self::OpenCgroup { slot }
+            | Self::OpenHostProc { slot }
+            | Self::ListenForStart { slot }
+            | Self::OpenInit { slot }
+            | Self::OpenInitRoot { slot } => vec![at(slot)],
+            Self::RunOn { cpus } => vec![("cpus", format!("{cpus:x?}"))],
             Self::CloneInit { namespaces } => vec![("namespaces", format!("{namespaces:#x}"))],
             Self::WriteIdMaps { uids, gids } => vec![("uids", ids(uids)), ("gids", ids(gids))],
             Self::DeviceFilter { optional } => vec![("optional", optional.to_string())],

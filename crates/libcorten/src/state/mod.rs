@@ -1,7 +1,7 @@
 //! What is known of a container: its state directory and the state that `state` shows.
 //!
-//! `<root>/<id>/` (mode 0700) holds `state.json`, written to a new file and renamed, and `start.sock` while the container waits
-//! for `start`. The directory is locked (`flock`) by whoever changes the container. Alive means: the pid's start time is the
+//! `<root>/<id>/` (mode 0700) holds `state.json`, written to a new file and renamed, `config.json` as it was when the container was
+//! made, and `start.sock` while the container waits for `start`. The directory is locked (`flock`) by whoever changes the container. Alive means: the pid's start time is the
 //! one that was written down.
 //! Spec: runtime.md#state. Attacker: none; the state root belongs to the caller alone.
 
@@ -85,6 +85,9 @@ pub(crate) struct Record {
     /// `linux.resources`, as changed by `update`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) resources: Option<crate::oci::LinuxResources>,
+    /// The container has the session keyring of whoever made it, and not one of its own.
+    #[serde(default)]
+    pub(crate) no_new_keyring: bool,
     /// Still being made: what is named here may or may not exist.
     pub(crate) creating: bool,
     /// Pid of init; 0 before there is one.
@@ -144,14 +147,15 @@ pub(crate) struct ProcessState<'a> {
 }
 
 impl ProcessState<'_> {
-    /// Returns it as JSON.
-    pub(crate) fn json(record: &Record, metadata: Option<&str>) -> Vec<u8> {
+    /// Returns it as JSON. `container`: the pid of the container's init, if the process joins one.
+    pub(crate) fn json(record: &Record, container: Option<i32>, metadata: Option<&str>) -> Vec<u8> {
+        let (status, pid) = container.map_or((Status::Creating, record.pid), |pid| (Status::Running, pid));
         let state = ProcessState {
             oci_version: &record.oci_version,
             fds: ["seccompFd"],
             pid: record.pid,
             metadata,
-            state: HookState::new(record, Status::Creating, record.pid),
+            state: HookState::new(record, status, pid),
         };
         // Strings and numbers only: nothing to fail.
         serde_json::to_vec(&state).unwrap_or_default()

@@ -22,7 +22,7 @@ pub(crate) use memfd::{memfd, sealed_memfd};
 pub(crate) use mount::{OpenTree, clone_tree, map_tree, open_tree};
 pub(crate) use namespace::{is_namespace, namespace_flag};
 pub(crate) use pidfd::{Waited, open_pidfd, pid_of, send_signal, take_fd, wait_ended, wait_exit};
-pub(crate) use process::set_limit;
+pub(crate) use process::{Cpus, run_on, run_on_again, set_limit};
 
 use nix::errno::Errno;
 

@@ -1,4 +1,4 @@
-//! Other processes' limits.
+//! Limits of other processes, and the CPUs of this thread.
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -21,4 +21,29 @@ pub(crate) fn set_limit(pid: Pid, resource: u64, soft: u64, hard: u64) -> Result
     Errno::result(result)
         .map(drop)
         .map_err(|errno| SysError::new(errno, || format!("prlimit64({pid}, {resource}, {soft}:{hard})")))
+}
+
+/// The CPUs of a thread, 8192 of them: the most that Linux can be built for.
+pub(crate) type Cpus = [u64; 128];
+
+/// Lets this thread run on the CPUs of the mask; returns those that it ran on.
+pub(crate) fn run_on(mask: &[u8]) -> Result<Box<Cpus>, SysError> {
+    let mut before: Box<Cpus> = Box::new([0; 128]);
+    // SAFETY: the kernel writes at most the size given, which is that of the array.
+    let result = unsafe { libc::syscall(libc::SYS_sched_getaffinity, 0, size_of_val(&*before), before.as_mut_ptr()) };
+    Errno::result(result).map_err(|errno| SysError::new(errno, || "sched_getaffinity(0)".to_owned()))?;
+    set_affinity(mask)?;
+    Ok(before)
+}
+
+/// Lets this thread run on the CPUs that it ran on before [`run_on`].
+pub(crate) fn run_on_again(before: &Cpus) -> Result<(), SysError> {
+    let bytes: Vec<u8> = before.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    set_affinity(&bytes)
+}
+
+fn set_affinity(mask: &[u8]) -> Result<(), SysError> {
+    // SAFETY: the mask is readable for its size and outlives the call.
+    let result = unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, mask.len(), mask.as_ptr()) };
+    Errno::result(result).map(drop).map_err(|errno| SysError::new(errno, || format!("sched_setaffinity(0, {mask:x?})")))
 }

@@ -1,0 +1,89 @@
+//! A process in a container that runs (`exec`).
+//!
+//! Stage: plan. The same parts as for a container's first process, around another beginning: there is nothing to make, and all to
+//! join. The namespaces are those of the container's init, by its pidfd: whatever their paths and whoever made them, and never
+//! those of a process that has got the same pid since.
+//! Spec: config.md#process for the process; the command itself is runc's. Attacker: processes in the container, which see the
+//! new one as soon as it is in their PID namespace; it holds no fd but the runtime's then, and is not dumpable until its exec.
+
+use corten_init::{OwnedStep as Step, SyncPoint};
+
+use crate::oci::{Process, Spec};
+
+use super::build::{self, Builder, slot};
+use super::{Facts, HostStep, Plan, PlanError, Request, cgroups, kernel, namespaces, process};
+
+/// What there is of a container for a process to join.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Running {
+    /// The namespaces that init is in and the runtime is not: `CLONE_NEW*`.
+    pub(crate) namespaces: u64,
+    /// Where the process is to be in the cgroup of init if that of the container takes no processes.
+    pub(crate) follows_init: bool,
+}
+
+/// Works out what is done for a process, in order. `spec` is the container's config, with the new process in place of the first
+/// one, and without what is done once for all: hooks, sysctls.
+pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts, running: Running) -> Result<Plan, PlanError> {
+    let process = spec.process().as_ref().ok_or(PlanError::Missing { item: "process" })?;
+    let mut builder = Builder::new(spec, request, facts);
+    let b = &mut builder;
+    b.joins_container = true;
+    b.user_namespace = namespaces::joined_user_namespace(running.namespaces);
+    build::warn(b, process);
+    process::warn_of_capabilities(b, process);
+    build::check_console(process, request)?;
+    build::host_proc(b);
+    cgroups::join(b);
+    build::oom_score(b)?;
+    namespaces::join_init(b, running.namespaces)?;
+    b.entered = true;
+    b.inside(c"runtime", Step::NewSession {});
+    root(b, running.namespaces);
+    if process.terminal().unwrap_or(false) {
+        build::open_terminal(b, process);
+        b.inside(c"process.terminal", Step::ControllingTerminal { peer: slot::PEER });
+    }
+    build::kernel_files(b, process)?;
+    build::keyring(b)?;
+    process::become_it(b, process)?;
+    host_half(b, process, running)?;
+    Ok(builder.finish())
+}
+
+/// The root that paths are resolved in. A container without a mount namespace of its own is shut up in a tree that only its
+/// processes have.
+fn root(b: &mut Builder<'_>, joined: u64) {
+    let item = c"runtime";
+    if joined & u64::from(libc::CLONE_NEWNS.cast_unsigned()) != 0 {
+        b.inside(item, Step::FindRoot {});
+    } else {
+        b.host(item, HostStep::OpenInitRoot { slot: slot::ROOT });
+        b.inside(item, Step::EnterTree { tree: slot::ROOT });
+        b.inside(item, Step::MoveRoot {});
+    }
+}
+
+fn host_half(b: &mut Builder<'_>, process: &Process, running: Running) -> Result<(), PlanError> {
+    if !b.facts.cgroups.is_empty() {
+        let (location, or_inits) = (b.facts.cgroups.clone(), running.follows_init);
+        b.host(c"--cgroup", HostStep::OpenCgroups { location, or_inits });
+    }
+    let affinity = process.exec_cpu_affinity().as_ref().and_then(|affinity| affinity.initial().as_deref());
+    if let Some(cpus) = affinity.filter(|cpus| !cpus.is_empty()) {
+        let mask = kernel::mask("process.execCPUAffinity.initial", cpus)?;
+        b.host(c"process.execCPUAffinity.initial", HostStep::RunOn { cpus: mask });
+    }
+    b.host(c"runtime", HostStep::CloneInit { namespaces: 0 });
+    b.enter();
+    build::restrict_process(b, process)?;
+    build::receive_console(b, process);
+    b.meet_all();
+    build::send_listener(b)?;
+    b.host(c"runtime", HostStep::Await { point: SyncPoint::Ready });
+    build::send_pidfd(b, "setns")?;
+    build::pid_file(b);
+    b.host(c"runtime", HostStep::Release { point: SyncPoint::Ready });
+    b.host(c"process.args", HostStep::AwaitExec);
+    Ok(())
+}
