@@ -1,6 +1,6 @@
 # containerd: its own client, and pods over its CRI service.
 LIMIT=120
-IMAGE=docker.io/library/bb:latest
+IMAGE=docker.io/library/pod:latest
 
 setup() {
     dockerd_down
@@ -25,6 +25,8 @@ END
 version = 3
 [plugins.'io.containerd.cri.v1.runtime']
   disable_apparmor = true
+  # Without CAP_SYS_RESOURCE nobody can be spared more than containerd itself.
+  restrict_oom_score_adj = true
 [plugins.'io.containerd.cri.v1.runtime'.cni]
   bin_dirs = ['/usr/lib/cni']
   conf_dir = '/tmp/cni'
@@ -40,30 +42,28 @@ version = 3
 END
     setsid containerd -c /tmp/containerd.toml >/tmp/containerd.log 2>&1 &
     soon ctr version
-    podman image exists bb || podman import -q -c 'CMD ["sleep", "1000000"]' "$(image_archive)" bb >/dev/null
-    rm -f /tmp/image-oci.tar
-    podman save -q --format docker-archive -o /tmp/image-oci.tar bb
+    # Its own command is that of a pod's sandbox.
+    podman import -q -c 'CMD ["sleep", "1000000"]' -c 'ENV PATH=/bin' "$(image_archive)" $IMAGE >/dev/null
+    podman save -q --format docker-archive -o /tmp/image-docker.tar $IMAGE
     local namespace
     for namespace in default k8s.io; do
-        ctr -n $namespace image import --index-name $IMAGE /tmp/image-oci.tar >/dev/null
-        ctr -n $namespace image tag --force "$(ctr -n $namespace image ls -q | head -n 1)" $IMAGE >/dev/null 2>&1 || true
+        ctr -n $namespace image import /tmp/image-docker.tar >/dev/null
     done
 }
 
-# run OPTION… NAME COMMAND…
-run() {
-    ctr run --runc-binary "$RUNTIME" "$@"
-}
+# ctr gives shares to all, which want the controller.
+CTR_RUN=(ctr run --runc-binary "$RUNTIME")
+grep -qw cpu /sys/fs/cgroup/cgroup.controllers || CTR_RUN+=(--cpu-shares 0)
 
 19-ctr-run() {
-    is hi run --rm $IMAGE hi echo hi
-    exits 7 run --rm $IMAGE seven sh -c 'exit 7'
-    refuses 'executable file not found' run --rm $IMAGE lost no-such-program
-    is 'one two' bash -c "echo one two | ctr run --rm --runc-binary $RUNTIME $IMAGE cat cat"
+    is hi "${CTR_RUN[@]}" --rm $IMAGE hi echo hi
+    exits 7 "${CTR_RUN[@]}" --rm $IMAGE seven sh -c 'exit 7'
+    refuses 'executable file not found' "${CTR_RUN[@]}" --rm $IMAGE lost no-such-program
+    is 'one two' eval 'echo one two | "${CTR_RUN[@]}" --rm $IMAGE reads sh -c "read line; echo \$line"'
 }
 
 19-ctr-terminal() {
-    terminal ctr run --rm -t --runc-binary "$RUNTIME" $IMAGE terminal sh
+    terminal "${CTR_RUN[@]}" --rm -t $IMAGE terminal sh
     shows '^/ #'
     keys 'tty; stty size' Enter
     shows '^/dev/pts/0'
@@ -73,7 +73,7 @@ run() {
 }
 
 19-ctr-exec() {
-    run -d $IMAGE box sleep 1000
+    "${CTR_RUN[@]}" -d $IMAGE box sleep 1000
     says '^box +[0-9]+ +RUNNING' ctr task ls
     is 'in the box' ctr task exec --exec-id one box echo in the box
     exits 5 ctr task exec --exec-id two box sh -c 'exit 5'
@@ -95,12 +95,12 @@ run() {
 19-ctr-kill() {
     ctr task kill -s KILL box
     soon eval 'ctr task ls | grep -E "^box +[0-9]+ +STOPPED"'
-    exits 137 ctr task rm box
+    says 'exit code 137' ctr task rm box
     ctr container rm box
 }
 
 19-ctr-checkpoint() {
-    run -d $IMAGE counts sh -c 'i=0; while :; do i=$((i + 1)); echo $i >/tmp/count; sleep 0.1; done'
+    "${CTR_RUN[@]}" -d $IMAGE counts sh -c 'i=0; while :; do i=$((i + 1)); echo $i >/tmp/count; sleep 0.1; done'
     sleep 2
     rm -rf /tmp/checkpoint
     ctr task checkpoint --exit --image-path /tmp/checkpoint counts
@@ -111,7 +111,7 @@ run() {
 }
 
 19-ctr-restore() {
-    run -d $IMAGE returns sh -c 'i=0; while :; do i=$((i + 1)); echo $i >/tmp/count; sleep 0.1; done'
+    "${CTR_RUN[@]}" -d $IMAGE returns sh -c 'i=0; while :; do i=$((i + 1)); echo $i >/tmp/count; sleep 0.1; done'
     sleep 2
     ctr container checkpoint --rw --image --task returns checkpoints/returns
     local before after
@@ -136,6 +136,8 @@ cri() {
 }
 
 19-cri-pod() {
+    # Every sandbox gets shares.
+    controller cpu
     local pod first second
     pod=$(cri run-pod pod)
     first=$(cri run "$pod" first $IMAGE sleep 1000)
@@ -157,6 +159,7 @@ cri() {
 }
 
 19-cri-shared-pids() {
+    controller cpu
     local pod container
     pod=$(cri run-pod shares --pid pod)
     container=$(cri run "$pod" --pid pod looks $IMAGE sleep 77)
@@ -165,6 +168,7 @@ cri() {
 }
 
 19-cri-exec-status() {
+    controller cpu
     local pod container
     pod=$(cri run-pod status --host-network)
     container=$(cri run "$pod" box $IMAGE sleep 1000)

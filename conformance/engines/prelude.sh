@@ -199,6 +199,8 @@ $NAME = ["$RUNTIME"]
 log_driver = "k8s-file"
 # Without the controller there is no limit to be had.
 $(grep -qw pids /sys/fs/cgroup/cgroup.controllers || echo 'pids_limit = 0')
+# Nor can a limit be raised without CAP_SYS_RESOURCE.
+$(setpriv --inh-caps +sys_resource true 2>/dev/null || echo 'default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]')
 END
     echo '{"default": [{"type": "insecureAcceptAnything"}]}' >/etc/containers/policy.json
 }

@@ -21,39 +21,47 @@ chosen() {
 }
 
 # In a bash of its own, as whatever it breaks must not reach the next.
-run() {
+run_check() {
     local check=$1 file=$2
     echo "@@ begin $check"
     timeout -k 5 $((LIMIT * SLOW)) bash -c '. "$CHECKS/prelude.sh"; . "$2"; "$1"' - "$check" "$file" </dev/null 2>&1
     echo "@@ end $check $?"
 }
 
-for file in "$CHECKS"/[0-9]*.sh; do
+# run_row FILE CHECK…: what its engine wants, the checks, and what is left after them.
+run_row() {
+    local file=$1 row before check output
+    shift
     row=$(basename "$file" | cut -c 1-2)
-    mapfile -t checks < <(grep -oE "^$row-[a-z0-9-]+" "$file")
-    wanted=()
-    for check in "${checks[@]}"; do
-        chosen "$check" && wanted+=("$check")
-    done
-    [ "${#wanted[@]}" = 0 ] && continue
-    # A row file may say otherwise.
+    before=/tmp/traces.$row
+    # The file may say otherwise.
     LIMIT=60
     setup() { dockerd_up; }
     clean() { docker_clean; }
     . "$file"
-    before=/tmp/traces.$row
-    if ! output=$( (setup) 2>&1); then
-        for check in "${wanted[@]}"; do
-            printf '@@ begin %s\n%s\n%s\n@@ end %s 1\n' "$check" "$output" "$(tail -n 5 /tmp/dockerd.log 2>/dev/null)" "$check"
+    if ! output=$( (set -e && setup) 2>&1); then
+        output+=$'\n'$(tail -n 5 /tmp/dockerd.log /tmp/containerd.log 2>/dev/null)
+        for check; do
+            printf '@@ begin %s\n%s\n@@ end %s 1\n' "$check" "$output" "$check"
         done
-        continue
+        return
     fi
     traces | sort -u >"$before"
-    for check in "${wanted[@]}"; do
-        run "$check" "$file"
+    for check; do
+        run_check "$check" "$file"
     done
     echo "@@ begin $row-nothing-left"
     (clean && soon no_new_traces "$before") 2>&1
     echo "@@ end $row-nothing-left $?"
+}
+
+for file in "$CHECKS"/[0-9]*.sh; do
+    mapfile -t checks < <(grep -oE '^[0-9]{2}-[a-z0-9-]+' "$file")
+    wanted=()
+    for check in "${checks[@]}"; do
+        chosen "$check" && wanted+=("$check")
+    done
+    # Its functions are its own.
+    [ "${#wanted[@]}" = 0 ] || (run_row "$file" "${wanted[@]}")
 done
 echo "@@ done"

@@ -88,7 +88,14 @@ fn mirror() -> String {
 
 fn own_mirror() -> Option<String> {
     let mut command = Command::new("apt-get");
-    command.args(["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Origin: Debian", "Label: Debian"]);
+    command.args([
+        "indextargets",
+        "--format",
+        "$(REPO_URI)",
+        "Created-By: Packages",
+        "Origin: Debian",
+        "Label: Debian",
+    ]);
     let targets = shell::output(&mut command).ok()?;
     targets.lines().next().map(str::to_owned)
 }

@@ -34,14 +34,14 @@ bootstrap() {
     inside apt-get update -q
 }
 
-install() {
+add_packages() {
     inside apt-get install -q --yes --no-install-recommends "$@"
 }
 
-# install_engines: engines, peers, and what is done to them.
-install_engines() {
+# add_engines: runtimes, what calls them, and what those want.
+add_engines() {
     step "runtimes and engines"
-    install crun runc containerd docker.io docker-cli docker-compose docker-buildx podman buildah skopeo umoci docker-registry \
+    add_packages crun runc containerd docker.io docker-cli docker-compose docker-buildx podman buildah skopeo umoci docker-registry \
         apache2-utils conmon netavark aardvark-dns passt slirp4netns catatonit containernetworking-plugins fuse-overlayfs uidmap criu \
         python3-grpcio protobuf-compiler python3-protobuf iptables nftables busybox-static libseccomp2 strace \
         jq curl tmux

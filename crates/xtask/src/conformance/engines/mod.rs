@@ -4,15 +4,16 @@
 //! testing that is entered through namespaces, so that nothing of this machine is touched, or in the VM.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 
 use super::debian::{Cache, Recipe};
+use super::vm;
 use crate::{Result, packages, shell};
 
 const ROOT: Recipe = Recipe {
@@ -23,6 +24,11 @@ const ROOT: Recipe = Recipe {
 };
 
 const ENTER: &str = include_str!("enter.sh");
+
+const GUEST: &str = include_str!("guest.sh");
+
+/// How much slower than this machine the VM is, as checks wait.
+const SLOW: u32 = 10;
 
 /// The status with which a check says that it cannot be shown here.
 const SKIPPED: i32 = 77;
@@ -45,33 +51,72 @@ pub(crate) struct Options {
     /// A shell in the root instead of the checks; `dockerd_up` there starts Docker
     #[arg(long)]
     shell: bool,
-    /// Make the root anew
+    /// Make the root, or the VM's disk, anew
     #[arg(long)]
     rebuild: bool,
+    /// In the VM, with all controllers and systemd
+    #[arg(long, conflicts_with = "shell")]
+    vm: bool,
+    /// Use KVM; without it the VM's processor is emulated, which is slow and works everywhere
+    #[arg(long, requires = "vm")]
+    kvm: bool,
+    /// How long the checks may take together
+    #[arg(long, default_value_t = 240)]
+    minutes: u64,
 }
 
 pub(crate) fn run(options: &Options) -> Result {
     if !shell::is_root() {
         return Err("engines run as root".into());
     }
-    packages::check_engine_needs()?;
     let runtime = Runtime::get(options)?;
-    let cache = Cache::get(&ROOT, options.rebuild)?;
     if let Some(logs) = &options.logs {
         fs::create_dir_all(logs)?;
     }
-    shell::enter_pure_v2()?;
-    let cgroup = Cgroup::make()?;
-    let mut command = enter(&cache, &cgroup, &runtime)?;
     if options.shell {
+        let (_cgroup, mut command) = enter(&runtime, options.rebuild)?;
         return shell::check(command.arg("bash").arg("/opt/checks/shell.sh").arg(&runtime.inside).arg(&runtime.name));
     }
+    judge(&if options.vm { run_in_vm(options, &runtime)? } else { run_in_root(options, &runtime)? })
+}
+
+fn run_in_root(options: &Options, runtime: &Runtime) -> Result<Vec<Run>> {
+    let (_cgroup, mut command) = enter(runtime, options.rebuild)?;
     command.args(["bash", "/opt/checks/run.sh", &runtime.inside, &runtime.name, "1"]).args(&options.only);
-    let mut child = Running(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?);
-    let lines = BufReader::new(child.0.stdout.take().ok_or("no stdout")?);
-    let runs = listen(lines, options.logs.as_deref());
-    drop(child);
-    judge(&runs?)
+    let mut running = vm::Running(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?);
+    listen(&vm::lines(&mut running.0)?, options)
+}
+
+fn run_in_vm(options: &Options, runtime: &Runtime) -> Result<Vec<Run>> {
+    packages::check_vm_needs()?;
+    let image = Cache::get(&vm::IMAGE, options.rebuild)?;
+    // All that the VM sees of this machine, as it is now.
+    let job = tempfile::Builder::new().prefix("engines-").tempdir()?;
+    let copies = job.path().join("opt");
+    fs::create_dir_all(copies.join("checks"))?;
+    fs::create_dir_all(copies.join("runtime"))?;
+    for entry in fs::read_dir(checks())? {
+        let entry = entry?;
+        fs::copy(entry.path(), copies.join("checks").join(entry.file_name()))?;
+    }
+    if let Some(file) = &runtime.file {
+        fs::copy(file, copies.join("runtime").join(file.file_name().unwrap_or_default()))?;
+    }
+    fs::write(job.path().join("run.sh"), guest(runtime, &options.only)?)?;
+    let console = options.logs.as_deref().unwrap_or(job.path()).join("console");
+    println!("booting the VM");
+    vm::boot(&image, job.path(), &[], &console, options.kvm, |lines| listen(lines, options))
+}
+
+/// What the VM runs.
+fn guest(runtime: &Runtime, only: &[String]) -> Result<String> {
+    let slow = SLOW.to_string();
+    let words = [&runtime.inside, &runtime.name, &slow].into_iter().chain(only);
+    if let Some(word) = words.clone().find(|word| word.contains('\'')) {
+        return Err(format!("{word}: a ' in it").into());
+    }
+    let words: Vec<_> = words.map(|word| format!("'{word}'")).collect();
+    Ok(format!("set -- {}\n{GUEST}", words.join(" ")))
 }
 
 /// A runtime, and what the root knows it as.
@@ -136,26 +181,19 @@ impl Drop for Cgroup {
     }
 }
 
-/// What runs in the root, killed at the end: nothing is lost with it.
-#[derive(Debug)]
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
-
-/// A command that runs what is appended to it in the root.
-fn enter(cache: &Cache, cgroup: &Cgroup, runtime: &Runtime) -> Result<Command> {
+/// A command that runs what is appended to it in the root, in a cgroup that is removed when it is no longer wanted.
+fn enter(runtime: &Runtime, rebuild: bool) -> Result<(Cgroup, Command)> {
+    packages::check_engine_needs()?;
+    let cache = Cache::get(&ROOT, rebuild)?;
     fs::create_dir_all(cache.file("mnt"))?;
     let script = cache.file("enter.sh");
     fs::write(&script, ENTER)?;
+    shell::enter_pure_v2()?;
+    let cgroup = Cgroup::make()?;
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "sh"]).arg(script).arg(&cgroup.0).arg(cache.directory()).arg(checks());
     command.arg(runtime.file.as_deref().unwrap_or(Path::new("")));
-    Ok(command)
+    Ok((cgroup, command))
 }
 
 /// The directory of the checks.
@@ -189,40 +227,42 @@ fn row(check: &str) -> &str {
 }
 
 /// Follows the run, shows a line for each check as it ends, and returns how each went.
-fn listen(lines: impl BufRead, logs: Option<&Path>) -> Result<Vec<Run>> {
+fn listen(lines: &Receiver<String>, options: &Options) -> Result<Vec<Run>> {
+    let deadline = Instant::now() + Duration::from_secs(options.minutes * 60);
     let mut runs: Vec<Run> = Vec::new();
-    let mut current: Option<(String, Instant, Vec<u8>)> = None;
+    let mut current: Option<(String, Instant, String)> = None;
     println!("{:<28} {:<5} {:>6}", "check", "", "time");
-    for line in lines.split(b'\n') {
-        let line = line?;
-        let text = String::from_utf8_lossy(&line);
-        let words: Vec<_> = text.strip_prefix("@@ ").unwrap_or_default().split(' ').collect();
+    loop {
+        let at = || current.as_ref().map_or_else(|| "between two".to_owned(), |(name, ..)| format!("in {name}"));
+        let line = match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Timeout) => return Err(format!("the checks take too long, {}", at()).into()),
+            Err(RecvTimeoutError::Disconnected) => return Err(format!("the checks ended early, {}", at()).into()),
+        };
+        let words: Vec<_> = line.strip_prefix("@@ ").unwrap_or_default().split(' ').collect();
         match (words.as_slice(), &mut current) {
             (["done"], _) => return Ok(runs),
-            (["begin", name], _) => current = Some(((*name).to_owned(), Instant::now(), Vec::new())),
+            (["begin", name], _) => current = Some(((*name).to_owned(), Instant::now(), String::new())),
             (["end", name, status], now) => {
                 let (begun, time, output) = now.take().ok_or_else(|| format!("{name}: an end without a beginning"))?;
                 if begun != **name {
                     return Err(format!("{name}: the end of {begun}").into());
                 }
-                if let Some(logs) = logs {
-                    File::create(logs.join(&begun))?.write_all(&output)?;
+                if let Some(logs) = &options.logs {
+                    fs::write(logs.join(&begun), &output)?;
                 }
-                let output = String::from_utf8_lossy(&output).into_owned();
                 let last = output.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default().to_owned();
                 let run = Run { name: begun, time: time.elapsed(), status: status.parse()?, last };
                 show(&run, &output);
                 runs.push(run);
             }
             (_, Some((_, _, output))) => {
-                output.extend_from_slice(&line);
-                output.push(b'\n');
+                output.push_str(&line);
+                output.push('\n');
             }
-            (_, None) => println!("{text}"),
+            (_, None) => println!("{line}"),
         }
     }
-    let at = current.map_or_else(|| "between two".to_owned(), |(name, ..)| format!("in {name}"));
-    Err(format!("the checks ended early, {at}").into())
 }
 
 fn show(run: &Run, output: &str) {
@@ -269,8 +309,29 @@ fn judge(runs: &[Run]) -> Result {
 mod tests {
     use super::*;
 
+    fn options(runtime: &str) -> Options {
+        Options {
+            only: Vec::new(),
+            runtime: runtime.into(),
+            debug: false,
+            logs: None,
+            shell: false,
+            rebuild: false,
+            vm: false,
+            kvm: false,
+            minutes: 1,
+        }
+    }
+
+    fn heard_with(options: &Options, text: &str) -> Result<Vec<Run>> {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        text.lines().for_each(|line| sender.send(line.to_owned()).expect("sent"));
+        drop(sender);
+        listen(&receiver, options)
+    }
+
     fn heard(text: &str) -> Result<Vec<Run>> {
-        listen(text.as_bytes(), None)
+        heard_with(&options("corten"), text)
     }
 
     #[test]
@@ -294,7 +355,9 @@ mod tests {
     fn checks_that_end_early_are_an_error() {
         let error = heard("@@ begin 01-a\n@@ end 01-a 0\n@@ begin 02-b\n").expect_err("no end").to_string();
         assert!(error.ends_with("early, in 02-b"), "{error}");
-        assert!(heard("@@ end 01-a 0\n@@ done\n").is_err() && heard("@@ begin 01-a\n@@ end 01-b 0\n@@ done\n").is_err());
+        assert!(
+            heard("@@ end 01-a 0\n@@ done\n").is_err() && heard("@@ begin 01-a\n@@ end 01-b 0\n@@ done\n").is_err()
+        );
     }
 
     #[test]
@@ -306,23 +369,24 @@ mod tests {
     fn what_a_check_prints_is_kept() {
         let logs = tempfile::tempdir().expect("a directory");
         let text = "@@ begin 01-a\none\ntwo\n@@ end 01-a 0\n@@ done\n";
-        listen(text.as_bytes(), Some(logs.path())).expect("a whole run");
+        let options = Options { logs: Some(logs.path().to_owned()), ..options("corten") };
+        heard_with(&options, text).expect("a whole run");
         assert_eq!(fs::read_to_string(logs.path().join("01-a")).expect("kept"), "one\ntwo\n");
     }
 
     #[test]
     fn a_peer_is_in_the_root_and_has_another_name() {
-        let options = |runtime: &str| Options {
-            only: Vec::new(),
-            runtime: runtime.into(),
-            debug: false,
-            logs: None,
-            shell: false,
-            rebuild: false,
-        };
         let runc = Runtime::get(&options("runc")).expect("a peer");
         assert!(runc.file.is_none() && runc.inside == "/opt/peers/runc" && runc.name == "peer-runc", "{runc:?}");
         assert!(Runtime::get(&options("/no/such/runtime")).is_err());
+    }
+
+    #[test]
+    fn the_vm_is_told_the_runtime_and_the_names() {
+        let runc = Runtime::get(&options("runc")).expect("a peer");
+        let script = guest(&runc, &["08-rm".to_owned()]).expect("a script");
+        assert!(script.starts_with("set -- '/opt/peers/runc' 'peer-runc' '10' '08-rm'\n"), "{script}");
+        assert!(guest(&runc, &["it's".to_owned()]).is_err());
     }
 
     #[test]
