@@ -1,11 +1,10 @@
-//! The command line: runc's commands and flags.
+//! The command line: runc's commands and flags. Nothing but the definition: the man pages are made of it, too.
 
 use std::ffi::OsString;
-use std::path::{Component, PathBuf};
+use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-
-use crate::Failure;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 /// Runs containers according to the OCI runtime specification.
 #[derive(Debug, Parser)]
@@ -23,12 +22,15 @@ pub(crate) struct Global {
     /// Log what is done, in detail
     #[arg(long)]
     pub(crate) debug: bool,
-    /// File that errors are written to as well
+    /// File that errors are written to as well, or journald:ID, or syslog:ID
     #[arg(long, value_name = "FILE")]
     pub(crate) log: Option<PathBuf>,
-    /// Form of the log
+    /// Form of a log that is a file
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
+    /// What is logged
+    #[arg(long, value_name = "LEVEL", default_value = "warning")]
+    pub(crate) log_level: LogLevel,
     /// Directory for the state of containers [default: /run/corten, or $XDG_RUNTIME_DIR/corten for ordinary users]
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
@@ -42,7 +44,7 @@ pub(crate) struct Global {
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub(crate) rootless: Rootless,
     /// Print the version
-    #[arg(long, short = 'v')]
+    #[arg(long, short = 'v', short_alias = 'V')]
     pub(crate) version: bool,
 }
 
@@ -64,6 +66,17 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// What is logged. The order is from little to much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum LogLevel {
+    /// Errors
+    Error,
+    /// Errors, and what was not done as asked for
+    Warning,
+    /// That and each step, like --debug
+    Debug,
+}
+
 /// Whether the caller is rootless. Corten finds out by itself; engines pass it to every runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Rootless {
@@ -72,8 +85,17 @@ pub(crate) enum Rootless {
     False,
 }
 
+// Deferred: the flags of the commands that are not called are never made. A doc comment on what is in a variant would take the
+// place of the variant's.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
+    /// Print a script that completes command lines in a shell
+    Completion {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
     /// Create a container that waits for start
     Create(Create),
     /// Remove a container and all that it holds
@@ -88,6 +110,9 @@ pub(crate) enum Command {
     Kill(Kill),
     /// List containers
     List(List),
+    /// Add mounts to a running container, or take them away
+    #[command(subcommand)]
+    Mounts(Mounts),
     /// Freeze all processes of a container
     Pause(Id),
     /// Print what would be done to make a container
@@ -108,7 +133,7 @@ pub(crate) enum Command {
     Update(Box<Update>),
 }
 
-/// A container's id and nothing else.
+// A container's id and nothing else.
 #[derive(Debug, Args)]
 pub(crate) struct Id {
     /// The container's id
@@ -121,6 +146,9 @@ pub(crate) struct Create {
     /// Bundle directory [default: the current directory]
     #[arg(long, short = 'b', value_name = "DIR")]
     pub(crate) bundle: Option<PathBuf>,
+    /// Config of the container [default: config.json in the bundle]
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Socket that gets the master of the container's terminal
     #[arg(long, value_name = "PATH")]
     pub(crate) console_socket: Option<PathBuf>,
@@ -164,6 +192,9 @@ pub(crate) struct Delete {
     /// Kill the container if it still runs
     #[arg(long, short = 'f')]
     pub(crate) force: bool,
+    /// Remove all containers whose id has a match for this regular expression
+    #[arg(long, short = 'r')]
+    pub(crate) regex: bool,
     /// The container's id
     #[arg(value_name = "CONTAINER-ID")]
     pub(crate) id: String,
@@ -182,8 +213,8 @@ pub(crate) struct Events {
     pub(crate) id: String,
 }
 
-/// Without --process, the process is that of the config.json that is in the bundle now, with the command and the flags in place of
-/// what it has.
+// Without --process, the process is that of the config.json that is in the bundle now, with the command and the flags in place of
+// what it has.
 #[derive(Debug, Args)]
 #[command(
     override_usage = "corten exec [OPTIONS] <CONTAINER-ID> <COMMAND> [ARGUMENT]...\n       corten exec [OPTIONS] --process <FILE> <CONTAINER-ID>"
@@ -250,11 +281,14 @@ pub(crate) struct Kill {
     /// Send the signal to all processes of the container; one that has stopped is no error
     #[arg(long, short = 'a')]
     pub(crate) all: bool,
+    /// Send the signal to all containers whose id has a match for this regular expression
+    #[arg(long, short = 'r')]
+    pub(crate) regex: bool,
     /// The container's id
     #[arg(value_name = "CONTAINER-ID")]
     pub(crate) id: String,
     /// A signal's name, with or without SIG, or its number
-    #[arg(value_name = "SIGNAL", default_value = "SIGTERM")]
+    #[arg(value_name = "SIGNAL", default_value = "SIGTERM", allow_negative_numbers = true)]
     pub(crate) signal: String,
 }
 
@@ -274,11 +308,32 @@ pub(crate) enum ListFormat {
     Json,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Mounts {
+    /// Make the mounts that a file lists
+    Add(MountList),
+    /// Take away what is mounted at the destinations that a file lists
+    Remove(MountList),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MountList {
+    /// The container's id
+    #[arg(value_name = "CONTAINER-ID")]
+    pub(crate) id: String,
+    /// File with a list of mounts, as in config.json
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Plan {
     /// Bundle directory [default: the current directory]
     #[arg(long, short = 'b', value_name = "DIR")]
     pub(crate) bundle: Option<PathBuf>,
+    /// Config of the container [default: config.json in the bundle]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Form of the plan
     #[arg(long, short = 'f', default_value = "text")]
     pub(crate) format: PlanFormat,
@@ -309,12 +364,15 @@ pub(crate) struct Spec {
     /// Bundle directory [default: the current directory]
     #[arg(long, short = 'b', value_name = "DIR")]
     pub(crate) bundle: Option<PathBuf>,
+    /// File to write, relative to the bundle; one that exists is replaced
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
     /// Write a config for a container without root's privileges
     #[arg(long)]
     pub(crate) rootless: bool,
 }
 
-/// Numbers are in the units of the runtime-spec. Amounts of memory may end in k, m, g, t or p; -1 is no limit.
+// Numbers are in the units of the runtime-spec. Amounts of memory may end in k, m, g, t or p; -1 is no limit.
 #[derive(Debug, Args)]
 pub(crate) struct Update {
     /// File with linux.resources as JSON, or - for stdin; then the other flags are ignored
@@ -414,126 +472,13 @@ impl Global {
         let systemd = self.systemd_cgroup.then_some(CgroupManager::Systemd);
         self.cgroup_manager.or(systemd).unwrap_or(CgroupManager::Cgroupfs)
     }
-
-    /// Returns the state root.
-    pub(crate) fn state_root(&self) -> Result<PathBuf, Failure> {
-        if let Some(root) = &self.root {
-            let root = std::path::absolute(root).map_err(|error| Failure::new(format!("--root {root:?}: {error}")))?;
-            // However it is written: `//`, `/.`, `/..`.
-            if !root.components().any(|component| matches!(component, Component::Normal(_))) {
-                return Err(Failure::new("Option --root argument should not be set to /"));
-            }
-            return Ok(root);
-        }
-        let runtime_directory = std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty());
-        Ok(match runtime_directory {
-            Some(directory) if !is_roots() => PathBuf::from(directory).join("corten"),
-            _ => PathBuf::from("/run/corten"),
-        })
-    }
-}
-
-/// Whether root's containers are meant. runc: whoever is root in a user namespace only is not, unless `USER` says so; Podman calls
-/// the runtime of an ordinary user from there.
-fn is_roots() -> bool {
-    let is_named_root = || std::env::var_os("USER").is_some_and(|user| user == "root");
-    nix::unistd::geteuid().is_root() && (!in_user_namespace() || is_named_root())
-}
-
-/// Whether this process is in a user namespace other than the machine's: that one maps all ids to themselves.
-fn in_user_namespace() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    let map: Vec<_> = map.split_ascii_whitespace().collect();
-    // Without the file there are no user namespaces.
-    !map.is_empty() && map != ["0", "0", "4294967295"]
-}
-
-/// Turns `-long` and `-long=value` into `--long…`, as Go's flag parser takes both, and engines use both.
-pub(crate) fn in_clap_form(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    let mut literal = false;
-    // Of a command that hands on what comes after its first argument: the command, and whether a flag's value is next.
-    let mut handing_on: Option<(clap::Command, bool)> = None;
-    arguments
-        .map(|argument| {
-            let text = argument.to_str().unwrap_or_default();
-            literal |= text == "--";
-            match &mut handing_on {
-                Some((_, is_value @ true)) => *is_value = false,
-                Some((command, is_value)) if text.starts_with('-') => *is_value = takes_next(command, text),
-                Some(_) => literal = true,
-                None => handing_on = handing_on_command(text).map(|command| (command, false)),
-            }
-            let name = argument.to_str().and_then(|text| text.strip_prefix('-'));
-            // One letter is a short flag, and what begins with a dash again is in clap's form.
-            let name = name.filter(|name| name.len() > 1 && !name.starts_with('-'));
-            let is_long = name.is_some_and(|name| is_long_flag(name.split_once('=').map_or(name, |(name, _)| name)));
-            if literal || !is_long {
-                return argument;
-            }
-            let mut long = OsString::from("-");
-            long.push(argument);
-            long
-        })
-        .collect()
-}
-
-/// Returns the command of this name if it hands on what comes after its first argument.
-fn handing_on_command(name: &str) -> Option<clap::Command> {
-    let definition = Arguments::command();
-    let command = definition.find_subcommand(name)?;
-    command.get_positionals().any(clap::Arg::is_trailing_var_arg_set).then(|| command.clone())
-}
-
-/// Whether what comes after this flag is its value.
-fn takes_next(command: &clap::Command, flag: &str) -> bool {
-    let name = flag.trim_start_matches('-');
-    let is_named = |argument: &&clap::Arg| {
-        argument.get_long() == Some(name) || argument.get_short().is_some_and(|short| name == short.to_string())
-    };
-    command.get_opts().find(is_named).is_some_and(|argument| argument.get_action().takes_values())
-}
-
-/// Whether any command has a flag of this name.
-fn is_long_flag(name: &str) -> bool {
-    let definition = Arguments::command();
-    let mut commands = std::iter::once(&definition).chain(definition.get_subcommands());
-    name == "help" || commands.any(|command| command.get_arguments().any(|argument| argument.get_long() == Some(name)))
-}
-
-/// Returns the text of `corten --help`, or of `corten COMMAND --help` if there is such a command.
-pub(crate) fn help(command: Option<&str>) -> String {
-    let mut definition = Arguments::command();
-    definition.build();
-    let found = command.and_then(|name| definition.find_subcommand_mut(name)).map(|command| command.render_help());
-    found.unwrap_or_else(|| definition.render_help()).to_string()
-}
-
-/// Returns what can be made out of the flags before the command when the rest is wrong: the log is to tell of that, too.
-pub(crate) fn global_of_wrong(arguments: &[OsString]) -> Option<Global> {
-    let matches = Arguments::command().ignore_errors(true).try_get_matches_from(arguments).ok()?;
-    Global::from_arg_matches(&matches).ok()
-}
-
-/// Returns the first of the arguments that is the name of a command.
-pub(crate) fn command_name(arguments: &[OsString]) -> Option<&str> {
-    let definition = Arguments::command();
-    let mut names = arguments.iter().skip(1).filter_map(|argument| argument.to_str());
-    names.find(|name| definition.find_subcommand(name).is_some())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use clap::CommandFactory;
 
-    #[test]
-    fn long_flags_may_have_one_dash() {
-        let given = ["corten", "-root=/x", "delete", "-force", "-f", "-help", "--", "-force"].map(OsString::from);
-        let taken = in_clap_form(given.into_iter());
-        assert_eq!(taken, ["corten", "--root=/x", "delete", "--force", "-f", "--help", "--", "-force"]);
-        let given = ["-pidfd-socket", "-pidfd-socket=/s", "-nothing", "-", "-df", "--root"].map(OsString::from);
-        let taken = in_clap_form(given.into_iter());
-        assert_eq!(taken, ["--pidfd-socket", "--pidfd-socket=/s", "-nothing", "-", "-df", "--root"]);
-    }
+    use super::*;
 
     #[test]
     fn amounts_of_memory_have_units() {
@@ -548,17 +493,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_handed_on_stays_as_it_is() {
-        let taken = |given: &[&str]| in_clap_form(given.iter().map(OsString::from));
-        let form = ["corten", "-debug", "ps", "-format", "json", "id", "-format", "-debug"];
-        assert_eq!(taken(&form), ["corten", "--debug", "ps", "--format", "json", "id", "-format", "-debug"]);
-        assert_eq!(taken(&["ps", "-f", "table", "id", "-log"]), ["ps", "-f", "table", "id", "-log"]);
-        assert_eq!(taken(&["ps", "-format=json", "id", "-log"]), ["ps", "--format=json", "id", "-log"]);
-        assert_eq!(taken(&["list", "id", "-format"]), ["list", "id", "--format"]);
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
     }
 
     #[test]
-    fn the_definition_is_sound() {
-        Arguments::command().debug_assert();
+    fn commands_keep_their_description() {
+        let mut built = Arguments::command();
+        built.build();
+        for command in Arguments::command().get_subcommands() {
+            let name = command.get_name();
+            let about = |command: &clap::Command| command.get_about().map(ToString::to_string);
+            assert_eq!(built.find_subcommand(name).and_then(about), about(command), "{name}");
+        }
     }
 }

@@ -6,16 +6,18 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod command_line;
 mod commands;
 mod log;
 mod output;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind as ClapError;
+use clap::{CommandFactory, FromArgMatches};
 
 use arguments::{Arguments, Command};
+use command_line::CommandLine;
 use log::Log;
 
 /// Why a command ends with another exit status than 0.
@@ -50,27 +52,30 @@ impl From<libcorten::Error> for Failure {
 pub(crate) type Outcome = Result<u8, Failure>;
 
 fn main() -> ExitCode {
-    let given = arguments::in_clap_form(std::env::args_os());
-    let arguments = match Arguments::try_parse_from(&given) {
+    let mut definition = Arguments::command();
+    let line = CommandLine::read(&definition, std::env::args_os());
+    let matches = definition.try_get_matches_from_mut(&line.arguments);
+    let arguments = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
-        Err(error) => return usage(&error, &given),
+        Err(error) => return usage(&error, &line),
     };
     let log = match Log::open(&arguments.global) {
         Ok(log) => log,
         Err(failure) => return Log::stderr().fail(&failure),
     };
-    match run(&arguments, &log) {
+    match run(&arguments, &line, &log) {
         Ok(status) => ExitCode::from(status),
         Err(failure) => log.fail(&failure),
     }
 }
 
-fn run(arguments: &Arguments, log: &Log) -> Outcome {
+fn run(arguments: &Arguments, line: &CommandLine, log: &Log) -> Outcome {
     let global = &arguments.global;
     if global.version {
         return commands::version::run();
     }
     match &arguments.command {
+        Some(Command::Completion { shell }) => commands::completion::run(*shell),
         Some(Command::Create(options)) => commands::create::run(global, log, options),
         Some(Command::Delete(options)) => commands::delete::run(global, log, options),
         Some(Command::Events(options)) => commands::events::run(global, log, options),
@@ -78,6 +83,7 @@ fn run(arguments: &Arguments, log: &Log) -> Outcome {
         Some(Command::Features) => commands::features::run(),
         Some(Command::Kill(options)) => commands::kill::run(global, options),
         Some(Command::List(options)) => commands::list::run(global, log, options),
+        Some(Command::Mounts(options)) => commands::mounts::run(log, global, options),
         Some(Command::Pause(options)) => commands::freeze::pause(global, options),
         Some(Command::Plan(options)) => commands::plan::run(global, options),
         Some(Command::Ps(options)) => commands::ps::run(global, options),
@@ -88,17 +94,17 @@ fn run(arguments: &Arguments, log: &Log) -> Outcome {
         Some(Command::State(options)) => commands::state::run(global, options),
         Some(Command::Update(options)) => commands::update::run(global, log, options),
         None => {
-            output::print(&arguments::help(None))?;
+            output::print(&line.help())?;
             Ok(0)
         }
     }
 }
 
 /// Answers `--help` and wrong usage, with runc's exit codes: 0, 1, and 3 for a command that there is not.
-fn usage(error: &clap::Error, given: &[std::ffi::OsString]) -> ExitCode {
+fn usage(error: &clap::Error, line: &CommandLine) -> ExitCode {
     let text = error.render().to_string();
     let log = || {
-        let opened = arguments::global_of_wrong(given).and_then(|global| Log::open(&global).ok());
+        let opened = line.global().and_then(|global| Log::open(&global).ok());
         opened.unwrap_or_else(Log::stderr)
     };
     match error.kind() {
@@ -112,8 +118,7 @@ fn usage(error: &clap::Error, given: &[std::ffi::OsString]) -> ExitCode {
             // The first paragraph, as one line: what is missing stands on lines of its own.
             let lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
             let reason = lines.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned();
-            let command = arguments::command_name(given);
-            let printed = output::print(&format!("Incorrect Usage: {reason}\n\n{}", arguments::help(command)));
+            let printed = output::print(&format!("Incorrect Usage: {reason}\n\n{}", line.help()));
             let failure = printed.err().unwrap_or_else(|| Failure::new(reason));
             log().fail(&failure)
         }

@@ -11,79 +11,14 @@ mod common;
 use std::fs;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
-use std::process::{Output, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
+use common::sleeper::{Sleeper, error};
 use common::{
     TestBundle, can_make_containers, cgroup_mounts, corten, create, receive, skip, stdout, succeed, until, wait_for,
 };
 use serde_json::{Value, json};
-
-/// A running container that does nothing, gone at the end of the test.
-struct Sleeper(TestBundle);
-
-impl Sleeper {
-    fn new(change: impl FnOnce(&mut TestBundle)) -> Self {
-        let mut test = TestBundle::new(&["sleep", "1000"]);
-        change(&mut test);
-        create(&test);
-        succeed(&test, &["start", &test.id]);
-        Self(test)
-    }
-
-    fn plain() -> Self {
-        Self::new(|_| {})
-    }
-
-    /// `corten exec FLAGS ID COMMAND`.
-    fn exec(&self, flags: &[&str], command: &[&str]) -> Output {
-        let arguments = [&["exec"], flags, &[&self.0.id], command].concat();
-        corten(&self.0, &arguments).output().unwrap()
-    }
-
-    /// What a command prints that must succeed.
-    fn prints(&self, flags: &[&str], command: &[&str]) -> String {
-        stdout(&self.exec(flags, command))
-    }
-
-    fn shell(&self, flags: &[&str], script: &str) -> String {
-        self.prints(flags, &["sh", "-c", script])
-    }
-
-    /// The one line of a failure of exec itself.
-    fn fails(&self, flags: &[&str], command: &[&str]) -> String {
-        error(&self.exec(flags, command))
-    }
-
-    /// Writes a process into a file, and returns its name.
-    fn process(&self, process: &Value) -> String {
-        let file = self.0.beside("process.json");
-        fs::write(&file, process.to_string()).unwrap();
-        file.to_str().unwrap().to_owned()
-    }
-
-    fn pids(&self) -> Vec<i32> {
-        serde_json::from_str(&succeed(&self.0, &["ps", "--format", "json", &self.0.id])).unwrap()
-    }
-}
-
-impl Drop for Sleeper {
-    fn drop(&mut self) {
-        let deleted = corten(&self.0, &["delete", "--force", &self.0.id]).output().unwrap();
-        if !std::thread::panicking() {
-            assert_eq!(stdout(&deleted), "");
-            self.0.assert_nothing_left("after exec");
-        }
-    }
-}
-
-/// The one line of a failure with exec's own exit status.
-fn error(output: &Output) -> String {
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(255), "{stderr}");
-    assert_eq!(stderr.lines().count(), 1, "{stderr}");
-    stderr.trim_end().strip_prefix("exec failed: ").unwrap_or_else(|| panic!("{stderr}")).to_owned()
-}
 
 /// The value of a line of /proc/self/status.
 fn field<'a>(status: &'a str, name: &str) -> &'a str {

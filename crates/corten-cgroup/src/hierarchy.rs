@@ -162,9 +162,10 @@ impl Hierarchy {
             if count > 0 {
                 return Err(Repr::NotEmpty { count }.into());
             }
-            if cgroup.stopped()? {
-                return Err(Repr::Frozen.into());
-            }
+        }
+        // A new one, too: whoever clones into a cgroup below a frozen one waits for as long as that is.
+        if unused && cgroup.stopped()? {
+            return Err(Repr::Frozen.into());
         }
         Ok(cgroup)
     }

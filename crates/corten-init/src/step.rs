@@ -400,4 +400,7 @@ steps! {
     /// Lets the process run on these CPUs: `sched_setaffinity`. `cpus`: a mask in 64-bit words. Spec: config.md,
     /// `execCPUAffinity.final`.
     70 Affinity { cpus: B, }
+    /// Takes a mount away: `openat2(RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)`, `umount2(MNT_DETACH)` of what was opened, by way of the
+    /// procfs in the slot. Attacker: links and renamed directories in the rootfs, by which a mask would be taken away.
+    71 Unmount { path: S, proc: Slot, }
 }

@@ -15,7 +15,7 @@ pub(crate) fn run(global: &Global, log: &Log, options: &Create) -> Outcome {
 }
 
 fn create(global: &Global, log: &Log, options: &Create) -> Outcome {
-    let bundle = bundle(options.bundle.as_deref())?;
+    let bundle = bundle(options.bundle.as_deref(), options.config.as_deref())?;
     let console = options.console_socket.clone().map_or(Console::None, Console::Socket);
     make(&runtime(global)?, log, &options.id, &bundle, &create_options(global, options, console)?, true)?;
     Ok(0)

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use libcorten::lifecycle::foreground::{Signals, attach_process};
 use libcorten::oci::{Capability, LinuxCapabilities, Process};
-use libcorten::{Bundle, Console, Container, ExecOptions, SubCgroup, spec};
+use libcorten::{Console, Container, ExecOptions, SubCgroup, spec};
 
 use super::create::pid_file;
 use super::run::restore_terminal_on_panic;
@@ -77,7 +77,7 @@ fn from_bundle(container: &Container, options: &Exec, command: &[String]) -> Res
     if command.is_empty() {
         return Err(Failure::new("exec args cannot be empty"));
     }
-    let bundle = Bundle::open(container.state()?.bundle)?;
+    let bundle = container.bundle()?;
     let mut process = bundle.spec().process().clone().unwrap_or_default();
     process.set_args(Some(command.to_vec()));
     process.set_terminal(Some(options.tty));

@@ -1,11 +1,11 @@
-//! `corten kill`: a signal for the container's init.
+//! `corten kill`: a signal for the init of containers.
 
 use std::str::FromStr;
 
 use libcorten::ErrorKind;
 use nix::sys::signal::Signal;
 
-use super::runtime;
+use super::{runtime, to_each};
 use crate::arguments::{Global, Kill};
 use crate::{Failure, Outcome};
 
@@ -14,16 +14,15 @@ const LAST_SIGNAL: i32 = 64;
 
 pub(crate) fn run(global: &Global, options: &Kill) -> Outcome {
     let signal = number(&options.signal).ok_or_else(|| Failure::new(format!("unknown signal {:?}", options.signal)))?;
-    let container = runtime(global)?.load(&options.id)?;
-    let sent = if options.all { container.kill_all(signal) } else { container.kill(signal) };
-    match sent {
-        // runc: with --all, a container that has stopped is what was wanted.
-        Err(error) if options.all && error.kind() == ErrorKind::WrongState => Ok(0),
-        other => {
-            other?;
-            Ok(0)
+    to_each(&runtime(global)?, &options.id, options.regex, |container| {
+        let container = container?;
+        match if options.all { container.kill_all(signal) } else { container.kill(signal) } {
+            // runc: with --all, a container that has stopped is what was wanted.
+            Err(error) if options.all && error.kind() == ErrorKind::WrongState => Ok(()),
+            sent => sent,
         }
-    }
+    })?;
+    Ok(0)
 }
 
 /// A signal by number, or by name in any case, with or without SIG.

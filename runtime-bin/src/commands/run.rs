@@ -19,7 +19,7 @@ pub(crate) fn run(global: &Global, log: &Log, options: &Run) -> Outcome {
 }
 
 fn run_bundle(global: &Global, log: &Log, options: &Run) -> Outcome {
-    let bundle = bundle(options.create.bundle.as_deref())?;
+    let bundle = bundle(options.create.bundle.as_deref(), options.create.config.as_deref())?;
     let runtime = runtime(global)?;
     if options.detach {
         let console = options.create.console_socket.clone().map_or(Console::None, Console::Socket);

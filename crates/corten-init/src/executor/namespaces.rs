@@ -33,6 +33,11 @@ impl Executor<'_> {
     }
 }
 
+pub(super) fn dumpable(on: bool) -> Outcome {
+    let change = if on { sys::prctl::set_dumpable() } else { sys::prctl::set_not_dumpable() };
+    change.from(Call::Prctl)
+}
+
 /// Becomes root, or these where the namespace has no root. Only the kernel knows what is mapped in a joined one.
 pub(super) fn become_root(uid: u64, gid: u64) -> Outcome {
     match sys::setresgid(0) {

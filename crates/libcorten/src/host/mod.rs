@@ -59,6 +59,13 @@ pub(crate) fn exec_facts(spec: &Spec, root: &Path, cgroups: Location) -> Result<
     Ok(facts)
 }
 
+/// Probes what the plan of other mounts of a running container needs: `spec` is the container's config with these mounts.
+pub(crate) fn mount_facts(spec: &Spec, bundle: &Path, cgroups: Location) -> Result<Facts> {
+    let mut facts = Facts { cgroups, links: links(spec, bundle), ..privileges()? };
+    facts.selinux = spec.linux().as_ref().is_some_and(|linux| linux.mount_label().is_some()) && has_selinux();
+    Ok(facts)
+}
+
 /// Probes security modules, and has the filter compiled.
 fn security(facts: &mut Facts, spec: &Spec, root: &Path) -> Result<()> {
     let (linux, process) = (spec.linux().as_ref(), spec.process().as_ref());

@@ -90,6 +90,7 @@ fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
         oci_version: bundle.spec().version().clone(),
         id: id.to_owned(),
         bundle: bundle.directory().to_owned(),
+        config: bundle.config().map(ToOwned::to_owned),
         rootfs: bundle.rootfs(),
         created: rfc3339(SystemTime::now()),
         annotations,

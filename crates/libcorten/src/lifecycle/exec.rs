@@ -8,7 +8,7 @@ use corten_cgroup::{Location, Machine};
 
 use super::create::check_preserved;
 use super::wait::wait_for;
-use super::{CannotStart, Console, Container, CreateOptions, Exit, LifecycleError};
+use super::{Bundle, CannotStart, Console, Container, CreateOptions, Exit, LifecycleError};
 use crate::host::{self, cgroup_error};
 use crate::launch::{Joined, Launch, LaunchError, Place};
 use crate::oci::{Process, Spec};
@@ -82,10 +82,10 @@ impl ExecProcess {
 }
 
 /// What the process joins.
-struct Target {
-    record: Record,
-    init: Joined,
-    running: Running,
+pub(super) struct Target {
+    pub(super) record: Record,
+    pub(super) init: Joined,
+    pub(super) running: Running,
 }
 
 impl Container {
@@ -95,6 +95,18 @@ impl Container {
     /// It cannot be read.
     pub fn config(&self) -> Result<Spec> {
         spec::load(self.directory.open_config()?).map_err(|error| Error::new(error.kind(), error))
+    }
+
+    /// Opens the bundle of the container, with its config as it is now.
+    ///
+    /// # Errors
+    /// As [`Bundle::open`].
+    pub fn bundle(&self) -> Result<Bundle> {
+        let Record { bundle, config, .. } = self.record()?;
+        match config {
+            Some(config) => Bundle::open_with_config(bundle, config),
+            None => Bundle::open(bundle),
+        }
     }
 
     /// Runs a process in the container. Returns when the program has been executed.
@@ -107,7 +119,8 @@ impl Container {
     /// Nothing of the process is left then.
     pub fn exec(&self, process: &Process, options: &ExecOptions) -> Result<ExecProcess> {
         check_preserved(options.preserve_fds)?;
-        let Target { record, init, running } = self.target(options)?;
+        let Target { record, init, running } = self.target(options.ignore_paused)?;
+        let running = Running { follows_init: options.cgroups.is_empty(), ..running };
         let config = with_process(self.config()?, process)?;
         let request_options = CreateOptions {
             console: options.console.clone(),
@@ -126,8 +139,7 @@ impl Container {
         let systemd = by_systemd.then(|| host::systemd(true)).transpose()?;
         let plan =
             Plan::for_exec(&config, &request, &facts, running).map_err(|error| Error::new(error.kind(), error))?;
-        // The launch writes the process down as if it were an init, for itself alone. It has no hooks.
-        let mut own = Record { hooks: None, resctrl: None, pid: 0, start_time: 0, ..record };
+        let mut own = for_itself(record);
         let place = Place { machine: &machine, systemd: systemd.as_ref(), directory: &self.directory };
         let launched = Launch::new(&plan, place, &mut own, &request_options)
             .joining(init)
@@ -139,11 +151,11 @@ impl Container {
 
     /// Looks at the container, which must run. No lock: many join at the same time, and one that joins a paused container waits
     /// for another command. What is joined is held by init's pidfd.
-    fn target(&self, options: &ExecOptions) -> Result<Target> {
+    pub(super) fn target(&self, ignore_paused: bool) -> Result<Target> {
         let record = self.record()?;
         match self.status(&record)? {
             Status::Stopped | Status::Creating => return Err(LifecycleError::ExecStopped.into()),
-            Status::Paused if !options.ignore_paused => return Err(LifecycleError::ExecPaused.into()),
+            Status::Paused if !ignore_paused => return Err(LifecycleError::ExecPaused.into()),
             _ => {}
         }
         let pidfd = self.open_init(&record)?.ok_or(LifecycleError::ExecStopped)?;
@@ -152,9 +164,14 @@ impl Container {
         if !record.is_alive() {
             return Err(LifecycleError::ExecStopped.into());
         }
-        let running = Running { namespaces, follows_init: options.cgroups.is_empty() };
+        let running = Running { namespaces, follows_init: true };
         Ok(Target { init: Joined { pidfd, pid: record.pid }, record, running })
     }
+}
+
+/// The record of a process that joins a container: a launch writes it down as if it were an init, and takes back what it has made.
+pub(super) fn for_itself(record: Record) -> Record {
+    Record { hooks: None, resctrl: None, pid: 0, start_time: 0, ..record }
 }
 
 /// Where the process is to be.

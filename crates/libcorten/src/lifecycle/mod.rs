@@ -12,6 +12,7 @@ mod exec;
 pub mod foreground;
 mod freeze;
 mod kill;
+mod mounts;
 mod processes;
 mod start;
 mod update;

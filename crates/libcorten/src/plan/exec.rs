@@ -1,4 +1,4 @@
-//! A process in a container that runs (`exec`).
+//! A process in a container that runs: another program (`exec`), or one that changes mounts and ends (`mounts`).
 //!
 //! Stage: plan. The same parts as for a container's first process, around another beginning: there is nothing to make, and all to
 //! join. The namespaces are those of the container's init, by its pidfd: whatever their paths and whoever made them, and never
@@ -11,7 +11,7 @@ use corten_init::{OwnedStep as Step, SyncPoint};
 use crate::oci::{Process, Spec};
 
 use super::build::{self, Builder, slot};
-use super::{Facts, HostStep, Plan, PlanError, Request, cgroups, kernel, namespaces, process};
+use super::{Facts, HostStep, Plan, PlanError, Request, cgroups, kernel, mounts, namespaces, process};
 
 /// What there is of a container for a process to join.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +48,55 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts, running: R
     build::keyring(b)?;
     process::become_it(b, process)?;
     host_half(b, process, running)?;
+    Ok(builder.finish())
+}
+
+/// What becomes of mounts of a container that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MountChange {
+    /// Those of the config are added.
+    Add,
+    /// What is mounted at their destinations is taken away.
+    Remove,
+}
+
+/// Works out what is done to change mounts. `spec` is the container's config with these mounts.
+pub(super) fn plan_mounts(
+    spec: &Spec,
+    request: &Request<'_>,
+    facts: &Facts,
+    running: Running,
+    change: MountChange,
+) -> Result<Plan, PlanError> {
+    let mut builder = Builder::new(spec, request, facts);
+    let b = &mut builder;
+    b.joins_container = true;
+    b.user_namespace = namespaces::joined_user_namespace(running.namespaces);
+    namespaces::join_init(b, running.namespaces)?;
+    b.entered = true;
+    root(b, running.namespaces);
+    match change {
+        MountChange::Add => {
+            mounts::mounts(b)?;
+            mounts::late_readonly(b)?;
+        }
+        MountChange::Remove => {
+            b.host(c"runtime", HostStep::OpenHostProc { slot: slot::PROC });
+            mounts::remove(b)?;
+        }
+    }
+    b.inside(c"runtime", Step::Sync { point: SyncPoint::Ready.to_number().into() });
+    b.inside(c"runtime", Step::End {});
+    if b.shows_own_cgroup {
+        b.host(c"mounts", HostStep::OpenCgroups { location: facts.cgroups.clone(), or_inits: true });
+        b.host(c"mounts", HostStep::OpenCgroup { slot: slot::CGROUP });
+    }
+    b.host(c"runtime", HostStep::CloneInit { namespaces: 0 });
+    b.enter();
+    b.meet_all();
+    b.host(c"runtime", HostStep::Await { point: SyncPoint::Ready });
+    b.host(c"runtime", HostStep::Release { point: SyncPoint::Ready });
+    b.host(c"runtime", HostStep::AwaitExec);
     Ok(builder.finish())
 }
 

@@ -31,7 +31,7 @@ use crate::spec::HookKind;
 pub use corten_init::{OwnedStep, Slot, SyncPoint, Target};
 pub(crate) use devices::rules as device_rules;
 pub(crate) use error::PlanError;
-pub(crate) use exec::Running;
+pub(crate) use exec::{MountChange, Running};
 pub use mount_options::MOUNT_OPTIONS;
 pub(crate) use namespaces::types as namespace_types;
 
@@ -396,5 +396,16 @@ impl Plan {
         running: Running,
     ) -> Result<Self, PlanError> {
         exec::plan(spec, request, facts, running)
+    }
+
+    /// Works out the plan for changing mounts of a container that runs; `spec` is the container's config with these mounts.
+    pub(crate) fn for_mounts(
+        spec: &crate::oci::Spec,
+        request: &Request<'_>,
+        facts: &Facts,
+        running: Running,
+        change: MountChange,
+    ) -> Result<Self, PlanError> {
+        exec::plan_mounts(spec, request, facts, running, change)
     }
 }

@@ -70,6 +70,16 @@ pub(super) fn mounts(b: &mut Builder<'_>) -> Result<(), PlanError> {
     Ok(())
 }
 
+/// Takes mounts away, the last one first.
+pub(super) fn remove(b: &mut Builder<'_>) -> Result<(), PlanError> {
+    let Some(mounts) = b.spec.mounts().as_ref() else { return Ok(()) };
+    for (index, mount) in mounts.iter().enumerate().rev() {
+        let path = text("mounts", clean_in_root(mount.destination()).as_os_str().as_encoded_bytes())?;
+        b.inside(item_at("mounts", index)?, Step::Unmount { path, proc: slot::PROC });
+    }
+    Ok(())
+}
+
 impl<'a> Entry<'a> {
     fn new(index: usize, mount: &'a Mount) -> Result<Self, PlanError> {
         let no_options = Vec::new();
@@ -321,7 +331,7 @@ fn opened_in_turn(b: &Builder<'_>, entry: &Entry<'_>, source: &Path) -> bool {
         entry.mount.uid_mappings().is_some() || entry.mount.gid_mappings().is_some() || entry.options.id_map.is_some();
     let own = ["/proc/self", "/proc/thread-self", "/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/stderr"];
     let shared = b.tree_propagation().is_none();
-    let others = b.outranks_init() || b.joins_mount_namespace();
+    let others = b.outranks_init() || b.joins_mount_namespace() || b.joins_container;
     let hidden = b.request.options.no_pivot;
     !(maps || shared || others || hidden || own.iter().any(|own| source.starts_with(own)))
 }

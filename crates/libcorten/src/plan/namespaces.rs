@@ -243,7 +243,8 @@ pub(super) fn open_tree(
     flags: TreeFlags,
     slot: Slot,
 ) -> Result<(), PlanError> {
-    if b.facts.privileged {
+    // In a container that runs init has left the caller's mount namespace by then.
+    if b.facts.privileged || b.joins_container {
         let TreeFlags { recursive, directory, link_itself } = flags;
         let source = source.to_owned();
         b.host(item.clone(), HostStep::OpenTree { source, recursive, directory, link_itself, slot });

@@ -10,7 +10,7 @@
 
 use std::io::Read;
 
-use oci_spec::runtime::{LinuxResources, Process, Spec};
+use oci_spec::runtime::{LinuxResources, Mount, Process, Spec};
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
@@ -102,6 +102,15 @@ pub fn parse_process(text: &[u8]) -> Result<Process, SpecError> {
     // As text again, so that an error has a place in it.
     let text = value.to_string();
     serde_json::from_str(&text).map_err(|error| locate::<Process>(text.as_bytes(), &error))
+}
+
+/// Decodes a list of `mounts`, as it is given to `mounts add`. It is judged when they are made.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn parse_mounts(text: &[u8]) -> Result<Vec<Mount>, SpecError> {
+    serde_json::from_slice(text).map_err(|error| SpecError::decode("mounts", &error))
 }
 
 /// Decodes a second time, following the path, so that a config without mistakes does not pay for it.

@@ -76,6 +76,9 @@ pub(crate) struct Record {
     pub(crate) oci_version: String,
     pub(crate) id: String,
     pub(crate) bundle: PathBuf,
+    /// The file of the config, if it is not the bundle's config.json.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) config: Option<PathBuf>,
     pub(crate) rootfs: PathBuf,
     pub(crate) created: String,
     #[serde(default)]
