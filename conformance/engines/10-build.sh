@@ -42,7 +42,12 @@ built() {
 10-build-scratch() {
     context
     cp "$(command -v busybox)" .
-    printf 'FROM scratch\nCOPY busybox /bin/busybox\nRUN ["/bin/busybox", "ln", "-s", "busybox", "/bin/sh"]\nRUN echo from nothing >/file\n' >Dockerfile
+    cat >Dockerfile <<'END'
+FROM scratch
+COPY busybox /bin/busybox
+RUN ["/bin/busybox", "ln", "-s", "busybox", "/bin/sh"]
+RUN echo from nothing >/file
+END
     docker build -q -t nothing . >/dev/null
     is 'from nothing' docker run --rm nothing /bin/sh -c 'read line </file; echo $line'
 }

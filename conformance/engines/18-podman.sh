@@ -1,6 +1,5 @@
 # Podman: as an ordinary user first, then what only root may do.
 LIMIT=120
-PODMAN=/tmp/podman
 USER_NAME=tester
 
 setup() {
@@ -150,7 +149,11 @@ END
 }
 
 18-rootless-quadlet() {
-    user sh -c 'mkdir -p .config/containers/systemd; printf "[Container]\nImage=localhost/bb:latest\nExec=sleep 1000\n" >.config/containers/systemd/box.container'
+    user sh -c 'mkdir -p .config/containers/systemd; cat >.config/containers/systemd/box.container' <<'END'
+[Container]
+Image=localhost/bb:latest
+Exec=sleep 1000
+END
     says '^ExecStart=/usr/bin/podman run .*localhost/bb:latest sleep 1000' user /usr/libexec/podman/quadlet -user -dryrun
     [ -d /run/systemd/system ] || return 0
     user systemctl --user daemon-reload

@@ -1,4 +1,4 @@
-"""A client of the CRI service, as small as the checks want it; Debian has none. Its messages are made from the service's own description."""
+"""A client of the CRI service, as small as the checks want it; Debian has none. Its messages are made from the service's description."""
 
 import argparse
 import os
@@ -79,7 +79,8 @@ def exec(options):
 
 
 def update(options):
-    request = api.UpdateContainerResourcesRequest(container_id=options.id, linux=api.LinuxContainerResources(memory_limit_in_bytes=options.memory))
+    resources = api.LinuxContainerResources(memory_limit_in_bytes=options.memory)
+    request = api.UpdateContainerResourcesRequest(container_id=options.id, linux=resources)
     call("UpdateContainerResources", request, api.UpdateContainerResourcesResponse)
 
 
