@@ -56,8 +56,8 @@ UNIT
 inside systemd-machine-id-setup
 inside systemctl enable job.service
 # Engines are started by the tests that want them; the others take emulated time at every boot and give nothing.
-inside systemctl mask docker.service docker.socket docker-registry.service containerd.service podman.service podman.socket podman-restart.service \
-    podman-auto-update.timer podman-clean-transient.service netavark-dhcp-proxy.service netavark-dhcp-proxy.socket \
+inside systemctl mask docker.service docker.socket docker-registry.service containerd.service podman.service podman.socket \
+    podman-restart.service podman-auto-update.timer podman-clean-transient.service netavark-dhcp-proxy.service netavark-dhcp-proxy.socket \
     getty@tty1.service serial-getty@ttyS0.service e2scrub_reap.service e2scrub_all.timer fstrim.timer apt-daily.timer \
     apt-daily-upgrade.timer dpkg-db-backup.timer ldconfig.service systemd-journal-catalog-update.service \
     systemd-journal-flush.service systemd-update-done.service systemd-binfmt.service proc-sys-fs-binfmt_misc.automount \
