@@ -44,9 +44,24 @@ fn state_root(global: &Global) -> Result<PathBuf, Failure> {
     }
     let runtime_directory = std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty());
     Ok(match runtime_directory {
-        Some(directory) if !nix::unistd::geteuid().is_root() => PathBuf::from(directory).join("corten"),
+        Some(directory) if !is_roots() => PathBuf::from(directory).join("corten"),
         _ => PathBuf::from("/run/corten"),
     })
+}
+
+/// Whether root's containers are meant. runc: whoever is root in a user namespace only is not, unless `USER` says so; Podman calls
+/// the runtime of an ordinary user from there.
+fn is_roots() -> bool {
+    let is_named_root = || std::env::var_os("USER").is_some_and(|user| user == "root");
+    nix::unistd::geteuid().is_root() && (!in_user_namespace() || is_named_root())
+}
+
+/// Whether this process is in a user namespace other than the machine's: that one maps all ids to themselves.
+fn in_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let map: Vec<_> = map.split_ascii_whitespace().collect();
+    // Without the file there are no user namespaces.
+    !map.is_empty() && map != ["0", "0", "4294967295"]
 }
 
 /// Opens the bundle; the current directory if none was named.
