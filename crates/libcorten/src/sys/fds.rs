@@ -1,6 +1,6 @@
 //! File descriptors of any kind: numbers that come from outside, and waiting for one.
 
-use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -11,6 +11,17 @@ pub(crate) fn is_inherited(fd: RawFd) -> bool {
     // SAFETY: F_GETFD takes no pointer and changes nothing, whatever the number is.
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
     flags != -1 && flags & libc::FD_CLOEXEC == 0
+}
+
+/// Makes a copy of an fd that the caller's caller named by its number, and that must be one that a program executed now would
+/// inherit: no fd of this process's own.
+pub(crate) fn copy_inherited(fd: RawFd) -> Result<OwnedFd, Errno> {
+    if !is_inherited(fd) {
+        return Err(Errno::EBADF);
+    }
+    // SAFETY: it is open, as was just seen, and the borrow ends with the copy.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    fd.try_clone_to_owned().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
 }
 
 /// Waits with poll(2) until there is something to read, or the end; false if neither comes by the deadline.
