@@ -28,6 +28,9 @@ pub(crate) enum CriuError {
     /// It ended badly after a good answer.
     #[error("criu failed: {how}{}", reason(why, log.as_ref()))]
     EndedBadly { how: String, why: String, log: Option<PathBuf> },
+    /// What it restored has died, and it does not notice.
+    #[error("criu failed: the restored process has ended{}", reason(why, log.as_ref()))]
+    Stuck { why: String, log: Option<PathBuf> },
     /// It took too long.
     #[error("criu does not answer within {seconds} s")]
     Deadline { seconds: u64 },

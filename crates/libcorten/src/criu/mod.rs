@@ -24,7 +24,7 @@ pub(crate) mod rpc;
 
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut, Read, Seek};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -38,7 +38,7 @@ use nix::sys::socket::{
 use nix::unistd::Pid;
 use prost::Message;
 
-pub(crate) use directories::{Directories, Images};
+pub(crate) use directories::{Directories, Images, NULL_DEVICE};
 pub(crate) use error::CriuError;
 use rpc::{Features, Kind, Request, Response};
 
@@ -48,6 +48,8 @@ use crate::sys::{self, SysError};
 const MINIMUM: (i32, i32) = (3, 16);
 /// How long CRIU may take from one message to the next, and to its end: images may be large and disks slow.
 const DEADLINE: Duration = Duration::from_secs(3600);
+/// How long CRIU may take to notice that what it restores has ended. It waits for some of its own dead for good.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest message of CRIU's.
 const MAX_MESSAGE: usize = 64 * 1024;
 
@@ -111,7 +113,7 @@ pub(crate) fn check_features(wanted: Features) -> Result<(), CriuError> {
 
 fn ask(request: &Request) -> Result<Response, CriuError> {
     let mut criu = Criu::start(Start::default())?;
-    let response = criu.ask(request, &mut |_| Ok::<_, CriuError>(()))?;
+    let response = criu.ask(request, &mut |_| Ok::<_, CriuError>(None))?;
     criu.finish(request)?;
     Ok(response)
 }
@@ -163,21 +165,24 @@ impl Criu {
     }
 
     /// Asks, and answers notifications until CRIU has answered. When a notification fails, CRIU is told so and takes back what
-    /// it has done.
+    /// it has done. One may bring the pidfd of the process that all of this is for: when that has ended, CRIU is not waited for.
     pub(crate) fn ask<E: From<CriuError>>(
         &mut self,
         request: &Request,
-        notified: &mut dyn FnMut(Notice) -> Result<(), E>,
+        notified: &mut dyn FnMut(Notice) -> Result<Option<OwnedFd>, E>,
     ) -> Result<Response, E> {
         self.send(request)?;
         let mut failure = None;
+        let mut process: Option<OwnedFd> = None;
         loop {
-            let (response, fd) = self.hear()?;
+            let (response, fd) = self.hear(process.as_ref())?;
             if response.kind == i32::from(Kind::Notify) && response.success {
                 let notify = response.notify.unwrap_or_default();
                 let notice = Notice { script: notify.script.unwrap_or_default(), pid: notify.pid, fd };
-                let answered = if failure.is_none() { notified(notice) } else { Ok(()) };
-                failure = failure.or(answered.err());
+                match if failure.is_none() { notified(notice) } else { Ok(None) } {
+                    Ok(found) => process = found.or(process),
+                    Err(error) => failure = Some(error),
+                }
                 let (kind, success) = (Kind::Notify.into(), Some(failure.is_none()));
                 self.send(&Request { kind, notify_success: success, ..Request::default() })?;
                 continue;
@@ -220,10 +225,17 @@ impl Criu {
         }
     }
 
-    fn hear(&mut self) -> Result<(Response, Option<OwnedFd>), CriuError> {
+    fn hear(&mut self, process: Option<&OwnedFd>) -> Result<(Response, Option<OwnedFd>), CriuError> {
         let failed = |errno| SysError::new(errno, || "recvmsg(criu)".to_owned());
-        if !sys::wait_readable(&self.socket, DEADLINE).map_err(failed)? {
-            return Err(CriuError::Deadline { seconds: DEADLINE.as_secs() });
+        let others = process.map(AsFd::as_fd);
+        match sys::wait_any(self.socket.as_fd(), others, DEADLINE).map_err(failed)? {
+            Some(true) => {}
+            Some(false) if sys::wait_readable(&self.socket, PATIENCE).map_err(failed)? => {}
+            Some(false) => {
+                let (why, log) = self.why(None);
+                return Err(CriuError::Stuck { why, log });
+            }
+            None => return Err(CriuError::Deadline { seconds: DEADLINE.as_secs() }),
         }
         let mut buffer = vec![0; MAX_MESSAGE];
         let mut control = nix::cmsg_space!([RawFd; 1]);

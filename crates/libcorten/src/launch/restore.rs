@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 
 use super::{KILL_DEADLINE, Launch, LaunchError, Launched, agents, hooks, net_devices, open, status_during};
 use crate::criu::rpc::{self, CgroupRoot, InheritFd, Kind, Request};
-use crate::criu::{Criu, CriuError, Images, Notice, Start};
+use crate::criu::{Criu, CriuError, Images, NULL_DEVICE, Notice, Start};
 use crate::lifecycle::Console;
 use crate::oci::LinuxNamespaceType;
 use crate::plan::{HostStep, Planned};
@@ -29,6 +29,8 @@ pub(crate) struct Restoration<'a> {
     pub(crate) options: rpc::Options,
     /// Fds that CRIU gets, which the options name by their numbers.
     pub(crate) inherited: Vec<OwnedFd>,
+    /// Null devices, which CRIU gets, too: one for each of stdio, as CRIU closes what it has taken.
+    pub(crate) null: [OwnedFd; 3],
     pub(crate) rootfs: PathBuf,
     /// Where CRIU sees the rootfs mounted. It must be a mount point of its own, which nothing else is mounted on.
     pub(crate) root: PathBuf,
@@ -99,7 +101,7 @@ impl Launch<'_> {
         let mut criu = criu.ok_or(LaunchError::Order)?;
         let mut options = restoration.options.clone();
         criu.directories()?.fill(&mut options);
-        options.inherit_fd.extend(stdio(&criu.directories()?.read_descriptors()?));
+        options.inherit_fd.extend(stdio(&criu.directories()?.read_descriptors()?, &restoration.null));
         options.cg_root = cgroup_roots(self.record.pid)?;
         let request = Request { kind: Kind::Restore.into(), options: Some(options), ..Request::default() };
         criu.ask(&request, &mut |notice| self.notified(notice, root, restoration.empty_network))?;
@@ -111,7 +113,7 @@ impl Launch<'_> {
     fn start_criu(&mut self, restoration: &Restoration<'_>) -> Result<Criu, LaunchError> {
         let criu = Criu::start(Start {
             inherits_stdio: !restoration.terminal,
-            inherited: restoration.inherited.iter().map(AsRawFd::as_raw_fd).collect(),
+            inherited: restoration.inherited.iter().chain(&restoration.null).map(AsRawFd::as_raw_fd).collect(),
             root: Some((&restoration.rootfs, &restoration.root)),
             images: Some(restoration.images),
         })?;
@@ -124,21 +126,28 @@ impl Launch<'_> {
         Ok(criu)
     }
 
-    fn notified(&mut self, notice: Notice, root: &mut Option<OwnedFd>, empty_network: bool) -> Result<(), LaunchError> {
+    fn notified(
+        &mut self,
+        notice: Notice,
+        root: &mut Option<OwnedFd>,
+        empty_network: bool,
+    ) -> Result<Option<OwnedFd>, LaunchError> {
         match (notice.script.as_str(), notice.pid) {
             ("setup-namespaces", Some(pid)) => {
-                *root = Some(self.follow_root(pid)?);
+                let process = self.follow_root(pid, root)?;
                 if empty_network {
                     let at = |source| LaunchError::Step { item: "linux.namespaces".to_owned(), source };
                     let namespace = open::namespace_of(self.pid(), LinuxNamespaceType::Network).map_err(at)?;
                     // As at `create`: nobody else would, and an address of it may be in use.
                     net_devices::raise_loopback(namespace.as_fd()).map_err(at)?;
                 }
-                self.run_hooks()
+                self.run_hooks()?;
+                Ok(Some(process))
             }
             ("post-restore", Some(pid)) => {
-                *root = Some(self.follow_root(pid)?);
-                self.steps(|step| matches!(step, HostStep::RecordCreated | HostStep::PidFile { .. }))
+                let process = self.follow_root(pid, root)?;
+                self.steps(|step| matches!(step, HostStep::RecordCreated | HostStep::PidFile { .. }))?;
+                Ok(Some(process))
             }
             ("orphan-pts-master", _) => {
                 let master = notice.fd.ok_or(CriuError::Protocol)?;
@@ -146,18 +155,19 @@ impl Launch<'_> {
                     Console::Socket(path) => agents::send(path, b"/dev/ptmx", master.as_fd())?,
                     Console::Master | Console::None => self.master = Some(master),
                 }
-                Ok(())
+                Ok(None)
             }
-            _ => Ok(()),
+            _ => Ok(None),
         }
     }
 
-    /// Takes note of the first process.
-    fn follow_root(&mut self, pid: i32) -> Result<OwnedFd, LaunchError> {
-        let pidfd = sys::open_pidfd(Pid::from_raw(pid))?;
+    /// Takes note of the first process; returns a pidfd of its own for CRIU's conversation.
+    fn follow_root(&mut self, pid: i32, root: &mut Option<OwnedFd>) -> Result<OwnedFd, LaunchError> {
+        let open = || sys::open_pidfd(Pid::from_raw(pid));
+        *root = Some(open()?);
         self.record.pid = pid;
         self.record.start_time = start_time(pid).unwrap_or(0);
-        Ok(pidfd)
+        Ok(open()?)
     }
 
     fn run_hooks(&self) -> Result<(), LaunchError> {
@@ -175,10 +185,20 @@ impl Launch<'_> {
     }
 }
 
-/// What takes stdio's place that came from outside: pipes, and files, which runc does not have.
-fn stdio(descriptors: &[String]) -> impl Iterator<Item = InheritFd> {
-    let is_outside = |(_, key): &(i32, &String)| key.contains("pipe:") || key.starts_with("file[");
-    (0..).zip(descriptors).filter(is_outside).map(|(fd, key)| InheritFd { key: key.clone(), fd })
+/// What takes the place of stdio that came from outside: pipes, and files, which runc does not have.
+fn stdio(descriptors: &[String], null: &[OwnedFd; 3]) -> Vec<InheritFd> {
+    let mut inherited: Vec<InheritFd> = Vec::new();
+    for (fd, (descriptor, null)) in (0..).zip(descriptors.iter().zip(null)) {
+        let (key, fd) = match descriptor.strip_suffix(NULL_DEVICE) {
+            Some(key) => (key, null.as_raw_fd()),
+            None => (descriptor.as_str(), fd),
+        };
+        let is_outside = key.contains("pipe:") || key.starts_with("file[");
+        if is_outside && !inherited.iter().any(|other| other.key == key) {
+            inherited.push(InheritFd { key: key.to_owned(), fd });
+        }
+    }
+    inherited
 }
 
 /// The cgroups that a process is in are where those of the images go.

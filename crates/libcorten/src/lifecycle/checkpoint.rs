@@ -4,14 +4,15 @@
 
 use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::stat::makedev;
 
 use super::{Bundle, Container, cgroups};
 use crate::criu::rpc::{self, Features, Kind, Request};
-use crate::criu::{self, Criu, CriuError, Directories, Images, Start, mounts};
+use crate::criu::{self, Criu, CriuError, Directories, Images, NULL_DEVICE, Start, mounts};
 use crate::host::{cgroup_error, legacy_hierarchies};
 use crate::oci::{LinuxNamespaceType, Spec};
 use crate::spec::annotations::{CRIU_CONFIG, annotation};
@@ -212,13 +213,14 @@ impl Container {
         let bundle = Bundle::open(&record.bundle)?;
         let images = &options.images;
         let status_fd = options.status_fd.map(open_status_fd).transpose()?;
+        let cgroups = cgroups(&record)?;
+        let criu = Criu::start(Start { images: Some(images.directories(true, "dump.log")), ..Start::default() })?;
+        check_parent(criu.directories()?, options.parent_path.as_deref())?;
         criu::check_version()?;
         let tracks = options.pre_dump || options.parent_path.is_some();
         if tracks || images.lazy_pages {
             criu::check_features(Features { mem_track: Some(tracks), lazy_pages: Some(images.lazy_pages) })?;
         }
-        let cgroups = cgroups(&record)?;
-        let criu = Criu::start(Start { images: Some(images.directories(true, "dump.log")), ..Start::default() })?;
         let mut request = request(options, &bundle, &record, criu.directories()?)?;
         if let Some(directory) = cgroups.freezer() {
             // By the fd, which is open here.
@@ -254,7 +256,7 @@ fn dump(mut criu: Criu, pre_dump: bool, options: rpc::Options, status_fd: Option
             // Who does not wait for it does not miss it (runc).
             fd.write_all(&[0]).ok();
         }
-        Ok::<_, CriuError>(())
+        Ok::<_, CriuError>(None)
     })?;
     criu.finish(&request)
 }
@@ -287,7 +289,6 @@ fn request(
     directories: &Directories,
 ) -> Result<rpc::Options> {
     let spec = bundle.spec();
-    check_parent(directories, options.parent_path.as_deref())?;
     let mut request = rpc::Options {
         pid: Some(record.pid),
         root: Some(record.rootfs.to_string_lossy().into_owned()),
@@ -341,9 +342,12 @@ fn stdio(record: &Record) -> Result<(Vec<String>, Vec<String>)> {
         let mount =
             text.lines().find_map(|line| line.strip_prefix("mnt_id:")).and_then(|id| id.trim().parse::<u64>().ok());
         if let Some(mount) = mount.filter(|mount| !own.contains(mount)) {
-            let name = format!("file[{mount:x}:{:x}]", inode(&path)?);
+            let found =
+                std::fs::metadata(&path).map_err(|error| SysError::from_io(&error, || format!("stat({path:?})")))?;
+            let name = format!("file[{mount:x}:{:x}]", found.ino());
             external.push(name.clone());
-            *descriptor = name;
+            let is_null = found.file_type().is_char_device() && found.rdev() == makedev(1, 3);
+            *descriptor = if is_null { name + NULL_DEVICE } else { name };
         }
     }
     Ok((descriptors, external))

@@ -120,11 +120,17 @@ fn prepare<'a>(
         images: options.images.directories(false, "restore.log"),
         options: told,
         inherited,
+        null: [null_device()?, null_device()?, null_device()?],
         rootfs,
         root,
         terminal: spec.process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false)),
         empty_network: network.is_some_and(|network| !is_joined(network)),
     })
+}
+
+fn null_device() -> Result<OwnedFd, SysError> {
+    open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
+        .map_err(|errno| SysError::new(errno, || "open(\"/dev/null\")".to_owned()))
 }
 
 /// The namespaces that are joined: network and PID namespaces by an fd, as they are external for the images; others by path.

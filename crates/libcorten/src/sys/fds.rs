@@ -26,15 +26,24 @@ pub(crate) fn copy_inherited(fd: RawFd) -> Result<OwnedFd, Errno> {
 
 /// Waits with poll(2) until there is something to read, or the end; false if neither comes by the deadline.
 pub(crate) fn wait_readable(fd: impl AsFd, deadline: Duration) -> Result<bool, Errno> {
+    Ok(wait_any(fd.as_fd(), None, deadline)?.is_some())
+}
+
+/// Waits until there is something to read from `one` (true), or else from `other` (false); `None` if neither comes by the deadline.
+pub(crate) fn wait_any(
+    one: BorrowedFd<'_>,
+    other: Option<BorrowedFd<'_>>,
+    deadline: Duration,
+) -> Result<Option<bool>, Errno> {
     // A deadline that no clock reaches is none.
     let end = Instant::now().checked_add(deadline);
     loop {
         let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
-        let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+        let mut fds: Vec<_> = std::iter::once(one).chain(other).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
-            Ok(0) if left.is_zero() => return Ok(false),
+            Ok(0) if left.is_zero() => return Ok(None),
             Ok(0) | Err(Errno::EINTR) => {}
-            Ok(_) => return Ok(true),
+            Ok(_) => return Ok(Some(fds.first().and_then(PollFd::any) == Some(true))),
             Err(errno) => return Err(errno),
         }
     }
