@@ -803,7 +803,10 @@ fn criu_may_be_missing_or_old() {
     criu("/bin/dd bs=4096 count=1 <&$2 >/dev/null 2>&1; echo nonsense >&$2");
     assert_eq!(checkpoint(), "criu does not keep to the protocol");
     criu("kill -9 $$");
-    assert_eq!(checkpoint(), "criu ended without an answer: signal: 9 (SIGKILL)");
+    assert_eq!(
+        checkpoint(),
+        "criu ended without an answer: signal: 9 (SIGKILL): `criu check` tells whether it works on this kernel"
+    );
     counts_on(&test);
     delete(&test, "without criu");
 }

@@ -7,6 +7,9 @@ use super::rpc::Kind;
 use crate::ErrorKind;
 use crate::sys::SysError;
 
+/// What to do about a CRIU that says nothing.
+const CHECK: &str = "`criu check` tells whether it works on this kernel";
+
 /// Why CRIU could not do it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CriuError {
@@ -23,7 +26,7 @@ pub(crate) enum CriuError {
     #[error("criu failed: type {} errno {errno}{}", kind_name(*kind), reason(why, log.as_ref()))]
     Failed { kind: i32, errno: i32, why: String, log: Option<PathBuf> },
     /// It ended without a word.
-    #[error("criu ended without an answer: {how}{}", reason(why, log.as_ref()))]
+    #[error("criu ended without an answer: {how}{}", reason(if why.is_empty() { CHECK } else { why }, log.as_ref()))]
     Ended { how: String, why: String, log: Option<PathBuf> },
     /// It ended badly after a good answer.
     #[error("criu failed: {how}{}", reason(why, log.as_ref()))]

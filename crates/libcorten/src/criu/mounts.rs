@@ -165,7 +165,7 @@ fn is_on_tmpfs(mount: &Mount, mounts: &[&Mount]) -> bool {
             && mount.destination() != other.destination()
             && mount.destination().starts_with(other.destination())
     };
-    mounts.iter().any(|other| is_above(other))
+    mounts.iter().any(is_above)
 }
 
 /// Opens a path in a root, after making what is missing of it.

@@ -176,8 +176,11 @@ fn seccomp(spec: &Spec, root: &Path) -> std::result::Result<Option<Filter>, Secc
     seccomp_cache::filter(&root.join(SECCOMP_CACHE), profile, options).map(Some)
 }
 
+/// Links beside hierarchies: name and target.
+type Links = Vec<(String, String)>;
+
 /// The v1 hierarchies of this machine with the cgroups of a container in them, and the links beside them.
-pub(crate) fn legacy_hierarchies(cgroups: &Location) -> Result<(Vec<LegacyHierarchy>, Vec<(String, String)>)> {
+pub(crate) fn legacy_hierarchies(cgroups: &Location) -> Result<(Vec<LegacyHierarchy>, Links)> {
     let mut hierarchies = Vec::new();
     let found = legacy::mounts().map_err(cgroup_error)?;
     let directory = PathBuf::from("/sys/fs/cgroup");
