@@ -1,7 +1,7 @@
 //! `corten restore`: a container of image files, in the foreground or (`-d`) in the background.
 
 use libcorten::lifecycle::foreground::Signals;
-use libcorten::{Console, Container, RestoreOptions};
+use libcorten::{Bundle, Console, Container, RestoreOptions};
 
 use super::checkpoint::image_options;
 use super::create::cgroup_manager;
@@ -12,18 +12,24 @@ use crate::log::Log;
 use crate::{Failure, Outcome};
 
 pub(crate) fn run(global: &Global, log: &Log, options: &Restore) -> Outcome {
+    let bundle = bundle(options.bundle.as_deref(), None)?;
     if options.detach {
         let console = options.console_socket.clone().map_or(Console::None, Console::Socket);
-        restore(global, log, options, console)?;
+        restore(global, log, options, &bundle, console)?;
         return Ok(0);
     }
-    let console = own_console(&bundle(options.bundle.as_deref())?, options.console_socket.as_deref())?;
+    let console = own_console(&bundle, options.console_socket.as_deref())?;
     let signals = Signals::block()?;
-    look_after(restore(global, log, options, console)?, log, &signals, false)
+    look_after(restore(global, log, options, &bundle, console)?, log, &signals, false)
 }
 
-fn restore(global: &Global, log: &Log, options: &Restore, console: Console) -> Result<Container, Failure> {
-    let bundle = bundle(options.bundle.as_deref())?;
+fn restore(
+    global: &Global,
+    log: &Log,
+    options: &Restore,
+    bundle: &Bundle,
+    console: Console,
+) -> Result<Container, Failure> {
     let absolute = |path: &std::path::PathBuf| {
         std::path::absolute(path).map_err(|error| Failure::new(format!("--pid-file {path:?}: {error}")))
     };
@@ -36,7 +42,7 @@ fn restore(global: &Global, log: &Log, options: &Restore, console: Console) -> R
         lsm_profile: options.lsm_profile.clone().filter(|profile| !profile.is_empty()),
         lsm_mount_context: options.lsm_mount_context.clone().filter(|context| !context.is_empty()),
     };
-    let container = runtime(global)?.restore(&options.id, &bundle, &taken)?;
+    let container = runtime(global)?.restore(&options.id, bundle, &taken)?;
     container.warnings().iter().for_each(|warning| log.warn(warning));
     Ok(container)
 }

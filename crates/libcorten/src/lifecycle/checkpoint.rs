@@ -210,7 +210,7 @@ impl Container {
         if !matches!(status, Status::Running | Status::Paused) {
             return Err(CheckpointError::Status(status).into());
         }
-        let bundle = Bundle::open(&record.bundle)?;
+        let bundle = self.bundle()?;
         let images = &options.images;
         let status_fd = options.status_fd.map(open_status_fd).transpose()?;
         let cgroups = cgroups(&record)?;

@@ -76,7 +76,8 @@ impl Runtime {
                 drop(lock);
                 let init = Some((launched.pidfd, Pid::from_raw(record.pid)));
                 let (id, console, warnings) = (id.to_owned(), launched.master, launched.warnings);
-                Ok(Container { id, directory, init, console, warnings })
+                let root = self.root().to_owned();
+                Ok(Container { id, root, directory, init, console, warnings })
             }
             Err(error) => {
                 // As at `create`: while something is left, the directory stays.
