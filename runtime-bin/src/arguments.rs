@@ -145,7 +145,7 @@ pub(crate) struct Id {
     pub(crate) id: String,
 }
 
-/// What checkpoint and restore have in common.
+// What checkpoint and restore have in common. A doc comment would take the place of theirs.
 #[derive(Debug, Args)]
 pub(crate) struct Images {
     /// Directory of the image files [default: ./checkpoint]

@@ -144,6 +144,7 @@ fn a_container_goes_on() {
     let limits: BTreeSet<_> = limits.filter_map(|file| fs::read_to_string(file).ok()).collect();
     assert!(!is_limited || limits == BTreeSet::from(["77\n".to_owned()]), "{limits:?}");
     // It is a container like any other, and can be dumped again.
+    assert_eq!(succeed(&test, &["exec", &test.id, "echo", "hello"]), "hello\n");
     succeed(&test, &["pause", &test.id]);
     assert_eq!(state(&test)["status"], "paused");
     succeed(&test, &["resume", &test.id]);
@@ -659,12 +660,15 @@ fn the_annotation_names_a_config_of_criu() {
     test.config["annotations"] = json!({ "org.criu.config": config });
     run_detached(&test);
     until("no count", || count(&test) > 3);
-    checkpoint(&test, &["--leave-running"]);
-    assert!(images(&test).join("named.log").exists());
+    checkpoint(&test, &[]);
+    assert!(images(&test).join("named.log").exists() && !images(&test).join("dump.log").exists());
     test.config["annotations"]["org.criu.config"] = "".into();
     test.write();
+    restore(&test, &[]);
+    assert!(images(&test).join("restore.log").exists());
     checkpoint(&test, &[]);
     assert!(images(&test).join("dump.log").exists());
+    test.assert_nothing_left("after a config");
 }
 
 /// Either restores what the other has dumped.

@@ -45,6 +45,7 @@ fn is_around(step: &HostStep) -> bool {
     matches!(
         step,
         HostStep::RecordCreating
+            | HostStep::RecordConfig
             | HostStep::CreateCgroups { .. }
             | HostStep::Limit { .. }
             | HostStep::StartUnit { .. }

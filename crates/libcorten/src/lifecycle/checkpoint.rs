@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::makedev;
 
-use super::{Bundle, Container, cgroups};
+use super::{Container, cgroups};
 use crate::criu::rpc::{self, Features, Kind, Request};
 use crate::criu::{self, Criu, CriuError, Directories, Images, NULL_DEVICE, Start, mounts};
 use crate::host::{cgroup_error, legacy_hierarchies};
@@ -210,7 +210,7 @@ impl Container {
         if !matches!(status, Status::Running | Status::Paused) {
             return Err(CheckpointError::Status(status).into());
         }
-        let bundle = self.bundle()?;
+        let config = self.config()?;
         let images = &options.images;
         let status_fd = options.status_fd.map(open_status_fd).transpose()?;
         let cgroups = cgroups(&record)?;
@@ -221,7 +221,7 @@ impl Container {
         if tracks || images.lazy_pages {
             criu::check_features(Features { mem_track: Some(tracks), lazy_pages: Some(images.lazy_pages) })?;
         }
-        let mut request = request(options, &bundle, &record, criu.directories()?)?;
+        let mut request = request(options, &config, &record, criu.directories()?)?;
         if let Some(directory) = cgroups.freezer() {
             // By the fd, which is open here.
             let path = format!("/proc/{}/fd/{}", std::process::id(), directory.as_raw_fd());
@@ -284,11 +284,10 @@ fn open_status_fd(fd: u32) -> Result<OwnedFd> {
 /// Works out CRIU's options, and writes down what stdio is.
 fn request(
     options: &CheckpointOptions,
-    bundle: &Bundle,
+    spec: &Spec,
     record: &Record,
     directories: &Directories,
 ) -> Result<rpc::Options> {
-    let spec = bundle.spec();
     let mut request = rpc::Options {
         pid: Some(record.pid),
         root: Some(record.rootfs.to_string_lossy().into_owned()),
