@@ -90,6 +90,8 @@ pub(crate) enum Rootless {
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 pub(crate) enum Command {
+    /// Write the processes of a container into image files
+    Checkpoint(Box<Checkpoint>),
     /// Print a script that completes command lines in a shell
     Completion {
         /// The shell
@@ -119,6 +121,8 @@ pub(crate) enum Command {
     Plan(Plan),
     /// List the processes of a container
     Ps(Ps),
+    /// Make a container of image files that checkpoint has written
+    Restore(Box<Restore>),
     /// Let the processes of a paused container go on
     Resume(Id),
     /// Create and start a container
@@ -137,6 +141,118 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct Id {
     /// The container's id
+    #[arg(value_name = "CONTAINER-ID")]
+    pub(crate) id: String,
+}
+
+// What checkpoint and restore have in common. A doc comment would take the place of theirs.
+#[derive(Debug, Args)]
+pub(crate) struct Images {
+    /// Directory of the image files [default: ./checkpoint]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) image_path: Option<PathBuf>,
+    /// Directory for CRIU's log and work files [default: that of the image files]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) work_path: Option<PathBuf>,
+    /// Keep TCP connections
+    #[arg(long)]
+    pub(crate) tcp_established: bool,
+    /// Allow unix sockets that are connected with processes outside
+    #[arg(long)]
+    pub(crate) ext_unix_sk: bool,
+    /// Allow processes with a session or a terminal of the outside
+    #[arg(long)]
+    pub(crate) shell_job: bool,
+    /// Keep file locks
+    #[arg(long)]
+    pub(crate) file_locks: bool,
+    /// What becomes of cgroups in the container's: soft, full, strict or ignore [default: soft]
+    #[arg(long, value_name = "MODE")]
+    pub(crate) manage_cgroups_mode: Option<String>,
+    /// Make a namespace, but restore nothing in it; network, which is always made so
+    #[arg(long, value_name = "NAMESPACE")]
+    pub(crate) empty_ns: Vec<String>,
+    /// Remove memory from older image files that is in newer ones
+    #[arg(long)]
+    pub(crate) auto_dedup: bool,
+    /// Leave memory where it is until it is needed
+    #[arg(long)]
+    pub(crate) lazy_pages: bool,
+    /// How CRIU holds up the network
+    #[arg(long, value_name = "METHOD")]
+    pub(crate) network_lock: Option<NetworkLock>,
+}
+
+/// How CRIU holds up the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NetworkLock {
+    Iptables,
+    Nftables,
+    Skip,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Checkpoint {
+    #[command(flatten)]
+    pub(crate) images: Images,
+    /// Directory of earlier image files, relative to that of these
+    #[arg(long, value_name = "DIR")]
+    pub(crate) parent_path: Option<PathBuf>,
+    /// Let the container run on
+    #[arg(long)]
+    pub(crate) leave_running: bool,
+    /// Ignore packets on their way to new TCP connections
+    #[arg(long)]
+    pub(crate) tcp_skip_in_flight: bool,
+    /// Give a name to files that have none any more
+    #[arg(long)]
+    pub(crate) link_remap: bool,
+    /// Number of an fd that gets a NUL byte when lazy pages can be fetched
+    #[arg(long, value_name = "FD", default_value_t = -1, allow_negative_numbers = true, hide_default_value = true)]
+    pub(crate) status_fd: i32,
+    /// Page server that gets the memory
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) page_server: Option<String>,
+    /// Write memory only, and let the container run on
+    #[arg(long)]
+    pub(crate) pre_dump: bool,
+    /// The container's id
+    #[arg(value_name = "CONTAINER-ID")]
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    #[command(flatten)]
+    pub(crate) images: Images,
+    /// Bundle directory [default: the current directory]
+    #[arg(long, short = 'b', value_name = "DIR")]
+    pub(crate) bundle: Option<PathBuf>,
+    /// Socket that gets the master of the container's terminal
+    #[arg(long, value_name = "PATH")]
+    pub(crate) console_socket: Option<PathBuf>,
+    /// Leave the container in the background
+    #[arg(long, short = 'd')]
+    pub(crate) detach: bool,
+    /// File that gets init's pid
+    #[arg(long, value_name = "PATH")]
+    pub(crate) pid_file: Option<PathBuf>,
+    /// Close TCP connections instead of restoring them
+    #[arg(long)]
+    pub(crate) tcp_close: bool,
+    /// Security module and profile that the processes get instead of theirs
+    #[arg(long, value_name = "TYPE:NAME")]
+    pub(crate) lsm_profile: Option<String>,
+    /// SELinux context that mounts get instead of theirs
+    #[arg(long, value_name = "CONTEXT")]
+    pub(crate) lsm_mount_context: Option<String>,
+    /// Taken for runc's sake: corten never becomes the parent of the container's orphans
+    #[arg(long, hide = true)]
+    pub(crate) no_subreaper: bool,
+    /// Taken for runc's sake: CRIU changes the root as it can
+    #[arg(long, hide = true)]
+    pub(crate) no_pivot: bool,
+    /// The new container's id
     #[arg(value_name = "CONTAINER-ID")]
     pub(crate) id: String,
 }

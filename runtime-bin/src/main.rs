@@ -75,6 +75,7 @@ fn run(arguments: &Arguments, line: &CommandLine, log: &Log) -> Outcome {
         return commands::version::run();
     }
     match &arguments.command {
+        Some(Command::Checkpoint(options)) => commands::checkpoint::run(global, log, options),
         Some(Command::Completion { shell }) => commands::completion::run(*shell),
         Some(Command::Create(options)) => commands::create::run(global, log, options),
         Some(Command::Delete(options)) => commands::delete::run(global, log, options),
@@ -87,6 +88,7 @@ fn run(arguments: &Arguments, line: &CommandLine, log: &Log) -> Outcome {
         Some(Command::Pause(options)) => commands::freeze::pause(global, options),
         Some(Command::Plan(options)) => commands::plan::run(global, options),
         Some(Command::Ps(options)) => commands::ps::run(global, options),
+        Some(Command::Restore(options)) => commands::restore::run(global, log, options),
         Some(Command::Resume(options)) => commands::freeze::resume(global, options),
         Some(Command::Run(options)) => commands::run::run(global, log, options),
         Some(Command::Spec(options)) => commands::spec::run(options),
@@ -118,9 +120,24 @@ fn usage(error: &clap::Error, line: &CommandLine) -> ExitCode {
             // The first paragraph, as one line: what is missing stands on lines of its own.
             let lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
             let reason = lines.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned();
+            let reason = missing_value(error).unwrap_or(reason);
             let printed = output::print(&format!("Incorrect Usage: {reason}\n\n{}", line.help()));
             let failure = printed.err().unwrap_or_else(|| Failure::new(reason));
             log().fail(&failure)
         }
     }
+}
+
+/// What Go's flag parser says of a flag whose value is missing. podman asks for it, to see whether there is such a flag.
+fn missing_value(error: &clap::Error) -> Option<String> {
+    use clap::error::{ContextKind, ContextValue};
+    let value = error.get(ContextKind::InvalidValue);
+    if error.kind() != ClapError::InvalidValue
+        || !matches!(value, Some(ContextValue::String(value)) if value.is_empty())
+    {
+        return None;
+    }
+    let argument = error.get(ContextKind::InvalidArg)?.to_string();
+    let name = argument.trim_start_matches('-').split([' ', '=']).next()?;
+    Some(format!("flag needs an argument: -{name}"))
 }

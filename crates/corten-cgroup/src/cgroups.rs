@@ -216,6 +216,11 @@ impl Cgroups {
         &self.legacy
     }
 
+    /// Returns the directory of the cgroup by which all processes are frozen: that of the v1 freezer where there is one.
+    pub fn freezer(&self) -> Option<BorrowedFd<'_>> {
+        self.legacy.directory("freezer").or_else(|| self.unified.as_ref().map(AsFd::as_fd))
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.unified.is_none() && self.legacy.is_empty()

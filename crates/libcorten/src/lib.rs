@@ -33,6 +33,7 @@ pub mod features;
 pub mod state;
 
 // The way of a container, in order.
+mod criu;
 mod host;
 mod launch;
 pub mod lifecycle;
@@ -46,8 +47,8 @@ pub use corten_cgroup::stats;
 pub(crate) use error::chain;
 pub use error::{Error, ErrorKind, Result};
 pub use lifecycle::{
-    Bundle, CgroupManager, Console, Container, CreateOptions, Events, ExecOptions, ExecProcess, Exit, Runtime,
-    SubCgroup, Update,
+    Bundle, CgroupManager, CgroupsRestored, CheckpointOptions, Console, Container, CreateOptions, Events, ExecOptions,
+    ExecProcess, Exit, ImageOptions, NetworkLock, PageServer, RestoreOptions, Runtime, SubCgroup, Update,
 };
 pub use oci_spec::runtime as oci;
 pub use plan::Plan;

@@ -36,7 +36,8 @@ const BUILD: [Need; 3] = [
     },
 ];
 
-const PEERS: [Need; 3] = [
+const PEERS: [Need; 4] = [
+    Need { name: "criu, for checkpoint and restore", is_met: || find("criu").is_some(), packages: ["criu"; 4] },
     Need {
         name: "newuidmap, for containers of ordinary users with more than one id",
         is_met: || find("newuidmap").is_some() && find("newgidmap").is_some(),

@@ -1,10 +1,11 @@
 //! `corten run`: create and start, in the foreground or (`-d`) in the background.
 
 use std::io::stdin;
+use std::path::Path;
 use std::sync::Mutex;
 
 use libcorten::lifecycle::foreground::{Signals, attach};
-use libcorten::{Bundle, Console, Runtime};
+use libcorten::{Bundle, Console, Container, Runtime};
 use nix::sys::termios::{SetArg, tcgetattr, tcsetattr};
 
 use super::create::{create_options, make};
@@ -30,23 +31,31 @@ fn run_bundle(global: &Global, log: &Log, options: &Run) -> Outcome {
 }
 
 fn foreground(global: &Global, runtime: &Runtime, log: &Log, bundle: &Bundle, options: &Run) -> Outcome {
-    let terminal = bundle.spec().process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
-    let console = match &options.create.console_socket {
-        // runc: in the foreground the terminal is the caller's.
-        Some(_) => return Err(Failure::new("cannot use console socket if runc will not detach or allocate tty")),
-        None if terminal => Console::Master,
-        None => Console::None,
-    };
-    if terminal {
-        restore_terminal_on_panic();
-    }
+    let console = own_console(bundle, options.create.console_socket.as_deref())?;
     let signals = Signals::block()?;
     let create = create_options(global, &options.create, console)?;
-    let mut container = make(runtime, log, &options.create.id, bundle, &create, false)?;
+    let container = make(runtime, log, &options.create.id, bundle, &create, false)?;
+    look_after(container, log, &signals, options.keep)
+}
+
+/// Where the terminal goes in the foreground, if there is one: to the caller's.
+pub(super) fn own_console(bundle: &Bundle, socket: Option<&Path>) -> Result<Console, Failure> {
+    if socket.is_some() {
+        return Err(Failure::new("cannot use console socket if runc will not detach or allocate tty"));
+    }
+    if !bundle.spec().process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false)) {
+        return Ok(Console::None);
+    }
+    restore_terminal_on_panic();
+    Ok(Console::Master)
+}
+
+/// Stays with a container in the foreground to its end.
+pub(super) fn look_after(mut container: Container, log: &Log, signals: &Signals, keep: bool) -> Outcome {
     let console = container.take_console();
-    let exit = attach(&container, console, &signals);
+    let exit = attach(&container, console, signals);
     // A container that nobody looks after any more does not run on.
-    let deleted = if options.keep && exit.is_ok() { Ok(Vec::new()) } else { container.delete(true) };
+    let deleted = if keep && exit.is_ok() { Ok(Vec::new()) } else { container.delete(true) };
     let exit = exit?;
     for warning in deleted? {
         log.warn(&warning);

@@ -45,7 +45,7 @@ pub(crate) fn facts(
     };
     let shows_cgroups = spec.mounts().iter().flatten().any(|mount| mount.typ().as_deref() == Some("cgroup"));
     if shows_cgroups && machine.layout() != Layout::Unified {
-        legacy_hierarchies(&mut facts)?;
+        (facts.legacy, facts.legacy_links) = legacy_hierarchies(&facts.cgroups)?;
     }
     security(&mut facts, spec, root)?;
     Ok(facts)
@@ -176,22 +176,26 @@ fn seccomp(spec: &Spec, root: &Path) -> std::result::Result<Option<Filter>, Secc
     seccomp_cache::filter(&root.join(SECCOMP_CACHE), profile, options).map(Some)
 }
 
-fn legacy_hierarchies(facts: &mut Facts) -> Result<()> {
+/// Links beside hierarchies: name and target.
+type Links = Vec<(String, String)>;
+
+/// The v1 hierarchies of this machine with the cgroups of a container in them, and the links beside them.
+pub(crate) fn legacy_hierarchies(cgroups: &Location) -> Result<(Vec<LegacyHierarchy>, Links)> {
+    let mut hierarchies = Vec::new();
     let found = legacy::mounts().map_err(cgroup_error)?;
     let directory = PathBuf::from("/sys/fs/cgroup");
     for mount in found.mounts {
         let name = mount.name.to_string_lossy().into_owned();
         let key = mount.options.iter().find(|option| option.starts_with("name=")).unwrap_or(&name);
-        let path = facts.cgroups.legacy.get(key);
+        let path = cgroups.legacy.get(key);
         // Without one of its own the container is in the caller's, which is not for it to change.
         let (is_own, path) = (path.is_some(), path.unwrap_or(&mount.own_cgroup));
         let path = directory.join(&name).join(path.strip_prefix("/").unwrap_or(path));
-        facts.legacy.push(LegacyHierarchy { path, is_own, options: mount.options, name });
+        hierarchies.push(LegacyHierarchy { path, is_own, options: mount.options, name });
     }
-    for (name, target) in found.links {
-        facts.legacy_links.push((name.to_string_lossy().into_owned(), target.to_string_lossy().into_owned()));
-    }
-    Ok(())
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let links = found.links.iter().map(|(name, target)| (text(name.as_ref()), text(target.as_ref()))).collect();
+    Ok((hierarchies, links))
 }
 
 /// Wraps an error of the cgroup crate.

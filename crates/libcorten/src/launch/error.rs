@@ -7,6 +7,7 @@ use super::hooks::{HookError, signal_words};
 use super::id_maps::IdMapError;
 use super::net_devices::NetDeviceError;
 use super::resctrl::ResctrlError;
+use crate::criu::CriuError;
 use crate::state::StateError;
 use crate::sys::{ErrnoText, SysError, Waited};
 use crate::{ErrorKind, chain};
@@ -78,6 +79,9 @@ pub(crate) enum LaunchError {
     /// Intel RDT.
     #[error(transparent)]
     Resctrl(#[from] ResctrlError),
+    /// CRIU.
+    #[error(transparent)]
+    Criu(#[from] CriuError),
     /// A hook failed.
     #[error("error during container init")]
     Hook(#[from] HookError),
@@ -104,6 +108,7 @@ impl LaunchError {
             Self::Step { source, .. } | Self::Call(source) => errno_kind(source.errno.0),
             Self::Init(failure) => errno_kind(failure.errno.0),
             Self::State(error) => error.kind(),
+            Self::Criu(error) => error.kind(),
             Self::IdMap { source, .. } => source.errno().map_or(ErrorKind::Kernel, errno_kind),
             Self::NetDevice(error) => error.errno().map_or(ErrorKind::InvalidConfig, errno_kind),
             Self::Resctrl(error) => error.errno().map_or(ErrorKind::InvalidConfig, errno_kind),

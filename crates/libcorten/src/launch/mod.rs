@@ -14,6 +14,7 @@ mod id_maps;
 mod net_devices;
 mod open;
 pub(crate) mod resctrl;
+mod restore;
 mod sync;
 
 use std::fs::OpenOptions;
@@ -33,6 +34,7 @@ use nix::unistd::Pid;
 
 pub(crate) use error::{LaunchError, LimitError};
 use resctrl::Resctrl;
+pub(crate) use restore::Restoration;
 pub(crate) use sync::Channel;
 
 use crate::lifecycle::{Console, CreateOptions};

@@ -17,12 +17,12 @@ use crate::{CgroupManager, Error, Plan, Result, sys};
 /// A container that is to be made: what of, and where.
 #[derive(Debug)]
 pub(super) struct Creation<'a> {
-    runtime: &'a Runtime,
-    machine: Machine,
-    systemd: Option<Systemd>,
-    id: &'a str,
-    bundle: &'a Bundle,
-    options: &'a CreateOptions,
+    pub(super) runtime: &'a Runtime,
+    pub(super) machine: Machine,
+    pub(super) systemd: Option<Systemd>,
+    pub(super) id: &'a str,
+    pub(super) bundle: &'a Bundle,
+    pub(super) options: &'a CreateOptions,
 }
 
 impl<'a> Creation<'a> {
@@ -79,7 +79,7 @@ impl<'a> Creation<'a> {
     }
 }
 
-fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
+pub(super) fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
     let cgroups = plan.host.iter().find_map(|planned| match &planned.step {
         HostStep::CreateCgroups { location, .. } | HostStep::StartUnit { location, .. } => Some(location.clone()),
         _ => None,
@@ -101,8 +101,17 @@ fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
         pid: 0,
         start_time: 0,
         hooks: bundle.spec().hooks().clone(),
+        descriptors: stdio(),
         resctrl: None,
     }
+}
+
+/// What the stdio is that the container gets: the caller's.
+fn stdio() -> Vec<String> {
+    let link = |fd: i32| std::fs::read_link(format!("/proc/self/fd/{fd}"));
+    (0..3)
+        .map(|fd| link(fd).map_or_else(|_| "/dev/null".to_owned(), |link| link.to_string_lossy().into_owned()))
+        .collect()
 }
 
 /// Checks that the fds that the program is to get came from the caller; what this process has opened itself is

@@ -5,6 +5,7 @@
 //! Spec: runtime.md#lifecycle.
 
 mod bundle;
+mod checkpoint;
 mod create;
 mod delete;
 mod events;
@@ -14,6 +15,7 @@ mod freeze;
 mod kill;
 mod mounts;
 mod processes;
+mod restore;
 mod start;
 mod update;
 mod wait;
@@ -26,8 +28,10 @@ use corten_cgroup::{Cgroups, Machine};
 use nix::unistd::Pid;
 
 pub use bundle::Bundle;
+pub use checkpoint::{CgroupsRestored, CheckpointOptions, ImageOptions, NetworkLock, PageServer};
 pub use events::Events;
 pub use exec::{ExecOptions, ExecProcess, SubCgroup};
+pub use restore::RestoreOptions;
 pub use update::Update;
 pub use wait::Exit;
 

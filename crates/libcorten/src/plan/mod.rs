@@ -33,6 +33,7 @@ pub(crate) use devices::rules as device_rules;
 pub(crate) use error::PlanError;
 pub(crate) use exec::{MountChange, Running};
 pub use mount_options::MOUNT_OPTIONS;
+pub(crate) use mount_options::is_bind;
 pub(crate) use namespaces::types as namespace_types;
 
 /// A step with the config item that it came from.

@@ -170,6 +170,11 @@ impl StateDirectory {
         }
     }
 
+    /// Returns the path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Returns the uid of the directory's owner.
     pub(crate) fn owner(&self) -> Result<u32, StateError> {
         let stat = fstat(&self.fd).map_err(|errno| SysError::new(errno, || format!("fstat({:?})", self.path)))?;

@@ -100,6 +100,9 @@ pub(crate) struct Record {
     /// The hooks of the config at the time of `create`: `start` and `delete` run some of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) hooks: Option<crate::oci::Hooks>,
+    /// What stdin, stdout and stderr were when the container was made, as links in procfs show them: `checkpoint` writes them down.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) descriptors: Vec<String>,
     /// What was made of the resctrl filesystem.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) resctrl: Option<GroupRecord>,
