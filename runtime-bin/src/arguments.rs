@@ -1,11 +1,10 @@
-//! The command line: runc's commands and flags.
+//! The command line: runc's commands and flags. Nothing but the definition: the man pages are made of it, too.
 
 use std::ffi::OsString;
-use std::path::{Component, PathBuf};
+use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-
-use crate::Failure;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 /// Runs containers according to the OCI runtime specification.
 #[derive(Debug, Parser)]
@@ -23,12 +22,15 @@ pub(crate) struct Global {
     /// Log what is done, in detail
     #[arg(long)]
     pub(crate) debug: bool,
-    /// File that errors are written to as well
+    /// File that errors are written to as well, or journald:ID, or syslog:ID
     #[arg(long, value_name = "FILE")]
     pub(crate) log: Option<PathBuf>,
-    /// Form of the log
+    /// Form of a log that is a file
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
+    /// What is logged
+    #[arg(long, value_name = "LEVEL", default_value = "warning")]
+    pub(crate) log_level: LogLevel,
     /// Directory for the state of containers [default: /run/corten, or $XDG_RUNTIME_DIR/corten for ordinary users]
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
@@ -42,7 +44,7 @@ pub(crate) struct Global {
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub(crate) rootless: Rootless,
     /// Print the version
-    #[arg(long, short = 'v')]
+    #[arg(long, short = 'v', short_alias = 'V')]
     pub(crate) version: bool,
 }
 
@@ -64,6 +66,17 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// What is logged. The order is from little to much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub(crate) enum LogLevel {
+    /// Errors
+    Error,
+    /// Errors, and what was not done as asked for
+    Warning,
+    /// That and each step, like --debug
+    Debug,
+}
+
 /// Whether the caller is rootless. Corten finds out by itself; engines pass it to every runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Rootless {
@@ -72,26 +85,44 @@ pub(crate) enum Rootless {
     False,
 }
 
+// Deferred: the flags of the commands that are not called are never made. A doc comment on what is in a variant would take the
+// place of the variant's.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
+    /// Write the processes of a container into image files
+    Checkpoint(Box<Checkpoint>),
+    /// Print a script that completes command lines in a shell
+    Completion {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
     /// Create a container that waits for start
     Create(Create),
     /// Remove a container and all that it holds
     Delete(Delete),
     /// Print what a container uses, and when its memory is used up, as JSON
     Events(Events),
+    /// Run another process in a container
+    Exec(Box<Exec>),
     /// Print what this runtime can do, as JSON
     Features,
     /// Send a signal to the container's init [default: SIGTERM]
     Kill(Kill),
     /// List containers
     List(List),
+    /// Add mounts to a running container, or take them away
+    #[command(subcommand)]
+    Mounts(Mounts),
     /// Freeze all processes of a container
     Pause(Id),
     /// Print what would be done to make a container
     Plan(Plan),
     /// List the processes of a container
     Ps(Ps),
+    /// Make a container of image files that checkpoint has written
+    Restore(Box<Restore>),
     /// Let the processes of a paused container go on
     Resume(Id),
     /// Create and start a container
@@ -106,10 +137,122 @@ pub(crate) enum Command {
     Update(Box<Update>),
 }
 
-/// A container's id and nothing else.
+// A container's id and nothing else.
 #[derive(Debug, Args)]
 pub(crate) struct Id {
     /// The container's id
+    #[arg(value_name = "CONTAINER-ID")]
+    pub(crate) id: String,
+}
+
+// What checkpoint and restore have in common. A doc comment would take the place of theirs.
+#[derive(Debug, Args)]
+pub(crate) struct Images {
+    /// Directory of the image files [default: ./checkpoint]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) image_path: Option<PathBuf>,
+    /// Directory for CRIU's log and work files [default: that of the image files]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) work_path: Option<PathBuf>,
+    /// Keep TCP connections
+    #[arg(long)]
+    pub(crate) tcp_established: bool,
+    /// Allow unix sockets that are connected with processes outside
+    #[arg(long)]
+    pub(crate) ext_unix_sk: bool,
+    /// Allow processes with a session or a terminal of the outside
+    #[arg(long)]
+    pub(crate) shell_job: bool,
+    /// Keep file locks
+    #[arg(long)]
+    pub(crate) file_locks: bool,
+    /// What becomes of cgroups in the container's: soft, full, strict or ignore [default: soft]
+    #[arg(long, value_name = "MODE")]
+    pub(crate) manage_cgroups_mode: Option<String>,
+    /// Make a namespace, but restore nothing in it; network, which is always made so
+    #[arg(long, value_name = "NAMESPACE")]
+    pub(crate) empty_ns: Vec<String>,
+    /// Remove memory from older image files that is in newer ones
+    #[arg(long)]
+    pub(crate) auto_dedup: bool,
+    /// Leave memory where it is until it is needed
+    #[arg(long)]
+    pub(crate) lazy_pages: bool,
+    /// How CRIU holds up the network
+    #[arg(long, value_name = "METHOD")]
+    pub(crate) network_lock: Option<NetworkLock>,
+}
+
+/// How CRIU holds up the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NetworkLock {
+    Iptables,
+    Nftables,
+    Skip,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Checkpoint {
+    #[command(flatten)]
+    pub(crate) images: Images,
+    /// Directory of earlier image files, relative to that of these
+    #[arg(long, value_name = "DIR")]
+    pub(crate) parent_path: Option<PathBuf>,
+    /// Let the container run on
+    #[arg(long)]
+    pub(crate) leave_running: bool,
+    /// Ignore packets on their way to new TCP connections
+    #[arg(long)]
+    pub(crate) tcp_skip_in_flight: bool,
+    /// Give a name to files that have none any more
+    #[arg(long)]
+    pub(crate) link_remap: bool,
+    /// Number of an fd that gets a NUL byte when lazy pages can be fetched
+    #[arg(long, value_name = "FD", default_value_t = -1, allow_negative_numbers = true, hide_default_value = true)]
+    pub(crate) status_fd: i32,
+    /// Page server that gets the memory
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) page_server: Option<String>,
+    /// Write memory only, and let the container run on
+    #[arg(long)]
+    pub(crate) pre_dump: bool,
+    /// The container's id
+    #[arg(value_name = "CONTAINER-ID")]
+    pub(crate) id: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    #[command(flatten)]
+    pub(crate) images: Images,
+    /// Bundle directory [default: the current directory]
+    #[arg(long, short = 'b', value_name = "DIR")]
+    pub(crate) bundle: Option<PathBuf>,
+    /// Socket that gets the master of the container's terminal
+    #[arg(long, value_name = "PATH")]
+    pub(crate) console_socket: Option<PathBuf>,
+    /// Leave the container in the background
+    #[arg(long, short = 'd')]
+    pub(crate) detach: bool,
+    /// File that gets init's pid
+    #[arg(long, value_name = "PATH")]
+    pub(crate) pid_file: Option<PathBuf>,
+    /// Close TCP connections instead of restoring them
+    #[arg(long)]
+    pub(crate) tcp_close: bool,
+    /// Security module and profile that the processes get instead of theirs
+    #[arg(long, value_name = "TYPE:NAME")]
+    pub(crate) lsm_profile: Option<String>,
+    /// SELinux context that mounts get instead of theirs
+    #[arg(long, value_name = "CONTEXT")]
+    pub(crate) lsm_mount_context: Option<String>,
+    /// Taken for runc's sake: corten never becomes the parent of the container's orphans
+    #[arg(long, hide = true)]
+    pub(crate) no_subreaper: bool,
+    /// Taken for runc's sake: CRIU changes the root as it can
+    #[arg(long, hide = true)]
+    pub(crate) no_pivot: bool,
+    /// The new container's id
     #[arg(value_name = "CONTAINER-ID")]
     pub(crate) id: String,
 }
@@ -119,6 +262,9 @@ pub(crate) struct Create {
     /// Bundle directory [default: the current directory]
     #[arg(long, short = 'b', value_name = "DIR")]
     pub(crate) bundle: Option<PathBuf>,
+    /// Config of the container [default: config.json in the bundle]
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Socket that gets the master of the container's terminal
     #[arg(long, value_name = "PATH")]
     pub(crate) console_socket: Option<PathBuf>,
@@ -162,6 +308,9 @@ pub(crate) struct Delete {
     /// Kill the container if it still runs
     #[arg(long, short = 'f')]
     pub(crate) force: bool,
+    /// Remove all containers whose id has a match for this regular expression
+    #[arg(long, short = 'r')]
+    pub(crate) regex: bool,
     /// The container's id
     #[arg(value_name = "CONTAINER-ID")]
     pub(crate) id: String,
@@ -180,11 +329,77 @@ pub(crate) struct Events {
     pub(crate) id: String,
 }
 
+// Without --process, the process is that of the config.json that is in the bundle now, with the command and the flags in place of
+// what it has.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "corten exec [OPTIONS] <CONTAINER-ID> <COMMAND> [ARGUMENT]...\n       corten exec [OPTIONS] --process <FILE> <CONTAINER-ID>"
+)]
+pub(crate) struct Exec {
+    /// Socket that gets the master of the process's terminal
+    #[arg(long, value_name = "PATH")]
+    pub(crate) console_socket: Option<PathBuf>,
+    /// Socket that gets the process's pidfd
+    #[arg(long, value_name = "PATH")]
+    pub(crate) pidfd_socket: Option<PathBuf>,
+    /// Working directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cwd: Option<PathBuf>,
+    /// Another variable of the environment
+    #[arg(long, short = 'e', value_name = "NAME=VALUE", allow_hyphen_values = true)]
+    pub(crate) env: Vec<String>,
+    /// Give the process a terminal
+    #[arg(long, short = 't')]
+    pub(crate) tty: bool,
+    /// User and group, as numbers
+    #[arg(long, short = 'u', value_name = "UID[:GID]", allow_hyphen_values = true)]
+    pub(crate) user: Option<String>,
+    /// Another group of the process, as a number
+    #[arg(long, short = 'g', value_name = "GID", allow_hyphen_values = true)]
+    pub(crate) additional_gids: Vec<String>,
+    /// File with the process, as in config.json
+    #[arg(long, short = 'p', value_name = "FILE")]
+    pub(crate) process: Option<PathBuf>,
+    /// Leave the process in the background
+    #[arg(long, short = 'd')]
+    pub(crate) detach: bool,
+    /// File that gets the process's pid
+    #[arg(long, value_name = "PATH")]
+    pub(crate) pid_file: Option<PathBuf>,
+    /// SELinux label of the process
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) process_label: Option<String>,
+    /// AppArmor profile of the process
+    #[arg(long, value_name = "PROFILE")]
+    pub(crate) apparmor: Option<String>,
+    /// The process can gain no privileges
+    #[arg(long)]
+    pub(crate) no_new_privs: bool,
+    /// Another capability of the process
+    #[arg(long, short = 'c', value_name = "CAPABILITY")]
+    pub(crate) cap: Vec<String>,
+    /// Pass N fds to the process, beside stdin, stdout and stderr
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) preserve_fds: u32,
+    /// Cgroup below the container's that the process starts in; with cgroup v1, for these controllers
+    #[arg(long, value_name = "[CONTROLLER[,...]:]PATH")]
+    pub(crate) cgroup: Vec<String>,
+    /// Join a paused container, too; the process starts when it is resumed
+    #[arg(long)]
+    pub(crate) ignore_paused: bool,
+    /// The container's id, the command and its arguments
+    #[arg(value_name = "CONTAINER-ID", required = true, num_args = 1.., trailing_var_arg = true, allow_hyphen_values = false)]
+    pub(crate) id_and_command: Vec<String>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Kill {
     /// Send the signal to all processes of the container; one that has stopped is no error
     #[arg(long, short = 'a')]
     pub(crate) all: bool,
+    /// Send the signal to all containers whose id has a match for this regular expression
+    #[arg(long, short = 'r')]
+    pub(crate) regex: bool,
     /// The container's id
     #[arg(value_name = "CONTAINER-ID")]
     pub(crate) id: String,
@@ -209,11 +424,32 @@ pub(crate) enum ListFormat {
     Json,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum Mounts {
+    /// Make the mounts that a file lists
+    Add(MountList),
+    /// Take away what is mounted at the destinations that a file lists
+    Remove(MountList),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MountList {
+    /// The container's id
+    #[arg(value_name = "CONTAINER-ID")]
+    pub(crate) id: String,
+    /// File with a list of mounts, as in config.json
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Plan {
     /// Bundle directory [default: the current directory]
     #[arg(long, short = 'b', value_name = "DIR")]
     pub(crate) bundle: Option<PathBuf>,
+    /// Config of the container [default: config.json in the bundle]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Form of the plan
     #[arg(long, short = 'f', default_value = "text")]
     pub(crate) format: PlanFormat,
@@ -244,12 +480,15 @@ pub(crate) struct Spec {
     /// Bundle directory [default: the current directory]
     #[arg(long, short = 'b', value_name = "DIR")]
     pub(crate) bundle: Option<PathBuf>,
+    /// File to write, relative to the bundle; one that exists is replaced
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
     /// Write a config for a container without root's privileges
     #[arg(long)]
     pub(crate) rootless: bool,
 }
 
-/// Numbers are in the units of the runtime-spec. Amounts of memory may end in k, m, g, t or p; -1 is no limit.
+// Numbers are in the units of the runtime-spec. Amounts of memory may end in k, m, g, t or p; -1 is no limit.
 #[derive(Debug, Args)]
 pub(crate) struct Update {
     /// File with linux.resources as JSON, or - for stdin; then the other flags are ignored
@@ -349,111 +588,13 @@ impl Global {
         let systemd = self.systemd_cgroup.then_some(CgroupManager::Systemd);
         self.cgroup_manager.or(systemd).unwrap_or(CgroupManager::Cgroupfs)
     }
-
-    /// Returns the state root.
-    pub(crate) fn state_root(&self) -> Result<PathBuf, Failure> {
-        if let Some(root) = &self.root {
-            let root = std::path::absolute(root).map_err(|error| Failure::new(format!("--root {root:?}: {error}")))?;
-            // However it is written: `//`, `/.`, `/..`.
-            if !root.components().any(|component| matches!(component, Component::Normal(_))) {
-                return Err(Failure::new("Option --root argument should not be set to /"));
-            }
-            return Ok(root);
-        }
-        let runtime_directory = std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty());
-        Ok(match runtime_directory {
-            Some(directory) if !nix::unistd::geteuid().is_root() => PathBuf::from(directory).join("corten"),
-            _ => PathBuf::from("/run/corten"),
-        })
-    }
-}
-
-/// Turns `-long` and `-long=value` into `--long…`, as Go's flag parser takes both, and engines use both.
-pub(crate) fn in_clap_form(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    let mut literal = false;
-    // Of a command that hands on what comes after its first argument: the command, and whether a flag's value is next.
-    let mut handing_on: Option<(clap::Command, bool)> = None;
-    arguments
-        .map(|argument| {
-            let text = argument.to_str().unwrap_or_default();
-            literal |= text == "--";
-            match &mut handing_on {
-                Some((_, is_value @ true)) => *is_value = false,
-                Some((command, is_value)) if text.starts_with('-') => *is_value = takes_next(command, text),
-                Some(_) => literal = true,
-                None => handing_on = handing_on_command(text).map(|command| (command, false)),
-            }
-            let name = argument.to_str().and_then(|text| text.strip_prefix('-'));
-            // One letter is a short flag, and what begins with a dash again is in clap's form.
-            let name = name.filter(|name| name.len() > 1 && !name.starts_with('-'));
-            let is_long = name.is_some_and(|name| is_long_flag(name.split_once('=').map_or(name, |(name, _)| name)));
-            if literal || !is_long {
-                return argument;
-            }
-            let mut long = OsString::from("-");
-            long.push(argument);
-            long
-        })
-        .collect()
-}
-
-/// Returns the command of this name if it hands on what comes after its first argument.
-fn handing_on_command(name: &str) -> Option<clap::Command> {
-    let definition = Arguments::command();
-    let command = definition.find_subcommand(name)?;
-    command.get_positionals().any(clap::Arg::is_trailing_var_arg_set).then(|| command.clone())
-}
-
-/// Whether what comes after this flag is its value.
-fn takes_next(command: &clap::Command, flag: &str) -> bool {
-    let name = flag.trim_start_matches('-');
-    let is_named = |argument: &&clap::Arg| {
-        argument.get_long() == Some(name) || argument.get_short().is_some_and(|short| name == short.to_string())
-    };
-    command.get_opts().find(is_named).is_some_and(|argument| argument.get_action().takes_values())
-}
-
-/// Whether any command has a flag of this name.
-fn is_long_flag(name: &str) -> bool {
-    let definition = Arguments::command();
-    let mut commands = std::iter::once(&definition).chain(definition.get_subcommands());
-    name == "help" || commands.any(|command| command.get_arguments().any(|argument| argument.get_long() == Some(name)))
-}
-
-/// Returns the text of `corten --help`, or of `corten COMMAND --help` if there is such a command.
-pub(crate) fn help(command: Option<&str>) -> String {
-    let mut definition = Arguments::command();
-    definition.build();
-    let found = command.and_then(|name| definition.find_subcommand_mut(name)).map(|command| command.render_help());
-    found.unwrap_or_else(|| definition.render_help()).to_string()
-}
-
-/// Returns what can be made out of the flags before the command when the rest is wrong: the log is to tell of that, too.
-pub(crate) fn global_of_wrong(arguments: &[OsString]) -> Option<Global> {
-    let matches = Arguments::command().ignore_errors(true).try_get_matches_from(arguments).ok()?;
-    Global::from_arg_matches(&matches).ok()
-}
-
-/// Returns the first of the arguments that is the name of a command.
-pub(crate) fn command_name(arguments: &[OsString]) -> Option<&str> {
-    let definition = Arguments::command();
-    let mut names = arguments.iter().skip(1).filter_map(|argument| argument.to_str());
-    names.find(|name| definition.find_subcommand(name).is_some())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use clap::CommandFactory;
 
-    #[test]
-    fn long_flags_may_have_one_dash() {
-        let given = ["corten", "-root=/x", "delete", "-force", "-f", "-help", "--", "-force"].map(OsString::from);
-        let taken = in_clap_form(given.into_iter());
-        assert_eq!(taken, ["corten", "--root=/x", "delete", "--force", "-f", "--help", "--", "-force"]);
-        let given = ["-pidfd-socket", "-pidfd-socket=/s", "-nothing", "-", "-df", "--root"].map(OsString::from);
-        let taken = in_clap_form(given.into_iter());
-        assert_eq!(taken, ["--pidfd-socket", "--pidfd-socket=/s", "-nothing", "-", "-df", "--root"]);
-    }
+    use super::*;
 
     #[test]
     fn amounts_of_memory_have_units() {
@@ -468,17 +609,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_handed_on_stays_as_it_is() {
-        let taken = |given: &[&str]| in_clap_form(given.iter().map(OsString::from));
-        let form = ["corten", "-debug", "ps", "-format", "json", "id", "-format", "-debug"];
-        assert_eq!(taken(&form), ["corten", "--debug", "ps", "--format", "json", "id", "-format", "-debug"]);
-        assert_eq!(taken(&["ps", "-f", "table", "id", "-log"]), ["ps", "-f", "table", "id", "-log"]);
-        assert_eq!(taken(&["ps", "-format=json", "id", "-log"]), ["ps", "--format=json", "id", "-log"]);
-        assert_eq!(taken(&["list", "id", "-format"]), ["list", "id", "--format"]);
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
     }
 
     #[test]
-    fn the_definition_is_sound() {
-        Arguments::command().debug_assert();
+    fn commands_keep_their_description() {
+        let mut built = Arguments::command();
+        built.build();
+        for command in Arguments::command().get_subcommands() {
+            let name = command.get_name();
+            let about = |command: &clap::Command| command.get_about().map(ToString::to_string);
+            assert_eq!(built.find_subcommand(name).and_then(about), about(command), "{name}");
+        }
     }
 }

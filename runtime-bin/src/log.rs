@@ -1,73 +1,128 @@
 //! Where errors go: one line on stderr, and one entry in the log.
 
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::io::{Write, stderr};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use crate::arguments::{Global, LogFormat};
+use crate::arguments::{Global, LogFormat, LogLevel};
 use crate::{Failure, reason};
+
+/// Where journald takes entries.
+const JOURNAL: &str = "/run/systemd/journal/socket";
+/// Where syslog takes entries.
+const SYSLOG: &str = "/dev/log";
 
 /// The log of `--log`, if there is one.
 #[derive(Debug)]
 pub(crate) struct Log {
-    file: Option<File>,
-    format: LogFormat,
-    debug: bool,
+    target: Target,
+    level: LogLevel,
+}
+
+/// Where entries go.
+#[derive(Debug)]
+enum Target {
+    /// Nowhere: what is wrong stands on stderr.
+    None,
+    File(File, LogFormat),
+    /// journald; each entry has this id.
+    Journal(UnixDatagram, String),
+    /// syslog, under this name.
+    Syslog(UnixDatagram, String),
+}
+
+impl Target {
+    /// Opens what `--log` names: a file, or as crun takes it `file:PATH`, `journald:ID` or `syslog:ID`.
+    fn open(name: &OsStr, format: LogFormat) -> Result<Self, Failure> {
+        let failed = |call: &str, path: &Path, error: &std::io::Error| {
+            Failure::new(format!("--log: {call} {}: {}", path.display(), reason(error)))
+        };
+        let connect = |path: &str| {
+            let connected = UnixDatagram::unbound().and_then(|socket| socket.connect(path).map(|()| socket));
+            connected.map_err(|error| failed("connect to", Path::new(path), &error))
+        };
+        let bytes = name.as_bytes();
+        let text = |id: &[u8]| String::from_utf8_lossy(id).into_owned();
+        if let Some(id) = bytes.strip_prefix(b"journald:") {
+            return Ok(Self::Journal(connect(JOURNAL)?, text(id)));
+        }
+        if let Some(id) = bytes.strip_prefix(b"syslog:") {
+            return Ok(Self::Syslog(connect(SYSLOG)?, if id.is_empty() { "corten".to_owned() } else { text(id) }));
+        }
+        let path = PathBuf::from(OsStr::from_bytes(bytes.strip_prefix(b"file:").unwrap_or(bytes)));
+        let opened = OpenOptions::new().append(true).create(true).mode(0o644).open(&path);
+        Ok(Self::File(opened.map_err(|error| failed("open", &path, &error))?, format))
+    }
+
+    /// Writes an entry, and returns whether there is a log for it.
+    fn write(&self, level: LogLevel, message: &str) -> bool {
+        // What cannot be written is not worth a failure: the exit status tells the same, and stderr.
+        match self {
+            Self::None => return false,
+            Self::File(file, format) => {
+                { file }.write_all(entry(*format, level, message, SystemTime::now()).as_bytes()).ok();
+            }
+            Self::Journal(socket, id) => {
+                socket.send(journal_entry(level, message, id).as_bytes()).ok();
+            }
+            Self::Syslog(socket, name) => {
+                socket.send(syslog_entry(level, message, name).as_bytes()).ok();
+            }
+        }
+        true
+    }
 }
 
 impl Log {
-    /// Opens the log file, to append to it.
+    /// Opens the log, to append to it.
     pub(crate) fn open(global: &Global) -> Result<Self, Failure> {
-        let open = |path: &std::path::PathBuf| {
-            let opened = OpenOptions::new().append(true).create(true).mode(0o644).open(path);
-            opened.map_err(|error| Failure::new(format!("--log: open {}: {}", path.display(), reason(&error))))
+        let target = match &global.log {
+            Some(name) => Target::open(name.as_os_str(), global.log_format)?,
+            None => Target::None,
         };
-        Ok(Self { file: global.log.as_ref().map(open).transpose()?, format: global.log_format, debug: global.debug })
+        Ok(Self { target, level: if global.debug { LogLevel::Debug } else { global.log_level } })
     }
 
     /// No log but stderr.
     pub(crate) fn stderr() -> Self {
-        Self { file: None, format: LogFormat::Text, debug: false }
+        Self { target: Target::None, level: LogLevel::Warning }
     }
 
     /// Whether details are wanted (`--debug`).
     pub(crate) fn wants_details(&self) -> bool {
-        self.debug
+        self.level >= LogLevel::Debug
     }
 
     /// Writes a detail to the log, or to stderr if there is no log.
     pub(crate) fn detail(&self, message: &str) {
-        let entry = entry(self.format, "debug", message, &libcorten::state::rfc3339(SystemTime::now()));
-        // A detail that cannot be written is not worth a failure.
-        match &self.file {
-            Some(file) => { file }.write_all(entry.as_bytes()).ok(),
-            None => stderr().write_all(entry.as_bytes()).ok(),
-        };
+        if !self.target.write(LogLevel::Debug, message) {
+            let entry = entry(LogFormat::Text, LogLevel::Debug, message, SystemTime::now());
+            stderr().write_all(entry.as_bytes()).ok();
+        }
     }
 
     /// Tells of something that is wrong and does not keep the command from its work. In the log, if there is one: engines show
     /// their users what stands on stderr, or parse it.
     pub(crate) fn warn(&self, message: &str) {
         let message = &one_line(message);
-        let entry = entry(self.format, "warning", message, &libcorten::state::rfc3339(SystemTime::now()));
-        // The command's result does not depend on it.
-        match &self.file {
-            Some(file) => { file }.write_all(entry.as_bytes()).ok(),
-            None => writeln!(stderr(), "{message}").ok(),
-        };
+        if self.level >= LogLevel::Warning && !self.target.write(LogLevel::Warning, message) {
+            // The command's result does not depend on it.
+            writeln!(stderr(), "{message}").ok();
+        }
     }
 
     /// Reports a failure: once on stderr, once in the log. Engines read either.
-    pub(crate) fn fail(mut self, failure: &Failure) -> ExitCode {
+    pub(crate) fn fail(self, failure: &Failure) -> ExitCode {
         let message = &one_line(failure.message.trim_end());
         // If neither can be written to, the exit status still tells.
         writeln!(stderr(), "{message}").ok();
-        let entry = entry(self.format, "error", message, &libcorten::state::rfc3339(SystemTime::now()));
-        if let Some(file) = &mut self.file {
-            file.write_all(entry.as_bytes()).ok();
-        }
+        self.target.write(LogLevel::Error, message);
         ExitCode::from(failure.status)
     }
 }
@@ -94,7 +149,14 @@ fn one_line(message: &str) -> String {
     format!("{} ... {}", &line[..head], &line[tail..])
 }
 
-fn entry(format: LogFormat, level: &str, message: &str, time: &str) -> String {
+/// An entry of a file.
+fn entry(format: LogFormat, level: LogLevel, message: &str, time: SystemTime) -> String {
+    let time = libcorten::state::rfc3339(time);
+    let level = match level {
+        LogLevel::Error => "error",
+        LogLevel::Warning => "warning",
+        LogLevel::Debug => "debug",
+    };
     match format {
         LogFormat::Json => {
             let entry = serde_json::json!({ "level": level, "msg": message, "time": time });
@@ -102,6 +164,27 @@ fn entry(format: LogFormat, level: &str, message: &str, time: &str) -> String {
         }
         LogFormat::Text => format!("time={time:?} level={level} msg={message:?}\n"),
     }
+}
+
+/// syslog's number for a level (RFC 5424); journald uses the same.
+fn severity(level: LogLevel) -> u8 {
+    match level {
+        LogLevel::Error => 3,
+        LogLevel::Warning => 4,
+        LogLevel::Debug => 7,
+    }
+}
+
+/// An entry of the journal, in its native protocol (systemd.journal-fields(7)): a line for each field.
+fn journal_entry(level: LogLevel, message: &str, id: &str) -> String {
+    let (severity, message, id) = (severity(level), one_line(message), one_line(id));
+    format!("PRIORITY={severity}\nSYSLOG_IDENTIFIER=corten\nID={id}\nMESSAGE={message}\n")
+}
+
+/// An entry for syslog: facility "user", and without a time, which syslog adds.
+fn syslog_entry(level: LogLevel, message: &str, name: &str) -> String {
+    let (priority, message, name) = ((1 << 3) | severity(level), one_line(message), one_line(name));
+    format!("<{priority}>{name}[{}]: {message}", std::process::id())
 }
 
 #[cfg(test)]
@@ -118,8 +201,20 @@ mod tests {
 
     #[test]
     fn entries_are_as_engines_read_them() {
-        let json = entry(LogFormat::Json, "error", "a \"b\"", "T");
-        assert_eq!(json, "{\"level\":\"error\",\"msg\":\"a \\\"b\\\"\",\"time\":\"T\"}\n");
-        assert_eq!(entry(LogFormat::Text, "error", "a \"b\"", "T"), "time=\"T\" level=error msg=\"a \\\"b\\\"\"\n");
+        let time = SystemTime::UNIX_EPOCH;
+        let json = entry(LogFormat::Json, LogLevel::Error, "a \"b\"", time);
+        let rfc3339 = libcorten::state::rfc3339(time);
+        assert_eq!(json, format!("{{\"level\":\"error\",\"msg\":\"a \\\"b\\\"\",\"time\":\"{rfc3339}\"}}\n"));
+        let text = entry(LogFormat::Text, LogLevel::Error, "a \"b\"", time);
+        assert_eq!(text, format!("time=\"{rfc3339}\" level=error msg=\"a \\\"b\\\"\"\n"));
+    }
+
+    #[test]
+    fn entries_of_daemons_are_one_entry_each() {
+        let journal = journal_entry(LogLevel::Warning, "a\nPRIORITY=0", "box\nID=x");
+        let fields = "PRIORITY=4\nSYSLOG_IDENTIFIER=corten\nID=box\\nID=x\nMESSAGE=a\\nPRIORITY=0\n";
+        assert_eq!(journal, fields);
+        let syslog = syslog_entry(LogLevel::Error, "a\nb", "box");
+        assert_eq!(syslog, format!("<11>box[{}]: a\\nb", std::process::id()));
     }
 }

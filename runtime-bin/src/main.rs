@@ -7,6 +7,7 @@
 
 mod arguments;
 mod caller;
+mod command_line;
 mod commands;
 mod log;
 mod output;
@@ -14,10 +15,11 @@ mod usage;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind as ClapError;
+use clap::{CommandFactory, FromArgMatches};
 
 use arguments::{Arguments, Command};
+use command_line::CommandLine;
 use log::Log;
 
 /// Why a command ends with another exit status than 0.
@@ -53,37 +55,44 @@ impl From<libcorten::Error> for Failure {
 pub(crate) type Outcome = Result<u8, Failure>;
 
 fn main() -> ExitCode {
-    let given = arguments::in_clap_form(std::env::args_os());
-    let arguments = match Arguments::try_parse_from(&given) {
+    let mut definition = Arguments::command();
+    let line = CommandLine::read(&definition, std::env::args_os());
+    let matches = definition.try_get_matches_from_mut(&line.arguments);
+    let arguments = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
         Ok(arguments) => arguments,
-        Err(error) => return usage(&error, &given),
+        Err(error) => return usage(&error, &line),
     };
     let log = match Log::open(&arguments.global) {
         Ok(log) => log,
         Err(failure) => return Log::stderr().fail(&failure),
     };
-    let kept = libcorten::lifecycle::foreground::keep_children().map_err(Failure::from);
-    match kept.and_then(|()| run(&arguments, &log)) {
+    let expected = libcorten::lifecycle::foreground::expect_children().map_err(Failure::from);
+    match expected.and_then(|()| run(&arguments, &line, &log)) {
         Ok(status) => ExitCode::from(status),
         Err(failure) => log.fail(&failure),
     }
 }
 
-fn run(arguments: &Arguments, log: &Log) -> Outcome {
+fn run(arguments: &Arguments, line: &CommandLine, log: &Log) -> Outcome {
     let global = &arguments.global;
     if global.version {
         return commands::version::run();
     }
     match &arguments.command {
+        Some(Command::Checkpoint(options)) => commands::checkpoint::run(global, log, options),
+        Some(Command::Completion { shell }) => commands::completion::run(*shell),
         Some(Command::Create(options)) => commands::create::run(global, log, options),
         Some(Command::Delete(options)) => commands::delete::run(global, log, options),
         Some(Command::Events(options)) => commands::events::run(global, log, options),
+        Some(Command::Exec(options)) => commands::exec::run(log, global, options),
         Some(Command::Features) => commands::features::run(),
         Some(Command::Kill(options)) => commands::kill::run(global, options),
         Some(Command::List(options)) => commands::list::run(global, log, options),
+        Some(Command::Mounts(options)) => commands::mounts::run(log, global, options),
         Some(Command::Pause(options)) => commands::freeze::pause(global, options),
         Some(Command::Plan(options)) => commands::plan::run(global, options),
         Some(Command::Ps(options)) => commands::ps::run(global, options),
+        Some(Command::Restore(options)) => commands::restore::run(global, log, options),
         Some(Command::Resume(options)) => commands::freeze::resume(global, options),
         Some(Command::Run(options)) => commands::run::run(global, log, options),
         Some(Command::Spec(options)) => commands::spec::run(options),
@@ -91,17 +100,17 @@ fn run(arguments: &Arguments, log: &Log) -> Outcome {
         Some(Command::State(options)) => commands::state::run(global, options),
         Some(Command::Update(options)) => commands::update::run(global, log, options),
         None => {
-            output::print(&arguments::help(None))?;
+            output::print(&line.help())?;
             Ok(0)
         }
     }
 }
 
 /// Answers `--help` and wrong usage, with runc's exit codes: 0, 1, and 3 for a command that there is not.
-fn usage(error: &clap::Error, given: &[std::ffi::OsString]) -> ExitCode {
+fn usage(error: &clap::Error, line: &CommandLine) -> ExitCode {
     let text = error.render().to_string();
     let log = || {
-        let opened = arguments::global_of_wrong(given).and_then(|global| Log::open(&global).ok());
+        let opened = line.global().and_then(|global| Log::open(&global).ok());
         opened.unwrap_or_else(Log::stderr)
     };
     match error.kind() {
@@ -112,11 +121,11 @@ fn usage(error: &clap::Error, given: &[std::ffi::OsString]) -> ExitCode {
             log().fail(&Failure { message: format!("No help topic for '{name}'"), status: 3 })
         }
         _ => {
-            let name = arguments::command_name(given);
-            let definition = <Arguments as clap::CommandFactory>::command();
-            let command = name.and_then(|name| definition.find_subcommand(name));
-            let usage::Mistake { message, heading } = usage::mistake(error, command, given);
-            let help = heading.map(|heading| output::print(&format!("{heading}\n\n{}", arguments::help(name))));
+            let mut definition = Arguments::command();
+            definition.build();
+            let command = line.command.as_ref().and_then(|name| definition.find_subcommand(name));
+            let usage::Mistake { message, heading } = usage::mistake(error, command, &line.arguments);
+            let help = heading.map(|heading| output::print(&format!("{heading}\n\n{}", line.help())));
             let printed = help.unwrap_or(Ok(()));
             log().fail(&printed.err().unwrap_or_else(|| Failure::new(message)))
         }

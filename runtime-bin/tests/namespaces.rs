@@ -1186,6 +1186,35 @@ fn rootless_terminal() {
     user.assert_nothing_left("a terminal");
 }
 
+/// The state root is told by the error about a container in it.
+fn state_root_in_a_user_namespace(own: &Path, user: Option<&str>) -> String {
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", CORTEN, "state", "none"]);
+    command.env_clear().env("PATH", "/usr/bin:/bin").env("XDG_RUNTIME_DIR", own).envs(user.map(|user| ("USER", user)));
+    let output = command.output().unwrap();
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn root_of_a_user_namespace_has_the_users_state_root() {
+    if !Command::new("unshare")
+        .args(["--user", "--map-root-user", "true"])
+        .status()
+        .is_ok_and(|status| status.success())
+    {
+        return skip("no user namespace can be made");
+    }
+    let own = tempfile::tempdir().unwrap();
+    // A file, so that nothing is found below it.
+    fs::write(own.path().join("corten"), "").unwrap();
+    let path = own.path().join("corten/none");
+    for (user, is_own) in [(None, true), (Some("somebody"), true), (Some("root"), false)] {
+        let error = state_root_in_a_user_namespace(own.path(), user);
+        assert_eq!(error.contains(path.to_str().unwrap()), is_own, "USER={user:?}: {error}");
+    }
+}
+
 #[test]
 fn rootless_life_with_the_default_root() {
     if !can_be_rootless(false) {

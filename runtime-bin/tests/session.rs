@@ -49,7 +49,7 @@ fn sockets_of_socket_activation_come_first() {
     for name in ["three", "four", "five"] {
         fs::write(test.beside(name), format!("{name}\n")).unwrap();
     }
-    let open = format!("cd {}; exec 3<three 4<four 5<five; ", test.beside("").display());
+    let open = format!("cd {}; exec 3<three 4<four 5<five 6<&- 7<&-; ", test.beside("").display());
     let passed =
         |variables: &str, flags: &[&str]| run_by_shell(&test, &format!("{open} {variables} exec env \"$@\""), flags);
     let mine = "LISTEN_PID=$$";

@@ -23,6 +23,7 @@ const OLD: &str = "later versions of runc do and say what corten does";
 const VERSION: &str = "each has a version of its own";
 const FIRST: &str = "of two mistakes another is found first";
 const AFTER_ARGUMENTS: &str = "corten knows flags behind arguments for what they are";
+const INSIDE: &str = "corten says of exec, too, that it failed inside, as runc does of create and run";
 const OWN_FD: &str = "runc has a file of its own open as fd 3 and hands that on";
 
 fn check(command: &str, rows: &[Row]) {
@@ -73,8 +74,7 @@ fn global_flags() {
             row(Nothing, "--debug state $ID").differs(&[Stderr], "runc names its own source file"),
             row(Created, "--debug state $ID"),
             row(Nothing, "--root / list").differs_until((1, 1), &[Exit, Stdout, Stderr], OLD),
-            row(Nothing, "--root '' list")
-                .differs(&[Exit, Stdout, Stderr], "an empty path is a mistake, not the current directory"),
+            row(Nothing, "--root '' list"),
             row(Nothing, "--root $DIR/nosuch list").differs_until((1, 1), &[Exit, Stdout, Stderr], OLD),
             row(Nothing, "--root $DIR list"),
             row(Nothing, "--root $DIR/nosuch state $ID"),
@@ -496,4 +496,69 @@ fn update() {
     );
 }
 
-// exec, checkpoint, restore: their tables go here.
+#[test]
+fn exec() {
+    check(
+        "exec",
+        &[
+            row(Nothing, "exec --help"),
+            row(Nothing, "exec $ID true"),
+            row(Created, "exec $ID echo out"),
+            row(Running, "exec $ID echo out"),
+            row(Running, "exec $ID cat").stdin("in"),
+            row(Running, "exec $ID sh -c exit\u{a0}42"),
+            row(Running, "exec $ID nosuch").differs(&[Stderr], INSIDE),
+            row(Running, "exec $ID /nosuch").differs(&[Stderr], INSIDE),
+            row(Running, "exec --cwd /etc $ID pwd"),
+            row(Running, "exec --cwd relative $ID pwd").differs(&[Stderr], NAMED),
+            row(Running, "exec --env A=1 --env B=2 $ID sh -c echo\u{a0}$A$B"),
+            row(Running, "exec --user 7:8 $ID id"),
+            row(Running, "exec -u 7 $ID id"),
+            row(Running, "exec -u root $ID id").differs(&[Stderr], NAMED),
+            row(Running, "exec --additional-gids 9 --additional-gids 10 $ID id"),
+            row(Running, "exec --additional-gids wheel $ID id").differs(&[Exit, Stdout, Stderr], "all that exec does not take ends with the same status"),
+            row(Running, "exec --detach --pid-file $DIR/pid $ID sleep 1000"),
+            row(Running, "exec -d $ID nosuch").differs(&[Stderr], INSIDE),
+            row(Running, "exec --cap CAP_SYS_PTRACE $ID grep CapEff /proc/self/status"),
+            row(Running, "exec --cap CAP_NOSUCH $ID true").differs(&[Exit, Stderr], "a capability that nobody knows is a mistake"),
+            row(Running, "exec --no-new-privs $ID grep NoNewPrivs /proc/self/status"),
+            row(Running, "exec --preserve-fds 0 $ID true"),
+            row(Running, "exec --process $DIR/nosuch $ID"),
+            row(Running, "exec -p $DIR/process $ID")
+                .after(|test| {
+                    let process = json!({ "cwd": "/", "args": ["echo", "by file"], "env": ["PATH=/bin"], "user": { "uid": 0, "gid": 0 } });
+                    fs::write(test.beside("dir/process"), process.to_string()).unwrap();
+                }),
+            row(Running, "exec --tty --detach $ID true"),
+            row(Running, "exec --console-socket $DIR/nosuch $ID true"),
+            row(Running, "exec -t -d --console-socket $DIR/nosuch $ID true").differs(&[Stderr], NAMED),
+            row(Running, "exec --pidfd-socket $DIR/nosuch $ID true").since((1, 2)).differs(&[Stderr], NAMED),
+            row(Running, "exec --cgroup / $ID true"),
+            row(Running, "exec --cgroup /nosuch $ID true").depends_on_machine().differs(&[Stderr], NAMED),
+            row(Paused, "exec $ID true"),
+            row(Stopped, "exec $ID true"),
+            row(Running, "exec $ID").differs_until((1, 1), &[Stderr], OLD),
+            row(Nothing, "exec"),
+            row(Running, "exec --nosuch $ID true"),
+        ],
+    );
+}
+
+#[test]
+fn checkpoint_and_restore() {
+    check(
+        "checkpoint_and_restore",
+        &[
+            // Podman asks for both.
+            row(Nothing, "checkpoint --help"),
+            row(Nothing, "restore --lsm-mount-context"),
+            row(Nothing, "restore --help"),
+            row(Nothing, "checkpoint $ID"),
+            row(Nothing, "checkpoint"),
+            row(Nothing, "restore"),
+            row(Created, "checkpoint $ID"),
+            row(Stopped, "checkpoint $ID"),
+            row(Running, "checkpoint --nosuch $ID"),
+        ],
+    );
+}

@@ -4,13 +4,13 @@
 //! Who makes them is the runtime itself or systemd; what is done with them afterwards is the same.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use crate::cgroup::Cgroup;
 use crate::device;
 use crate::error::{Error, Repr};
-use crate::hierarchy::{Hierarchy, Layout};
+use crate::hierarchy::{Hierarchy, Layout, cgroup_of, clean};
 use crate::legacy::{self, Hierarchies, Paths};
 use crate::resources::{self, LegacyControllers, Memory, Place, Setting};
 use crate::stats::{self, OomWatcher, Stats};
@@ -68,6 +68,37 @@ impl Location {
     /// Whether the container has no cgroups of its own.
     pub fn is_empty(&self) -> bool {
         self.unified.is_none() && self.legacy.is_empty()
+    }
+
+    /// Returns the cgroup that a process is in, of cgroup v2: `/proc/PID/cgroup`.
+    ///
+    /// # Errors
+    /// The file cannot be read: there is no such process.
+    pub fn of_process(pid: i32) -> Result<Self, Error> {
+        Ok(Self { unified: Some(clean(&cgroup_of(pid)?)), ..Self::default() })
+    }
+
+    /// Returns a cgroup below this one; with `controllers`, below those of these v1 controllers, and the others as they are.
+    ///
+    /// # Errors
+    /// The path leads out of it, there is no hierarchy of such a controller, or in a machine with v1 none is named.
+    pub fn below(&self, controllers: &[&str], path: &Path) -> Result<Self, Error> {
+        let mut below = self.clone();
+        if path.components().any(|component| matches!(component, Component::ParentDir)) {
+            return Err(Repr::Outside { path: path.to_owned() }.into());
+        }
+        let join = |base: &Path| clean(&base.join(path.strip_prefix("/").unwrap_or(path)));
+        if controllers.is_empty() {
+            below.unified = below.unified.as_deref().map(join);
+            below.legacy = below.legacy.iter().map(|(name, base)| (name.clone(), join(base))).collect();
+        }
+        for &controller in controllers {
+            let has = |name: &str| name.split(',').any(|one| one == controller);
+            let found = below.legacy.iter_mut().find(|(name, _)| has(name));
+            let (_, base) = found.ok_or_else(|| Repr::UnknownController { controller: controller.to_owned() })?;
+            *base = join(base);
+        }
+        Ok(below)
     }
 }
 
@@ -183,6 +214,11 @@ impl Cgroups {
     /// Returns the cgroups of v1.
     pub fn legacy(&self) -> &legacy::Cgroups {
         &self.legacy
+    }
+
+    /// Returns the directory of the cgroup by which all processes are frozen: that of the v1 freezer where there is one.
+    pub fn freezer(&self) -> Option<BorrowedFd<'_>> {
+        self.legacy.directory("freezer").or_else(|| self.unified.as_ref().map(AsFd::as_fd))
     }
 
     /// Whether there is none.

@@ -83,6 +83,10 @@ pub(crate) enum Repr {
     Busy { path: PathBuf, seconds: u64 },
     #[error("no cgroup v1 with the controller {controller:?}")]
     NoController { controller: &'static str },
+    #[error("the container has no cgroup of the controller {controller:?}")]
+    UnknownController { controller: String },
+    #[error("{path:?} leads out of the container's cgroup")]
+    Outside { path: PathBuf },
     /// What a teardown that went on has met.
     #[error("{}", list(.0))]
     Several(Vec<Error>),

@@ -162,9 +162,10 @@ impl Hierarchy {
             if count > 0 {
                 return Err(Repr::NotEmpty { count }.into());
             }
-            if cgroup.stopped()? {
-                return Err(Repr::Frozen.into());
-            }
+        }
+        // A new one, too: whoever clones into a cgroup below a frozen one waits for as long as that is.
+        if unused && cgroup.stopped()? {
+            return Err(Repr::Frozen.into());
         }
         Ok(cgroup)
     }
@@ -249,9 +250,17 @@ impl Hierarchy {
     }
 }
 
-/// The caller's own cgroup: the line `0::PATH` of /proc/self/cgroup.
+/// The caller's own cgroup.
 fn own_cgroup() -> Result<PathBuf, Error> {
-    let file = "/proc/self/cgroup";
+    cgroup_in("/proc/self/cgroup")
+}
+
+/// The cgroup of a process: the line `0::PATH` of /proc/PID/cgroup.
+pub(crate) fn cgroup_of(pid: i32) -> Result<PathBuf, Error> {
+    cgroup_in(&format!("/proc/{pid}/cgroup"))
+}
+
+fn cgroup_in(file: &str) -> Result<PathBuf, Error> {
     let text = sys::read_all(Path::new(file)).map_err(|error| failed_io(&error, || format!("read({file:?})")))?;
     match text.lines().find_map(|line| line.strip_prefix("0::")) {
         // "(deleted)" cannot be joined to; the parent may still be there.

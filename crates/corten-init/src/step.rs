@@ -395,4 +395,13 @@ steps! {
     /// `pivot_root(2)`, and what they mount there must be the container's; and no other path of init's leads into the image. The
     /// path is looked up once more, and what is there must be the tree's own directory: `openat2`, `statx`, `move_mount`.
     68 AttachRootAt { tree: Slot, path: S, }
+    /// Takes the root of the mount namespace that has been joined as the root that paths are resolved in: `openat2`. What the
+    /// container's init has made its own root since does not matter.
+    69 FindRoot {}
+    /// Lets the process run on these CPUs: `sched_setaffinity`. `cpus`: a mask in 64-bit words. Spec: config.md,
+    /// `execCPUAffinity.final`.
+    70 Affinity { cpus: B, }
+    /// Takes a mount away: `openat2(RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)`, `umount2(MNT_DETACH)` of what was opened, by way of the
+    /// procfs in the slot. Attacker: links and renamed directories in the rootfs, by which a mask would be taken away.
+    71 Unmount { path: S, proc: Slot, }
 }

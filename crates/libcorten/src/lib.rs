@@ -35,6 +35,7 @@ mod hint;
 pub mod state;
 
 // The way of a container, in order.
+mod criu;
 mod host;
 mod launch;
 pub mod lifecycle;
@@ -48,7 +49,9 @@ pub use corten_cgroup::stats;
 pub(crate) use error::chain;
 pub use error::{Error, ErrorKind, Result};
 pub use lifecycle::{
-    Bundle, CgroupManager, Console, Container, CreateOptions, Events, Exit, Readiness, Runtime, Told, Update,
+    Bundle, CgroupManager, CgroupsRestored, CheckpointOptions, Console, Container, CreateOptions, Events, ExecOptions,
+    ExecProcess, Exit, ImageOptions, NetworkLock, PageServer, Readiness, RestoreOptions, Runtime, SubCgroup, Told,
+    Update,
 };
 pub use oci_spec::runtime as oci;
 pub use plan::Plan;

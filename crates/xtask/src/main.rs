@@ -7,7 +7,9 @@ mod bundle;
 mod checks;
 mod conformance;
 mod demo;
+mod install;
 mod libtest;
+mod man;
 mod packages;
 mod shell;
 
@@ -40,12 +42,15 @@ enum Task {
     /// Run a suite of others and compare with what is expected of Corten
     #[command(subcommand)]
     Conformance(conformance::Suite),
-    /// Copy the release binary to PREFIX/bin
-    Install {
+    /// Install the release binary, man pages and completions; configure engines
+    Install(install::Options),
+    /// Write the man pages
+    Man {
         /// Where to
-        #[arg(long, default_value = "/usr/local")]
-        prefix: PathBuf,
+        directory: PathBuf,
     },
+    /// Remove what install has made, and corten from the engines' configuration
+    Uninstall(install::Place),
 }
 
 fn main() -> ExitCode {
@@ -55,7 +60,9 @@ fn main() -> ExitCode {
         Task::Ci => checks::ci(),
         Task::Bench(options) => bench::run(&options),
         Task::Conformance(suite) => conformance::run(&suite),
-        Task::Install { prefix } => install(&prefix),
+        Task::Install(options) => install::run(&options),
+        Task::Man { directory } => man::run(&directory),
+        Task::Uninstall(place) => install::uninstall(&place),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,16 +71,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn install(prefix: &std::path::Path) -> Result {
-    let binary = shell::build_release()?;
-    let to = prefix.join("bin");
-    std::fs::create_dir_all(&to)?;
-    // A new file takes the old one's place: a running binary is not written to.
-    let new = to.join(".corten.new");
-    std::fs::copy(binary, &new)?;
-    std::fs::rename(&new, to.join("corten"))?;
-    println!("installed {}", to.join("corten").display());
-    Ok(())
 }

@@ -36,7 +36,8 @@ const BUILD: [Need; 3] = [
     },
 ];
 
-const PEERS: [Need; 3] = [
+const PEERS: [Need; 4] = [
+    Need { name: "criu, for checkpoint and restore", is_met: || find("criu").is_some(), packages: ["criu"; 4] },
     Need {
         name: "newuidmap, for containers of ordinary users with more than one id",
         is_met: || find("newuidmap").is_some() && find("newgidmap").is_some(),
@@ -46,13 +47,16 @@ const PEERS: [Need; 3] = [
     Need { name: "runc, to compare with", is_met: || find("runc").is_some(), packages: ["runc"; 4] },
 ];
 
+const DEBOOTSTRAP: Need =
+    Need { name: "debootstrap", is_met: || find("debootstrap").is_some(), packages: ["debootstrap"; 4] };
+
 const VM: [Need; 3] = [
     Need {
         name: "QEMU",
         is_met: || find("qemu-system-x86_64").is_some(),
         packages: ["qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86", "qemu-system-x86_64"],
     },
-    Need { name: "debootstrap", is_met: || find("debootstrap").is_some(), packages: ["debootstrap"; 4] },
+    DEBOOTSTRAP,
     Need { name: "mkfs.ext4", is_met: || find("mkfs.ext4").is_some(), packages: ["e2fsprogs"; 4] },
 ];
 
@@ -97,7 +101,16 @@ pub(crate) fn install_peers() {
 
 /// Says how to install what the VM needs, if something is missing. It is much, so whoever wants it does it.
 pub(crate) fn check_vm_needs() -> Result {
-    let missing: Vec<&Need> = VM.iter().filter(|need| !(need.is_met)()).collect();
+    check_needs(&VM)
+}
+
+/// Says how to install what the engines' root is made with, if it is missing.
+pub(crate) fn check_engine_needs() -> Result {
+    check_needs(&[DEBOOTSTRAP])
+}
+
+fn check_needs(needs: &[Need]) -> Result {
+    let missing: Vec<&Need> = needs.iter().filter(|need| !(need.is_met)()).collect();
     if missing.is_empty() {
         return Ok(());
     }

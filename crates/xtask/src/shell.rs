@@ -59,13 +59,19 @@ pub(crate) fn find(program: impl AsRef<Path>) -> Option<PathBuf> {
 
 /// Builds the release binary and returns its path.
 pub(crate) fn build_release() -> Result<PathBuf> {
-    check(cargo().args(["build", "--release", "--package", "corten"]))?;
+    build("release")
+}
+
+/// Builds the binary with Cargo's profile `dev` or `release`, and returns its path.
+pub(crate) fn build(profile: &str) -> Result<PathBuf> {
+    check(cargo().args(["build", "--profile", profile, "--package", "corten"]))?;
     let metadata = output(cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
     let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
     let target = metadata["target_directory"].as_str().ok_or("cargo metadata names no target directory")?;
     let host = output(Command::new("rustc").arg("-vV"))?;
     let host = host.lines().find_map(|line| line.strip_prefix("host: ")).ok_or("rustc names no host")?;
-    Ok(Path::new(target).join(host).join("release/corten"))
+    let directory = if profile == "dev" { "debug" } else { profile };
+    Ok(Path::new(target).join(host).join(directory).join("corten"))
 }
 
 /// Whether the machine has v1 hierarchies beside cgroup2.

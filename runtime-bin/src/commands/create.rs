@@ -1,5 +1,7 @@
 //! `corten create`: a container that waits for start.
 
+use std::path::{Path, PathBuf};
+
 use libcorten::{Bundle, Console, Container, CreateOptions, Runtime};
 
 use super::{bundle, runtime};
@@ -13,7 +15,7 @@ pub(crate) fn run(global: &Global, log: &Log, options: &Create) -> Outcome {
 }
 
 fn create(global: &Global, log: &Log, options: &Create) -> Outcome {
-    let bundle = bundle(options.bundle.as_deref())?;
+    let bundle = bundle(options.bundle.as_deref(), options.config.as_deref())?;
     let console = options.console_socket.clone().map_or(Console::None, Console::Socket);
     make(&runtime(global)?, log, &options.id, &bundle, &create_options(global, options, console)?, true)?;
     Ok(0)
@@ -41,13 +43,10 @@ pub(super) fn make(
 
 /// Turns flags into options.
 pub(super) fn create_options(global: &Global, options: &Create, console: Console) -> Result<CreateOptions, Failure> {
-    let absolute = |path: &std::path::PathBuf| {
-        std::path::absolute(path).map_err(|error| Failure::new(format!("--pid-file {path:?}: {error}")))
-    };
     Ok(CreateOptions {
         console,
         cgroup_manager: cgroup_manager(global),
-        pid_file: options.pid_file.as_ref().map(absolute).transpose()?,
+        pid_file: pid_file(options.pid_file.as_deref())?,
         preserve_fds: options.preserve_fds,
         listen_fds: caller::listen_fds(),
         notify_socket: caller::notify_socket().is_some(),
@@ -56,6 +55,13 @@ pub(super) fn create_options(global: &Global, options: &Create, console: Console
         pidfd_socket: options.pidfd_socket.clone(),
         resctrl_root: None,
     })
+}
+
+/// The pid file, wherever the caller's directory is by the time that it is written.
+pub(super) fn pid_file(path: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
+    let absolute =
+        |path| std::path::absolute(path).map_err(|error| Failure::new(format!("--pid-file {path:?}: {error}")));
+    path.map(absolute).transpose()
 }
 
 /// Who is to make the cgroups. Other commands take the flag, which engines always pass, without needing it: the state says it.

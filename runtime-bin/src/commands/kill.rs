@@ -1,11 +1,11 @@
-//! `corten kill`: a signal for the container's init.
+//! `corten kill`: a signal for the init of containers.
 
 use std::str::FromStr;
 
 use libcorten::ErrorKind;
 use nix::sys::signal::Signal;
 
-use super::runtime;
+use super::{runtime, to_each};
 use crate::arguments::{Global, Kill};
 use crate::{Failure, Outcome};
 
@@ -13,27 +13,30 @@ use crate::{Failure, Outcome};
 const LAST_SIGNAL: i32 = 64;
 
 pub(crate) fn run(global: &Global, options: &Kill) -> Outcome {
-    // runc: whether there is such a container comes first.
-    let container = runtime(global)?.load(&options.id)?;
-    let signal = number(&options.signal).ok_or_else(|| Failure::new(format!("unknown signal {:?}", options.signal)))?;
-    let sent = if options.all { container.kill_all(signal) } else { container.kill(signal) };
-    match sent {
-        // runc: with --all, a container that has stopped is what was wanted.
-        Err(error) if options.all && error.kind() == ErrorKind::WrongState => Ok(0),
-        other => {
-            other?;
-            Ok(0)
-        }
+    if !options.regex {
+        // runc: whether there is such a container comes first.
+        runtime(global)?.load(&options.id)?;
     }
+    let signal = number(&options.signal).ok_or_else(|| Failure::new(format!("unknown signal {:?}", options.signal)))?;
+    to_each(&runtime(global)?, &options.id, options.regex, |container| {
+        let container = container?;
+        match if options.all { container.kill_all(signal) } else { container.kill(signal) } {
+            // runc: with --all, a container that has stopped is what was wanted.
+            Err(error) if options.all && error.kind() == ErrorKind::WrongState => Ok(()),
+            sent => sent,
+        }
+    })?;
+    Ok(0)
 }
 
-/// A signal by number, or by name in any case, with or without SIG. 0 only looks whether there is somebody to get one.
+/// A signal by number, or by name in any case, with or without SIG.
 fn number(text: &str) -> Option<i32> {
     if text.is_empty() {
         // runc: as if it were not given.
         return Some(Signal::SIGTERM as i32);
     }
     if let Ok(number) = text.parse::<i32>() {
+        // 0 is sent to nobody: it asks whether there is somebody (kill(2)).
         return (0..=LAST_SIGNAL).contains(&number).then_some(number);
     }
     let name = text.to_ascii_uppercase();

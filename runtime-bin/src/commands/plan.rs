@@ -8,7 +8,7 @@ use crate::arguments::{Global, Plan, PlanFormat};
 use crate::{Failure, Outcome, output};
 
 pub(crate) fn run(global: &Global, options: &Plan) -> Outcome {
-    let bundle = bundle(options.bundle.as_deref())?;
+    let bundle = bundle(options.bundle.as_deref(), options.config.as_deref())?;
     let terminal = bundle.spec().process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
     let console = if terminal { Console::Master } else { Console::None };
     let create = CreateOptions { console, cgroup_manager: cgroup_manager(global), ..CreateOptions::default() };

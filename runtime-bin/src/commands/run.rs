@@ -1,11 +1,12 @@
 //! `corten run`: create and start, in the foreground or (`-d`) in the background.
 
 use std::io::stdin;
+use std::path::Path;
 use std::sync::Mutex;
 use std::thread::Builder;
 
 use libcorten::lifecycle::foreground::{Signals, attach};
-use libcorten::{Bundle, Console, Runtime};
+use libcorten::{Bundle, Console, Container, Runtime};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::termios::{SetArg, tcgetattr, tcsetattr};
 
@@ -21,7 +22,7 @@ pub(crate) fn run(global: &Global, log: &Log, options: &Run) -> Outcome {
 }
 
 fn run_bundle(global: &Global, log: &Log, options: &Run) -> Outcome {
-    let bundle = bundle(options.create.bundle.as_deref())?;
+    let bundle = bundle(options.create.bundle.as_deref(), options.create.config.as_deref())?;
     let runtime = runtime(global)?;
     if options.detach {
         let console = options.create.console_socket.clone().map_or(Console::None, Console::Socket);
@@ -36,16 +37,7 @@ fn run_bundle(global: &Global, log: &Log, options: &Run) -> Outcome {
 }
 
 fn foreground(global: &Global, runtime: &Runtime, log: &Log, bundle: &Bundle, options: &Run) -> Outcome {
-    let terminal = bundle.spec().process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
-    let console = match &options.create.console_socket {
-        // runc: in the foreground the terminal is the caller's.
-        Some(_) => return Err(Failure::new("cannot use console socket if runc will not detach or allocate tty")),
-        None if terminal => Console::Master,
-        None => Console::None,
-    };
-    if terminal {
-        restore_terminal_on_panic();
-    }
+    let console = own_console(bundle, options.create.console_socket.as_deref())?;
     let signals = if options.no_subreaper {
         Signals::block()?
     } else {
@@ -54,14 +46,31 @@ fn foreground(global: &Global, runtime: &Runtime, log: &Log, bundle: &Bundle, op
         Signals::block_and_reap()?
     };
     let create = create_options(global, &options.create, console)?;
-    let mut container = make(runtime, log, &options.create.id, bundle, &create, false)?;
+    let container = make(runtime, log, &options.create.id, bundle, &create, false)?;
+    look_after(container, log, &signals, options.keep)
+}
+
+/// Where the terminal goes in the foreground, if there is one: to the caller's.
+pub(super) fn own_console(bundle: &Bundle, socket: Option<&Path>) -> Result<Console, Failure> {
+    if socket.is_some() {
+        return Err(Failure::new("cannot use console socket if runc will not detach or allocate tty"));
+    }
+    if !bundle.spec().process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false)) {
+        return Ok(Console::None);
+    }
+    restore_terminal_on_panic();
+    Ok(Console::Master)
+}
+
+/// Stays with a container in the foreground to its end.
+pub(super) fn look_after(mut container: Container, log: &Log, signals: &Signals, keep: bool) -> Outcome {
     let console = container.take_console();
     // Beside the container's signals and its terminal, which go on meanwhile.
     let forward = |readiness| move || caller::forward(readiness, Some(std::process::id()));
     let forwarding = container.take_readiness().map(|readiness| Builder::new().spawn(forward(readiness)));
-    let exit = attach(&container, console, &signals);
+    let exit = attach(&container, console, signals);
     // A container that nobody looks after any more does not run on.
-    let deleted = if options.keep && exit.is_ok() { Ok(Vec::new()) } else { container.delete(true) };
+    let deleted = if keep && exit.is_ok() { Ok(Vec::new()) } else { container.delete(true) };
     // The container has ended, and with it the wait for its word.
     match forwarding.transpose() {
         Ok(forwarding) => {
@@ -87,7 +96,7 @@ fn warn_of(log: &Log, told: Result<Option<&str>, Failure>) {
 
 /// A release build aborts on a panic, before anything is dropped: then it is the hook that takes the caller's terminal out of
 /// raw mode.
-fn restore_terminal_on_panic() {
+pub(super) fn restore_terminal_on_panic() {
     // Without a terminal there is nothing to restore.
     let Ok(before) = tcgetattr(stdin()) else { return };
     let (before, report) = (Mutex::new(before), std::panic::take_hook());

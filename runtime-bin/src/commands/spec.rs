@@ -11,12 +11,15 @@ use crate::{Failure, Outcome, output, reason};
 
 pub(crate) fn run(options: &Spec) -> Outcome {
     let directory = options.bundle.as_deref().unwrap_or(Path::new("."));
-    let path = directory.join("config.json");
+    let path = directory.join(options.file.as_deref().unwrap_or(Path::new("config.json")));
     let mut document = default_config();
     if options.rootless {
         make_rootless(&mut document);
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(|error| match error.kind() {
+    let mut open = OpenOptions::new();
+    // Who names a file means it (crun).
+    let open = if options.file.is_some() { open.create(true).truncate(true) } else { open.create_new(true) };
+    let mut file = open.write(true).open(&path).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => Failure::new("File config.json exists. Remove it first"),
         _ => Failure::new(format!("open {}: {}", path.display(), reason(&error))),
     })?;

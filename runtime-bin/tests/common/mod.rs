@@ -5,6 +5,7 @@
 #[path = "../../../crates/libcorten/tests/common/mod.rs"]
 mod bundles;
 pub mod peers;
+pub mod sleeper;
 pub mod transcripts;
 pub mod vm;
 

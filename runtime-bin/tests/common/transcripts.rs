@@ -48,7 +48,8 @@ struct Difference {
 type Version = (u32, u32);
 
 /// A command line, and what it is run on. In the words `$ID`, `$BUNDLE` and `$DIR` (a directory that is there) stand for the
-/// test's own; `''` is an empty word.
+/// test's own; `''` is an empty word,
+/// and a no-break space a space within one.
 #[derive(Debug)]
 pub struct Row {
     setup: Setup,
@@ -296,13 +297,13 @@ fn transcript(row: &Row, runtime: &Path, is_ours: bool) -> Transcript {
     }
     (row.prepare)(&test);
     let pid = place.state().map(|state| state["pid"].to_string()).filter(|pid| pid != "0");
-    let (status, stdout, stderr) = place.run(row);
+    let (own_pid, status, stdout, stderr) = place.run(row);
     if let Some(status) = row.settles {
         place.settle(status);
     }
     let state = place.state();
     let after = state.as_ref().map_or("", |state| state["status"].as_str().unwrap()).to_owned();
-    let pids = [pid, state.map(|state| state["pid"].to_string()).filter(|pid| pid != "0")];
+    let pids = [Some(own_pid), pid, state.map(|state| state["pid"].to_string()).filter(|pid| pid != "0")];
     let file = row.looks_at.map(|file| fs::read_to_string(place.word(file)).unwrap_or_else(|_| "none".to_owned()));
     let normal = |text: &str| place.normalise(text, pids.iter().flatten());
     let stdout = if row.only_shape { shape(&stdout) } else { stdout };
@@ -376,12 +377,12 @@ impl Place<'_> {
 
     fn word(&self, word: &str) -> String {
         let directory = self.test.beside("dir");
-        let word = if word == "''" { "" } else { word };
+        let word = &(if word == "''" { "" } else { word }).replace('\u{a0}', " ");
         word.replace("$ID", &self.test.id).replace("$BUNDLE", self.path).replace("$DIR", directory.to_str().unwrap())
     }
 
-    /// Runs the row's command; returns exit status, stdout and stderr.
-    fn run(&self, row: &Row) -> (String, String, String) {
+    /// Runs the row's command; returns its pid, exit status, stdout and stderr.
+    fn run(&self, row: &Row) -> (String, String, String, String) {
         let words: Vec<_> = row.line.split(' ').filter(|word| !word.is_empty()).map(|word| self.word(word)).collect();
         let (input, out, err) = (self.test.beside("in"), self.test.beside("out"), self.test.beside("err"));
         fs::write(&input, row.stdin).unwrap();
@@ -402,7 +403,8 @@ impl Place<'_> {
                 None => std::thread::sleep(Duration::from_millis(2)),
             }
         };
-        (status, String::from_utf8_lossy(&fs::read(out).unwrap()).into(), fs::read_to_string(err).unwrap())
+        let stdout = String::from_utf8_lossy(&fs::read(out).unwrap()).into_owned();
+        (child.id().to_string(), status, stdout, fs::read_to_string(err).unwrap())
     }
 
     /// Takes out what differs from run to run and by the runtime's name.

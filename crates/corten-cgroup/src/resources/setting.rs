@@ -74,7 +74,10 @@ impl Setting {
     /// back is added to `before`.
     fn write(&self, directory: BorrowedFd<'_>, before: Option<&mut Vec<Self>>) -> Result<(), Errno> {
         let flags = if before.is_some() { OFlag::O_RDWR } else { OFlag::O_WRONLY };
-        let mut file = match sys::open_below(&directory, Path::new(&self.file), flags) {
+        let open = || sys::open_below(&directory, Path::new(&self.file), flags);
+        let mut file = match open()
+            .or_else(|errno| if errno == Errno::ENOENT && settle(directory) { open() } else { Err(errno) })
+        {
             Ok(fd) => File::from(fd),
             Err(Errno::ENOENT) => {
                 return match &self.if_missing {
@@ -112,6 +115,14 @@ impl Setting {
         let now = self.exact.then(|| read_file(directory, &self.file).ok())??;
         Some(now.trim_end().to_owned()).filter(|now| *now != self.value)
     }
+}
+
+/// Waits until controllers that somebody gives to this cgroup at this moment have their files here; false if there is nothing to
+/// wait for. The kernel lists them before it makes the files, but takes one writer at a time: a line without words, to a file that all
+/// of them write, comes back when those before it are done.
+fn settle(directory: BorrowedFd<'_>) -> bool {
+    let control = sys::open_below(&directory, Path::new("cgroup.subtree_control"), OFlag::O_WRONLY);
+    control.is_ok_and(|control| File::from(control).write_all(b"\n").is_ok())
 }
 
 impl fmt::Display for Setting {

@@ -279,10 +279,7 @@ impl<'s> Executor<'s> {
             WireStep::Unshare { flags } => sys::unshare(flags).from(Call::Unshare),
             WireStep::CloneAgain { flags } => self.clone_again(flags),
             WireStep::NamespaceRoot { uid, gid } => namespaces::become_root(uid, gid),
-            WireStep::Dumpable { on } => {
-                let change = if on != 0 { sys::prctl::set_dumpable() } else { sys::prctl::set_not_dumpable() };
-                change.from(Call::Prctl)
-            }
+            WireStep::Dumpable { on } => namespaces::dumpable(on != 0),
             WireStep::OpenSource { path, flags, slot } => self.open_source(path, flags, slot),
             WireStep::CheckDevice { device, mode, major, minor } => self.check_device(device, [mode, major, minor]),
             WireStep::MoveRoot {} => self.move_root(),
@@ -304,10 +301,10 @@ impl<'s> Executor<'s> {
             WireStep::Loopback {} => sys::loopback_up().from(Call::Ioctl),
             WireStep::CopyLink { path, target } => self.copy_link(path, target),
             WireStep::CheckProc { mount } => mounts::check_proc(self.fd(mount)?),
-            WireStep::EnterTree { tree } => {
-                self.root = self.fd(tree)?;
-                Ok(())
-            }
+            WireStep::EnterTree { tree } => self.fd(tree).map(|tree| self.root = tree),
+            WireStep::FindRoot {} => self.find_root(),
+            WireStep::Unmount { path, proc } => self.unmount(path, proc),
+            WireStep::Affinity { cpus } => sys::set_affinity(cpus).from(Call::SchedSetaffinity),
             WireStep::End {} => sys::exit(0),
             WireStep::TargetMode { target } => self.target_mode(target),
             WireStep::Reconfigure { mount, options } => self.reconfigure(mount, options),

@@ -14,6 +14,12 @@ impl Executor<'_> {
         self.close(namespace)
     }
 
+    pub(super) fn find_root(&mut self) -> Outcome {
+        let flags = sys::O_PATH | sys::O_DIRECTORY;
+        self.root = sys::openat2(sys::WORKING_DIRECTORY, c"/", flags, 0, 0).from(Call::Openat2)?;
+        Ok(())
+    }
+
     /// Goes on in a clone: a PID namespace, a time namespace and a user namespace together with others are for new processes.
     pub(super) fn clone_again(&mut self, flags: u64) -> Outcome {
         if !sys::clone_sibling(flags).from(Call::Clone3)? {
@@ -25,6 +31,11 @@ impl Executor<'_> {
         sys::close(own);
         Ok(())
     }
+}
+
+pub(super) fn dumpable(on: bool) -> Outcome {
+    let change = if on { sys::prctl::set_dumpable() } else { sys::prctl::set_not_dumpable() };
+    change.from(Call::Prctl)
 }
 
 /// Becomes root, or these where the namespace has no root. Only the kernel knows what is mapped in a joined one.

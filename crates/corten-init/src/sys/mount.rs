@@ -118,6 +118,13 @@ pub fn unmount(path: &CStr) -> Result<()> {
     unsafe { call(nr::UMOUNT2, [text(path), MNT_DETACH_NOFOLLOW]) }.map(drop)
 }
 
+/// Detaches the mount that a link of procfs leads to.
+pub fn unmount_followed(path: &CStr) -> Result<()> {
+    const MNT_DETACH: usize = 2;
+    // SAFETY: `path` ends with NUL and outlives the call.
+    unsafe { call(nr::UMOUNT2, [text(path), MNT_DETACH]) }.map(drop)
+}
+
 /// Covers a path of the process's own mount namespace with an empty tmpfs.
 pub fn cover(path: &CStr) -> Result<()> {
     const MS_RDONLY: usize = 1;

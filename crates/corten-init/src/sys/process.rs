@@ -174,6 +174,12 @@ pub fn reset_affinity() -> Result<()> {
     unsafe { call(nr::SCHED_SETAFFINITY, [0, size_of_val(&all), &raw const all as usize]) }.map(drop)
 }
 
+/// Lets the process run on the CPUs of the mask.
+pub fn set_affinity(mask: &[u8]) -> Result<()> {
+    // SAFETY: the mask is readable for its size and outlives the call.
+    unsafe { call(nr::SCHED_SETAFFINITY, [0, mask.len(), mask.as_ptr() as usize]) }.map(drop)
+}
+
 pub fn umask(mask: u64) {
     // Cannot fail.
     plain(nr::UMASK, [usize::try_from(mask).unwrap_or(0)]).ok();

@@ -9,9 +9,11 @@ use std::time::Duration;
 use corten_cgroup::systemd::{Manager as Systemd, Unit};
 use corten_cgroup::{Layout, Location, Machine, legacy};
 
+use nix::errno::Errno;
+
 use crate::oci::Spec;
 use crate::plan::seccomp::{CompileOptions, Filter, SeccompError, flags, from_raw, notifies};
-use crate::plan::{Facts, LegacyHierarchy, Request};
+use crate::plan::{Facts, LegacyHierarchy, Request, namespace_types};
 use crate::spec::annotations::{self, annotation};
 use crate::state::NOTIFY_DIRECTORY;
 use crate::sys::SysError;
@@ -45,14 +47,53 @@ pub(crate) fn facts(
     };
     let shows_cgroups = spec.mounts().iter().flatten().any(|mount| mount.typ().as_deref() == Some("cgroup"));
     if shows_cgroups && machine.layout() != Layout::Unified {
-        legacy_hierarchies(&mut facts)?;
+        (facts.legacy, facts.legacy_links) = legacy_hierarchies(&facts.cgroups)?;
     }
-    let process = spec.process().as_ref();
+    security(&mut facts, spec, root)?;
+    Ok(facts)
+}
+
+/// Probes what the plan of a process needs that joins a container: `spec` is the container's config with that process, `cgroups`
+/// where it is to be.
+pub(crate) fn exec_facts(spec: &Spec, root: &Path, cgroups: Location) -> Result<Facts> {
+    let mut facts = Facts { cgroups, ..privileges()? };
+    security(&mut facts, spec, root)?;
+    Ok(facts)
+}
+
+/// Probes what the plan of other mounts of a running container needs: `spec` is the container's config with these mounts.
+pub(crate) fn mount_facts(spec: &Spec, bundle: &Path, cgroups: Location) -> Result<Facts> {
+    let mut facts = Facts { cgroups, links: links(spec, bundle), ..privileges()? };
+    facts.selinux = spec.linux().as_ref().is_some_and(|linux| linux.mount_label().is_some()) && has_selinux();
+    Ok(facts)
+}
+
+/// Probes security modules, and has the filter compiled.
+fn security(facts: &mut Facts, spec: &Spec, root: &Path) -> Result<()> {
+    let (linux, process) = (spec.linux().as_ref(), spec.process().as_ref());
     facts.apparmor = process.is_some_and(|process| process.apparmor_profile().is_some()) && has_apparmor();
     let label = process.is_some_and(|process| process.selinux_label().is_some());
     facts.selinux = (label || linux.is_some_and(|linux| linux.mount_label().is_some())) && has_selinux();
     facts.seccomp = seccomp(spec, root).map_err(|error: SeccompError| Error::new(error.kind(), error))?;
-    Ok(facts)
+    Ok(())
+}
+
+/// Returns the namespaces, as `CLONE_NEW*`, that a process is in and the caller is not. The caller sees to it that the pid is
+/// still that of the process afterwards.
+pub(crate) fn other_namespaces(pid: i32) -> Result<u64> {
+    let mut other = 0;
+    for (flag, kind) in namespace_types() {
+        let identity = |path: String| match nix::sys::stat::stat(path.as_str()) {
+            Ok(found) => Ok(Some((found.st_dev, found.st_ino))),
+            // A kernel without namespaces of this type.
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(SysError::new(errno, || format!("stat({path:?})"))),
+        };
+        if identity(format!("/proc/{pid}/ns/{kind}"))? != identity(format!("/proc/self/ns/{kind}"))? {
+            other |= flag;
+        }
+    }
+    Ok(other)
 }
 
 /// Where the socket for sd_notify(3) is to be.
@@ -144,22 +185,26 @@ fn seccomp(spec: &Spec, root: &Path) -> std::result::Result<Option<Filter>, Secc
     seccomp_cache::filter(&root.join(SECCOMP_CACHE), profile, options).map(Some)
 }
 
-fn legacy_hierarchies(facts: &mut Facts) -> Result<()> {
+/// Links beside hierarchies: name and target.
+type Links = Vec<(String, String)>;
+
+/// The v1 hierarchies of this machine with the cgroups of a container in them, and the links beside them.
+pub(crate) fn legacy_hierarchies(cgroups: &Location) -> Result<(Vec<LegacyHierarchy>, Links)> {
+    let mut hierarchies = Vec::new();
     let found = legacy::mounts().map_err(cgroup_error)?;
     let directory = PathBuf::from("/sys/fs/cgroup");
     for mount in found.mounts {
         let name = mount.name.to_string_lossy().into_owned();
         let key = mount.options.iter().find(|option| option.starts_with("name=")).unwrap_or(&name);
-        let path = facts.cgroups.legacy.get(key);
+        let path = cgroups.legacy.get(key);
         // Without one of its own the container is in the caller's, which is not for it to change.
         let (is_own, path) = (path.is_some(), path.unwrap_or(&mount.own_cgroup));
         let path = directory.join(&name).join(path.strip_prefix("/").unwrap_or(path));
-        facts.legacy.push(LegacyHierarchy { path, is_own, options: mount.options, name });
+        hierarchies.push(LegacyHierarchy { path, is_own, options: mount.options, name });
     }
-    for (name, target) in found.links {
-        facts.legacy_links.push((name.to_string_lossy().into_owned(), target.to_string_lossy().into_owned()));
-    }
-    Ok(())
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let links = found.links.iter().map(|(name, target)| (text(name.as_ref()), text(target.as_ref()))).collect();
+    Ok((hierarchies, links))
 }
 
 /// Wraps an error of the cgroup crate.

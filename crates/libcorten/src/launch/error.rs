@@ -7,6 +7,7 @@ use super::hooks::{HookError, signal_words};
 use super::id_maps::IdMapError;
 use super::net_devices::NetDeviceError;
 use super::resctrl::ResctrlError;
+use crate::criu::CriuError;
 use crate::state::StateError;
 use crate::sys::{ErrnoText, SysError, Waited};
 use crate::{ErrorKind, chain};
@@ -78,6 +79,9 @@ pub(crate) enum LaunchError {
     /// Intel RDT.
     #[error(transparent)]
     Resctrl(#[from] ResctrlError),
+    /// CRIU.
+    #[error(transparent)]
+    Criu(#[from] CriuError),
     /// A hook failed.
     #[error("error during container init")]
     Hook(#[from] HookError),
@@ -104,6 +108,7 @@ impl LaunchError {
             Self::Step { source, .. } | Self::Call(source) => errno_kind(source.errno.0),
             Self::Init(failure) => errno_kind(failure.errno.0),
             Self::State(error) => error.kind(),
+            Self::Criu(error) => error.kind(),
             Self::IdMap { source, .. } => source.errno().map_or(ErrorKind::Kernel, errno_kind),
             Self::NetDevice(error) => error.errno().map_or(ErrorKind::InvalidConfig, errno_kind),
             Self::Resctrl(error) => error.errno().map_or(ErrorKind::InvalidConfig, errno_kind),
@@ -120,13 +125,12 @@ impl LaunchError {
     }
 
     /// Says how init ended, when that is all there is to say.
-    pub(super) fn explain(&mut self, exec: Option<SysError>, waited: Waited) {
+    pub(super) fn explain(&mut self, waited: Waited) {
         let Self::Died { how } = self else { return };
-        *how = match (exec, waited) {
-            (Some(error), _) => Some(format!("{error}: {}", error.errno)),
-            (None, Waited::Killed(signal)) => Some(format!("killed by signal {signal}")),
-            (None, Waited::Exited(status)) => Some(format!("exit status {status}")),
-            (None, Waited::Running | Waited::NotOurs) => None,
+        *how = match waited {
+            Waited::Killed(signal) => Some(format!("killed by signal {signal}")),
+            Waited::Exited(status) => Some(format!("exit status {status}")),
+            Waited::Running | Waited::NotOurs => None,
         };
     }
 }

@@ -102,7 +102,7 @@ fn one(hook: &Hook, record: &Record, state: &File) -> Result<(), Cause> {
         command.envs(environment.iter().filter_map(|variable| variable.split_once('=')));
     }
     command.current_dir(&record.bundle).stdin(input).stdout(stdout.stdio()?).stderr(stderr.stdio()?);
-    sys::isolate(&mut command);
+    sys::isolate(&mut command, Vec::new());
     let path = || hook.path().display().to_string();
     let mut child = command.spawn().map_err(|error| Cause::Exec { path: path(), error })?;
     if let Some(seconds) = hook.timeout() {

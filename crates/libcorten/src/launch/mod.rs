@@ -14,6 +14,7 @@ mod id_maps;
 mod net_devices;
 mod open;
 pub(crate) mod resctrl;
+mod restore;
 mod sync;
 
 use std::fs::OpenOptions;
@@ -34,10 +35,11 @@ use nix::unistd::Pid;
 pub(crate) use error::{InitFailure, LaunchError, LimitError};
 pub(crate) use id_maps::IdMapError;
 use resctrl::Resctrl;
+pub(crate) use restore::Restoration;
 pub(crate) use sync::Channel;
 
 use crate::lifecycle::{Console, CreateOptions};
-use crate::oci::LinuxNamespaceType;
+use crate::oci::{LinuxNamespaceType, Spec};
 use crate::plan::{HostStep, Plan, Planned};
 use crate::spec::HookKind;
 use crate::state::{ProcessState, Record, StateDirectory, Status, start_time};
@@ -49,6 +51,8 @@ const INIT_DEADLINE: Duration = Duration::from_secs(120);
 pub(crate) const HOOKS_DEADLINE: Duration = Duration::from_secs(3600);
 /// How long the processes of a failed launch may take to die.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
+/// What the kernel says of a cgroup that takes no processes: it gives controllers to those below, is threaded, or is gone.
+const NO_PROCESSES: [i32; 4] = [libc::EBUSY, libc::EOPNOTSUPP, libc::ENODEV, libc::ENOENT];
 
 /// Where a launch takes place.
 #[derive(Debug, Clone, Copy)]
@@ -68,9 +72,17 @@ pub(crate) struct Launch<'a> {
     pub(crate) console: &'a Console,
     /// A stand-in for the resctrl filesystem, for tests.
     pub(crate) resctrl_root: Option<&'a Path>,
+    /// The config, which is written down.
+    pub(crate) config: Option<&'a Spec>,
+    /// The init of the container that the process joins.
+    pub(crate) joined: Option<Joined>,
     /// Fds by slot.
     fds: Vec<Option<OwnedFd>>,
     cgroups: Option<Cgroups>,
+    /// The CPUs of this thread, until init has been cloned.
+    own_cpus: Option<Box<sys::Cpus>>,
+    /// The container is paused, and the process may wait until it is resumed.
+    is_patient: bool,
     /// The device filter, until it is attached.
     devices: Option<Devices>,
     unit_started: bool,
@@ -80,6 +92,26 @@ pub(crate) struct Launch<'a> {
     notify_socket: Option<OwnedFd>,
     pid_file: Option<PathBuf>,
     warnings: Vec<String>,
+}
+
+/// The container that a process joins.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    /// Its init, and that one's pid.
+    pub(crate) pidfd: OwnedFd,
+    pub(crate) pid: i32,
+}
+
+impl Joined {
+    /// A pidfd of init's for the process.
+    fn open(&self) -> Result<OwnedFd, SysError> {
+        self.pidfd.try_clone().map_err(|error| SysError::from_io(&error, || "fcntl(F_DUPFD_CLOEXEC)".to_owned()))
+    }
+
+    /// The root directory of init.
+    fn root(&self) -> Result<OwnedFd, SysError> {
+        open::root_of(self.pid, &self.pidfd)
+    }
 }
 
 /// A container that has been launched.
@@ -100,8 +132,12 @@ impl<'a> Launch<'a> {
             record,
             console: &options.console,
             resctrl_root: options.resctrl_root.as_deref(),
+            config: None,
+            joined: None,
             fds,
             cgroups: None,
+            own_cpus: None,
+            is_patient: false,
             devices: None,
             unit_started: false,
             init: None,
@@ -111,6 +147,24 @@ impl<'a> Launch<'a> {
             pid_file: None,
             warnings: Vec::new(),
         }
+    }
+
+    /// The config, which is written down.
+    pub(crate) fn of(mut self, config: &'a Spec) -> Self {
+        self.config = Some(config);
+        self
+    }
+
+    /// The process joins a container, whose init this is.
+    pub(crate) fn joining(mut self, init: Joined) -> Self {
+        self.joined = Some(init);
+        self
+    }
+
+    /// It may wait until the container is resumed, for as long as that takes.
+    pub(crate) fn patiently(mut self, is_patient: bool) -> Self {
+        self.is_patient = is_patient;
+        self
     }
 
     /// Carries out the plan. `observe` sees each step before it is done.
@@ -125,8 +179,7 @@ impl<'a> Launch<'a> {
             }
         }
         match self.init {
-            Some(mut init) => {
-                init.has_left();
+            Some(init) => {
                 let Self { master, notify_socket, warnings, .. } = self;
                 Ok(Launched { pidfd: init.pidfd().clone(), master, notify_socket, warnings })
             }
@@ -143,10 +196,21 @@ impl<'a> Launch<'a> {
             HostStep::Limit { settings } => self.limit(settings),
             HostStep::StartUnit { location, properties } => self.start_unit(location, properties),
             HostStep::JoinCgroups => self.join_cgroups(),
+            HostStep::JoinContainer { location, or_inits, optional } => {
+                self.join_container(location, *or_inits, *optional)
+            }
+            HostStep::JoinIntelRdt { tasks } => resctrl::join(tasks, self.pid()).map_err(at),
+            HostStep::AttachToUnit { below } => self.attach_to_unit(below),
+            HostStep::OpenInit { slot } => self.put(*slot, self.joined()?.open().map_err(at)?),
+            HostStep::OpenInitRoot { slot } => self.put(*slot, self.joined()?.root().map_err(at)?),
+            HostStep::RunOn { cpus } => {
+                self.own_cpus = Some(sys::run_on(cpus).map_err(at)?);
+                Ok(())
+            }
             HostStep::DelegateCgroup { uid } => self.delegate(*uid),
             HostStep::OpenCgroup { slot } => {
-                let cgroup = self.cgroups.as_ref().and_then(Cgroups::unified).ok_or(LaunchError::Order)?;
-                self.put(*slot, sys::clone_tree(cgroup).map_err(at)?)
+                let opened = self.place.machine.open(&self.record.cgroups).map_err(LaunchError::Cgroup)?;
+                self.put(*slot, sys::clone_tree(opened.unified().ok_or(LaunchError::Order)?).map_err(at)?)
             }
             HostStep::OpenTree { source, recursive, directory, link_itself, slot } => {
                 let how = sys::OpenTree { recursive: *recursive, link_itself: *link_itself };
@@ -188,15 +252,22 @@ impl<'a> Launch<'a> {
             HostStep::RunHooks { kind, hooks } => Ok(hooks::run(*kind, hooks, self.record, status_during(*kind))?),
             HostStep::SendSeccompListener { path, metadata } => {
                 let listener = self.take_listener(at)?;
-                let data = ProcessState::json(self.record, metadata.as_deref());
+                let container = self.joined.as_ref().map(|joined| joined.pid);
+                let data = ProcessState::json(self.record, container, metadata.as_deref());
                 agents::send(path, &data, listener.as_fd()).map_err(at)
             }
-            HostStep::SendPidfd { path } => agents::send(path, b"standard", self.init()?.pidfd().as_fd()).map_err(at),
+            HostStep::SendPidfd { path, name } => {
+                agents::send(path, name.as_bytes(), self.init()?.pidfd().as_fd()).map_err(at)
+            }
             HostStep::OomScoreAdjust { value } => {
                 write_proc(self.pid(), "oom_score_adj", &value.to_string()).map_err(at)
             }
             HostStep::ReceiveConsole => self.receive_console(),
             HostStep::Await { point } => self.await_point(*point),
+            HostStep::RecordConfig => match self.config {
+                Some(config) => Ok(self.place.directory.write_config(config)?),
+                None => Err(LaunchError::Order),
+            },
             HostStep::RecordCreated => {
                 self.record.creating = false;
                 Ok(self.place.directory.write(self.record)?)
@@ -230,14 +301,24 @@ impl<'a> Launch<'a> {
         let program = corten_init::encode(&numbers, steps)?;
         let program = sys::sealed_memfd(c"corten-program", &program, false)?;
         let inherited: Vec<RawFd> = numbers.into_iter().filter(|fd| *fd >= 0).collect();
-        let init = InitProcess::start(&InitStart {
+        let start = InitStart {
             elf: init_elf()?,
             program: program.as_fd(),
             inherited: &inherited,
             preserved: self.plan.preserved_fds,
             namespaces,
             cgroup: self.cgroups.as_ref().and_then(Cgroups::unified).map(AsFd::as_fd),
-        })?;
+        };
+        let init = match InitProcess::start(&start) {
+            // Not even the execveat fits into the cgroup.
+            Err(error) if error.errno.0 == Errno::ENOMEM && self.cgroups.is_some() => {
+                return Err(LaunchError::OutOfMemory);
+            }
+            started => started?,
+        };
+        if let Some(cpus) = self.own_cpus.take() {
+            sys::run_on_again(&cpus)?;
+        }
         // Init has its copies; ours would keep mounts and sockets alive.
         self.fds.clear();
         self.record.pid = init.pid().as_raw();
@@ -263,15 +344,14 @@ impl<'a> Launch<'a> {
 
     fn await_point(&mut self, point: SyncPoint) -> Result<(), LaunchError> {
         let deadline = self.deadline();
-        self.channel()?.await_point(point, deadline)?;
-        if let Some(init) = &mut self.init {
-            init.has_left();
-        }
-        Ok(())
+        self.channel()?.await_point(point, deadline)
     }
 
     /// How long init may take: hooks that it runs may have no limit of their own.
     fn deadline(&self) -> Duration {
+        if self.is_patient {
+            return Duration::MAX;
+        }
         let hooks = self.plan.inside.iter().any(|planned| matches!(planned.step, OwnedStep::RunHook { .. }));
         if hooks { HOOKS_DEADLINE } else { INIT_DEADLINE }
     }
@@ -292,6 +372,73 @@ impl<'a> Launch<'a> {
             Err(error) => return Err(LaunchError::Cgroup(error)),
         }
         Ok(())
+    }
+
+    /// Moves the process into the cgroups of a container that runs. They are not this launch's to kill or remove.
+    fn join_container(&mut self, location: &Location, or_inits: bool, optional: bool) -> Result<(), LaunchError> {
+        match self.move_into(location, or_inits) {
+            // runc, too, lets a user's process go on outside then.
+            Err(LaunchError::Cgroup(error)) if optional && error.is_refused() => {
+                self.warnings.push(format!(
+                    "linux.cgroupsPath: the process stays in the caller's cgroup: {}",
+                    crate::chain(&error)
+                ));
+                Ok(())
+            }
+            moved => moved,
+        }
+    }
+
+    fn move_into(&self, location: &Location, or_inits: bool) -> Result<(), LaunchError> {
+        let cgroups = self.place.machine.open(location).map_err(LaunchError::Cgroup)?;
+        let missing = |path| LaunchError::from(SysError::new(Errno::ENOENT, || format!("open(cgroup {path:?})")));
+        let opened = cgroups.legacy().paths();
+        if let Some((_, path)) = location.legacy.iter().find(|(name, _)| !opened.contains_key(*name)) {
+            return Err(missing(path));
+        }
+        cgroups.legacy().add(self.record.pid).map_err(LaunchError::Cgroup)?;
+        let moved = match (cgroups.unified(), &location.unified) {
+            (Some(cgroup), _) => cgroup.add(self.record.pid),
+            (None, None) => return Ok(()),
+            // Its init has moved, and what was its own cgroup has been removed.
+            (None, Some(_)) if or_inits => return self.move_beside_init(),
+            (None, Some(path)) => return Err(missing(path)),
+        };
+        match moved {
+            // The container has made cgroups with limits below its own, which takes no processes then; or has left it.
+            Err(error) if or_inits && NO_PROCESSES.contains(&error.errno().unwrap_or(0)) => self.move_beside_init(),
+            moved => moved.map_err(LaunchError::Cgroup),
+        }
+    }
+
+    fn move_beside_init(&self) -> Result<(), LaunchError> {
+        let cgroups = self.cgroups_of_init()?;
+        let cgroup = cgroups.unified().ok_or(LaunchError::Died { how: None })?;
+        cgroup.add(self.record.pid).map_err(LaunchError::Cgroup)
+    }
+
+    /// The cgroups of the container, but in cgroup v2 the one that its init is in.
+    fn cgroups_of_init(&self) -> Result<Cgroups, LaunchError> {
+        let joined = self.joined()?;
+        let inits = Location::of_process(joined.pid).map_err(LaunchError::Cgroup)?;
+        // The pid was its own when the file was read if it is alive now.
+        if sys::wait_ended(joined.pidfd.as_fd(), Duration::ZERO) {
+            return Err(LaunchError::Died { how: None });
+        }
+        let location = Location { unified: inits.unified, ..self.record.cgroups.clone() };
+        self.place.machine.open(&location).map_err(LaunchError::Cgroup)
+    }
+
+    /// Has systemd move init into the container's unit, where this user may not.
+    fn attach_to_unit(&self, below: &str) -> Result<(), LaunchError> {
+        let (Some(systemd), Some(unit)) = (self.place.systemd, &self.record.cgroups.unit) else {
+            return Err(LaunchError::Order);
+        };
+        systemd.attach_processes(unit, below, &[self.record.pid.cast_unsigned()]).map_err(LaunchError::Systemd)
+    }
+
+    fn joined(&self) -> Result<&Joined, LaunchError> {
+        self.joined.as_ref().ok_or(LaunchError::Order)
     }
 
     fn limit(&self, settings: &[Setting]) -> Result<(), LaunchError> {
@@ -370,7 +517,8 @@ impl<'a> Launch<'a> {
 
     /// Takes the process that goes on in init's place.
     fn follow_clone(&mut self) -> Result<(), LaunchError> {
-        let pidfd = self.channel()?.await_clone(INIT_DEADLINE)?;
+        let deadline = self.deadline();
+        let pidfd = self.channel()?.await_clone(deadline)?;
         let pid = sys::pid_of(&pidfd).ok_or(LaunchError::Died { how: None })?;
         self.init.as_mut().ok_or(LaunchError::Order)?.replace(pid, pidfd)?;
         self.record.pid = pid.as_raw();
@@ -394,7 +542,8 @@ impl<'a> Launch<'a> {
     }
 
     fn receive_console(&mut self) -> Result<(), LaunchError> {
-        let master = self.channel()?.await_console(INIT_DEADLINE)?;
+        let deadline = self.deadline();
+        let master = self.channel()?.await_console(deadline)?;
         match self.console {
             Console::Socket(path) => agents::send(path, b"/dev/ptmx", master.as_fd())?,
             Console::Master | Console::None => self.master = Some(master),
@@ -404,18 +553,23 @@ impl<'a> Launch<'a> {
 
     /// Takes back what was made. Goes on after an error and reports all of them.
     fn undo(mut self, mut cause: LaunchError) -> LaunchError {
+        let mut left = Vec::new();
         // There may be too few fds for what follows.
         self.fds.clear();
+        if let Some(cpus) = self.own_cpus.take()
+            && let Err(error) = sys::run_on_again(&cpus)
+        {
+            left.push(crate::chain(&error));
+        }
+        let cgroups = self.cgroups.take();
         // Before the cgroup is gone, and with it what it knows.
-        let out_of_memory =
-            self.cgroups.as_ref().is_some_and(|cgroups| cgroups.oom_kills().is_ok_and(|count| count > 0));
-        let mut left = Vec::new();
-        if let Some(cgroups) = &self.cgroups
+        let out_of_memory = cgroups.as_ref().is_some_and(|cgroups| cgroups.oom_kills().is_ok_and(|count| count > 0));
+        if let Some(cgroups) = &cgroups
             && let Err(error) = cgroups.kill(KILL_DEADLINE)
         {
             left.push(crate::chain(&error));
         }
-        if let Some(init) = &mut self.init {
+        if let Some(init) = &self.init {
             // It may have ended by itself before; then the signal finds nobody.
             match sys::send_signal(init.pidfd().as_fd(), libc::SIGKILL) {
                 Err(error) if error.errno.0 != Errno::ESRCH => left.push(crate::chain(&error)),
@@ -426,10 +580,9 @@ impl<'a> Launch<'a> {
                     Ok(_) if out_of_memory && matches!(cause, LaunchError::Died { .. }) => {
                         cause = LaunchError::OutOfMemory
                     }
-                    Ok(waited) => cause.explain(init.exec_failure(), waited),
+                    Ok(waited) => cause.explain(waited),
                     Err(error) => left.push(crate::chain(&error)),
                 }
-                init.has_left();
             } else {
                 left.push(format!("process {}", init.pid()));
             }
@@ -437,7 +590,7 @@ impl<'a> Launch<'a> {
         if let Err(error) = self.stop_unit() {
             left.push(crate::chain(&error));
         }
-        if let Some(cgroups) = self.cgroups.take()
+        if let Some(cgroups) = cgroups
             && let Err(error) = cgroups.remove(KILL_DEADLINE)
         {
             left.push(crate::chain(&error));
@@ -513,7 +666,8 @@ fn write_proc(pid: Pid, file: &str, text: &str) -> Result<(), SysError> {
 /// Writes the pid to a new file beside `path` and renames it: who waits for the file never sees half of it.
 fn write_pid_file(path: &Path, pid: i32) -> Result<(), SysError> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let new = path.with_file_name(format!(".{name}"));
+    // Nobody else's: what a killed runtime has left is in nobody's way.
+    let new = path.with_file_name(format!(".{name}.{}", std::process::id()));
     let opened = OpenOptions::new().write(true).create_new(true).mode(0o666).custom_flags(libc::O_CLOEXEC).open(&new);
     let mut file = opened.map_err(|error| SysError::from_io(&error, || format!("open({new:?}, O_CREAT|O_EXCL)")))?;
     let written = file

@@ -109,6 +109,13 @@ pub(crate) fn move_devices(namespace: BorrowedFd<'_>, devices: &[(String, String
     devices.iter().try_for_each(|(device, name)| move_device(&mut here, &mut there, namespace, device, name))
 }
 
+/// Brings up the loopback device of a network namespace.
+pub(crate) fn raise_loopback(namespace: BorrowedFd<'_>) -> Result<(), SysError> {
+    let mut inside = open_inside(namespace)?;
+    let index = index_of(&mut inside, "lo")?;
+    set_up(&mut inside, index, "lo")
+}
+
 fn move_device(
     here: &mut Rtnetlink,
     there: &mut Rtnetlink,

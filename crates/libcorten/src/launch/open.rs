@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::stat::{SFlag, fstat, stat};
@@ -90,6 +91,16 @@ pub(super) fn host_proc() -> Result<OwnedFd, SysError> {
     } else {
         Err(SysError::new(Errno::ENODEV, || "/proc is no procfs".to_owned()))
     }
+}
+
+/// Opens the root directory of a process, which must still be alive then.
+pub(super) fn root_of(pid: i32, pidfd: impl AsFd) -> Result<OwnedFd, SysError> {
+    let path = format!("/proc/{pid}/root");
+    let directory = open(Path::new(&path), libc::O_PATH | libc::O_DIRECTORY)?;
+    if sys::wait_ended(pidfd, Duration::ZERO) {
+        return Err(SysError::new(Errno::ESRCH, || format!("open({path:?})")));
+    }
+    Ok(directory.into())
 }
 
 /// Maps the ids of a tree.

@@ -99,6 +99,22 @@ pub(crate) struct GroupRecord {
     pub(crate) schemata: Option<PathBuf>,
 }
 
+impl GroupRecord {
+    /// The files that put a process into the groups, in order.
+    pub(crate) fn tasks(&self) -> Vec<PathBuf> {
+        let group = self.schemata.as_deref().and_then(Path::parent);
+        group.into_iter().chain(self.monitoring.as_deref()).map(|directory| directory.join("tasks")).collect()
+    }
+}
+
+/// Puts a process into groups, by their files `tasks`.
+pub(super) fn join(tasks: &[PathBuf], pid: Pid) -> Result<(), SysError> {
+    tasks.iter().try_for_each(|file| {
+        std::fs::write(file, pid.to_string())
+            .map_err(|error| SysError::from_io(&error, || format!("write({file:?}, \"{pid}\")")))
+    })
+}
+
 /// Judges what can be judged without a kernel: (field, problem).
 ///
 /// `l3CacheSchema` may have any form: the spec only advises one.

@@ -12,6 +12,8 @@ use crate::{Error, ErrorKind, Result, spec};
 #[derive(Debug, Clone)]
 pub struct Bundle {
     directory: PathBuf,
+    /// The file of the config, if it is another than the bundle's own.
+    config: Option<PathBuf>,
     spec: Spec,
 }
 
@@ -31,26 +33,25 @@ impl Bundle {
     /// # Errors
     /// The directory or the config is missing, or the config is wrong; the message names the field.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
-        let given = directory.as_ref();
-        let directory = given.canonicalize().map_err(|error| {
-            let kind =
-                if error.kind() == std::io::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Kernel };
-            Error::new(kind, BundleError::NoDirectory(SysError::from_io(&error, || format!("open({given:?})"))))
-        })?;
-        let path = directory.join("config.json");
-        let file = File::open(&path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                Error::new(ErrorKind::NotFound, BundleError::NoConfig { name: "config.json".to_owned() })
-            }
-            _ => {
-                let error = SysError::from_io(&error, || format!("open({path:?})"));
-                Error::new(ErrorKind::Kernel, BundleError::Unreadable(error))
-            }
-        })?;
-        // One read of the usual size.
-        let spec =
-            spec::load(BufReader::with_capacity(64 * 1024, file)).map_err(|error| Error::new(error.kind(), error))?;
+        let directory = absolute(directory.as_ref())?;
+        let spec = read(&directory.join("config.json"), "config.json")?;
         Self::new(directory, spec)
+    }
+
+    /// Opens a bundle whose config is in a file of another name or at another place. `config` is relative to the current
+    /// directory; paths in it are relative to the bundle's, as ever.
+    ///
+    /// # Errors
+    /// As [`Bundle::open`].
+    pub fn open_with_config(directory: impl AsRef<Path>, config: impl AsRef<Path>) -> Result<Self> {
+        let directory = absolute(directory.as_ref())?;
+        let given = config.as_ref();
+        let config = std::path::absolute(given).map_err(|error| {
+            let error = SysError::from_io(&error, || format!("getcwd() for {given:?}"));
+            Error::new(ErrorKind::Kernel, BundleError::Unreadable(error))
+        })?;
+        let spec = read(&config, &given.to_string_lossy())?;
+        Ok(Self { config: Some(config), ..Self::new(directory, spec)? })
     }
 
     /// Makes a bundle of a directory and a config that the caller has. `directory` must be absolute.
@@ -59,7 +60,7 @@ impl Bundle {
     /// The config is wrong; the message names the field.
     pub fn new(directory: impl Into<PathBuf>, config: Spec) -> Result<Self> {
         spec::validate(&config).map_err(|error| Error::new(error.kind(), error))?;
-        Ok(Self { directory: directory.into(), spec: config })
+        Ok(Self { directory: directory.into(), config: None, spec: config })
     }
 
     /// Returns the config.
@@ -72,8 +73,36 @@ impl Bundle {
         &self.directory
     }
 
+    /// Returns the absolute path of the config, if it is not the bundle's config.json.
+    pub(crate) fn config(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
     /// Returns the absolute path of the root filesystem.
     pub(crate) fn rootfs(&self) -> PathBuf {
         self.spec.root().as_ref().map(|root| self.directory.join(root.path())).unwrap_or_default()
     }
+}
+
+/// Returns the absolute path of a bundle's directory, without symlinks.
+fn absolute(directory: &Path) -> Result<PathBuf> {
+    directory.canonicalize().map_err(|error| {
+        let kind = if error.kind() == std::io::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Kernel };
+        Error::new(kind, BundleError::NoDirectory(SysError::from_io(&error, || format!("open({directory:?})"))))
+    })
+}
+
+/// Reads a config.
+fn read(path: &Path, name: &str) -> Result<Spec> {
+    let file = File::open(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            Error::new(ErrorKind::NotFound, BundleError::NoConfig { name: name.to_owned() })
+        }
+        _ => {
+            let error = SysError::from_io(&error, || format!("open({path:?})"));
+            Error::new(ErrorKind::Kernel, BundleError::Unreadable(error))
+        }
+    })?;
+    // One read of the usual size.
+    spec::load(BufReader::with_capacity(64 * 1024, file)).map_err(|error| Error::new(error.kind(), error))
 }

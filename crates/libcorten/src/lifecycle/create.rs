@@ -18,12 +18,12 @@ use crate::{CgroupManager, Error, Plan, Result, sys};
 /// A container that is to be made: what of, and where.
 #[derive(Debug)]
 pub(super) struct Creation<'a> {
-    runtime: &'a Runtime,
-    machine: Machine,
-    systemd: Option<Systemd>,
-    id: &'a str,
-    bundle: &'a Bundle,
-    options: &'a CreateOptions,
+    pub(super) runtime: &'a Runtime,
+    pub(super) machine: Machine,
+    pub(super) systemd: Option<Systemd>,
+    pub(super) id: &'a str,
+    pub(super) bundle: &'a Bundle,
+    pub(super) options: &'a CreateOptions,
 }
 
 impl<'a> Creation<'a> {
@@ -55,18 +55,21 @@ impl<'a> Creation<'a> {
 
     /// Carries a plan out, in a new state directory.
     pub(super) fn launch(self, plan: &Plan, observe: &mut dyn FnMut(&Planned<HostStep>)) -> Result<Container> {
-        check_preserved(self.options)?;
+        check_preserved(self.options.listen_fds, self.options.preserve_fds)?;
         let (directory, lock) = StateDirectory::create(self.runtime.root(), self.id)?;
-        let mut record = new_record(self.id, self.bundle, plan);
+        let mut record =
+            Record { no_new_keyring: self.options.no_new_keyring, ..new_record(self.id, self.bundle, plan) };
         let place = Place { machine: &self.machine, systemd: self.systemd.as_ref(), directory: &directory };
-        match Launch::new(plan, place, &mut record, self.options).run(observe) {
+        let launch = Launch::new(plan, place, &mut record, self.options).of(self.bundle.spec());
+        match launch.run(observe) {
             Ok(launched) => {
                 drop(lock);
                 let init = Some((launched.pidfd, Pid::from_raw(record.pid)));
                 let readiness = launched.notify_socket.zip(init.clone());
                 let readiness = readiness.map(|(socket, (pidfd, pid))| Readiness::new(socket, pidfd, pid));
                 let (id, console, warnings) = (self.id.to_owned(), launched.master, launched.warnings);
-                Ok(Container { id, directory, init, console, readiness, warnings })
+                let root = self.runtime.root().to_owned();
+                Ok(Container { id, root, directory, init, console, readiness, warnings })
             }
             Err(error) => {
                 // While something is left, the directory stays, so that `delete --force` can find and remove it.
@@ -79,7 +82,7 @@ impl<'a> Creation<'a> {
     }
 }
 
-fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
+pub(super) fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
     let cgroups = plan.host.iter().find_map(|planned| match &planned.step {
         HostStep::CreateCgroups { location, .. } | HostStep::StartUnit { location, .. } => Some(location.clone()),
         _ => None,
@@ -90,24 +93,35 @@ fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
         oci_version: SPEC_VERSION.to_owned(),
         id: id.to_owned(),
         bundle: bundle.directory().to_owned(),
+        config: bundle.config().map(ToOwned::to_owned),
         rootfs: bundle.rootfs(),
         created: rfc3339(SystemTime::now()),
         annotations,
         cgroups: cgroups.unwrap_or_default(),
         resources,
+        no_new_keyring: false,
         creating: true,
         pid: 0,
         start_time: 0,
         hooks: bundle.spec().hooks().clone(),
+        descriptors: stdio(),
         resctrl: None,
     }
 }
 
+/// What the stdio is that the container gets: the caller's.
+fn stdio() -> Vec<String> {
+    let link = |fd: i32| std::fs::read_link(format!("/proc/self/fd/{fd}"));
+    (0..3)
+        .map(|fd| link(fd).map_or_else(|_| "/dev/null".to_owned(), |link| link.to_string_lossy().into_owned()))
+        .collect()
+}
+
 /// Checks that the fds that the program is to get came from the caller; what this process has opened itself is
 /// close-on-exec. runc refuses a gap, too.
-fn check_preserved(options: &CreateOptions) -> Result<()> {
-    let first_preserved = options.listen_fds.saturating_add(3);
-    for fd in 3..first_preserved.saturating_add(options.preserve_fds) {
+pub(super) fn check_preserved(listen: u32, preserve: u32) -> Result<()> {
+    let first_preserved = listen.saturating_add(3);
+    for fd in 3..first_preserved.saturating_add(preserve) {
         if !sys::is_inherited(fd.cast_signed()) {
             let by = if fd < first_preserved { "LISTEN_FDS" } else { "--preserve-fds" };
             return Err(LifecycleError::NotOpen { by, fd }.into());

@@ -15,7 +15,8 @@ use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{isatty, read};
 
-use super::{Container, Exit, LifecycleError};
+use super::wait::wait_for;
+use super::{Container, ExecProcess, Exit, LifecycleError};
 use crate::Result;
 use crate::sys::{self, SysError, term};
 
@@ -33,13 +34,13 @@ const OWN: [Signal; 10] = [
     Signal::SIGURG,
 ];
 
-/// Gives SIGCHLD its default action. A program whose caller ignores that signal inherits that, and never learns how its children
-/// have ended: containers, hooks. To be called when it starts; the library leaves signals as they are.
+/// Makes sure that children of this process can be waited for: a SIGCHLD that is ignored, as whoever started it may have left it, gets
+/// the default action again. For programs; a library that is part of one leaves its signals alone, and [`Container::wait`] fails then.
 ///
 /// # Errors
-/// The call failed.
-pub fn keep_children() -> Result<()> {
-    Ok(sys::keep_children()?)
+/// None that is known.
+pub fn expect_children() -> Result<()> {
+    Ok(sys::expect_children()?)
 }
 
 /// The signals that are forwarded, held back for [`attach`]. To be made before the container, so that none is lost. Dropping
@@ -106,7 +107,18 @@ impl Drop for Signals {
 /// # Errors
 /// The caller did not make the container, or a call failed; the container may run on.
 pub fn attach(container: &Container, console: Option<OwnedFd>, signals: &Signals) -> Result<Exit> {
-    let pidfd = container.pidfd().ok_or(LifecycleError::NotRunning)?;
+    follow(container.pidfd().ok_or(LifecycleError::NotRunning)?, console, signals)
+}
+
+/// As [`attach`], for a process that [`Container::exec`] made.
+///
+/// # Errors
+/// A call failed; the process may run on.
+pub fn attach_process(process: &ExecProcess, console: Option<OwnedFd>, signals: &Signals) -> Result<Exit> {
+    follow(process.pidfd(), console, signals)
+}
+
+fn follow(pidfd: BorrowedFd<'_>, console: Option<OwnedFd>, signals: &Signals) -> Result<Exit> {
     let (input, output) = (io::stdin(), io::stdout());
     let mut relay = match console {
         Some(master) => Some(Relay::new(master, input.as_fd(), output.as_fd())?),
@@ -117,7 +129,7 @@ pub fn attach(container: &Container, console: Option<OwnedFd>, signals: &Signals
             relay.as_ref().map_or((None, false), |relay| (Some(relay.interest()), relay.has_output()));
         let events = wait(pidfd, signals, relay.as_ref(), interest)?;
         if events.signal {
-            forward(pidfd, container.pid(), signals, relay.as_ref())?;
+            forward(pidfd, signals, relay.as_ref())?;
         }
         if let Some(relay) = &mut relay {
             relay.turn(&events, wants_write)?;
@@ -126,7 +138,7 @@ pub fn attach(container: &Container, console: Option<OwnedFd>, signals: &Signals
             if let Some(relay) = &mut relay {
                 relay.drain()?;
             }
-            return container.wait();
+            return wait_for(pidfd);
         }
     }
 }
@@ -183,7 +195,7 @@ fn wait(
     })
 }
 
-fn forward(pidfd: BorrowedFd<'_>, init: Option<i32>, signals: &Signals, relay: Option<&Relay<'_>>) -> Result<()> {
+fn forward(pidfd: BorrowedFd<'_>, signals: &Signals, relay: Option<&Relay<'_>>) -> Result<()> {
     loop {
         let signal = match signals.fd.read_signal() {
             Ok(Some(info)) => info.ssi_signo.cast_signed(),
@@ -196,7 +208,7 @@ fn forward(pidfd: BorrowedFd<'_>, init: Option<i32>, signals: &Signals, relay: O
             continue;
         }
         if signal == libc::SIGCHLD && signals.reaps {
-            reap(init);
+            reap(Some(pidfd));
             continue;
         }
         match sys::send_signal(pidfd, signal) {
@@ -207,14 +219,16 @@ fn forward(pidfd: BorrowedFd<'_>, init: Option<i32>, signals: &Signals, relay: O
     }
 }
 
-/// Reaps all children that have ended but the container's init, whose end is for [`Container::wait`].
-fn reap(init: Option<i32>) {
-    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
+/// Reaps all children that have ended but the one that is waited for.
+fn reap(own: Option<BorrowedFd<'_>>) {
+    let (ended, looking) = (WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG, WaitPidFlag::WNOWAIT);
+    let is_own =
+        |pid| own.is_some_and(|own| waitid(Id::PIDFd(own), ended | looking).is_ok_and(|own| own.pid() == Some(pid)));
     // No children, or none that has ended: there is nothing to do.
-    while let Ok(status) = waitid(Id::All, flags | WaitPidFlag::WNOWAIT)
-        && let Some(pid) = status.pid().filter(|pid| Some(pid.as_raw()) != init)
+    while let Ok(status) = waitid(Id::All, ended | looking)
+        && let Some(pid) = status.pid().filter(|pid| !is_own(*pid))
     {
-        if waitid(Id::Pid(pid), flags).is_err() {
+        if waitid(Id::Pid(pid), ended).is_err() {
             return;
         }
     }

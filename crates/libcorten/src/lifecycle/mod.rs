@@ -5,14 +5,18 @@
 //! Spec: runtime.md#lifecycle.
 
 mod bundle;
+mod checkpoint;
 mod create;
 mod delete;
 mod events;
+mod exec;
 pub mod foreground;
 mod freeze;
 mod kill;
+mod mounts;
 mod processes;
 mod readiness;
+mod restore;
 mod start;
 mod update;
 mod wait;
@@ -25,8 +29,11 @@ use corten_cgroup::{Cgroups, Machine};
 use nix::unistd::Pid;
 
 pub use bundle::Bundle;
+pub use checkpoint::{CgroupsRestored, CheckpointOptions, ImageOptions, NetworkLock, PageServer};
 pub use events::Events;
+pub use exec::{ExecOptions, ExecProcess, SubCgroup};
 pub use readiness::{Readiness, Told};
+pub use restore::RestoreOptions;
 pub use update::Update;
 pub use wait::Exit;
 
@@ -99,6 +106,10 @@ pub(crate) enum LifecycleError {
     HasStopped,
     #[error("container not running")]
     NotRunning,
+    #[error("cannot exec in a stopped container")]
+    ExecStopped,
+    #[error("cannot exec in a paused container (use --ignore-paused to override)")]
+    ExecPaused,
     #[error("container paused")]
     Paused,
     #[error("container not paused")]
@@ -217,7 +228,15 @@ impl Runtime {
     /// [`ErrorKind::NotFound`] if there is none with this id.
     pub fn load(&self, id: &str) -> Result<Container> {
         let directory = StateDirectory::open(&self.root, id)?;
-        Ok(Container { id: id.to_owned(), directory, init: None, console: None, readiness: None, warnings: Vec::new() })
+        Ok(Container {
+            id: id.to_owned(),
+            root: self.root.clone(),
+            directory,
+            init: None,
+            console: None,
+            readiness: None,
+            warnings: Vec::new(),
+        })
     }
 
     /// Returns the states of all containers, sorted by id, with the error of each whose state cannot be read. Those that go
@@ -249,6 +268,8 @@ fn cgroups(record: &Record) -> Result<Cgroups> {
 #[derive(Debug)]
 pub struct Container {
     id: String,
+    /// The state root.
+    root: PathBuf,
     directory: StateDirectory,
     /// Init's pidfd and pid, when this process made it.
     init: Option<(Arc<OwnedFd>, Pid)>,

@@ -1,5 +1,7 @@
 //! wait: how the container process ended.
 
+use std::os::fd::BorrowedFd;
+
 use super::{Container, LifecycleError};
 use crate::Result;
 use crate::sys::{self, Waited};
@@ -29,11 +31,15 @@ impl Container {
     /// # Errors
     /// This process did not make the container, or has waited already.
     pub fn wait(&self) -> Result<Exit> {
-        let pidfd = self.pidfd().ok_or(LifecycleError::NotRunning)?;
-        match sys::wait_exit(pidfd, true)? {
-            Waited::Exited(status) => Ok(Exit::Code(status)),
-            Waited::Killed(signal) => Ok(Exit::Signal(signal)),
-            Waited::Running | Waited::NotOurs => Err(LifecycleError::NotRunning.into()),
-        }
+        wait_for(self.pidfd().ok_or(LifecycleError::NotRunning)?)
+    }
+}
+
+/// Waits for the end of a child, and reaps it.
+pub(super) fn wait_for(pidfd: BorrowedFd<'_>) -> Result<Exit> {
+    match sys::wait_exit(pidfd, true)? {
+        Waited::Exited(status) => Ok(Exit::Code(status)),
+        Waited::Killed(signal) => Ok(Exit::Signal(signal)),
+        Waited::Running | Waited::NotOurs => Err(LifecycleError::NotRunning.into()),
     }
 }

@@ -69,7 +69,9 @@ pub(super) struct Builder<'a> {
     meeting: Vec<Planned<HostStep>>,
     early: Vec<Planned<Step>>,
     inside: Vec<Planned<Step>>,
-    entered: bool,
+    pub(super) entered: bool,
+    /// The process joins a container that runs.
+    pub(super) joins_container: bool,
     next_source: u16,
     pub(super) user_namespace: UserNamespace,
     /// A mount shows the container's cgroup by a bind mount.
@@ -96,23 +98,7 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
         None if request.wait_for_start => &NO_PROCESS,
         None => return Err(PlanError::Missing { item: "process" }),
     };
-    let mut builder = Builder {
-        spec,
-        request,
-        facts,
-        host: Vec::with_capacity(16),
-        entry: Vec::new(),
-        meeting: Vec::new(),
-        early: Vec::new(),
-        inside: Vec::with_capacity(96),
-        entered: false,
-        next_source: slot::FIRST_SOURCE.0,
-        user_namespace: namespaces::user_namespace(spec),
-        shows_own_cgroup: false,
-        kept_mounts: Vec::new(),
-        late_readonly: Vec::new(),
-        warnings: Vec::new(),
-    };
+    let mut builder = Builder::new(spec, request, facts);
     let b = &mut builder;
     warn(b, process);
     process::warn_of_capabilities(b, process);
@@ -138,17 +124,44 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
     readonly_root(b);
     process::become_it(b, process)?;
     host_half(b, process, &limits, cloned)?;
-    builder.early.append(&mut builder.inside);
-    Ok(Plan {
-        host: builder.host,
-        inside: builder.early,
-        slots: builder.next_source,
-        preserved_fds: process::preserved_fds(request.options),
-        warnings: builder.warnings,
-    })
+    Ok(builder.finish())
 }
 
 impl<'a> Builder<'a> {
+    /// An empty plan for this config.
+    pub(super) fn new(spec: &'a Spec, request: &'a Request<'a>, facts: &'a Facts) -> Self {
+        Self {
+            spec,
+            request,
+            facts,
+            host: Vec::with_capacity(16),
+            entry: Vec::new(),
+            meeting: Vec::new(),
+            early: Vec::new(),
+            inside: Vec::with_capacity(96),
+            entered: false,
+            joins_container: false,
+            next_source: slot::FIRST_SOURCE.0,
+            user_namespace: namespaces::user_namespace(spec),
+            shows_own_cgroup: false,
+            kept_mounts: Vec::new(),
+            late_readonly: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// The plan.
+    pub(super) fn finish(mut self) -> Plan {
+        self.early.append(&mut self.inside);
+        Plan {
+            host: self.host,
+            inside: self.early,
+            slots: self.next_source,
+            preserved_fds: process::preserved_fds(self.request.options),
+            warnings: self.warnings,
+        }
+    }
+
     /// Adds a step to the runtime's half.
     pub(super) fn host(&mut self, item: impl Into<CString>, step: HostStep) {
         self.host.push(Planned { item: item.into(), step });
@@ -168,6 +181,15 @@ impl<'a> Builder<'a> {
     pub(super) fn meet(&mut self, item: impl Into<CString>, step: HostStep) {
         let list = if self.entered { &mut self.meeting } else { &mut self.entry };
         list.push(Planned { item: item.into(), step });
+    }
+
+    /// Adds, after the clone of init, what the runtime does in turn with init: while it enters namespaces, and after that.
+    pub(super) fn enter(&mut self) {
+        self.host.append(&mut self.entry);
+    }
+
+    pub(super) fn meet_all(&mut self) {
+        self.host.append(&mut self.meeting);
     }
 
     /// The runtime takes the clone that takes init's place.
@@ -263,7 +285,7 @@ impl<'a> Builder<'a> {
 }
 
 /// Labels of a security module that the kernel has not got: crun leaves them out, too, and engines rely on it.
-fn warn(b: &mut Builder<'_>, process: &Process) {
+pub(super) fn warn(b: &mut Builder<'_>, process: &Process) {
     let named = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
     let mount_label = b.spec.linux().as_ref().is_some_and(|linux| named(linux.mount_label()));
     let labels = [
@@ -281,7 +303,7 @@ fn warn(b: &mut Builder<'_>, process: &Process) {
     }
 }
 
-fn check_console(process: &Process, request: &Request<'_>) -> Result<(), PlanError> {
+pub(super) fn check_console(process: &Process, request: &Request<'_>) -> Result<(), PlanError> {
     match (process.terminal().unwrap_or(false), &request.options.console) {
         (true, Console::None) => Err(PlanError::NoConsole),
         (false, Console::Socket(_)) => Err(PlanError::NoTerminal),
@@ -291,7 +313,7 @@ fn check_console(process: &Process, request: &Request<'_>) -> Result<(), PlanErr
 
 /// Whether a procfs is needed that is not the container's, and whether init can make it: a user namespace can only mount the
 /// procfs of a PID namespace of its own, and only where it sees all of one already.
-fn host_proc(b: &mut Builder<'_>) {
+pub(super) fn host_proc(b: &mut Builder<'_>) {
     let offsets = b.spec.linux().as_ref().and_then(|linux| linux.time_offsets().as_ref());
     let offsets = offsets.is_some_and(|offsets| !offsets.is_empty());
     let score = own_oom_score(b).is_some();
@@ -307,7 +329,7 @@ fn own_oom_score(b: &Builder<'_>) -> Option<i32> {
 
 /// The OOM score where the runtime cannot write it: by init, before anything else. The file is init's own only as long as init
 /// is dumpable, which it must not be in namespaces that others are in; until then nobody but the caller can look at it.
-fn oom_score(b: &mut Builder<'_>) -> Result<(), PlanError> {
+pub(super) fn oom_score(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let Some(value) = own_oom_score(b) else { return Ok(()) };
     let item = c"process.oomScoreAdj";
     let (path, value) = (c"self/oom_score_adj".into(), text("process.oomScoreAdj", value.to_string())?);
@@ -379,13 +401,8 @@ fn terminal(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
         return Ok(());
     }
     let item = c"process.terminal";
-    let (master, peer) = (slot::MASTER, slot::PEER);
-    b.inside(item, Step::OpenTerminal { path: c"/dev/pts/ptmx".into(), master, peer });
-    if let Some(size) = process.console_size() {
-        let (rows, columns) = (size.height(), size.width());
-        b.inside(c"process.consoleSize", Step::TerminalSize { master, rows, columns });
-    }
-    b.inside(item, Step::SendConsole { master });
+    let peer = slot::PEER;
+    open_terminal(b, process);
     b.inside(item, Step::CloneMount { from: peer, slot: slot::MOUNT });
     // A link that the image has there is covered, not followed (CVE-2025-52565).
     let target = corten_init::Target::LinkItself(slot::MOUNT).to_number();
@@ -393,6 +410,18 @@ fn terminal(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     b.inside(item, Step::MoveMount { mount: slot::MOUNT, target: slot::TARGET, keep: 0 });
     b.inside(item, Step::ControllingTerminal { peer });
     Ok(())
+}
+
+/// A new terminal, whose master the runtime gets.
+pub(super) fn open_terminal(b: &mut Builder<'_>, process: &Process) {
+    let item = c"process.terminal";
+    let (master, peer) = (slot::MASTER, slot::PEER);
+    b.inside(item, Step::OpenTerminal { path: c"/dev/pts/ptmx".into(), master, peer });
+    if let Some(size) = process.console_size() {
+        let (rows, columns) = (size.height(), size.width());
+        b.inside(c"process.consoleSize", Step::TerminalSize { master, rows, columns });
+    }
+    b.inside(item, Step::SendConsole { master });
 }
 
 fn working_directory(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
@@ -427,7 +456,7 @@ fn change_root(b: &mut Builder<'_>) {
 }
 
 /// What is written to files of the kernel: parameters and labels.
-fn kernel_files(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
+pub(super) fn kernel_files(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     if !b.needs_proc() {
         return Ok(());
     }
@@ -458,7 +487,7 @@ fn kernel_files(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError>
     Ok(())
 }
 
-fn keyring(b: &mut Builder<'_>) -> Result<(), PlanError> {
+pub(super) fn keyring(b: &mut Builder<'_>) -> Result<(), PlanError> {
     if !b.request.options.no_new_keyring {
         let name = text("id", format!("_ses.{}", b.request.id))?;
         b.inside(c"runtime", Step::SessionKeyring { name });
@@ -565,12 +594,10 @@ fn host_half(b: &mut Builder<'_>, process: &Process, limits: &Limits, cloned: u6
         b.host(mounts::NOTIFY_ITEM, HostStep::ListenForReadiness);
     }
     b.host(c"linux.namespaces", HostStep::CloneInit { namespaces: cloned });
-    let entry = std::mem::take(&mut b.entry);
-    b.host.extend(entry);
+    b.enter();
+    b.host(c"runtime", HostStep::RecordConfig);
     restrict(b, process)?;
-    if process.terminal().unwrap_or(false) {
-        b.host(c"process.terminal", HostStep::ReceiveConsole);
-    }
+    receive_console(b, process);
     let mut meeting = std::mem::take(&mut b.meeting);
     let is_hooks = |planned: &Planned<HostStep>| matches!(planned.step, HostStep::Await { point: SyncPoint::Hooks });
     let at_hooks = meeting.iter().position(is_hooks);
@@ -584,9 +611,7 @@ fn host_half(b: &mut Builder<'_>, process: &Process, limits: &Limits, cloned: u6
     b.host.extend(filter);
     send_pidfd(b)?;
     b.host(c"runtime", HostStep::RecordCreated);
-    if let Some(path) = &b.request.options.pid_file {
-        b.host(c"runtime", HostStep::PidFile { path: path.clone() });
-    }
+    pid_file(b);
     b.host(c"runtime", HostStep::Release { point: SyncPoint::Ready });
     if !b.request.wait_for_start {
         b.host(c"process.args", HostStep::AwaitExec);
@@ -595,12 +620,17 @@ fn host_half(b: &mut Builder<'_>, process: &Process, limits: &Limits, cloned: u6
     Ok(())
 }
 
-/// What limits init from outside, but for devices: cache and bandwidth, OOM score, resources.
+/// What limits init from outside, but for devices.
 fn restrict(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     cgroups::finish(b);
     if let Some(config) = b.spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) {
         b.host(c"linux.intelRdt", HostStep::IntelRdt { config: config.clone() });
     }
+    restrict_process(b, process)
+}
+
+/// What limits the process alone: OOM score, resources.
+pub(super) fn restrict_process(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     if let Some(value) = process.oom_score_adj().filter(|_| b.facts.privileged) {
         b.host(c"process.oomScoreAdj", HostStep::OomScoreAdjust { value });
     }
@@ -613,7 +643,19 @@ fn restrict(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     Ok(())
 }
 
-fn send_listener(b: &mut Builder<'_>) -> Result<(), PlanError> {
+pub(super) fn receive_console(b: &mut Builder<'_>, process: &Process) {
+    if process.terminal().unwrap_or(false) {
+        b.host(c"process.terminal", HostStep::ReceiveConsole);
+    }
+}
+
+pub(super) fn pid_file(b: &mut Builder<'_>) {
+    if let Some(path) = &b.request.options.pid_file {
+        b.host(c"runtime", HostStep::PidFile { path: path.clone() });
+    }
+}
+
+pub(super) fn send_listener(b: &mut Builder<'_>) -> Result<(), PlanError> {
     if let Some((item, path)) = process::seccomp_listener(b)? {
         let seccomp = b.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
         let metadata = seccomp.and_then(|seccomp| seccomp.listener_metadata().clone());
@@ -623,10 +665,11 @@ fn send_listener(b: &mut Builder<'_>) -> Result<(), PlanError> {
 }
 
 fn send_pidfd(b: &mut Builder<'_>) -> Result<(), PlanError> {
+    let name = "standard";
     if let Some(path) = b.request.options.pidfd_socket.clone() {
-        b.host(c"--pidfd-socket", HostStep::SendPidfd { path });
+        b.host(c"--pidfd-socket", HostStep::SendPidfd { path, name });
     } else if let Some(path) = b.annotation(PIDFD_RECEIVER) {
-        b.host(annotation_item(PIDFD_RECEIVER)?, HostStep::SendPidfd { path: path.into() });
+        b.host(annotation_item(PIDFD_RECEIVER)?, HostStep::SendPidfd { path: path.into(), name });
     }
     Ok(())
 }

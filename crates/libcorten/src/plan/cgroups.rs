@@ -17,7 +17,7 @@ use crate::spec::resources::limits;
 
 use super::build::{Builder, slot};
 use super::namespaces::{UserNamespace, host_uid};
-use super::{HostStep, PlanError, Planned, devices};
+use super::{HostStep, PlanError, Planned, Running, devices};
 
 const DEVICES: &CStr = c"linux.resources.devices";
 
@@ -67,6 +67,27 @@ pub(super) fn enter(b: &mut Builder<'_>) -> Result<Limits, PlanError> {
     }
     b.meet(item, HostStep::Release { point: SyncPoint::Cgroup });
     Ok(limits)
+}
+
+/// Has a process that joins the container wait until it has been moved into its cgroups. It is not cloned into that of cgroup v2, as
+/// a new container's init is: the cgroup is the container's by now, which may freeze it or run out of memory in it, and the clone
+/// shares the runtime's memory until it has executed init.
+pub(super) fn join(b: &mut Builder<'_>, running: &Running) {
+    let (location, or_inits) = (b.facts.cgroups.clone(), running.follows_init);
+    if location.is_empty() {
+        return;
+    }
+    let item = c"linux.cgroupsPath";
+    b.early(item, Step::Sync { point: SyncPoint::Cgroup.to_number().into() });
+    b.meet(item, HostStep::Await { point: SyncPoint::Cgroup });
+    // A user may not move processes from one of systemd's subtrees into another; systemd may.
+    let step = if location.user && location.unit.is_some() {
+        HostStep::AttachToUnit { below: running.below_unit.clone() }
+    } else {
+        HostStep::JoinContainer { location, or_inits, optional: b.facts.rootless }
+    };
+    b.meet(item, step);
+    b.meet(item, HostStep::Release { point: SyncPoint::Cgroup });
 }
 
 /// Makes the cgroups that are there before init.

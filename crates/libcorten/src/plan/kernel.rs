@@ -81,13 +81,18 @@ pub(super) fn memory_policy(policy: &LinuxMemoryPolicy) -> Result<(u64, Vec<u8>)
         }
     });
     let listed = policy.nodes().as_deref().unwrap_or_default();
-    let nodes = number_list(listed).ok_or(PlanError::Missing { item: "linux.memoryPolicy.nodes" })?;
-    let Some(last) = nodes.iter().max() else { return Ok((mode | flags, Vec::new())) };
+    Ok((mode | flags, mask("linux.memoryPolicy.nodes", listed)?))
+}
+
+/// A list of CPUs or nodes as a mask in 64-bit words.
+pub(super) fn mask(item: &'static str, list: &str) -> Result<Vec<u8>, PlanError> {
+    let numbers = number_list(list).ok_or(PlanError::Missing { item })?;
+    let Some(last) = numbers.last() else { return Ok(Vec::new()) };
     let mut words = vec![0u64; last / 64 + 1];
-    for node in nodes {
-        if let Some(word) = words.get_mut(node / 64) {
-            *word |= 1 << (node % 64);
+    for number in numbers {
+        if let Some(word) = words.get_mut(number / 64) {
+            *word |= 1 << (number % 64);
         }
     }
-    Ok((mode | flags, words.into_iter().flat_map(u64::to_ne_bytes).collect()))
+    Ok(words.into_iter().flat_map(u64::to_ne_bytes).collect())
 }

@@ -9,6 +9,7 @@ mod build;
 mod cgroups;
 mod devices;
 mod error;
+mod exec;
 mod hooks;
 mod kernel;
 mod mount_options;
@@ -30,7 +31,10 @@ use crate::spec::HookKind;
 pub use corten_init::{OwnedStep, Slot, SyncPoint, Target};
 pub(crate) use devices::rules as device_rules;
 pub(crate) use error::PlanError;
+pub(crate) use exec::{MountChange, Running};
 pub use mount_options::MOUNT_OPTIONS;
+pub(crate) use mount_options::is_bind;
+pub(crate) use namespaces::types as namespace_types;
 
 /// A step with the config item that it came from.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,6 +76,40 @@ pub enum HostStep {
     DelegateCgroup {
         /// On the host.
         uid: u32,
+    },
+    /// Moves init into the cgroups of a container that runs.
+    JoinContainer {
+        /// Where they are.
+        location: corten_cgroup::Location,
+        /// Where the cgroup takes no processes, or is gone, that of the container's init will do.
+        or_inits: bool,
+        /// A caller who may not do it stays where it is: rootless.
+        optional: bool,
+    },
+    /// Has systemd move init into the container's unit: `AttachProcessesToUnit`.
+    AttachToUnit {
+        /// The cgroup below that of the unit.
+        below: String,
+    },
+    /// Puts init into resctrl groups of a container that runs.
+    JoinIntelRdt {
+        /// Their files `tasks`.
+        tasks: Vec<PathBuf>,
+    },
+    /// Opens the container's init: a copy of its pidfd.
+    OpenInit {
+        /// Where the process finds it.
+        slot: Slot,
+    },
+    /// Opens the root directory of the container's init: `/proc/PID/root`.
+    OpenInitRoot {
+        /// Where the process finds it.
+        slot: Slot,
+    },
+    /// Lets this thread, and so what it clones, run on these CPUs only, until init has been cloned: `sched_setaffinity`.
+    RunOn {
+        /// A mask in 64-bit words.
+        cpus: Vec<u8>,
     },
     /// Opens the container's cgroup as a detached mount.
     OpenCgroup {
@@ -210,6 +248,8 @@ pub enum HostStep {
     SendPidfd {
         /// The socket.
         path: PathBuf,
+        /// What is sent with it.
+        name: &'static str,
     },
     /// Sets init's OOM score adjustment: a write to `/proc/PID/oom_score_adj`.
     OomScoreAdjust {
@@ -223,6 +263,8 @@ pub enum HostStep {
         /// The point.
         point: SyncPoint,
     },
+    /// Writes the config down, for processes that join the container later.
+    RecordConfig,
     /// Writes the state down: created, or running.
     RecordCreated,
     /// Writes init's pid to a file, by renaming a new one.
@@ -362,5 +404,26 @@ impl Plan {
     /// Works the plan out.
     pub(crate) fn new(spec: &crate::oci::Spec, request: &Request<'_>, facts: &Facts) -> Result<Self, PlanError> {
         build::plan(spec, request, facts)
+    }
+
+    /// Works out the plan for a process in a container that runs; `spec` is the container's config with that process.
+    pub(crate) fn for_exec(
+        spec: &crate::oci::Spec,
+        request: &Request<'_>,
+        facts: &Facts,
+        running: &Running,
+    ) -> Result<Self, PlanError> {
+        exec::plan(spec, request, facts, running)
+    }
+
+    /// Works out the plan for changing mounts of a container that runs; `spec` is the container's config with these mounts.
+    pub(crate) fn for_mounts(
+        spec: &crate::oci::Spec,
+        request: &Request<'_>,
+        facts: &Facts,
+        running: &Running,
+        change: MountChange,
+    ) -> Result<Self, PlanError> {
+        exec::plan_mounts(spec, request, facts, running, change)
     }
 }

@@ -381,6 +381,14 @@ pub(crate) fn parse(
     Ok(parsed)
 }
 
+/// Whether an entry of `mounts` is a bind mount.
+pub(crate) fn is_bind(mount: &crate::oci::Mount) -> bool {
+    let no_options = Vec::new();
+    let options = mount.options().as_ref().unwrap_or(&no_options);
+    let parsed = parse(0, mount.typ().as_deref(), options);
+    parsed.is_ok_and(|parsed| parsed.bind.is_some() && !parsed.remount)
+}
+
 fn check(index: usize, mount_type: Option<&str>, parsed: &MountOptions) -> Result<(), MountOptionError> {
     if parsed.copy_symlink && (parsed.source_nofollow || parsed.destination_nofollow) {
         return Err(MountOptionError::CopyAndNoFollow { index });

@@ -85,6 +85,22 @@ fn notify_directory(b: &mut Builder<'_>) -> Result<(), PlanError> {
     bind_mount(b, &entry, false)
 }
 
+/// Takes mounts away, the last one first.
+pub(super) fn remove(b: &mut Builder<'_>) -> Result<(), PlanError> {
+    let Some(mounts) = b.spec.mounts().as_ref() else { return Ok(()) };
+    for (index, mount) in mounts.iter().enumerate().rev() {
+        let path = text("mounts", clean_in_root(mount.destination()).as_os_str().as_encoded_bytes())?;
+        if path.as_bytes() == b"/" {
+            return Err(PlanError::Unsupported {
+                item: format!("mounts[{index}].destination"),
+                what: "to remove the root",
+            });
+        }
+        b.inside(item_at("mounts", index)?, Step::Unmount { path, proc: slot::PROC });
+    }
+    Ok(())
+}
+
 impl<'a> Entry<'a> {
     fn new(index: usize, mount: &'a Mount) -> Result<Self, PlanError> {
         let no_options = Vec::new();
@@ -159,8 +175,10 @@ fn attach(b: &mut Builder<'_>, item: &CString, mount: Slot) {
 /// A new filesystem.
 fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     // What is made or mounted in it comes first. runc, too, makes these read-only when all else is done.
-    let late =
-        entry.options.set & libc::MOUNT_ATTR_RDONLY != 0 && (entry.destination == "/dev" || entry.fstype == "tmpfs");
+    // (Not in a container that runs, which would write into it meanwhile.)
+    let late = entry.options.set & libc::MOUNT_ATTR_RDONLY != 0
+        && (entry.destination == "/dev" || entry.fstype == "tmpfs")
+        && !b.joins_container;
     // Those that masked and readonly paths are in stay at hand: their names in the rootfs may be exchanged.
     let mount = match (entry.fstype, entry.destination.as_str()) {
         _ if late => b.new_source()?,
@@ -336,7 +354,7 @@ fn opened_in_turn(b: &Builder<'_>, entry: &Entry<'_>, source: &Path) -> bool {
         entry.mount.uid_mappings().is_some() || entry.mount.gid_mappings().is_some() || entry.options.id_map.is_some();
     let own = ["/proc/self", "/proc/thread-self", "/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/stderr"];
     let shared = b.tree_propagation().is_none();
-    let others = b.outranks_init() || b.joins_mount_namespace();
+    let others = b.outranks_init() || b.joins_mount_namespace() || b.joins_container;
     let hidden = b.request.options.no_pivot;
     !(maps || shared || others || hidden || own.iter().any(|own| source.starts_with(own)))
 }

@@ -94,6 +94,36 @@ pub(super) fn enter(b: &mut Builder<'_>) -> Result<u64, PlanError> {
     Ok(0)
 }
 
+/// Adds the steps that enter the namespaces of a container's init, which has those of `joined` that the runtime has not.
+pub(super) fn join_init(b: &mut Builder<'_>, joined: u64) -> Result<(), PlanError> {
+    let item = c"linux.namespaces";
+    if joined != 0 {
+        let namespace = b.new_source()?;
+        b.host(item, HostStep::OpenInit { slot: namespace });
+        // All at once: the kernel judges each by the rights in the user namespace that is joined with them (setns(2)).
+        b.early(item, Step::Join { namespace, kind: joined });
+    }
+    if joined & flag(Type::User) != 0 {
+        become_root(b);
+    }
+    if joined & flag(Type::Pid) != 0 {
+        // Only children are in it.
+        b.early(item, Step::CloneAgain { flags: 0 });
+        b.follow();
+    }
+    Ok(())
+}
+
+/// What the user namespace is for a process that joins these.
+pub(super) fn joined_user_namespace(joined: u64) -> UserNamespace {
+    if joined & flag(Type::User) != 0 { UserNamespace::Joined } else { UserNamespace::Same }
+}
+
+/// The flag and the name in `/proc/PID/ns` of each type.
+pub(crate) fn types() -> impl Iterator<Item = (u64, Type)> {
+    FLAGS.into_iter().map(|(kind, flag)| (u64::from(flag.cast_unsigned()), kind))
+}
+
 /// The user on the host that a user of the container is.
 pub(super) fn host_uid(spec: &Spec, uid: u32) -> Option<u32> {
     let maps = spec.linux().as_ref()?.uid_mappings().as_ref()?;
@@ -213,7 +243,8 @@ pub(super) fn open_tree(
     flags: TreeFlags,
     slot: Slot,
 ) -> Result<(), PlanError> {
-    if b.facts.privileged {
+    // In a container that runs init has left the caller's mount namespace by then.
+    if b.facts.privileged || b.joins_container {
         let TreeFlags { recursive, directory, link_itself } = flags;
         let source = source.to_owned();
         b.host(item.clone(), HostStep::OpenTree { source, recursive, directory, link_itself, slot });

@@ -7,6 +7,14 @@ use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
 
 use super::{HostStep, IdMapSource, Plan, Planned};
 
+fn cgroups(location: &corten_cgroup::Location, or_inits: Option<bool>, optional: bool) -> Vec<(&'static str, String)> {
+    let unified = location.unified.iter().map(|cgroup| ("path", cgroup.display().to_string()));
+    let legacy = location.legacy.iter().map(|(name, path)| ("legacy", format!("{name}:{}", path.display())));
+    let flags =
+        or_inits.map(|flag| ("or_inits", flag.to_string())).into_iter().chain([("optional", optional.to_string())]);
+    unified.chain(legacy).chain(flags).collect()
+}
+
 impl HostStep {
     /// Returns the step's name.
     pub fn name(&self) -> &'static str {
@@ -16,6 +24,12 @@ impl HostStep {
             Self::Limit { .. } => "Limit",
             Self::StartUnit { .. } => "StartUnit",
             Self::JoinCgroups => "JoinCgroups",
+            Self::JoinContainer { .. } => "JoinContainer",
+            Self::JoinIntelRdt { .. } => "JoinIntelRdt",
+            Self::AttachToUnit { .. } => "AttachToUnit",
+            Self::OpenInit { .. } => "OpenInit",
+            Self::OpenInitRoot { .. } => "OpenInitRoot",
+            Self::RunOn { .. } => "RunOn",
             Self::DelegateCgroup { .. } => "DelegateCgroup",
             Self::OpenTree { .. } => "OpenTree",
             Self::OpenCgroup { .. } => "OpenCgroup",
@@ -41,6 +55,7 @@ impl HostStep {
             Self::OomScoreAdjust { .. } => "OomScoreAdjust",
             Self::ReceiveConsole => "ReceiveConsole",
             Self::Await { .. } => "Await",
+            Self::RecordConfig => "RecordConfig",
             Self::RecordCreated => "RecordCreated",
             Self::PidFile { .. } => "PidFile",
             Self::Release { .. } => "Release",
@@ -55,6 +70,7 @@ impl HostStep {
         match self {
             Self::RecordCreating
             | Self::ReceiveConsole
+            | Self::RecordConfig
             | Self::RecordCreated
             | Self::AwaitExec
             | Self::FollowClone
@@ -67,16 +83,13 @@ impl HostStep {
                 unit.into_iter().chain(properties).collect()
             }
             Self::DelegateCgroup { uid } => vec![("uid", uid.to_string())],
-            Self::CreateCgroups { location, optional } => {
-                let mut operands: Vec<_> = location.unified.iter().map(|cgroup| path(cgroup)).collect();
-                let name_and_path = |(name, path): (&String, &std::path::PathBuf)| format!("{name}:{}", path.display());
-                operands.extend(location.legacy.iter().map(|entry| ("legacy", name_and_path(entry))));
-                operands.push(("optional", optional.to_string()));
-                operands
-            }
+            Self::CreateCgroups { location, optional } => cgroups(location, None, *optional),
+            Self::JoinContainer { location, or_inits, optional } => cgroups(location, Some(*or_inits), *optional),
+            Self::AttachToUnit { below } => vec![("below", below.clone())],
+            Self::JoinIntelRdt { tasks } => tasks.iter().map(|tasks| path(tasks)).collect(),
             Self::Limit { settings } => settings.iter().map(|setting| ("set", setting.to_string())).collect(),
             Self::PidFile { path: file }
-            | Self::SendPidfd { path: file }
+            | Self::SendPidfd { path: file, .. }
             | Self::SendSeccompListener { path: file, .. } => {
                 vec![path(file)]
             }
@@ -102,7 +115,12 @@ impl HostStep {
                 vec![path(namespace), ("flag", format!("{flag:#x}")), ("foreign", foreign.to_string()), at(slot)]
             }
             Self::OpenHookOutput { path: file, slot } => vec![path(file), at(slot)],
-            Self::OpenCgroup { slot } | Self::OpenHostProc { slot } | Self::ListenForStart { slot } => vec![at(slot)],
+            Self::OpenCgroup { slot }
+            | Self::OpenHostProc { slot }
+            | Self::ListenForStart { slot }
+            | Self::OpenInit { slot }
+            | Self::OpenInitRoot { slot } => vec![at(slot)],
+            Self::RunOn { cpus } => vec![("cpus", format!("{cpus:x?}"))],
             Self::CloneInit { namespaces } => vec![("namespaces", format!("{namespaces:#x}"))],
             Self::WriteIdMaps { uids, gids } => vec![("uids", ids(uids)), ("gids", ids(gids))],
             Self::DeviceFilter { optional } => vec![("optional", optional.to_string())],

@@ -207,7 +207,13 @@ pub(super) fn limits(process: &Process) -> Result<Vec<Limit>, PlanError> {
 
 /// CPUs, scheduler, I/O priority, execution domain, memory policy: with all privileges, before the change of user.
 fn scheduling(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
-    b.inside(c"runtime", Step::ResetAffinity {});
+    match final_affinity(b, process) {
+        Some(cpus) => {
+            let cpus = kernel::mask("process.execCPUAffinity.final", cpus)?;
+            b.inside(c"process.execCPUAffinity.final", Step::Affinity { cpus });
+        }
+        None => b.inside(c"runtime", Step::ResetAffinity {}),
+    }
     if let Some(scheduler) = process.scheduler() {
         b.inside(c"process.scheduler", kernel::scheduler(scheduler));
     }
@@ -224,6 +230,12 @@ fn scheduling(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
         b.inside(c"linux.memoryPolicy", Step::MemoryPolicy { mode, nodes });
     }
     Ok(())
+}
+
+/// The CPUs of a process that joins the container (config.md: `execCPUAffinity` is for those alone).
+fn final_affinity<'p>(b: &Builder<'_>, process: &'p Process) -> Option<&'p str> {
+    let affinity = process.exec_cpu_affinity().as_ref().filter(|_| b.joins_container)?;
+    affinity.cpu_affinity_final().as_deref().filter(|cpus| !cpus.is_empty())
 }
 
 fn resource_number(kind: PosixRlimitType) -> u32 {

@@ -68,6 +68,28 @@ fn golden_plan_of_a_hybrid_machine() {
     insta::assert_snapshot!(cgroups.join("\n"));
 }
 
+/// A process in a container with a user namespace and a terminal.
+#[test]
+fn golden_plan_of_a_process_that_joins() {
+    let mut spec = spec::parse(DEFAULT.as_bytes()).unwrap();
+    let process = spec.process_mut().as_mut().unwrap();
+    process.set_args(Some(vec!["sh".to_owned()]));
+    let affinity = serde_json::json!({ "initial": "0", "final": "1,3" });
+    process.set_exec_cpu_affinity(Some(serde_json::from_value(affinity).unwrap()));
+    let options = CreateOptions {
+        pid_file: Some("/run/pid".into()),
+        pidfd_socket: Some("/run/pidfd".into()),
+        console: Console::Socket("/run/console".into()),
+        ..Default::default()
+    };
+    let request = Request { id: "box", bundle: Path::new("/bundle"), wait_for_start: false, options: &options };
+    let facts = Facts { seccomp: None, ..facts() };
+    let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWNET;
+    let namespaces = u64::from(namespaces.cast_unsigned());
+    let running = Running { namespaces, follows_init: true, below_unit: String::new(), resctrl: Vec::new() };
+    insta::assert_snapshot!(Plan::for_exec(&spec, &request, &facts, &running).unwrap());
+}
+
 /// `docs/lifecycle.md` lists the steps of `create` of the default bundle in their order, and says of each what it is for.
 #[test]
 fn the_document_of_the_lifecycle_is_true() {
@@ -102,7 +124,7 @@ fn the_document_of_the_lifecycle_is_true() {
         plan.inside.iter().chain(&with_terminal.inside).map(|planned| planned.step.name()).collect();
     let listed = documented("## What init does");
     assert_eq!(listed.iter().copied().collect::<BTreeSet<_>>(), inside);
-    // Every other step is in the last section.
+    // Every other step is in the sections after them.
     let others = document.split("## What other configs add").nth(1).unwrap_or_default();
     for name in corten_init::STEP_NAMES.iter().filter(|name| !inside.contains(*name)) {
         assert!(others.contains(&format!("`{name}`")), "{name} is not in the document");

@@ -2,6 +2,8 @@
 
 use oci_spec::runtime::Spec;
 
+/// CRIU's config file, instead of the usual one; an empty name for none. runc's and crun's.
+pub(crate) const CRIU_CONFIG: &str = "org.criu.config";
 /// Files for the output of hooks: stdout, stderr.
 pub(crate) const HOOK_OUTPUTS: [&str; 2] = ["run.oci.hooks.stdout", "run.oci.hooks.stderr"];
 /// With any value but `0` the runtime's own groups stay, and `additionalGids` are not asked for.
@@ -21,7 +23,8 @@ pub(crate) const SECCOMP_FAIL_UNKNOWN: &str = "run.oci.seccomp_fail_unknown_sysc
 const SYSTEMD_PROPERTY: &str = "org.systemd.property.";
 
 /// All of them, sorted. An engine that lets others write them lets them do that.
-pub(crate) const ALL: [&str; 9] = [
+pub(crate) const ALL: [&str; 10] = [
+    CRIU_CONFIG,
     SYSTEMD_PROPERTY,
     HOOK_OUTPUTS[1],
     HOOK_OUTPUTS[0],

@@ -61,7 +61,7 @@ pub(super) fn has_no_freebsd(text: &[u8]) -> Result<(), SpecError> {
 }
 
 /// Writes `process` as the types want it.
-fn process(process: &mut Map<String, Value>) {
+pub(super) fn process(process: &mut Map<String, Value>) {
     // runc and the JSON schema: no user is 0:0.
     process.entry("user").or_insert_with(|| Map::new().into());
     if let Some(flags) = process.get_mut("scheduler").and_then(|scheduler| scheduler.get_mut("flags")) {

@@ -10,7 +10,7 @@
 
 use std::io::Read;
 
-use oci_spec::runtime::{LinuxResources, Spec};
+use oci_spec::runtime::{LinuxResources, Mount, Process, Spec};
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
@@ -85,6 +85,32 @@ pub fn parse_resources(text: &[u8]) -> Result<LinuxResources, SpecError> {
     // As text again, so that an error has a place in it.
     let text = value.to_string();
     serde_json::from_str(&text).map_err(|error| locate::<LinuxResources>(text.as_bytes(), &error))
+}
+
+/// Decodes a `process` as it is given to `exec`. It is judged when it is executed, together with the container's config.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn parse_process(text: &[u8]) -> Result<Process, SpecError> {
+    let mut value: serde_json::Value =
+        serde_json::from_slice(text).map_err(|error| SpecError::decode("process", &error))?;
+    match value.as_object_mut() {
+        Some(process) => compat::process(process),
+        None => return Err(SpecError::NotAnObject),
+    }
+    // As text again, so that an error has a place in it.
+    let text = value.to_string();
+    serde_json::from_str(&text).map_err(|error| locate::<Process>(text.as_bytes(), &error))
+}
+
+/// Decodes a list of `mounts`, as it is given to `mounts add`. It is judged when they are made.
+///
+/// # Errors
+///
+/// As [`load`].
+pub fn parse_mounts(text: &[u8]) -> Result<Vec<Mount>, SpecError> {
+    serde_json::from_slice(text).map_err(|error| SpecError::decode("mounts", &error))
 }
 
 /// Decodes a second time, following the path, so that a config without mistakes does not pay for it.

@@ -16,12 +16,14 @@ use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::ErrorKind;
+use crate::oci::Spec;
 use crate::sys::{self, SysError};
 
 use super::Record;
 
 const STATE: &CStr = c"state.json";
 const NEW_STATE: &CStr = c"state.json.new";
+const CONFIG: &CStr = c"config.json";
 /// The socket that `start` connects to.
 pub(crate) const START_SOCKET: &CStr = c"start.sock";
 /// The directory of the socket for sd_notify(3), which the container sees as well.
@@ -173,6 +175,11 @@ impl StateDirectory {
         }
     }
 
+    /// Returns the path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Returns the uid of the directory's owner.
     pub(crate) fn owner(&self) -> Result<u32, StateError> {
         let stat = fstat(&self.fd).map_err(|errno| SysError::new(errno, || format!("fstat({:?})", self.path)))?;
@@ -250,6 +257,26 @@ impl StateDirectory {
         renameat(&self.fd, NEW_STATE, &self.fd, STATE)
             .map_err(|errno| SysError::new(errno, || format!("renameat({:?}, {STATE:?})", self.path)))?;
         Ok(())
+    }
+
+    /// Writes the config down, once: nobody reads it before the record says that the container has been created.
+    pub(crate) fn write_config(&self, config: &Spec) -> Result<(), StateError> {
+        let path = self.path.join("config.json");
+        let json = serde_json::to_vec(config).map_err(|source| StateError::Damaged { path, source })?;
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = openat(&self.fd, CONFIG, flags, Mode::S_IRUSR | Mode::S_IWUSR)
+            .map_err(|errno| SysError::new(errno, || format!("openat({:?}, {CONFIG:?}, O_CREAT)", self.path)))?;
+        File::from(fd)
+            .write_all(&json)
+            .map_err(|error| SysError::from_io(&error, || format!("write({:?}, {CONFIG:?})", self.path)).into())
+    }
+
+    /// Opens the config that was written down.
+    pub(crate) fn open_config(&self) -> Result<File, StateError> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        openat(&self.fd, CONFIG, flags, Mode::empty())
+            .map(File::from)
+            .map_err(|errno| SysError::new(errno, || format!("openat({:?}, {CONFIG:?})", self.path)).into())
     }
 
     /// Reads the record; `None` if none was written yet.

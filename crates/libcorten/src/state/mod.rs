@@ -1,7 +1,8 @@
 //! What is known of a container: its state directory and the state that `state` shows.
 //!
-//! `<root>/<id>/` (mode 0700) holds `state.json`, written to a new file and renamed, `start.sock` while the container waits for
-//! `start`, and `notify/notify.sock`, where a container with a `NOTIFY_SOCKET` says that it is ready. The directory is locked (`flock`) by whoever changes the container. Alive means: the pid's start time is the
+//! `<root>/<id>/` (mode 0700) holds `state.json`, written to a new file and renamed, `config.json` as it was when the container was
+//! made, `start.sock` while the container waits for `start`, and `notify/notify.sock`, where a container with a `NOTIFY_SOCKET` says
+//! that it is ready. The directory is locked (`flock`) by whoever changes the container. Alive means: the pid's start time is the
 //! one that was written down.
 //! Spec: runtime.md#state. Attacker: none; the state root belongs to the caller alone.
 
@@ -76,6 +77,9 @@ pub(crate) struct Record {
     pub(crate) oci_version: String,
     pub(crate) id: String,
     pub(crate) bundle: PathBuf,
+    /// The file of the config, if it is not the bundle's config.json.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) config: Option<PathBuf>,
     pub(crate) rootfs: PathBuf,
     pub(crate) created: String,
     #[serde(default)]
@@ -85,6 +89,9 @@ pub(crate) struct Record {
     /// `linux.resources`, as changed by `update`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) resources: Option<crate::oci::LinuxResources>,
+    /// The container has the session keyring of whoever made it, and not one of its own.
+    #[serde(default)]
+    pub(crate) no_new_keyring: bool,
     /// Still being made: what is named here may or may not exist.
     pub(crate) creating: bool,
     /// Pid of init; 0 before there is one.
@@ -94,6 +101,9 @@ pub(crate) struct Record {
     /// The hooks of the config at the time of `create`: `start` and `delete` run some of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) hooks: Option<crate::oci::Hooks>,
+    /// What stdin, stdout and stderr were when the container was made, as links in procfs show them: `checkpoint` writes them down.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) descriptors: Vec<String>,
     /// What was made of the resctrl filesystem.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) resctrl: Option<GroupRecord>,
@@ -144,14 +154,15 @@ pub(crate) struct ProcessState<'a> {
 }
 
 impl ProcessState<'_> {
-    /// Returns it as JSON.
-    pub(crate) fn json(record: &Record, metadata: Option<&str>) -> Vec<u8> {
+    /// Returns it as JSON. `container`: the pid of the container's init, if the process joins one.
+    pub(crate) fn json(record: &Record, container: Option<i32>, metadata: Option<&str>) -> Vec<u8> {
+        let (status, pid) = container.map_or((Status::Creating, record.pid), |pid| (Status::Running, pid));
         let state = ProcessState {
             oci_version: &record.oci_version,
             fds: ["seccompFd"],
             pid: record.pid,
             metadata,
-            state: HookState::new(record, Status::Creating, record.pid),
+            state: HookState::new(record, status, pid),
         };
         // Strings and numbers only: nothing to fail.
         serde_json::to_vec(&state).unwrap_or_default()

@@ -3,6 +3,10 @@
 //! The child shares the caller's memory (`CLONE_VM`) and has a stack of its own, so that the cost does not grow with the
 //! caller's memory. Between clone3 and execveat it makes raw system calls on data prepared before: no allocation, no lock, no
 //! formatting, no libc. All signals are blocked in it until init unblocks them, so that no handler of the caller runs in it.
+//!
+//! The calling thread waits meanwhile (`CLONE_VFORK`). Not for the memory's sake: where the container's cgroup has too little
+//! memory even for the execveat, the kernel kills whoever shares the memory of the process that it chooses, which would be the
+//! caller. It never chooses a process that somebody waits for in this way (`in_vfork`, mm/oom_kill.c), and execveat fails.
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -31,11 +35,6 @@ struct ChildData {
     /// The errno of a failed execveat, 0 until then.
     failure: AtomicI32,
 }
-
-// SAFETY: the raw pointers point into the CStrings beside them, which are never changed; the struct owns all that it refers to.
-unsafe impl Send for ChildData {}
-// SAFETY: as above; the only part that changes is atomic.
-unsafe impl Sync for ChildData {}
 
 /// A stack for the child, with a guard page below.
 #[derive(Debug)]
@@ -98,44 +97,22 @@ pub(crate) struct InitStart<'a> {
     pub(crate) cgroup: Option<BorrowedFd<'a>>,
 }
 
-/// The memory that the child uses until it has executed init. Dropping it kills and reaps a child that is still there.
-#[derive(Debug)]
-struct Shared {
-    pidfd: Arc<OwnedFd>,
-    data: Box<ChildData>,
-    _stack: Stack,
-    /// False once the child has executed init.
-    in_use: bool,
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        if !self.in_use {
-            return;
-        }
-        // The child may still run on our stack: it must end before the stack does. Failure means that it has ended. No
-        // deadline: between clone3 and execveat it makes no call that waits for anybody.
-        send_signal(&*self.pidfd, libc::SIGKILL).ok();
-        wait_exit(&*self.pidfd, true).ok();
-    }
-}
-
-/// A new init. Until [`InitProcess::has_left`] takes note that it runs its own program, dropping this kills and reaps it.
+/// A new init.
 #[derive(Debug)]
 pub(crate) struct InitProcess {
     pid: Pid,
     pidfd: Arc<OwnedFd>,
-    shared: Option<Shared>,
 }
 
 impl InitProcess {
-    /// Clones and executes init: `clone3(CLONE_VM | CLONE_PIDFD | CLONE_INTO_CGROUP | namespaces)`, `execveat`.
+    /// Clones and executes init: `clone3(CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_INTO_CGROUP | namespaces)`, `execveat`.
+    /// Returns when init runs, or has been killed.
     pub(crate) fn start(start: &InitStart<'_>) -> Result<Self, SysError> {
         let number = CString::new(start.program.as_raw_fd().to_string()).unwrap_or_default();
         let arguments = [CString::from(c"corten-init"), number];
         let mut inherited = start.inherited.to_vec();
         inherited.push(start.program.as_raw_fd());
-        let data = Box::new(ChildData {
+        let data = ChildData {
             elf: start.elf.as_raw_fd(),
             inherited,
             first_closed: start.preserved + 3,
@@ -143,24 +120,30 @@ impl InitProcess {
             _arguments: arguments,
             envp: [std::ptr::null()],
             failure: AtomicI32::new(0),
-        });
+        };
         let stack = Stack::new()?;
         let mut arguments = CloneArguments::on(&stack, start.namespaces);
+        arguments.flags |= u64::from(libc::CLONE_VFORK.cast_unsigned());
         if let Some(cgroup) = start.cgroup {
             arguments.flags |= CLONE_INTO_CGROUP;
             arguments.cgroup = cgroup.as_raw_fd().cast_unsigned().into();
         }
         let call = || {
             let into = if start.cgroup.is_some() { "|CLONE_INTO_CGROUP" } else { "" };
-            format!("clone3(CLONE_VM|CLONE_PIDFD{into}|{})", namespace_names(start.namespaces))
+            format!("clone3(CLONE_VM|CLONE_VFORK|CLONE_PIDFD{into}|{})", namespace_names(start.namespaces))
         };
-        // SAFETY: data and stack live in `Shared` until the child has left this memory, and `child_main` keeps the rules of
-        // this module.
+        // SAFETY: data and stack live until this function returns, before which the child has left this memory: the kernel
+        // lets the caller go on only then (clone(2), CLONE_VFORK). `child_main` keeps the rules of this module.
         let (pid, pidfd) =
-            unsafe { spawn(arguments, child_main, &raw const *data) }.map_err(|errno| SysError::new(errno, call))?;
-        let pidfd = Arc::new(pidfd);
-        let shared = Some(Shared { pidfd: pidfd.clone(), data, _stack: stack, in_use: true });
-        Ok(Self { pid, pidfd, shared })
+            unsafe { spawn(arguments, child_main, &raw const data) }.map_err(|errno| SysError::new(errno, call))?;
+        match data.failure.load(Ordering::Acquire) {
+            0 => Ok(Self { pid, pidfd: Arc::new(pidfd) }),
+            errno => {
+                // It ends by itself; what matters is why.
+                wait_exit(&pidfd, true).ok();
+                Err(SysError::new(Errno::from_raw(errno), || "execveat(corten-init)".to_owned()))
+            }
+        }
     }
 
     /// Returns init's pid in the caller's PID namespace.
@@ -175,27 +158,9 @@ impl InitProcess {
 
     /// Takes the process that goes on in init's place, and reaps the first one, which ends by itself.
     pub(crate) fn replace(&mut self, pid: Pid, pidfd: OwnedFd) -> Result<(), SysError> {
-        // It runs its own program, or the message would not have come.
-        self.has_left();
         let first = std::mem::replace(&mut self.pidfd, Arc::new(pidfd));
         self.pid = pid;
         wait_exit(&*first, true).map(drop)
-    }
-
-    /// Takes note that init has been heard of: it runs its own program and the memory is the caller's again.
-    pub(crate) fn has_left(&mut self) {
-        if let Some(shared) = &mut self.shared {
-            shared.in_use = false;
-        }
-        self.shared = None;
-    }
-
-    /// Returns why execveat failed, if it did. To be asked after init has ended without a word.
-    pub(crate) fn exec_failure(&self) -> Option<SysError> {
-        match self.shared.as_ref()?.data.failure.load(Ordering::Acquire) {
-            0 => None,
-            errno => Some(SysError::new(Errno::from_raw(errno), || "execveat(corten-init)".to_owned())),
-        }
     }
 }
 

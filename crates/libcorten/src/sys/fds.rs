@@ -1,6 +1,6 @@
 //! File descriptors of any kind: numbers that come from outside, and waiting for one.
 
-use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -13,17 +13,37 @@ pub(crate) fn is_inherited(fd: RawFd) -> bool {
     flags != -1 && flags & libc::FD_CLOEXEC == 0
 }
 
+/// Makes a copy of an fd that the caller's caller named by its number, and that must be one that a program executed now would
+/// inherit: no fd of this process's own.
+pub(crate) fn copy_inherited(fd: RawFd) -> Result<OwnedFd, Errno> {
+    if !is_inherited(fd) {
+        return Err(Errno::EBADF);
+    }
+    // SAFETY: it is open, as was just seen, and the borrow ends with the copy.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    fd.try_clone_to_owned().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
+}
+
 /// Waits with poll(2) until there is something to read, or the end; false if neither comes by the deadline.
 pub(crate) fn wait_readable(fd: impl AsFd, deadline: Duration) -> Result<bool, Errno> {
+    Ok(wait_any(fd.as_fd(), None, deadline)?.is_some())
+}
+
+/// Waits until there is something to read from `one` (true), or else from `other` (false); `None` if neither comes by the deadline.
+pub(crate) fn wait_any(
+    one: BorrowedFd<'_>,
+    other: Option<BorrowedFd<'_>>,
+    deadline: Duration,
+) -> Result<Option<bool>, Errno> {
     // A deadline that no clock reaches is none.
     let end = Instant::now().checked_add(deadline);
     loop {
         let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
-        let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
+        let mut fds: Vec<_> = std::iter::once(one).chain(other).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
-            Ok(0) if left.is_zero() => return Ok(false),
+            Ok(0) if left.is_zero() => return Ok(None),
             Ok(0) | Err(Errno::EINTR) => {}
-            Ok(_) => return Ok(true),
+            Ok(_) => return Ok(Some(fds.first().and_then(PollFd::any) == Some(true))),
             Err(errno) => return Err(errno),
         }
     }

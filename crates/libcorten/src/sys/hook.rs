@@ -1,12 +1,13 @@
-//! Starting hooks: programs of the host that get stdio and nothing else.
+//! Starting programs of the host, hooks and CRIU: they get stdio, and no other fd but those that are meant for them.
 
+use std::os::fd::RawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// Lets the command's process keep no fd but stdio, whatever this process has open or was given, and no signal that this
+/// Lets the command's process keep no fd but stdio and `kept`, whatever this process has open or was given, and no signal that this
 /// process holds back (`run` in the foreground does).
-pub(crate) fn isolate(command: &mut Command) {
-    let isolate = || {
+pub(crate) fn isolate(command: &mut Command, kept: Vec<RawFd>) {
+    let isolate = move || {
         let mut none = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
         // SAFETY: writes the set that the pointer leads to.
         unsafe { libc::sigemptyset(none.as_mut_ptr()) };
@@ -17,7 +18,16 @@ pub(crate) fn isolate(command: &mut Command) {
         // Close-on-exec, as std has a pipe of its own open here, by which it learns of a failed exec.
         // SAFETY: numbers only; the table of fds is that of the new process.
         let result = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-        if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+        if result != 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        for fd in &kept {
+            // SAFETY: numbers only.
+            if unsafe { libc::fcntl(*fd, libc::F_SETFD, 0) } == -1 {
+                return Err(std::io::Error::last_os_error());
+            }
+        }
+        Ok(())
     };
     // SAFETY: between fork and exec the closure makes system calls: no allocation, no lock.
     unsafe { command.pre_exec(isolate) };

@@ -16,13 +16,13 @@ pub(crate) mod term;
 
 pub(crate) use clone::{InitProcess, InitStart, UserNamespaceHolder};
 pub(crate) use exchange::exchange;
-pub(crate) use fds::{adopt_received, is_inherited, wait_readable};
+pub(crate) use fds::{adopt_received, copy_inherited, is_inherited, wait_any, wait_readable};
 pub(crate) use hook::isolate;
 pub(crate) use memfd::{memfd, sealed_memfd};
 pub(crate) use mount::{OpenTree, clone_tree, map_tree, open_tree};
 pub(crate) use namespace::{is_namespace, namespace_flag};
 pub(crate) use pidfd::{Waited, open_pidfd, pid_of, send_signal, take_fd, wait_ended, wait_exit};
-pub(crate) use process::{keep_children, set_limit};
+pub(crate) use process::{Cpus, expect_children, run_on, run_on_again, set_limit};
 
 use nix::errno::Errno;
 

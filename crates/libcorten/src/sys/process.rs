@@ -1,7 +1,6 @@
-//! Other processes' limits, and what becomes of this one's children.
+//! Limits of other processes, the CPUs of this thread, and whether children can be waited for.
 
 use nix::errno::Errno;
-use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::Pid;
 
 use super::SysError;
@@ -24,9 +23,35 @@ pub(crate) fn set_limit(pid: Pid, resource: u64, soft: u64, hard: u64) -> Result
         .map_err(|errno| SysError::new(errno, || format!("prlimit64({pid}, {resource}, {soft}:{hard})")))
 }
 
-/// Gives SIGCHLD its default action: `rt_sigaction`.
-pub(crate) fn keep_children() -> Result<(), SysError> {
-    // SAFETY: the default action runs no code of this process.
-    let before = unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) };
-    before.map(drop).map_err(|errno| SysError::new(errno, || "rt_sigaction(SIGCHLD, SIG_DFL)".to_owned()))
+/// The CPUs of a thread, 8192 of them: the most that Linux can be built for.
+pub(crate) type Cpus = [u64; 128];
+
+/// Lets this thread run on the CPUs of the mask; returns those that it ran on.
+pub(crate) fn run_on(mask: &[u8]) -> Result<Box<Cpus>, SysError> {
+    let mut before: Box<Cpus> = Box::new([0; 128]);
+    // SAFETY: the kernel writes at most the size given, which is that of the array.
+    let result = unsafe { libc::syscall(libc::SYS_sched_getaffinity, 0, size_of_val(&*before), before.as_mut_ptr()) };
+    Errno::result(result).map_err(|errno| SysError::new(errno, || "sched_getaffinity(0)".to_owned()))?;
+    set_affinity(mask)?;
+    Ok(before)
+}
+
+/// Lets this thread run on the CPUs that it ran on before [`run_on`].
+pub(crate) fn run_on_again(before: &Cpus) -> Result<(), SysError> {
+    let bytes: Vec<u8> = before.iter().flat_map(|word| word.to_ne_bytes()).collect();
+    set_affinity(&bytes)
+}
+
+fn set_affinity(mask: &[u8]) -> Result<(), SysError> {
+    // SAFETY: the mask is readable for its size and outlives the call.
+    let result = unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, mask.len(), mask.as_ptr()) };
+    Errno::result(result).map(drop).map_err(|errno| SysError::new(errno, || format!("sched_setaffinity(0, {mask:x?})")))
+}
+
+/// Lets children be waited for: undoes a SIGCHLD that is ignored, as whoever started this process may have left it.
+pub(crate) fn expect_children() -> Result<(), SysError> {
+    // SAFETY: no handler is installed; the kernel's own action takes the place of another.
+    unsafe { nix::sys::signal::signal(nix::sys::signal::Signal::SIGCHLD, nix::sys::signal::SigHandler::SigDfl) }
+        .map(drop)
+        .map_err(|errno| SysError::new(errno, || "sigaction(SIGCHLD, SIG_DFL)".to_owned()))
 }

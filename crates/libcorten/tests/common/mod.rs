@@ -34,9 +34,9 @@ pub fn can_make_containers() -> bool {
     true
 }
 
-/// Waits until it is so, ten seconds at most.
+/// Waits until it is so, a minute at most: under emulation everything takes ten times as long.
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !is_so() {
         assert!(Instant::now() < deadline, "{what}");
         std::thread::sleep(Duration::from_millis(5));

@@ -1,49 +1,16 @@
-#!/bin/sh
-# Makes a disk with Debian testing, its kernel and its initrd in a directory. Runs in a mount namespace of its own.
-# usage: image.sh DIRECTORY MIRROR
-set -eu
-# The path is Debian's, whatever this machine is.
-export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-directory=$1
-mirror=$2
-root=$directory/root
 
-step() {
-    echo "--- $*"
-}
-
-step "a minimal Debian testing from $mirror"
-# testing's own name may be newer than debootstrap.
-debootstrap --variant=minbase \
-    --include=systemd,systemd-sysv,systemd-container,dbus,dbus-user-session,libpam-systemd,udev,kmod,procps,iproute2,ca-certificates \
-    testing "$root" "$mirror" /usr/share/debootstrap/scripts/sid
-
-step "kernel, runtimes, engines"
-# How this machine reaches the archive, and nothing else of its apt.
-! command -v apt-config >/dev/null || apt-config dump | grep ^Acquire:: >"$root/etc/apt/apt.conf.d/host" || true
-cp /etc/resolv.conf "$root/etc/resolv.conf"
-printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
-chmod +x "$root/usr/sbin/policy-rc.d"
-mount -t proc proc "$root/proc"
-mount --rbind /dev "$root/dev"
-mount -t tmpfs tmpfs "$root/run"
-inside() {
-    chroot "$root" "$@"
-}
+# The VM's disk, its kernel and its initrd; debian.sh stands above.
+bootstrap
 # Nothing but the disk, so that the initrd is small: its whole decompression is emulated.
 mkdir -p "$root/etc/initramfs-tools/conf.d"
 echo MODULES=list >"$root/etc/initramfs-tools/conf.d/disk"
 printf 'virtio_pci\nvirtio_blk\next4\n' >"$root/etc/initramfs-tools/modules"
-inside apt-get update -q
-inside apt-get install -q --yes --no-install-recommends linux-image-amd64 initramfs-tools \
-    crun runc containerd docker.io docker-cli podman buildah skopeo umoci conmon netavark aardvark-dns passt slirp4netns \
-    fuse-overlayfs uidmap criu iptables nftables busybox-static libseccomp2 apparmor strace jq curl
+step "kernel"
+add_packages linux-image-amd64 initramfs-tools apparmor
+add_engines
 
 step "an ordinary user with a session that lingers"
-inside useradd --create-home --uid 1000 --shell /bin/bash tester
-for file in subuid subgid; do
-    echo tester:100000:65536 >"$root/etc/$file"
-done
+add_user
 mkdir -p "$root/var/lib/systemd/linger" "$root/etc/systemd/system/user@.service.d"
 : >"$root/var/lib/systemd/linger/tester"
 # systemd leaves out cpuset and io; this is what it takes to limit them without root.
@@ -89,17 +56,15 @@ UNIT
 inside systemd-machine-id-setup
 inside systemctl enable job.service
 # Engines are started by the tests that want them; the others take emulated time at every boot and give nothing.
-inside systemctl mask docker.service docker.socket containerd.service podman.service podman.socket podman-restart.service \
-    podman-auto-update.timer podman-clean-transient.service netavark-dhcp-proxy.service netavark-dhcp-proxy.socket \
+inside systemctl mask docker.service docker.socket docker-registry.service containerd.service podman.service podman.socket \
+    podman-restart.service podman-auto-update.timer podman-clean-transient.service netavark-dhcp-proxy.service netavark-dhcp-proxy.socket \
     getty@tty1.service serial-getty@ttyS0.service e2scrub_reap.service e2scrub_all.timer fstrim.timer apt-daily.timer \
     apt-daily-upgrade.timer dpkg-db-backup.timer ldconfig.service systemd-journal-catalog-update.service \
     systemd-journal-flush.service systemd-update-done.service systemd-binfmt.service proc-sys-fs-binfmt_misc.automount \
     apparmor.service modprobe@drm.service modprobe@efi_pstore.service systemd-pstore.service
 
 step "the disk"
-umount -l "$root/proc" "$root/dev" "$root/run"
-rm -rf "$root"/var/cache/apt/*.bin "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root/etc/apt/apt.conf.d/host" \
-    "$root/usr/sbin/policy-rc.d" "$root"/tmp/* "$root"/var/log/journal
+tidy
 cp "$root"/boot/vmlinuz-* "$directory/vmlinuz"
 cp "$root"/boot/initrd.img-* "$directory/initrd"
 truncate -s 16G "$directory/disk.img"

@@ -3,8 +3,6 @@
 //! The programs are built here and seen in the VM, with the workspace, at the same paths as here. The VM's disk is never written to:
 //! what a run changes is gone after it.
 
-mod image;
-
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -15,8 +13,15 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::Value;
 
-use self::image::Image;
+use super::debian::{Cache, Recipe};
 use crate::{Result, libtest, packages, shell};
+
+pub(super) const IMAGE: Recipe = Recipe {
+    what: "the VM's disk (some minutes, 2 GB, once)",
+    directory: ("vm", "CORTEN_VM_CACHE"),
+    script: include_str!("image.sh"),
+    results: &["disk.img", "vmlinuz", "initrd"],
+};
 
 /// The programs that run in the VM beside those whose names begin with `vm_`: they see more there than elsewhere.
 const ALSO: [&str; 6] = ["cgroups", "device_filter", "stats", "lifecycle", "observing", "limits"];
@@ -62,7 +67,7 @@ pub(crate) fn run(options: &Options) -> Result {
     }
     packages::check_vm_needs()?;
     packages::install_build_needs()?;
-    let image = Image::get(options.rebuild)?;
+    let image = Cache::get(&IMAGE, options.rebuild)?;
     let programs = chosen(build()?, &options.only)?;
     if let Some(logs) = &options.logs {
         fs::create_dir_all(logs)?;
@@ -129,7 +134,7 @@ impl Run {
 }
 
 /// Boots the VM, lets it run the programs, and ends it.
-fn boot_and_run(image: &Image, programs: &[Program], options: &Options) -> Result<Vec<Run>> {
+fn boot_and_run(image: &Cache, programs: &[Program], options: &Options) -> Result<Vec<Run>> {
     // Below Cargo's directory for the target, so that programs can be linked into it.
     let profile = profile(programs)?;
     let job = tempfile::Builder::new().prefix("vm-").tempdir_in(profile.parent().unwrap_or(profile))?;
@@ -144,11 +149,22 @@ fn boot_and_run(image: &Image, programs: &[Program], options: &Options) -> Resul
         None => job.path().join("console"),
     };
     println!("\nbooting the VM for {} test programs", programs.len());
-    let mut machine = Machine(machine(image, job.path(), &shares, &console, options.kvm)?.spawn()?);
-    let lines = lines(&mut machine.0)?;
-    let told = listen(&lines, options);
+    boot(image, job.path(), &shares, &console, options.kvm, |lines| listen(lines, options))
+}
+
+/// Boots the VM and lets it run `run.sh` of the job's directory; the lines that it prints go to `listen`.
+pub(super) fn boot<T>(
+    image: &Cache,
+    job: &Path,
+    shares: &[Share<'_>],
+    console: &Path,
+    kvm: bool,
+    listen: impl FnOnce(&Receiver<String>) -> Result<T>,
+) -> Result<T> {
+    let mut machine = Running(machine(image, job, shares, console, kvm)?.spawn()?);
+    let told = listen(&lines(&mut machine.0)?);
     if told.is_err() {
-        let text = fs::read(&console).unwrap_or_default();
+        let text = fs::read(console).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let last: Vec<_> = text.lines().rev().take(15).collect();
         println!("the VM's last messages:");
@@ -157,10 +173,11 @@ fn boot_and_run(image: &Image, programs: &[Program], options: &Options) -> Resul
     told
 }
 
-/// The VM, killed at the end: nothing is lost with it.
-struct Machine(Child);
+/// The VM, or whatever runs in namespaces of its own: killed at the end, as nothing is lost with it.
+#[derive(Debug)]
+pub(super) struct Running(pub(super) Child);
 
-impl Drop for Machine {
+impl Drop for Running {
     fn drop(&mut self) {
         self.0.kill().ok();
         self.0.wait().ok();
@@ -184,7 +201,7 @@ fn keep(programs: &[Program], profile: &Path, directory: &Path) -> Result {
 }
 
 /// A directory of this machine, and where the VM sees it.
-type Share<'a> = (&'a Path, &'a Path);
+pub(super) type Share<'a> = (&'a Path, &'a Path);
 
 /// What the VM runs.
 fn script(shares: &[Share<'_>], programs: &[Program]) -> Result<String> {
@@ -208,7 +225,7 @@ fn quoted(path: &Path) -> Result<String> {
     Ok(format!("'{}'", text.ok_or_else(|| format!("{}: a path with ' or , in it", path.display()))?))
 }
 
-fn machine(image: &Image, job: &Path, shares: &[Share<'_>], console: &Path, kvm: bool) -> Result<Command> {
+fn machine(image: &Cache, job: &Path, shares: &[Share<'_>], console: &Path, kvm: bool) -> Result<Command> {
     // It stands back behind what else runs here, and ends with this process.
     let mut command = Command::new("nice");
     command.args(["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-M", "q35", "-smp", "2", "-m", "4096"]);
@@ -239,8 +256,8 @@ fn machine(image: &Image, job: &Path, shares: &[Share<'_>], console: &Path, kvm:
     Ok(command)
 }
 
-/// The lines that the VM prints, as they come.
-fn lines(machine: &mut Child) -> Result<Receiver<String>> {
+/// The lines that a program prints, as they come.
+pub(super) fn lines(machine: &mut Child) -> Result<Receiver<String>> {
     let (sender, receiver) = mpsc::channel();
     let mut reader = BufReader::new(machine.stdout.take().ok_or("no stdout")?);
     std::thread::spawn(move || {

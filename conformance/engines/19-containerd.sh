@@ -1,0 +1,200 @@
+# containerd: its own client, and pods over its CRI service.
+LIMIT=120
+IMAGE=docker.io/library/pod:latest
+
+setup() {
+    dockerd_down
+    engines_config
+    containerd_up
+}
+
+containerd_up() {
+    ctr version >/dev/null 2>&1 && return
+    mkdir -p /tmp/cni
+    cat >/tmp/cni/10-pods.conflist <<'END'
+{
+    "cniVersion": "1.0.0",
+    "name": "pods",
+    "plugins": [{
+        "type": "bridge", "bridge": "pods0", "isGateway": true, "ipMasq": true,
+        "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.88.7.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}
+    }]
+}
+END
+    cat >/tmp/containerd.toml <<END
+version = 3
+[plugins.'io.containerd.cri.v1.runtime']
+  disable_apparmor = true
+  # Without CAP_SYS_RESOURCE nobody can be spared more than containerd itself.
+  restrict_oom_score_adj = true
+[plugins.'io.containerd.cri.v1.runtime'.cni]
+  bin_dirs = ['/usr/lib/cni']
+  conf_dir = '/tmp/cni'
+[plugins.'io.containerd.cri.v1.runtime'.containerd]
+  default_runtime_name = '$NAME'
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.$NAME]
+  runtime_type = 'io.containerd.runc.v2'
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.$NAME.options]
+  BinaryName = '$RUNTIME'
+  SystemdCgroup = $([ -d /run/systemd/system ] && echo true || echo false)
+[plugins.'io.containerd.cri.v1.images'.pinned_images]
+  sandbox = '$IMAGE'
+END
+    setsid containerd -c /tmp/containerd.toml >/tmp/containerd.log 2>&1 &
+    soon ctr version
+    # Its own command is that of a pod's sandbox.
+    podman import -q -c 'CMD ["sleep", "1000000"]' -c 'ENV PATH=/bin' "$(image_archive)" $IMAGE >/dev/null
+    podman save -q --format docker-archive -o /tmp/image-docker.tar $IMAGE
+    local namespace
+    for namespace in default k8s.io; do
+        ctr -n $namespace image import /tmp/image-docker.tar >/dev/null
+    done
+}
+
+# ctr gives shares to all, which want the controller.
+CTR_RUN=(ctr run --runc-binary "$RUNTIME")
+grep -qw cpu /sys/fs/cgroup/cgroup.controllers || CTR_RUN+=(--cpu-shares 0)
+
+19-ctr-run() {
+    is hi "${CTR_RUN[@]}" --rm $IMAGE hi echo hi
+    exits 7 "${CTR_RUN[@]}" --rm $IMAGE seven sh -c 'exit 7'
+    refuses 'executable file not found' "${CTR_RUN[@]}" --rm $IMAGE lost no-such-program
+    is 'one two' eval 'echo one two | "${CTR_RUN[@]}" --rm $IMAGE reads sh -c "read line; echo \$line"'
+}
+
+19-ctr-terminal() {
+    terminal "${CTR_RUN[@]}" --rm -t $IMAGE terminal sh
+    shows '^/ #'
+    keys 'tty; stty size' Enter
+    shows '^/dev/pts/0'
+    shows '^24 80'
+    tmux resize-window -t check -x 100 -y 30
+    soon bash -c 'tmux send-keys -t check "stty size" Enter; tmux capture-pane -p -t check | grep "^30 100"'
+}
+
+19-ctr-exec() {
+    "${CTR_RUN[@]}" -d $IMAGE box sleep 1000
+    says '^box +[0-9]+ +RUNNING' ctr task ls
+    is 'in the box' ctr task exec --exec-id one box echo in the box
+    exits 5 ctr task exec --exec-id two box sh -c 'exit 5'
+    says '^[0-9]+' ctr task ps box
+}
+
+19-ctr-pause() {
+    ctr task pause box
+    says '^box +[0-9]+ +PAUSED' ctr task ls
+    ctr task resume box
+    says '^box +[0-9]+ +RUNNING' ctr task ls
+}
+
+19-ctr-metrics() {
+    controller pids
+    says 'pids.current +1' ctr task metrics box
+}
+
+19-ctr-kill() {
+    ctr task kill -s KILL box
+    soon eval 'ctr task ls | grep -E "^box +[0-9]+ +STOPPED"'
+    says 'exit code 137' ctr task rm box
+    ctr container rm box
+}
+
+19-ctr-checkpoint() {
+    "${CTR_RUN[@]}" -d $IMAGE counts sh -c 'i=0; while :; do i=$((i + 1)); echo $i >/tmp/count; sleep 0.1; done'
+    sleep 2
+    rm -rf /tmp/checkpoint
+    ctr task checkpoint --exit --image-path /tmp/checkpoint counts
+    soon eval 'ctr task ls | grep -E "^counts +[0-9]+ +STOPPED"'
+    [ -e /tmp/checkpoint/inventory.img ] || fail "no images: $(ls /tmp/checkpoint)"
+    ctr task rm counts || true
+    ctr container rm counts
+}
+
+19-ctr-restore() {
+    "${CTR_RUN[@]}" -d $IMAGE returns sh -c 'i=0; while :; do i=$((i + 1)); echo $i >/tmp/count; sleep 0.1; done'
+    sleep 2
+    ctr container checkpoint --rw --image --task returns checkpoints/returns
+    local before after
+    before=$(ctr task exec --exec-id before returns cat /tmp/count)
+    ctr task kill -s KILL returns
+    soon eval 'ctr task ls | grep -E "^returns +[0-9]+ +STOPPED"'
+    ctr task rm returns || true
+    ctr container rm returns
+    ctr container restore --live returns checkpoints/returns
+    soon eval 'ctr task ls | grep -E "^returns +[0-9]+ +RUNNING"'
+    sleep 1
+    after=$(ctr task exec --exec-id after returns cat /tmp/count)
+    [ "$after" -gt 15 ] || fail "$after after $before"
+}
+
+cri() {
+    python3 -B "$CHECKS/cri.py" "$@"
+}
+
+19-cri-version() {
+    says containerd cri version
+}
+
+19-cri-pod() {
+    # Every sandbox gets shares.
+    controller cpu
+    local pod first second
+    pod=$(cri run-pod pod)
+    first=$(cri run "$pod" first $IMAGE sleep 1000)
+    second=$(cri run "$pod" second $IMAGE sleep 1000)
+    says '10\.88\.7\.' cri exec "$first" ip -4 addr show eth0
+    local namespace
+    for namespace in net ipc uts; do
+        is "$(cri exec "$first" readlink /proc/self/ns/$namespace)" cri exec "$second" readlink /proc/self/ns/$namespace
+    done
+    for namespace in pid mnt; do
+        [ "$(cri exec "$first" readlink /proc/self/ns/$namespace)" != "$(cri exec "$second" readlink /proc/self/ns/$namespace)" ] ||
+            fail "one $namespace namespace"
+    done
+    is pod cri exec "$first" hostname
+    cri stop "$first"
+    cri remove "$first"
+    cri stop-pod "$pod"
+    cri remove-pod "$pod"
+}
+
+19-cri-shared-pids() {
+    controller cpu
+    local pod container
+    pod=$(cri run-pod shares --pid pod)
+    container=$(cri run "$pod" --pid pod looks $IMAGE sleep 77)
+    says 'sleep 1000000' cri exec "$container" ps
+    cri remove-pod "$pod"
+}
+
+19-cri-exec-status() {
+    controller cpu
+    local pod container
+    pod=$(cri run-pod status --host-network)
+    container=$(cri run "$pod" box $IMAGE sleep 1000)
+    exits 5 cri exec "$container" sh -c 'exit 5'
+    is "$(readlink /proc/self/ns/net)" cri exec "$container" readlink /proc/self/ns/net
+    cri remove-pod "$pod"
+}
+
+19-cri-update() {
+    controller memory
+    local pod container
+    pod=$(cri run-pod limits --host-network)
+    container=$(cri run "$pod" --memory 67108864 box $IMAGE sleep 1000)
+    is 67108864 cri exec "$container" cat /sys/fs/cgroup/memory.max
+    cri update "$container" --memory 100663296
+    is 100663296 cri exec "$container" cat /sys/fs/cgroup/memory.max
+    cri remove-pod "$pod"
+}
+
+clean() {
+    local id
+    for id in $(cri pods); do
+        cri remove-pod "$id"
+    done
+    for id in $(ctr task ls -q); do
+        ctr task rm -f "$id"
+    done
+    ctr container ls -q | xargs -r ctr container rm
+} >/dev/null 2>&1

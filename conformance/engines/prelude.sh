@@ -1,0 +1,206 @@
+# What every check has at hand. A check is a function whose name is the row of the tour and what it shows; each runs in a bash of its own.
+# Given by the driver: CHECKS (this directory), RUNTIME (the runtime under test), NAME (what the engines call it), SLOW (how much slower
+# than a real machine this one is).
+set -eEuo pipefail
+trap 'echo "status $? of: $BASH_COMMAND" >&2' ERR
+export LC_ALL=C.UTF-8 HOME=/root
+
+fail() {
+    echo "$*" >&2
+    exit 1
+}
+
+# skip REASON: this machine cannot show it.
+skip() {
+    echo "$*"
+    exit 77
+}
+
+# is WANT COMMAND…: succeeds and prints exactly this.
+is() {
+    local want=$1 got
+    shift
+    got=$("$@" 2>&1) || fail "status $? of: $*: $got"
+    [ "$got" = "$want" ] || fail "'$got' instead of '$want': $*"
+}
+
+# says REGEX COMMAND…: succeeds and prints a line like this.
+says() {
+    local want=$1 got
+    shift
+    got=$("$@" 2>&1) || fail "status $? of: $*: $got"
+    grep -qE -- "$want" <<<"$got" || fail "no '$want' in '$got': $*"
+}
+
+# exits STATUS COMMAND…: ends with this status; what it prints is in $output.
+exits() {
+    local want=$1 got=0
+    shift
+    output=$("$@" 2>&1) || got=$?
+    [ "$got" = "$want" ] || fail "status $got instead of $want: $*: $output"
+}
+
+# refuses REGEX COMMAND…: fails and says so.
+refuses() {
+    local want=$1
+    shift
+    ! output=$("$@" 2>&1) || fail "succeeds: $*: $output"
+    grep -qEi -- "$want" <<<"$output" || fail "no '$want' in '$output': $*"
+}
+
+# soon COMMAND…: succeeds within ten seconds, or longer on a slow machine; its last words if not.
+soon() {
+    local end=$((SECONDS + 10 * SLOW)) last
+    until last=$("$@" 2>&1); do
+        [ "$SECONDS" -lt "$end" ] || fail "not in time: $*: $last"
+        sleep 0.1
+    done
+}
+
+# absent COMMAND…: prints nothing.
+absent() {
+    local got
+    got=$("$@")
+    [ -z "$got" ] || fail "$got"
+}
+
+# controller NAME: skips where no hierarchy here has it.
+controller() {
+    grep -qw "$1" /sys/fs/cgroup/cgroup.controllers || skip "cgroup v2 has no controller $1 here"
+}
+
+# terminal COMMAND…: a real terminal of 80 columns and 24 lines in which it runs.
+terminal() {
+    printf 'set -g status off\nset -g remain-on-exit on\n' >/tmp/tmux.conf
+    tmux -f /tmp/tmux.conf new-session -d -s check -x 80 -y 24 "$@"
+    trap 'screen >&2; tmux kill-session -t check' EXIT
+}
+
+# keys KEY…: types, in tmux's words.
+keys() {
+    tmux send-keys -t check "$@"
+}
+
+screen() {
+    tmux capture-pane -p -t check | grep . || true
+}
+
+screen_has() {
+    screen | grep -E -- "$1"
+}
+
+# shows REGEX: a line like this comes up on the screen.
+shows() {
+    soon screen_has "$1"
+}
+
+# The root of an image in a directory: busybox under all its names, and two users.
+image_root() {
+    local root=$1
+    mkdir -p "$root/bin" "$root/etc" "$root/root" "$root/tmp" "$root/proc" "$root/sys" "$root/dev" "$root/home/user"
+    chmod 1777 "$root/tmp"
+    cp "$(command -v busybox)" "$root/bin/busybox"
+    chroot "$root" /bin/busybox --install -s /bin
+    printf 'root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n' >"$root/etc/passwd"
+    printf 'root:x:0:\nuser:x:1000:\n' >"$root/etc/group"
+    chown 1000:1000 "$root/home/user"
+}
+
+# The same as an archive, made once.
+image_archive() {
+    local archive=/tmp/image.tar
+    if [ ! -e $archive ]; then
+        image_root /tmp/image
+        tar -C /tmp/image -cf $archive.new .
+        mv $archive.new $archive
+    fi
+    echo $archive
+}
+
+# dockerd_up OPTION…: Docker with the runtime under test as its default, and the image bb.
+dockerd_up() {
+    local pid
+    if pid=$(cat /run/docker.pid 2>/dev/null) && kill -0 "$pid" 2>/dev/null; then
+        [ "$(cat /tmp/dockerd.options)" = "$*" ] && return
+        dockerd_down
+    fi
+    echo "$*" >/tmp/dockerd.options
+    mkdir -p /etc/docker
+    # In a file, not on the command line: what is there is forgotten when dockerd reads its configuration again.
+    printf '{"runtimes": {"%s": {"path": "%s"}}, "default-runtime": "%s"}\n' "$NAME" "$RUNTIME" "$NAME" >/etc/docker/daemon.json
+    # BuildKit in dockerd looks at nothing else.
+    DOCKER_BUILDKIT_RUNC_COMMAND=$RUNTIME setsid dockerd "$@" >>/tmp/dockerd.log 2>&1 &
+    soon docker version
+    docker image inspect bb >/dev/null 2>&1 ||
+        docker import -c 'CMD ["sh"]' -c 'ENV FROM=image' "$(image_archive)" bb:latest >/dev/null
+}
+
+dockerd_down() {
+    local pid
+    pid=$(cat /run/docker.pid 2>/dev/null) || return 0
+    kill "$pid" 2>/dev/null || return 0
+    soon eval "! kill -0 $pid"
+    # It leaves its rule that nothing else is forwarded; Podman's networks would find themselves cut off.
+    iptables -P FORWARD ACCEPT
+}
+
+# All containers, networks and volumes of Docker go.
+docker_clean() {
+    docker version >/dev/null 2>&1 || return 0
+    docker ps -aq | xargs -r docker rm -fv >/dev/null
+    docker network prune -f >/dev/null
+    docker volume prune -af >/dev/null
+}
+
+# What containers are made of. What is there after a row and was not before it has been left.
+traces() {
+    # Engines keep cgroups of their own.
+    find /sys/fs/cgroup -mindepth 2 -type d -printf 'cgroup %P\n' 2>/dev/null |
+        grep -Ev ' ((docker/buildkit|libpod_parent/conmon)$|(system|user|init)\.(slice|scope)/.*\.(service|socket|mount|slice)$)' ||
+        true
+    # ip keeps the directory of named network namespaces, dockerd the host's own one.
+    awk '{ print "mount " $5 }' /proc/self/mountinfo | grep -Ev ' /run/(credentials/|netns$|docker/netns/default$)' || true
+    find /run/docker/runtime-runc/moby /run/containerd/runc/*/ /run/runc /run/crun /run/corten /run/user/*/{runc,crun,corten} \
+        /run/{docker/containerd/daemon,containerd}/io.containerd.runtime.v2.task/*/ \
+        -mindepth 1 -maxdepth 1 ! -name "@*" -printf "state %p\n" 2>/dev/null || true
+    local process
+    for process in /proc/[0-9]*; do
+        case $(cat "$process/comm" 2>/dev/null) in
+        '') ;;
+        containerd-shim* | conmon | docker-proxy | pasta* | slirp4netns | criu | runc* | crun* | corten*)
+            echo "process $(tr '\0' ' ' <"$process/cmdline")" ;;
+        *) [ "$(readlink "$process/ns/pid")" = "$(readlink /proc/self/ns/pid)" ] || echo "process $(cat "$process/comm") in a container" ;;
+        esac
+    done 2>/dev/null
+    ip -br link | awk '/^veth/ { print "network device", $1 }'
+}
+
+# A line for each trace that was not in the file.
+new_traces() {
+    traces | sort -u | comm -13 "$1" -
+}
+
+no_new_traces() {
+    absent new_traces "$1"
+}
+
+# Podman, Buildah and their kin, told to use the runtime.
+engines_config() {
+    mkdir -p /etc/containers
+    cat >/etc/containers/containers.conf <<END
+[engine]
+runtime = "$NAME"
+runtime_supports_json = ["$NAME"]
+cgroup_manager = "$([ -d /run/systemd/system ] && echo systemd || echo cgroupfs)"
+events_logger = "file"
+[engine.runtimes]
+$NAME = ["$RUNTIME"]
+[containers]
+log_driver = "k8s-file"
+# Without the controller there is no limit to be had.
+$(grep -qw pids /sys/fs/cgroup/cgroup.controllers || echo 'pids_limit = 0')
+# Nor can a limit be raised without CAP_SYS_RESOURCE.
+$(setpriv --inh-caps +sys_resource true 2>/dev/null || echo 'default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]')
+END
+    echo '{"default": [{"type": "insecureAcceptAnything"}]}' >/etc/containers/policy.json
+}

@@ -1,0 +1,246 @@
+//! exec: another process in a container that runs.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use corten_cgroup::{Location, Machine};
+
+use super::create::check_preserved;
+use super::wait::wait_for;
+use super::{Bundle, CannotStart, Console, Container, CreateOptions, Exit, LifecycleError};
+use crate::host::{self, cgroup_error};
+use crate::launch::resctrl::GroupRecord;
+use crate::launch::{Joined, Launch, LaunchError, Place};
+use crate::oci::{Process, Spec};
+use crate::plan::{Request, Running};
+use crate::state::{Record, Status};
+use crate::{Error, ErrorKind, Plan, Result, spec};
+
+/// A cgroup below the container's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubCgroup {
+    /// The v1 controllers whose cgroup it is below; none on a machine with cgroup v2 alone.
+    pub controllers: Vec<String>,
+    /// The path below the container's cgroup.
+    pub path: PathBuf,
+}
+
+/// Options of [`Container::exec`].
+#[derive(Debug, Clone, Default)]
+pub struct ExecOptions {
+    /// Where the terminal goes.
+    pub console: Console,
+    /// File that gets the process's pid, in decimal.
+    pub pid_file: Option<PathBuf>,
+    /// The number of the caller's fds from 3 on that the process gets.
+    pub preserve_fds: u32,
+    /// Socket that gets the process's pidfd.
+    pub pidfd_socket: Option<PathBuf>,
+    /// Cgroups below the container's that the process starts in. They must be there.
+    pub cgroups: Vec<SubCgroup>,
+    /// Join a paused container, too: the call returns when it has been resumed, however long that takes.
+    pub ignore_paused: bool,
+}
+
+/// A process that was made in a container. It is a child of the caller.
+#[derive(Debug)]
+pub struct ExecProcess {
+    pid: i32,
+    pidfd: Arc<OwnedFd>,
+    console: Option<OwnedFd>,
+    warnings: Vec<String>,
+}
+
+impl ExecProcess {
+    /// Returns the pid in the caller's PID namespace. The process may have ended since.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Returns the pidfd.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Returns the terminal's master, once, of a process made with [`Console::Master`].
+    pub fn take_console(&mut self) -> Option<OwnedFd> {
+        self.console.take()
+    }
+
+    /// Returns what the process asks for and has not got, one sentence each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Waits for the end of the process, and reaps it; once.
+    ///
+    /// # Errors
+    /// It has been waited for already.
+    pub fn wait(&self) -> Result<Exit> {
+        wait_for(self.pidfd())
+    }
+}
+
+/// What the process joins.
+pub(super) struct Target {
+    pub(super) record: Record,
+    pub(super) init: Joined,
+    pub(super) running: Running,
+}
+
+impl Container {
+    /// Returns the config that the container was made with.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn config(&self) -> Result<Spec> {
+        spec::load(self.directory.open_config()?).map_err(|error| Error::new(error.kind(), error))
+    }
+
+    /// Opens the bundle of the container, with its config as it is now.
+    ///
+    /// # Errors
+    /// As [`Bundle::open`].
+    pub fn bundle(&self) -> Result<Bundle> {
+        let Record { bundle, config, .. } = self.record()?;
+        match config {
+            Some(config) => Bundle::open_with_config(bundle, config),
+            None => Bundle::open(bundle),
+        }
+    }
+
+    /// Runs a process in the container. Returns when the program has been executed.
+    ///
+    /// Where `process` says nothing of capabilities, resource limits, labels, scheduling, affinity, OOM score or umask, it gets those
+    /// of the container's first process; the filter is always the container's.
+    ///
+    /// # Errors
+    /// The container is stopped or paused, the process is wrong (the message names the field), or it cannot be executed.
+    /// Nothing of the process is left then.
+    pub fn exec(&self, process: &Process, options: &ExecOptions) -> Result<ExecProcess> {
+        check_preserved(0, options.preserve_fds)?;
+        let Target { record, init, running } = self.target(options.ignore_paused)?;
+        let below = options.cgroups.first().map(|cgroup| cgroup.path.to_string_lossy().into_owned());
+        let running = Running { follows_init: below.is_none(), below_unit: below.unwrap_or_default(), ..running };
+        let config = with_process(self.config()?, process)?;
+        let request_options = CreateOptions {
+            console: options.console.clone(),
+            pid_file: options.pid_file.clone(),
+            preserve_fds: options.preserve_fds,
+            no_new_keyring: record.no_new_keyring,
+            pidfd_socket: options.pidfd_socket.clone(),
+            ..CreateOptions::default()
+        };
+        let bundle = record.bundle.clone();
+        let request = Request { id: &self.id, bundle: &bundle, wait_for_start: false, options: &request_options };
+        let machine =
+            if record.cgroups.is_empty() { Machine::none() } else { Machine::detect().map_err(cgroup_error)? };
+        let facts = host::exec_facts(&config, &self.root, location(&record, &options.cgroups)?)?;
+        let by_systemd = facts.cgroups.user && facts.cgroups.unit.is_some();
+        let systemd = by_systemd.then(|| host::systemd(true)).transpose()?;
+        let plan =
+            Plan::for_exec(&config, &request, &facts, &running).map_err(|error| Error::new(error.kind(), error))?;
+        let mut own = for_itself(record);
+        let place = Place { machine: &machine, systemd: systemd.as_ref(), directory: &self.directory };
+        let launched = Launch::new(&plan, place, &mut own, &request_options)
+            .joining(init)
+            .patiently(options.ignore_paused)
+            .run(&mut |_| {})
+            .map_err(|error| self.joining_failed(error))?;
+        let warnings = [plan.warnings, launched.warnings].concat();
+        Ok(ExecProcess { pid: own.pid, pidfd: launched.pidfd, console: launched.master, warnings })
+    }
+
+    /// Says why a process could not join: maybe because the container has stopped meanwhile.
+    fn joining_failed(&self, error: LaunchError) -> Error {
+        let ended = matches!(error, LaunchError::Died { .. }) && self.record().is_ok_and(|record| !record.is_alive());
+        if ended { LifecycleError::ExecStopped.into() } else { Error::new(error.kind(), CannotStart(error)) }
+    }
+
+    /// Looks at the container, which must run. No lock: many join at the same time, and one that joins a paused container waits
+    /// for another command. What is joined is held by init's pidfd.
+    pub(super) fn target(&self, ignore_paused: bool) -> Result<Target> {
+        let record = self.record()?;
+        match self.status(&record)? {
+            Status::Stopped | Status::Creating => return Err(LifecycleError::ExecStopped.into()),
+            Status::Paused if !ignore_paused => return Err(LifecycleError::ExecPaused.into()),
+            _ => {}
+        }
+        let pidfd = self.open_init(&record)?.ok_or(LifecycleError::ExecStopped)?;
+        let namespaces = host::other_namespaces(record.pid)?;
+        // Then what was looked at was init's.
+        if !record.is_alive() {
+            return Err(LifecycleError::ExecStopped.into());
+        }
+        let resctrl = record.resctrl.as_ref().map(GroupRecord::tasks).unwrap_or_default();
+        let running = Running { namespaces, follows_init: true, below_unit: String::new(), resctrl };
+        Ok(Target { init: Joined { pidfd, pid: record.pid }, record, running })
+    }
+}
+
+/// The record of a process that joins a container: a launch writes it down as if it were an init, and takes back what it has made.
+pub(super) fn for_itself(record: Record) -> Record {
+    Record { hooks: None, resctrl: None, pid: 0, start_time: 0, ..record }
+}
+
+/// Where the process is to be.
+fn location(record: &Record, cgroups: &[SubCgroup]) -> Result<Location> {
+    let mut location = record.cgroups.clone();
+    for SubCgroup { controllers, path } in cgroups {
+        let controllers: Vec<_> = controllers.iter().map(String::as_str).collect();
+        location = location.below(&controllers, path).map_err(|error| Error::new(ErrorKind::InvalidConfig, error))?;
+    }
+    Ok(location)
+}
+
+/// The container's config with another process, and without what is done once for all of a container.
+fn with_process(mut config: Spec, process: &Process) -> Result<Spec> {
+    let mut process = process.clone();
+    if let Some(first) = config.process() {
+        inherit(&mut process, first);
+    }
+    config.set_process(Some(process));
+    // Judged whole: ids must be mapped, flags must fit each other.
+    spec::validate(&config).map_err(|error| Error::new(error.kind(), error))?;
+    config.set_hooks(None);
+    if let Some(linux) = config.linux_mut() {
+        linux.set_sysctl(None);
+        linux.set_time_offsets(None);
+    }
+    Ok(config)
+}
+
+/// What a process that says nothing of it has of the container's first one (runc).
+fn inherit(process: &mut Process, first: &Process) {
+    let unset = |text: &Option<String>| text.as_ref().is_none_or(String::is_empty);
+    if process.capabilities().is_none() {
+        process.set_capabilities(first.capabilities().clone());
+    }
+    if unset(process.apparmor_profile()) {
+        process.set_apparmor_profile(first.apparmor_profile().clone());
+    }
+    if unset(process.selinux_label()) {
+        process.set_selinux_label(first.selinux_label().clone());
+    }
+    if process.rlimits().as_ref().is_none_or(Vec::is_empty) {
+        process.set_rlimits(first.rlimits().clone());
+    }
+    if process.io_priority().is_none() {
+        process.set_io_priority(*first.io_priority());
+    }
+    if process.scheduler().is_none() {
+        process.set_scheduler(first.scheduler().clone());
+    }
+    if process.exec_cpu_affinity().is_none() {
+        process.set_exec_cpu_affinity(first.exec_cpu_affinity().clone());
+    }
+    if process.oom_score_adj().is_none() {
+        process.set_oom_score_adj(first.oom_score_adj());
+    }
+    if process.user().umask().is_none() {
+        let mut user = process.user().clone();
+        user.set_umask(first.user().umask());
+        process.set_user(user);
+    }
+}

@@ -1,0 +1,61 @@
+//! mounts: other mounts for a container that runs.
+
+use std::os::fd::AsFd;
+
+use corten_cgroup::Machine;
+
+use super::exec::{Target, for_itself};
+use super::{Container, CreateOptions};
+use crate::host::{self, cgroup_error};
+use crate::launch::{Launch, LaunchError, Place};
+use crate::oci::Mount;
+use crate::plan::{MountChange, Request};
+use crate::{Error, Plan, Result, spec, sys};
+
+impl Container {
+    /// Adds mounts, in this order, all of them or those before the one that fails. Sources are the caller's; relative ones count
+    /// from the bundle.
+    ///
+    /// # Errors
+    /// The container does not run, or a mount cannot be made; the message names it by its place in the list.
+    pub fn add_mounts(&self, mounts: &[Mount]) -> Result<Vec<String>> {
+        self.change_mounts(mounts, MountChange::Add)
+    }
+
+    /// Takes away what is mounted at the destinations of these mounts, the last one first; nothing else of them counts. Links are
+    /// not followed.
+    ///
+    /// # Errors
+    /// The container does not run, or nothing is mounted there.
+    pub fn remove_mounts(&self, mounts: &[Mount]) -> Result<()> {
+        self.change_mounts(mounts, MountChange::Remove).map(drop)
+    }
+
+    /// Returns what was not done as asked for.
+    fn change_mounts(&self, mounts: &[Mount], change: MountChange) -> Result<Vec<String>> {
+        // No lock: the container can hold the process up that changes its mounts, and must not hold up other commands by that.
+        let Target { record, init, running } = self.target(true)?;
+        let mut config = self.config()?;
+        config.set_mounts(Some(mounts.to_vec()));
+        if change == MountChange::Add {
+            spec::validate(&config).map_err(|error| Error::new(error.kind(), error))?;
+        }
+        let options = CreateOptions::default();
+        let bundle = record.bundle.clone();
+        let request = Request { id: &self.id, bundle: &bundle, wait_for_start: false, options: &options };
+        let machine =
+            if record.cgroups.is_empty() { Machine::none() } else { Machine::detect().map_err(cgroup_error)? };
+        let facts = host::mount_facts(&config, &bundle, record.cgroups.clone())?;
+        let plan = Plan::for_mounts(&config, &request, &facts, &running, change)
+            .map_err(|error| Error::new(error.kind(), error))?;
+        let mut own = for_itself(record);
+        let place = Place { machine: &machine, systemd: None, directory: &self.directory };
+        let launched = Launch::new(&plan, place, &mut own, &options)
+            .joining(init)
+            .run(&mut |_| {})
+            .map_err(|error: LaunchError| Error::new(error.kind(), error))?;
+        // It has ended; nobody else reaps it.
+        sys::wait_exit(launched.pidfd.as_fd(), true)?;
+        Ok(plan.warnings)
+    }
+}

@@ -1,0 +1,150 @@
+//! A process in a container that runs: another program (`exec`), or one that changes mounts and ends (`mounts`).
+//!
+//! Stage: plan. The same parts as for a container's first process, around another beginning: there is nothing to make, and all to
+//! join. The namespaces are those of the container's init, by its pidfd: whatever their paths and whoever made them, and never
+//! those of a process that has got the same pid since.
+//! Spec: config.md#process for the process; the command itself is runc's. Attacker: processes in the container, which run, and see
+//! the new one as soon as it is in their PID namespace. It is not dumpable until its exec, and it holds nothing of the host that they
+//! could reach by CAP_SYS_PTRACE: a procfs of the host only where that capability is one of another user namespace.
+
+use std::path::PathBuf;
+
+use corten_init::{OwnedStep as Step, SyncPoint};
+
+use crate::oci::{Process, Spec};
+
+use super::build::{self, Builder, slot};
+use super::{Facts, HostStep, Plan, PlanError, Request, cgroups, kernel, mounts, namespaces, process};
+
+/// What there is of a container for a process to join.
+#[derive(Debug, Clone)]
+pub(crate) struct Running {
+    /// The namespaces that init is in and the runtime is not: `CLONE_NEW*`.
+    pub(crate) namespaces: u64,
+    /// The process is to be in the cgroup of init if that of the container takes no processes.
+    pub(crate) follows_init: bool,
+    /// The cgroup below the container's that it is to be in, for systemd; empty for the container's own.
+    pub(crate) below_unit: String,
+    /// The files that put it into the container's resctrl groups.
+    pub(crate) resctrl: Vec<PathBuf>,
+}
+
+/// Works out what is done for a process, in order. `spec` is the container's config, with the new process in place of the first
+/// one, and without what is done once for all: hooks, sysctls.
+pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts, running: &Running) -> Result<Plan, PlanError> {
+    let process = spec.process().as_ref().ok_or(PlanError::Missing { item: "process" })?;
+    let mut builder = Builder::new(spec, request, facts);
+    let b = &mut builder;
+    b.joins_container = true;
+    b.user_namespace = namespaces::joined_user_namespace(running.namespaces);
+    build::warn(b, process);
+    process::warn_of_capabilities(b, process);
+    build::check_console(process, request)?;
+    build::host_proc(b);
+    cgroups::join(b, running);
+    build::oom_score(b)?;
+    namespaces::join_init(b, running.namespaces)?;
+    b.entered = true;
+    b.inside(c"runtime", Step::NewSession {});
+    root(b, running.namespaces);
+    if process.terminal().unwrap_or(false) {
+        build::open_terminal(b, process);
+        b.inside(c"process.terminal", Step::ControllingTerminal { peer: slot::PEER });
+    }
+    build::kernel_files(b, process)?;
+    build::keyring(b)?;
+    process::become_it(b, process)?;
+    host_half(b, process, running)?;
+    Ok(builder.finish())
+}
+
+/// What becomes of mounts of a container that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MountChange {
+    /// Those of the config are added.
+    Add,
+    /// What is mounted at their destinations is taken away.
+    Remove,
+}
+
+/// Works out what is done to change mounts. `spec` is the container's config with these mounts.
+pub(super) fn plan_mounts(
+    spec: &Spec,
+    request: &Request<'_>,
+    facts: &Facts,
+    running: &Running,
+    change: MountChange,
+) -> Result<Plan, PlanError> {
+    let mut builder = Builder::new(spec, request, facts);
+    let b = &mut builder;
+    b.joins_container = true;
+    b.user_namespace = namespaces::joined_user_namespace(running.namespaces);
+    namespaces::join_init(b, running.namespaces)?;
+    b.entered = true;
+    root(b, running.namespaces);
+    match change {
+        MountChange::Add => {
+            mounts::mounts(b)?;
+            mounts::late_readonly(b)?;
+        }
+        MountChange::Remove => {
+            // In a user namespace the procfs of the container's PID namespace may not be had, as parts of it are hidden.
+            if b.in_user_namespace() {
+                b.host(c"runtime", HostStep::OpenHostProc { slot: slot::PROC });
+            } else {
+                b.inside(c"runtime", Step::OpenProc { slot: slot::PROC });
+            }
+            mounts::remove(b)?;
+        }
+    }
+    b.inside(c"runtime", Step::Sync { point: SyncPoint::Ready.to_number().into() });
+    b.inside(c"runtime", Step::End {});
+    if b.shows_own_cgroup {
+        b.host(c"mounts", HostStep::OpenCgroup { slot: slot::CGROUP });
+    }
+    b.host(c"runtime", HostStep::CloneInit { namespaces: 0 });
+    b.enter();
+    b.meet_all();
+    b.host(c"runtime", HostStep::Await { point: SyncPoint::Ready });
+    b.host(c"runtime", HostStep::Release { point: SyncPoint::Ready });
+    b.host(c"runtime", HostStep::AwaitExec);
+    Ok(builder.finish())
+}
+
+/// The root that paths are resolved in. A container without a mount namespace of its own is shut up in a tree that only its
+/// processes have.
+fn root(b: &mut Builder<'_>, joined: u64) {
+    let item = c"runtime";
+    if joined & u64::from(libc::CLONE_NEWNS.cast_unsigned()) != 0 {
+        b.inside(item, Step::FindRoot {});
+    } else {
+        b.host(item, HostStep::OpenInitRoot { slot: slot::ROOT });
+        b.inside(item, Step::EnterTree { tree: slot::ROOT });
+        b.inside(item, Step::MoveRoot {});
+    }
+}
+
+fn host_half(b: &mut Builder<'_>, process: &Process, running: &Running) -> Result<(), PlanError> {
+    let affinity = process.exec_cpu_affinity().as_ref().and_then(|affinity| affinity.initial().as_deref());
+    if let Some(cpus) = affinity.filter(|cpus| !cpus.is_empty()) {
+        let mask = kernel::mask("process.execCPUAffinity.initial", cpus)?;
+        b.host(c"process.execCPUAffinity.initial", HostStep::RunOn { cpus: mask });
+    }
+    b.host(c"runtime", HostStep::CloneInit { namespaces: 0 });
+    b.enter();
+    if !running.resctrl.is_empty() {
+        b.host(c"linux.intelRdt", HostStep::JoinIntelRdt { tasks: running.resctrl.clone() });
+    }
+    build::restrict_process(b, process)?;
+    build::receive_console(b, process);
+    b.meet_all();
+    build::send_listener(b)?;
+    b.host(c"runtime", HostStep::Await { point: SyncPoint::Ready });
+    if let Some(path) = b.request.options.pidfd_socket.clone() {
+        b.host(c"--pidfd-socket", HostStep::SendPidfd { path, name: "setns" });
+    }
+    build::pid_file(b);
+    b.host(c"runtime", HostStep::Release { point: SyncPoint::Ready });
+    b.host(c"process.args", HostStep::AwaitExec);
+    Ok(())
+}
