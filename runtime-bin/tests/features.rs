@@ -37,7 +37,7 @@ fn leaves(value: &Value, at: &str, into: &mut BTreeSet<String>) {
 /// What runc offers and Corten does not, by the beginning of the leaf, and why.
 const NOT_OURS: &[(&str, &str)] = &[
     (".ociVersionMax ", "the version of the specification that each follows"),
-    (".annotations.org.opencontainers.runc.", "runc's own version, and checkpoints, which Corten does not make"),
+    (".annotations.org.opencontainers.runc.", "runc's own version, and whether it makes checkpoints"),
     (".annotations.com.cyphar.pathrs.", "a library of runc's"),
     (".annotations.io.github.seccomp.libseccomp.version ", "each is linked to its own"),
     (".mountOptions[] acl", "no flag of mount(2) stands for it (opencontainers/runc#3738)"),
@@ -50,7 +50,6 @@ const NOT_OURS: &[(&str, &str)] = &[
     (".linux.seccomp.archs[] SCMP_ARCH_S390", "big-endian"),
     (".linux.seccomp.archs[] SCMP_ARCH_S390X", "big-endian"),
     (".potentiallyUnsafeConfigAnnotations[] bundle", "a label of runc's state"),
-    (".potentiallyUnsafeConfigAnnotations[] org.criu.config", "no checkpoints"),
 ];
 
 /// What Corten offers and an older or another runc does not, and why.
@@ -78,6 +77,7 @@ const OURS: &[(&str, &str)] = &[
     (".mountOptions[] rmand", "crun's"),
     (".mountOptions[] rnomand", "crun's"),
     (".potentiallyUnsafeConfigAnnotations[] run.oci.", "crun's"),
+    (".potentiallyUnsafeConfigAnnotations[] org.criu.config", "runc 1.2 lists it, 1.1 only takes it"),
     (".potentiallyUnsafeConfigAnnotations[] org.systemd.property.", "runc 1.2 lists it, 1.1 only takes it"),
 ];
 
