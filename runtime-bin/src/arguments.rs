@@ -281,7 +281,7 @@ pub(crate) struct Create {
     #[arg(long, value_name = "PATH")]
     pub(crate) pidfd_socket: Option<PathBuf>,
     /// Pass N fds to the container, beside stdin, stdout and stderr
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) preserve_fds: u32,
     /// The new container's id
     #[arg(value_name = "CONTAINER-ID")]
@@ -298,8 +298,8 @@ pub(crate) struct Run {
     /// Do not delete the container after its end
     #[arg(long)]
     pub(crate) keep: bool,
-    /// Taken for runc's sake: corten never becomes the parent of the container's orphans
-    #[arg(long, hide = true)]
+    /// Do not become the parent of the container's orphans
+    #[arg(long)]
     pub(crate) no_subreaper: bool,
 }
 
@@ -495,25 +495,25 @@ pub(crate) struct Update {
     #[arg(long, short = 'r', value_name = "FILE")]
     pub(crate) resources: Option<PathBuf>,
     /// Share of block I/O, 10 to 1000
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) blkio_weight: Option<u16>,
     /// Time that may be saved up above the quota, in microseconds
-    #[arg(long, value_name = "USEC")]
+    #[arg(long, value_name = "USEC", allow_negative_numbers = true)]
     pub(crate) cpu_burst: Option<u64>,
     /// 1 for a container that runs when nothing else does
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) cpu_idle: Option<i64>,
     /// Length of a period, in microseconds
-    #[arg(long, value_name = "USEC")]
+    #[arg(long, value_name = "USEC", allow_negative_numbers = true)]
     pub(crate) cpu_period: Option<u64>,
     /// CPU time in a period, in microseconds
     #[arg(long, value_name = "USEC", allow_negative_numbers = true)]
     pub(crate) cpu_quota: Option<i64>,
     /// Share of CPU time, 2 to 262144
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub(crate) cpu_share: Option<u64>,
     /// Length of a realtime period, in microseconds (cgroup v1)
-    #[arg(long, value_name = "USEC")]
+    #[arg(long, value_name = "USEC", allow_negative_numbers = true)]
     pub(crate) cpu_rt_period: Option<u64>,
     /// Time for realtime tasks in a realtime period, in microseconds (cgroup v1)
     #[arg(long, value_name = "USEC", allow_negative_numbers = true)]

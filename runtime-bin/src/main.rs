@@ -6,10 +6,12 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod caller;
 mod command_line;
 mod commands;
 mod log;
 mod output;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -44,7 +46,8 @@ pub(crate) fn reason(error: &std::io::Error) -> String {
 
 impl From<libcorten::Error> for Failure {
     fn from(error: libcorten::Error) -> Self {
-        Self::new(error.chain())
+        let hint = error.hint().map(|hint| format!(" (hint: {hint})"));
+        Self::new(error.chain() + &hint.unwrap_or_default())
     }
 }
 
@@ -63,7 +66,8 @@ fn main() -> ExitCode {
         Ok(log) => log,
         Err(failure) => return Log::stderr().fail(&failure),
     };
-    match run(&arguments, &line, &log) {
+    let expected = libcorten::lifecycle::foreground::expect_children().map_err(Failure::from);
+    match expected.and_then(|()| run(&arguments, &line, &log)) {
         Ok(status) => ExitCode::from(status),
         Err(failure) => log.fail(&failure),
     }
@@ -92,7 +96,7 @@ fn run(arguments: &Arguments, line: &CommandLine, log: &Log) -> Outcome {
         Some(Command::Resume(options)) => commands::freeze::resume(global, options),
         Some(Command::Run(options)) => commands::run::run(global, log, options),
         Some(Command::Spec(options)) => commands::spec::run(options),
-        Some(Command::Start(options)) => commands::start::run(global, options),
+        Some(Command::Start(options)) => commands::start::run(global, log, options),
         Some(Command::State(options)) => commands::state::run(global, options),
         Some(Command::Update(options)) => commands::update::run(global, log, options),
         None => {
@@ -117,27 +121,13 @@ fn usage(error: &clap::Error, line: &CommandLine) -> ExitCode {
             log().fail(&Failure { message: format!("No help topic for '{name}'"), status: 3 })
         }
         _ => {
-            // The first paragraph, as one line: what is missing stands on lines of its own.
-            let lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
-            let reason = lines.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned();
-            let reason = missing_value(error).unwrap_or(reason);
-            let printed = output::print(&format!("Incorrect Usage: {reason}\n\n{}", line.help()));
-            let failure = printed.err().unwrap_or_else(|| Failure::new(reason));
-            log().fail(&failure)
+            let mut definition = Arguments::command();
+            definition.build();
+            let command = line.command.as_ref().and_then(|name| definition.find_subcommand(name));
+            let usage::Mistake { message, heading } = usage::mistake(error, command, &line.arguments);
+            let help = heading.map(|heading| output::print(&format!("{heading}\n\n{}", line.help())));
+            let printed = help.unwrap_or(Ok(()));
+            log().fail(&printed.err().unwrap_or_else(|| Failure::new(message)))
         }
     }
-}
-
-/// What Go's flag parser says of a flag whose value is missing. podman asks for it, to see whether there is such a flag.
-fn missing_value(error: &clap::Error) -> Option<String> {
-    use clap::error::{ContextKind, ContextValue};
-    let value = error.get(ContextKind::InvalidValue);
-    if error.kind() != ClapError::InvalidValue
-        || !matches!(value, Some(ContextValue::String(value)) if value.is_empty())
-    {
-        return None;
-    }
-    let argument = error.get(ContextKind::InvalidArg)?.to_string();
-    let name = argument.trim_start_matches('-').split([' ', '=']).next()?;
-    Some(format!("flag needs an argument: -{name}"))
 }

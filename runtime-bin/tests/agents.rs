@@ -159,12 +159,12 @@ fn agent_answers(mapped: bool, no_new_privileges: bool) {
     let got: Value = serde_json::from_slice(&received.data).unwrap();
     let wanted = |pid: &Value| {
         json!({
-            "ociVersion": "1.0.2",
+            "ociVersion": "1.3.0",
             "fds": ["seccompFd"],
             "pid": pid,
             "metadata": "what the agent is to know: \"é\"\n",
             "state": {
-                "ociVersion": "1.0.2", "id": test.id, "status": "creating", "pid": pid, "bundle": test.path(),
+                "ociVersion": "1.3.0", "id": test.id, "status": "creating", "pid": pid, "bundle": test.path(),
                 "annotations": { "some.key": "some value" },
             },
         })

@@ -130,7 +130,7 @@ fn kinds_in_their_places(mapped: bool) {
     for (kind, status) in KINDS.into_iter().zip(statuses) {
         let inside = matches!(kind, "createContainer" | "startContainer");
         let mut wanted = json!({
-            "ociVersion": "1.0.2", "id": test.id, "status": status, "bundle": test.path(),
+            "ociVersion": "1.3.0", "id": test.id, "status": status, "bundle": test.path(),
             "annotations": { "some.key": "some value" },
         });
         match kind {

@@ -218,7 +218,8 @@ steps! {
     /// Spec: config-linux.md#namespaces. Done here because clone3 with `CLONE_INTO_CGROUP` would root it at the caller's cgroup.
     1 UnshareCgroup {}
     /// Joins a fresh session keyring of this name: `keyctl(KEYCTL_JOIN_SESSION_KEYRING)`, so that the container cannot read
-    /// the caller's keys. runc: `_ses.ID`. A kernel without keyrings (`ENOSYS`) has nothing to hide.
+    /// the caller's keys. Then `keyctl(KEYCTL_SETPERM)`, so that later processes of the container can join it by that name.
+    /// runc: `_ses.ID`. A kernel without keyrings (`ENOSYS`) has nothing to hide.
     2 SessionKeyring { name: S, }
     /// Starts a session: `setsid`.
     3 NewSession {}

@@ -6,6 +6,10 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use crate::hint;
+use crate::launch::LimitError;
+use crate::lifecycle::CannotStart;
+
 /// What went wrong, for callers that must decide what to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -43,6 +47,14 @@ impl Error {
     /// Returns what kind of error this is.
     pub fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// Returns what the user can do about it, where the cause is known. May look at kernel parameters.
+    pub fn hint(&self) -> Option<String> {
+        if let Some(CannotStart(error)) = self.cause.downcast_ref() {
+            return hint::of_launch(error);
+        }
+        hint::of_limit(&self.cause.downcast_ref::<LimitError>()?.0)
     }
 
     /// Returns the error and all its sources as one line, `a: b: c`.

@@ -23,13 +23,15 @@
 //!
 //! All of it may be called from any thread of any program: between clone and exec the child makes raw system calls only, and
 //! nothing of the caller's memory is left after the exec. The library never prints, exits, changes the caller's working
-//! directory, environment or signal handlers, or waits without a deadline (but in [`Container::wait`]).
+//! directory, environment or signal handlers, or waits without a deadline (but for the
+//! container itself: [`Container::wait`], [`Readiness::forward`]).
 //!
 //! What it does not do: images, layers, networks. Those are the engine's.
 
 // The nouns of the public API.
 mod error;
 pub mod features;
+mod hint;
 pub mod state;
 
 // The way of a container, in order.
@@ -48,7 +50,8 @@ pub(crate) use error::chain;
 pub use error::{Error, ErrorKind, Result};
 pub use lifecycle::{
     Bundle, CgroupManager, CgroupsRestored, CheckpointOptions, Console, Container, CreateOptions, Events, ExecOptions,
-    ExecProcess, Exit, ImageOptions, NetworkLock, PageServer, RestoreOptions, Runtime, SubCgroup, Update,
+    ExecProcess, Exit, ImageOptions, NetworkLock, PageServer, Readiness, RestoreOptions, Runtime, SubCgroup, Told,
+    Update,
 };
 pub use oci_spec::runtime as oci;
 pub use plan::Plan;

@@ -7,7 +7,7 @@ use libcorten::{Bundle, Console, Container, CreateOptions, Runtime};
 use super::{bundle, runtime};
 use crate::arguments::{CgroupManager, Create, Global};
 use crate::log::Log;
-use crate::{Failure, Outcome};
+use crate::{Failure, Outcome, caller};
 
 pub(crate) fn run(global: &Global, log: &Log, options: &Create) -> Outcome {
     let failed = |failure: Failure| Failure::new(format!("corten create failed: {}", failure.message));
@@ -21,7 +21,8 @@ fn create(global: &Global, log: &Log, options: &Create) -> Outcome {
     Ok(0)
 }
 
-/// Makes a container, after the plan's warnings; with `--debug`, each step of the runtime is logged before it is done.
+/// Makes a container, and tells then of the plan's warnings: a failure is to be the only entry in the log, as Podman reads the
+/// whole of it as one. With `--debug`, each step of the runtime is logged before it is done.
 pub(super) fn make(
     runtime: &Runtime,
     log: &Log,
@@ -31,13 +32,12 @@ pub(super) fn make(
     wait_for_start: bool,
 ) -> Result<Container, Failure> {
     let plan = runtime.plan(id, bundle, options, wait_for_start)?;
-    plan.warnings().iter().for_each(|warning| log.warn(warning));
     let container = runtime.create_by_plan(id, bundle, options, &plan, &mut |planned| {
         if log.wants_details() {
             log.detail(&format!("{}: {:?}", planned.item.to_string_lossy(), planned.step));
         }
     })?;
-    container.warnings().iter().for_each(|warning| log.warn(warning));
+    plan.warnings().iter().chain(container.warnings()).for_each(|warning| log.warn(warning));
     Ok(container)
 }
 
@@ -48,6 +48,8 @@ pub(super) fn create_options(global: &Global, options: &Create, console: Console
         cgroup_manager: cgroup_manager(global),
         pid_file: pid_file(options.pid_file.as_deref())?,
         preserve_fds: options.preserve_fds,
+        listen_fds: caller::listen_fds(),
+        notify_socket: caller::notify_socket().is_some(),
         no_new_keyring: options.no_new_keyring,
         no_pivot: options.no_pivot,
         pidfd_socket: options.pidfd_socket.clone(),

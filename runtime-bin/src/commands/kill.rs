@@ -13,6 +13,10 @@ use crate::{Failure, Outcome};
 const LAST_SIGNAL: i32 = 64;
 
 pub(crate) fn run(global: &Global, options: &Kill) -> Outcome {
+    if !options.regex {
+        // runc: whether there is such a container comes first.
+        runtime(global)?.load(&options.id)?;
+    }
     let signal = number(&options.signal).ok_or_else(|| Failure::new(format!("unknown signal {:?}", options.signal)))?;
     to_each(&runtime(global)?, &options.id, options.regex, |container| {
         let container = container?;
@@ -27,6 +31,10 @@ pub(crate) fn run(global: &Global, options: &Kill) -> Outcome {
 
 /// A signal by number, or by name in any case, with or without SIG.
 fn number(text: &str) -> Option<i32> {
+    if text.is_empty() {
+        // runc: as if it were not given.
+        return Some(Signal::SIGTERM as i32);
+    }
     if let Ok(number) = text.parse::<i32>() {
         // 0 is sent to nobody: it asks whether there is somebody (kill(2)).
         return (0..=LAST_SIGNAL).contains(&number).then_some(number);
@@ -58,9 +66,10 @@ mod tests {
             ("RTMIN+3", Some(37)),
             ("SIGRTMAX", Some(64)),
             ("0", Some(0)),
+            ("", Some(15)),
+            ("-1", None),
             ("65", None),
             ("SIGNOPE", None),
-            ("", None),
         ] {
             assert_eq!(number(text), expected, "{text:?}");
         }

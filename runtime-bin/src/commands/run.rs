@@ -3,16 +3,18 @@
 use std::io::stdin;
 use std::path::Path;
 use std::sync::Mutex;
+use std::thread::Builder;
 
 use libcorten::lifecycle::foreground::{Signals, attach};
 use libcorten::{Bundle, Console, Container, Runtime};
+use nix::sys::prctl::set_child_subreaper;
 use nix::sys::termios::{SetArg, tcgetattr, tcsetattr};
 
 use super::create::{create_options, make};
 use super::{bundle, runtime};
 use crate::arguments::{Global, Run};
 use crate::log::Log;
-use crate::{Failure, Outcome};
+use crate::{Failure, Outcome, caller, reason};
 
 pub(crate) fn run(global: &Global, log: &Log, options: &Run) -> Outcome {
     let failed = |failure: Failure| Failure::new(format!("corten run failed: {}", failure.message));
@@ -24,7 +26,11 @@ fn run_bundle(global: &Global, log: &Log, options: &Run) -> Outcome {
     let runtime = runtime(global)?;
     if options.detach {
         let console = options.create.console_socket.clone().map_or(Console::None, Console::Socket);
-        make(&runtime, log, &options.create.id, &bundle, &create_options(global, &options.create, console)?, false)?;
+        let create = create_options(global, &options.create, console)?;
+        let mut container = make(&runtime, log, &options.create.id, &bundle, &create, false)?;
+        if let Some(readiness) = container.take_readiness() {
+            warn_of(log, caller::forward(readiness, None));
+        }
         return Ok(0);
     }
     foreground(global, &runtime, log, &bundle, options)
@@ -32,7 +38,13 @@ fn run_bundle(global: &Global, log: &Log, options: &Run) -> Outcome {
 
 fn foreground(global: &Global, runtime: &Runtime, log: &Log, bundle: &Bundle, options: &Run) -> Outcome {
     let console = own_console(bundle, options.create.console_socket.as_deref())?;
-    let signals = Signals::block()?;
+    let signals = if options.no_subreaper {
+        Signals::block()?
+    } else {
+        // What the container leaves behind in this PID namespace comes here, and not to whoever is next.
+        set_child_subreaper(true).map_err(|errno| Failure::new(format!("prctl(PR_SET_CHILD_SUBREAPER): {errno}")))?;
+        Signals::block_and_reap()?
+    };
     let create = create_options(global, &options.create, console)?;
     let container = make(runtime, log, &options.create.id, bundle, &create, false)?;
     look_after(container, log, &signals, options.keep)
@@ -53,14 +65,33 @@ pub(super) fn own_console(bundle: &Bundle, socket: Option<&Path>) -> Result<Cons
 /// Stays with a container in the foreground to its end.
 pub(super) fn look_after(mut container: Container, log: &Log, signals: &Signals, keep: bool) -> Outcome {
     let console = container.take_console();
+    // Beside the container's signals and its terminal, which go on meanwhile.
+    let forward = |readiness| move || caller::forward(readiness, Some(std::process::id()));
+    let forwarding = container.take_readiness().map(|readiness| Builder::new().spawn(forward(readiness)));
     let exit = attach(&container, console, signals);
     // A container that nobody looks after any more does not run on.
     let deleted = if keep && exit.is_ok() { Ok(Vec::new()) } else { container.delete(true) };
+    // The container has ended, and with it the wait for its word.
+    match forwarding.transpose() {
+        Ok(forwarding) => {
+            let told = forwarding.and_then(|thread| thread.join().ok());
+            told.into_iter().for_each(|told| warn_of(log, told));
+        }
+        Err(error) => log.warn(&format!("NOTIFY_SOCKET: no thread to listen: {}", reason(&error))),
+    }
     let exit = exit?;
     for warning in deleted? {
         log.warn(&warning);
     }
     Ok(u8::try_from(exit.code()).unwrap_or(u8::MAX))
+}
+
+/// runc: the container runs, whoever does not get to know of it.
+fn warn_of(log: &Log, told: Result<Option<&str>, Failure>) {
+    match told {
+        Ok(warning) => warning.into_iter().for_each(|warning| log.warn(warning)),
+        Err(failure) => log.warn(&failure.message),
+    }
 }
 
 /// A release build aborts on a panic, before anything is dropped: then it is the hook that takes the caller's terminal out of

@@ -11,9 +11,6 @@ use crate::log::Log;
 use crate::{Failure, Outcome, reason};
 
 pub(crate) fn run(global: &Global, log: &Log, options: &Update) -> Outcome {
-    if options.kernel_memory.is_some() || options.kernel_memory_tcp.is_some() {
-        log.warn("Kernel memory settings are ignored and will be removed");
-    }
     let resources = match &options.resources {
         Some(file) => from_file(file)?,
         None => from_flags(options)?,
@@ -22,6 +19,9 @@ pub(crate) fn run(global: &Global, log: &Log, options: &Update) -> Outcome {
     intel_rdt.set_l3_cache_schema(options.l3_cache_schema.clone());
     intel_rdt.set_mem_bw_schema(options.mem_bw_schema.clone());
     runtime(global)?.load(&options.id)?.update(&libcorten::Update { resources, intel_rdt })?;
+    if options.kernel_memory.is_some() || options.kernel_memory_tcp.is_some() {
+        log.warn("Kernel memory settings are ignored and will be removed");
+    }
     Ok(0)
 }
 

@@ -6,6 +6,7 @@
 mod bundles;
 pub mod peers;
 pub mod sleeper;
+pub mod transcripts;
 pub mod vm;
 
 use std::fs::{self, File};

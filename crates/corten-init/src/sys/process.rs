@@ -115,11 +115,19 @@ pub fn setsid() -> Result<()> {
     plain(nr::SETSID, []).map(drop)
 }
 
-/// Joins a new session keyring of this name and lets only its possessor search it.
-pub fn join_session_keyring(name: &CStr) -> Result<()> {
+/// Joins the session keyring of this name that its user may search, or a new one; returns its number.
+pub fn join_session_keyring(name: &CStr) -> Result<usize> {
     const JOIN_SESSION_KEYRING: usize = 1;
     // SAFETY: `name` ends with NUL and outlives the call.
-    unsafe { call(nr::KEYCTL, [JOIN_SESSION_KEYRING, text(name)]) }.map(drop)
+    unsafe { call(nr::KEYCTL, [JOIN_SESSION_KEYRING, text(name)]) }
+}
+
+/// Lets processes of the same user search a keyring, and with that join it by its name. All else stays as the kernel gives a
+/// new one: everything to its possessor; view, read and link to its user.
+pub fn let_user_search(keyring: usize) -> Result<()> {
+    const SETPERM: usize = 5;
+    const PERMISSIONS: usize = 0x3f1b_0000;
+    plain(nr::KEYCTL, [SETPERM, keyring, PERMISSIONS]).map(drop)
 }
 
 pub fn prlimit(resource: u64, soft: u64, hard: u64) -> Result<()> {

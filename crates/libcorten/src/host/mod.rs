@@ -15,6 +15,7 @@ use crate::oci::Spec;
 use crate::plan::seccomp::{CompileOptions, Filter, SeccompError, flags, from_raw, notifies};
 use crate::plan::{Facts, LegacyHierarchy, Request, namespace_types};
 use crate::spec::annotations::{self, annotation};
+use crate::state::NOTIFY_DIRECTORY;
 use crate::sys::SysError;
 use crate::{CgroupManager, Error, ErrorKind, Result};
 
@@ -36,6 +37,7 @@ pub(crate) fn facts(
     let linux = spec.linux().as_ref();
     let cgroups_path = linux.and_then(|linux| linux.cgroups_path().as_deref());
     let mut facts = Facts { links: links(spec, bundle), ..privileges()? };
+    facts.notify_directory = options.notify_socket.then(|| notify_directory(root, id)).transpose()?;
     facts.legacy_controllers = machine.legacy_controllers().clone();
     facts.systemd_version = systemd.map(Systemd::version);
     facts.cgroups = match (options.cgroup_manager, systemd) {
@@ -92,6 +94,13 @@ pub(crate) fn other_namespaces(pid: i32) -> Result<u64> {
         }
     }
     Ok(other)
+}
+
+/// Where the socket for sd_notify(3) is to be.
+fn notify_directory(root: &Path, id: &str) -> Result<PathBuf> {
+    let root = std::path::absolute(root)
+        .map_err(|error| SysError::from_io(&error, || format!("absolute path of {root:?}")))?;
+    Ok(root.join(id).join(NOTIFY_DIRECTORY))
 }
 
 /// Where the unit of a container is to be.

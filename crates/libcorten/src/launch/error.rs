@@ -177,7 +177,12 @@ fn errno_kind(errno: Errno) -> ErrorKind {
 #[error("{sentence}")]
 pub(crate) struct InitFailure {
     sentence: String,
-    errno: ErrnoText,
+    /// What failed,
+    pub(crate) call: Call,
+    /// what it was about,
+    pub(crate) detail: String,
+    /// and why.
+    pub(crate) errno: ErrnoText,
     /// The errno again, unless the sentence says it all.
     #[source]
     source: Option<ErrnoText>,
@@ -185,52 +190,42 @@ pub(crate) struct InitFailure {
 
 impl InitFailure {
     /// Makes the sentence. Engines look for runc's wording about programs that cannot be run, and choose their exit status by it.
-    pub(super) fn new(call: Call, errno: i32, item: &[u8], detail: &[u8]) -> Self {
+    pub(crate) fn new(call: Call, errno: i32, item: &[u8], detail: &[u8]) -> Self {
         let errno = Errno::from_raw(errno);
-        let (item, detail) = (String::from_utf8_lossy(item), String::from_utf8_lossy(detail));
-        let sentence = match call {
-            Call::FindProgram => return Self::program(errno, &detail),
-            Call::Hook | Call::HookTimeout | Call::Execve if item.starts_with("hooks.") => {
-                return Self::hook(call, errno, &item, &detail);
-            }
-            Call::Execve => format!("exec {detail}"),
-            _ if detail.is_empty() => format!("{item}: {}", call.name()),
-            _ => format!("{item}: {} {detail:?}", call.name()),
-        };
-        Self { sentence, errno: ErrnoText(errno), source: Some(ErrnoText(errno)) }
-    }
-
-    /// runc's words for a hook that init ran. `item`: `hooks.createContainer[0]`.
-    fn hook(call: Call, errno: Errno, item: &str, detail: &str) -> Self {
-        let (kind, index) =
-            item.trim_start_matches("hooks.").trim_end_matches(']').split_once('[').unwrap_or((item, ""));
-        let head = format!("error running {kind} hook #{index}");
-        let detail = &match detail.strip_prefix("signal ").and_then(|rest| rest.split_once(',')) {
-            Some((number, rest)) => format!("signal: {},{rest}", signal_words(number.parse().unwrap_or(0))),
-            None => detail.to_owned(),
+        let (item, detail) = (String::from_utf8_lossy(item), String::from_utf8_lossy(detail).into_owned());
+        let (sentence, is_all) = match call {
+            Call::FindProgram => program(errno, &detail),
+            Call::Hook | Call::HookTimeout | Call::Execve if item.starts_with("hooks.") => hook(call, &item, &detail),
+            Call::Execve => (format!("exec {detail}"), false),
+            _ if detail.is_empty() => (format!("{item}: {}", call.name()), false),
+            _ => (format!("{item}: {} {detail:?}", call.name()), false),
         };
         let errno = ErrnoText(errno);
-        match call {
-            Call::Execve => Self { sentence: format!("{head}: fork/exec {detail}"), errno, source: Some(errno) },
-            Call::HookTimeout => {
-                let sentence = format!("{head}: hook ran past specified timeout of {detail}.0s");
-                Self { sentence, errno, source: None }
-            }
-            // The call that runs it failed, not the hook.
-            _ if !detail.contains(", stdout: ") => {
-                Self { sentence: format!("{head}: {detail}"), errno, source: Some(errno) }
-            }
-            _ => Self { sentence: format!("{head}: {detail}"), errno, source: None },
-        }
+        Self { sentence, call, detail, errno, source: (!is_all).then_some(errno) }
     }
+}
 
-    fn program(errno: Errno, name: &str) -> Self {
-        if !name.contains('/') {
-            let sentence = format!("exec: {name:?}: executable file not found in $PATH");
-            return Self { sentence, errno: ErrnoText(errno), source: None };
-        }
-        let refused = matches!(errno, Errno::EACCES | Errno::EISDIR);
-        let sentence = if refused { format!("exec: {name:?}") } else { format!("exec: {name:?}: stat {name}") };
-        Self { sentence, errno: ErrnoText(errno), source: Some(ErrnoText(errno)) }
+/// runc's words for a hook that init ran, and whether they say it all. `item`: `hooks.createContainer[0]`.
+fn hook(call: Call, item: &str, detail: &str) -> (String, bool) {
+    let (kind, index) = item.trim_start_matches("hooks.").trim_end_matches(']').split_once('[').unwrap_or((item, ""));
+    let head = format!("error running {kind} hook #{index}");
+    let detail = &match detail.strip_prefix("signal ").and_then(|rest| rest.split_once(',')) {
+        Some((number, rest)) => format!("signal: {},{rest}", signal_words(number.parse().unwrap_or(0))),
+        None => detail.to_owned(),
+    };
+    match call {
+        Call::Execve => (format!("{head}: fork/exec {detail}"), false),
+        Call::HookTimeout => (format!("{head}: hook ran past specified timeout of {detail}.0s"), true),
+        // Without output it is the call that runs it that failed, not the hook.
+        _ => (format!("{head}: {detail}"), detail.contains(", stdout: ")),
     }
+}
+
+/// runc's words for a program that cannot be run, and whether they say it all.
+fn program(errno: Errno, name: &str) -> (String, bool) {
+    if !name.contains('/') {
+        return (format!("exec: {name:?}: executable file not found in $PATH"), true);
+    }
+    let refused = matches!(errno, Errno::EACCES | Errno::EISDIR);
+    (if refused { format!("exec: {name:?}") } else { format!("exec: {name:?}: stat {name}") }, false)
 }

@@ -21,7 +21,7 @@ pub(crate) enum IdMapError {
         #[source]
         source: SysError,
     },
-    #[error("{field}: more ids than the caller's own need {tool}, which cannot be run (Debian: package uidmap)")]
+    #[error("{field}: more ids than the caller's own need {tool}, which cannot be run")]
     NoTool {
         field: &'static str,
         tool: &'static str,

@@ -32,7 +32,8 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket, socketpair};
 use nix::unistd::Pid;
 
-pub(crate) use error::{LaunchError, LimitError};
+pub(crate) use error::{InitFailure, LaunchError, LimitError};
+pub(crate) use id_maps::IdMapError;
 use resctrl::Resctrl;
 pub(crate) use restore::Restoration;
 pub(crate) use sync::Channel;
@@ -88,6 +89,7 @@ pub(crate) struct Launch<'a> {
     init: Option<InitProcess>,
     channel: Option<Channel>,
     master: Option<OwnedFd>,
+    notify_socket: Option<OwnedFd>,
     pid_file: Option<PathBuf>,
     warnings: Vec<String>,
 }
@@ -117,6 +119,7 @@ impl Joined {
 pub(crate) struct Launched {
     pub(crate) pidfd: Arc<OwnedFd>,
     pub(crate) master: Option<OwnedFd>,
+    pub(crate) notify_socket: Option<OwnedFd>,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -140,6 +143,7 @@ impl<'a> Launch<'a> {
             init: None,
             channel: None,
             master: None,
+            notify_socket: None,
             pid_file: None,
             warnings: Vec::new(),
         }
@@ -175,7 +179,10 @@ impl<'a> Launch<'a> {
             }
         }
         match self.init {
-            Some(init) => Ok(Launched { pidfd: init.pidfd().clone(), master: self.master, warnings: self.warnings }),
+            Some(init) => {
+                let Self { master, notify_socket, warnings, .. } = self;
+                Ok(Launched { pidfd: init.pidfd().clone(), master, notify_socket, warnings })
+            }
             None => Err(LaunchError::Order),
         }
     }
@@ -221,6 +228,11 @@ impl<'a> Launch<'a> {
             }
             HostStep::OpenHostProc { slot } => self.put(*slot, open::host_proc().map_err(at)?),
             HostStep::OpenHookOutput { path, slot } => self.put(*slot, hooks::open_output(path).map_err(at)?.into()),
+            HostStep::MakeNotifyDirectory => self.place.directory.make_notify_directory().map_err(at),
+            HostStep::ListenForReadiness => {
+                self.notify_socket = self.place.directory.listen_for_readiness().map_err(at)?;
+                Ok(())
+            }
             HostStep::ListenForStart { slot } => self.put(*slot, listen_for_start(self.place.directory).map_err(at)?),
             HostStep::CloneInit { namespaces } => self.clone_init(*namespaces),
             HostStep::FollowClone => self.follow_clone(),

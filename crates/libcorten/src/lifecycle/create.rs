@@ -7,7 +7,8 @@ use corten_cgroup::Machine;
 use corten_cgroup::systemd::Manager as Systemd;
 use nix::unistd::Pid;
 
-use super::{Bundle, CannotStart, Container, CreateOptions, LifecycleError, Runtime};
+use super::{Bundle, CannotStart, Container, CreateOptions, LifecycleError, Readiness, Runtime};
+use crate::features::SPEC_VERSION;
 use crate::host::{self, cgroup_error};
 use crate::launch::{Launch, LaunchError, Place};
 use crate::plan::{HostStep, Planned, Request};
@@ -54,7 +55,7 @@ impl<'a> Creation<'a> {
 
     /// Carries a plan out, in a new state directory.
     pub(super) fn launch(self, plan: &Plan, observe: &mut dyn FnMut(&Planned<HostStep>)) -> Result<Container> {
-        check_preserved(self.options.preserve_fds)?;
+        check_preserved(self.options.listen_fds, self.options.preserve_fds)?;
         let (directory, lock) = StateDirectory::create(self.runtime.root(), self.id)?;
         let mut record =
             Record { no_new_keyring: self.options.no_new_keyring, ..new_record(self.id, self.bundle, plan) };
@@ -64,9 +65,11 @@ impl<'a> Creation<'a> {
             Ok(launched) => {
                 drop(lock);
                 let init = Some((launched.pidfd, Pid::from_raw(record.pid)));
+                let readiness = launched.notify_socket.zip(init.clone());
+                let readiness = readiness.map(|(socket, (pidfd, pid))| Readiness::new(socket, pidfd, pid));
                 let (id, console, warnings) = (self.id.to_owned(), launched.master, launched.warnings);
                 let root = self.runtime.root().to_owned();
-                Ok(Container { id, root, directory, init, console, warnings })
+                Ok(Container { id, root, directory, init, console, readiness, warnings })
             }
             Err(error) => {
                 // While something is left, the directory stays, so that `delete --force` can find and remove it.
@@ -87,7 +90,7 @@ pub(super) fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
     let resources = bundle.spec().linux().as_ref().and_then(|linux| linux.resources().clone());
     let annotations: BTreeMap<_, _> = bundle.spec().annotations().clone().unwrap_or_default().into_iter().collect();
     Record {
-        oci_version: bundle.spec().version().clone(),
+        oci_version: SPEC_VERSION.to_owned(),
         id: id.to_owned(),
         bundle: bundle.directory().to_owned(),
         config: bundle.config().map(ToOwned::to_owned),
@@ -116,10 +119,12 @@ fn stdio() -> Vec<String> {
 
 /// Checks that the fds that the program is to get came from the caller; what this process has opened itself is
 /// close-on-exec. runc refuses a gap, too.
-pub(super) fn check_preserved(count: u32) -> Result<()> {
-    for fd in 3..count.saturating_add(3) {
+pub(super) fn check_preserved(listen: u32, preserve: u32) -> Result<()> {
+    let first_preserved = listen.saturating_add(3);
+    for fd in 3..first_preserved.saturating_add(preserve) {
         if !sys::is_inherited(fd.cast_signed()) {
-            return Err(LifecycleError::NotOpen { fd }.into());
+            let by = if fd < first_preserved { "LISTEN_FDS" } else { "--preserve-fds" };
+            return Err(LifecycleError::NotOpen { by, fd }.into());
         }
     }
     Ok(())

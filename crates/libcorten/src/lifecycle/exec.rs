@@ -119,7 +119,7 @@ impl Container {
     /// The container is stopped or paused, the process is wrong (the message names the field), or it cannot be executed.
     /// Nothing of the process is left then.
     pub fn exec(&self, process: &Process, options: &ExecOptions) -> Result<ExecProcess> {
-        check_preserved(options.preserve_fds)?;
+        check_preserved(0, options.preserve_fds)?;
         let Target { record, init, running } = self.target(options.ignore_paused)?;
         let below = options.cgroups.first().map(|cgroup| cgroup.path.to_string_lossy().into_owned());
         let running = Running { follows_init: below.is_none(), below_unit: below.unwrap_or_default(), ..running };

@@ -12,6 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{isatty, read};
 
 use super::wait::wait_for;
@@ -48,6 +49,8 @@ pub fn expect_children() -> Result<()> {
 pub struct Signals {
     fd: SignalFd,
     before: SigSet,
+    /// SIGCHLD is among them, and children are reaped.
+    reaps: bool,
 }
 
 impl Signals {
@@ -56,16 +59,32 @@ impl Signals {
     /// # Errors
     /// The kernel has no fd for them.
     pub fn block() -> Result<Self> {
+        Self::hold(false)
+    }
+
+    /// The same for a process that has no children but the container, and gets the container's orphans
+    /// (`PR_SET_CHILD_SUBREAPER`): [`attach`] reaps every child.
+    ///
+    /// # Errors
+    /// As [`Signals::block`].
+    pub fn block_and_reap() -> Result<Self> {
+        Self::hold(true)
+    }
+
+    fn hold(reaps: bool) -> Result<Self> {
         let mut set = SigSet::all();
         for signal in OWN {
             set.remove(signal);
+        }
+        if reaps {
+            set.add(Signal::SIGCHLD);
         }
         let mut before = SigSet::empty();
         pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut before))
             .map_err(|errno| SysError::new(errno, || "rt_sigprocmask(SIG_BLOCK)".to_owned()))?;
         let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .map_err(|errno| SysError::new(errno, || "signalfd4".to_owned()))?;
-        Ok(Self { fd, before })
+        Ok(Self { fd, before, reaps })
     }
 }
 
@@ -73,6 +92,10 @@ impl Drop for Signals {
     fn drop(&mut self) {
         // What came too late for the container is not for this process either.
         while matches!(self.fd.read_signal(), Ok(Some(_))) {}
+        if self.reaps {
+            // What `delete` has killed.
+            reap(None);
+        }
         // With the mask that was there before this cannot fail.
         pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None).ok();
     }
@@ -184,10 +207,29 @@ fn forward(pidfd: BorrowedFd<'_>, signals: &Signals, relay: Option<&Relay<'_>>) 
             relay.resize();
             continue;
         }
+        if signal == libc::SIGCHLD && signals.reaps {
+            reap(Some(pidfd));
+            continue;
+        }
         match sys::send_signal(pidfd, signal) {
             Err(error) if error.errno.0 != Errno::ESRCH => return Err(error.into()),
             // It has ended: the loop is about to see that.
             _ => {}
+        }
+    }
+}
+
+/// Reaps all children that have ended but the one that is waited for.
+fn reap(own: Option<BorrowedFd<'_>>) {
+    let (ended, looking) = (WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG, WaitPidFlag::WNOWAIT);
+    let is_own =
+        |pid| own.is_some_and(|own| waitid(Id::PIDFd(own), ended | looking).is_ok_and(|own| own.pid() == Some(pid)));
+    // No children, or none that has ended: there is nothing to do.
+    while let Ok(status) = waitid(Id::All, ended | looking)
+        && let Some(pid) = status.pid().filter(|pid| !is_own(*pid))
+    {
+        if waitid(Id::Pid(pid), ended).is_err() {
+            return;
         }
     }
 }

@@ -15,6 +15,7 @@ mod freeze;
 mod kill;
 mod mounts;
 mod processes;
+mod readiness;
 mod restore;
 mod start;
 mod update;
@@ -31,6 +32,7 @@ pub use bundle::Bundle;
 pub use checkpoint::{CgroupsRestored, CheckpointOptions, ImageOptions, NetworkLock, PageServer};
 pub use events::Events;
 pub use exec::{ExecOptions, ExecProcess, SubCgroup};
+pub use readiness::{Readiness, Told};
 pub use restore::RestoreOptions;
 pub use update::Update;
 pub use wait::Exit;
@@ -77,6 +79,12 @@ pub struct CreateOptions {
     pub pid_file: Option<PathBuf>,
     /// The number of the caller's fds from 3 on that the container process gets.
     pub preserve_fds: u32,
+    /// The number of sockets that a service manager has passed to the caller (sd_listen_fds(3)): they are the first fds from 3
+    /// on, before those of `preserve_fds`, and the container process is told so by `LISTEN_FDS` and `LISTEN_PID`.
+    pub listen_fds: u32,
+    /// Give the container a socket for sd_notify(3), `NOTIFY_SOCKET`: [`Container::take_readiness`] of a container that runs,
+    /// [`Container::start_and_listen`] of one that is created.
+    pub notify_socket: bool,
     /// Keep the caller's session keyring instead of a new one.
     pub no_new_keyring: bool,
     /// Who makes cgroups.
@@ -114,8 +122,8 @@ pub(crate) enum LifecycleError {
     NoIntelRdt,
     #[error("cannot delete container {id} that is not stopped: {status}")]
     NotStopped { id: String, status: Status },
-    #[error("process.args: fd {fd} is to be preserved but is not open")]
-    NotOpen { fd: u32 },
+    #[error("{by}: fd {fd} is to be preserved but is not open")]
+    NotOpen { by: &'static str, fd: u32 },
     #[error("{left}")]
     Left { left: String },
 }
@@ -123,7 +131,7 @@ pub(crate) enum LifecycleError {
 /// The error of a process that could not be started. runc's words, which users know.
 #[derive(Debug, thiserror::Error)]
 #[error("unable to start container process")]
-struct CannotStart(#[source] LaunchError);
+pub(crate) struct CannotStart(#[source] pub(crate) LaunchError);
 
 impl LifecycleError {
     fn kind(&self) -> ErrorKind {
@@ -226,6 +234,7 @@ impl Runtime {
             directory,
             init: None,
             console: None,
+            readiness: None,
             warnings: Vec::new(),
         })
     }
@@ -265,6 +274,7 @@ pub struct Container {
     /// Init's pidfd and pid, when this process made it.
     init: Option<(Arc<OwnedFd>, Pid)>,
     console: Option<OwnedFd>,
+    readiness: Option<Readiness>,
     warnings: Vec<String>,
 }
 
@@ -306,6 +316,12 @@ impl Container {
     /// Returns the terminal's master, once, of a container made with [`Console::Master`].
     pub fn take_console(&mut self) -> Option<OwnedFd> {
         self.console.take()
+    }
+
+    /// Returns what the container says of its readiness, once, of a container that was run with
+    /// [`CreateOptions::notify_socket`].
+    pub fn take_readiness(&mut self) -> Option<Readiness> {
+        self.readiness.take()
     }
 
     fn record(&self) -> Result<Record> {

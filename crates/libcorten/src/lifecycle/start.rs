@@ -1,12 +1,14 @@
 //! start: lets a created container's init become the program.
 
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
 
 use corten_init::SyncPoint;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use nix::unistd::Pid;
 
-use super::{CannotStart, Container, LifecycleError, cgroups};
+use super::{CannotStart, Container, LifecycleError, Readiness, cgroups};
 use crate::launch::{Channel, HOOKS_DEADLINE, LaunchError, hooks};
 use crate::spec::HookKind;
 use crate::state::{Record, START_SOCKET, Status};
@@ -24,6 +26,19 @@ impl Container {
     /// # Errors
     /// The container is not in status created, or the program cannot be executed; the container has stopped then.
     pub fn start(&self) -> Result<()> {
+        self.start_with(false).map(drop)
+    }
+
+    /// Starts the user's process, and returns what it says of its readiness: `None` if the container was created without a
+    /// [`CreateOptions::notify_socket`](crate::CreateOptions::notify_socket).
+    ///
+    /// # Errors
+    /// As [`Container::start`].
+    pub fn start_and_listen(&self) -> Result<Option<Readiness>> {
+        self.start_with(true)
+    }
+
+    fn start_with(&self, listen: bool) -> Result<Option<Readiness>> {
         let _lock = self.directory.lock()?;
         let record = self.record()?;
         match self.status(&record)? {
@@ -32,6 +47,7 @@ impl Container {
             Status::Paused => return Err(LifecycleError::StartPaused.into()),
             _ => return Err(LifecycleError::AlreadyRunning.into()),
         }
+        let readiness = if listen { self.listen(&record)? } else { None };
         let mut channel = match self.connect() {
             Ok(channel) => channel,
             // Nobody listens: an earlier `start` was killed after init went on.
@@ -52,7 +68,7 @@ impl Container {
         })?;
         let hooks = HookKind::Poststart.of(record.hooks.as_ref());
         match hooks::run(HookKind::Poststart, hooks, &record, Status::Running) {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(readiness),
             Err(error) => {
                 // runtime.md#lifecycle: the container is stopped. What it started besides goes with its PID namespace, or stays
                 // for `delete`; a container that has ended by itself is as good.
@@ -62,6 +78,13 @@ impl Container {
                 Err(Error::new(ErrorKind::Kernel, error))
             }
         }
+    }
+
+    /// Opens the container's `NOTIFY_SOCKET`, before there is anybody to use it.
+    fn listen(&self, record: &Record) -> Result<Option<Readiness>> {
+        let Some(init) = self.open_init(record)? else { return Ok(None) };
+        let socket = self.directory.listen_for_readiness()?;
+        Ok(socket.map(|socket| Readiness::new(socket, Arc::new(init), Pid::from_raw(record.pid))))
     }
 
     fn connect(&self) -> Result<Channel, SysError> {

@@ -157,7 +157,7 @@ impl<'a> Builder<'a> {
             host: self.host,
             inside: self.early,
             slots: self.next_source,
-            preserved_fds: self.request.options.preserve_fds,
+            preserved_fds: process::preserved_fds(self.request.options),
             warnings: self.warnings,
         }
     }
@@ -582,11 +582,16 @@ fn propagation_flags(word: &str) -> Option<(u64, bool)> {
 fn host_half(b: &mut Builder<'_>, process: &Process, limits: &Limits, cloned: u64) -> Result<(), PlanError> {
     let trees = std::mem::take(&mut b.host);
     b.host(c"runtime", HostStep::RecordCreating);
+    if b.facts.notify_directory.is_some() {
+        b.host(mounts::NOTIFY_ITEM, HostStep::MakeNotifyDirectory);
+    }
     // Before the trees, some of which are cgroups.
     cgroups::make(b, limits);
     b.host.extend(trees);
     if b.request.wait_for_start {
         b.host(c"runtime", HostStep::ListenForStart { slot: slot::LISTENER });
+    } else if b.facts.notify_directory.is_some() {
+        b.host(mounts::NOTIFY_ITEM, HostStep::ListenForReadiness);
     }
     b.host(c"linux.namespaces", HostStep::CloneInit { namespaces: cloned });
     b.enter();

@@ -176,6 +176,10 @@ pub enum HostStep {
         /// Where init finds it.
         slot: Slot,
     },
+    /// Makes the directory of the socket for sd_notify(3), which the container sees.
+    MakeNotifyDirectory,
+    /// Makes the socket for sd_notify(3): `socket`, `bind`.
+    ListenForReadiness,
     /// Makes the socket that `start` connects to: `socket`, `bind`, `listen`.
     ListenForStart {
         /// Where init finds it.
@@ -351,6 +355,8 @@ pub(crate) struct Facts {
     pub(crate) selinux: bool,
     /// Sources of mounts (by their position) that are symbolic links to copy, with where they lead.
     pub(crate) links: BTreeMap<usize, PathBuf>,
+    /// Where the socket for sd_notify(3) will be on the host, if there is to be one.
+    pub(crate) notify_directory: Option<PathBuf>,
 }
 
 impl Default for Facts {
@@ -370,6 +376,7 @@ impl Default for Facts {
             apparmor: true,
             selinux: true,
             links: BTreeMap::new(),
+            notify_directory: None,
         }
     }
 }

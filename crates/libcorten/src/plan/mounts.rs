@@ -6,7 +6,7 @@
 //! Spec: config.md#mounts. Attacker: may own the rootfs tree, not the bundle. Of mounts that are added to a container that runs: may
 //! run in it, and race.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::path::Path;
 
 use corten_init::{OwnedStep as Step, Slot, Target, TreeFlags};
@@ -49,8 +49,7 @@ struct Entry<'a> {
 /// Adds the steps of all mounts, in the config's order.
 pub(super) fn mounts(b: &mut Builder<'_>) -> Result<(), PlanError> {
     // The kernel would say of each filesystem that it has no option of that name.
-    let Some(mounts) = b.spec.mounts().as_ref() else { return Ok(()) };
-    for (index, mount) in mounts.iter().enumerate() {
+    for (index, mount) in b.spec.mounts().iter().flatten().enumerate() {
         let entry = Entry::new(index, mount)?;
         entry.check_proc()?;
         if !entry.options.without_effect.is_empty() {
@@ -68,7 +67,23 @@ pub(super) fn mounts(b: &mut Builder<'_>) -> Result<(), PlanError> {
             (None, _) => filesystem(b, &entry)?,
         }
     }
-    Ok(())
+    notify_directory(b)
+}
+
+/// Where the socket for sd_notify(3) is in the container: runc's place.
+pub(super) const NOTIFY_DIRECTORY: &str = "/run/notify";
+/// What asks for it.
+pub(super) const NOTIFY_ITEM: &CStr = c"NOTIFY_SOCKET";
+
+/// The directory of the socket for sd_notify(3), after all other mounts, one of which may be on `/run`. The container can
+/// connect to the socket and change nothing there.
+fn notify_directory(b: &mut Builder<'_>) -> Result<(), PlanError> {
+    let Some(source) = b.facts.notify_directory.clone() else { return Ok(()) };
+    let options = ["bind", "nosuid", "noexec", "nodev", "ro"].map(str::to_owned).to_vec();
+    let mut mount = Mount::default();
+    mount.set_destination(NOTIFY_DIRECTORY.into()).set_source(Some(source)).set_options(Some(options));
+    let entry = Entry { item: NOTIFY_ITEM.into(), ..Entry::new(usize::MAX, &mount)? };
+    bind_mount(b, &entry, false)
 }
 
 /// Takes mounts away, the last one first.

@@ -46,6 +46,8 @@ impl HostStep {
             Self::RunHooks { .. } => "RunHooks",
             Self::SendSeccompListener { .. } => "SendSeccompListener",
             Self::SendPidfd { .. } => "SendPidfd",
+            Self::MakeNotifyDirectory => "MakeNotifyDirectory",
+            Self::ListenForReadiness => "ListenForReadiness",
             Self::ListenForStart { .. } => "ListenForStart",
             Self::CloneInit { .. } => "CloneInit",
             Self::LoadDeviceFilter { .. } => "LoadDeviceFilter",
@@ -72,7 +74,9 @@ impl HostStep {
             | Self::RecordCreated
             | Self::AwaitExec
             | Self::FollowClone
-            | Self::JoinCgroups => Vec::new(),
+            | Self::JoinCgroups
+            | Self::MakeNotifyDirectory
+            | Self::ListenForReadiness => Vec::new(),
             Self::StartUnit { location, properties } => {
                 let unit = location.unit.as_ref().map(|unit| ("unit", unit.name().to_owned()));
                 let properties = properties.iter().map(|property| ("property", property.to_string()));

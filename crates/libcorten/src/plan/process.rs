@@ -11,16 +11,18 @@ use std::str::FromStr;
 
 use corten_init::{CallersGroups, OwnedStep as Step, SyncPoint};
 
+use crate::CreateOptions;
 use crate::oci::{Capability, PosixRlimit, PosixRlimitType, Process};
 use crate::spec::annotations;
+use crate::state::NOTIFY_SOCKET;
 
 use super::build::{Builder, annotation_item, item_at, slot};
 use super::paths::{block, path_in_root, text};
-use super::{PlanError, hooks, kernel};
+use super::{PlanError, hooks, kernel, mounts};
 
 /// Adds the steps that turn init into the process.
 pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
-    let environment = environment(process);
+    let environment = environment(b, process);
     let filter = filter_place(b, process);
     let sets = capabilities(b, process);
     stdio_and_home(b, process, &environment);
@@ -63,7 +65,7 @@ fn close_files(b: &mut Builder<'_>) {
         kept.push(slot::LISTENER);
     }
     let slots = kept.into_iter().flat_map(|slot| slot.0.to_le_bytes()).collect();
-    b.inside(c"runtime", Step::CloseFiles { keep: b.request.options.preserve_fds.into(), slots });
+    b.inside(c"runtime", Step::CloseFiles { keep: preserved_fds(b.request.options).into(), slots });
 }
 
 /// The limits, where the runtime does not set them.
@@ -257,12 +259,30 @@ fn resource_number(kind: PosixRlimitType) -> u32 {
     }
 }
 
+/// The number of fds from 3 on that the process gets: what came by socket activation, then what was asked for.
+pub(super) fn preserved_fds(options: &CreateOptions) -> u32 {
+    options.listen_fds.saturating_add(options.preserve_fds)
+}
+
+/// What the process is told of the sockets that it gets from a service manager.
+fn sockets(b: &Builder<'_>) -> Vec<String> {
+    let mut variables = Vec::new();
+    if b.facts.notify_directory.is_some() {
+        variables.push(format!("NOTIFY_SOCKET={}/{NOTIFY_SOCKET}", mounts::NOTIFY_DIRECTORY));
+    }
+    if b.request.options.listen_fds > 0 {
+        // runc: as if there were a new PID namespace always.
+        variables.extend([format!("LISTEN_FDS={}", b.request.options.listen_fds), "LISTEN_PID=1".to_owned()]);
+    }
+    variables
+}
+
 /// The environment: the config's, of several entries of one name the last (runc), then what the runtime adds.
-fn environment(process: &Process) -> Vec<String> {
+fn environment(b: &Builder<'_>, process: &Process) -> Vec<String> {
     let name = |variable: &str| variable.split_once('=').map_or(variable, |(name, _)| name).to_owned();
-    let listed: &[String] = process.env().as_deref().unwrap_or_default();
+    let listed: Vec<String> = process.env().iter().flatten().cloned().chain(sockets(b)).collect();
     let mut seen = HashSet::new();
-    let mut kept: Vec<String> = listed.iter().rev().filter(|variable| seen.insert(name(variable))).cloned().collect();
+    let mut kept: Vec<String> = listed.into_iter().rev().filter(|variable| seen.insert(name(variable))).collect();
     kept.reverse();
     // runc: an empty home is none (opencontainers/runc#4704). Docker counts on it.
     kept.retain(|variable| variable != "HOME=");

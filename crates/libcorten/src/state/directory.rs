@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
-use nix::sys::stat::{Mode, fstat, fstatat};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::ErrorKind;
@@ -25,6 +26,10 @@ const NEW_STATE: &CStr = c"state.json.new";
 const CONFIG: &CStr = c"config.json";
 /// The socket that `start` connects to.
 pub(crate) const START_SOCKET: &CStr = c"start.sock";
+/// The directory of the socket for sd_notify(3), which the container sees as well.
+pub(crate) const NOTIFY_DIRECTORY: &str = "notify";
+/// The socket in it.
+pub(crate) const NOTIFY_SOCKET: &str = "notify.sock";
 /// How long to wait for another command on the same container.
 const LOCK_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -199,6 +204,38 @@ impl StateDirectory {
         }
     }
 
+    /// Makes the directory that the container sees: users of the container may pass through it, whatever the caller's umask.
+    pub(crate) fn make_notify_directory(&self) -> Result<(), SysError> {
+        let call =
+            |call: &'static str| move |errno| SysError::new(errno, || format!("{call}({NOTIFY_DIRECTORY:?}, 0755)"));
+        let mode = Mode::from_bits_truncate(0o755);
+        mkdirat(&self.fd, NOTIFY_DIRECTORY, mode).map_err(call("mkdirat"))?;
+        fchmodat(&self.fd, NOTIFY_DIRECTORY, mode, FchmodatFlags::FollowSymlink).map_err(call("fchmodat"))
+    }
+
+    /// Makes the socket for sd_notify(3), where any user of the container may send to; `None` if the container has no directory
+    /// for it. One that a killed command has left goes.
+    pub(crate) fn listen_for_readiness(&self) -> Result<Option<OwnedFd>, SysError> {
+        let failed = |call: &'static str| move |errno| SysError::new(errno, || format!("{call}({NOTIFY_SOCKET})"));
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let directory = match openat(&self.fd, NOTIFY_DIRECTORY, flags, Mode::empty()) {
+            Err(Errno::ENOENT) => return Ok(None),
+            opened => opened.map_err(failed("openat"))?,
+        };
+        match unlinkat(&directory, NOTIFY_SOCKET, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(failed("unlinkat")(errno)),
+        }
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let socket = socket(AddressFamily::Unix, SockType::Datagram, flags, None).map_err(failed("socket"))?;
+        // Short enough for a socket, wherever the state root is.
+        let path = format!("/proc/self/fd/{}/{NOTIFY_SOCKET}", directory.as_raw_fd());
+        bind(socket.as_raw_fd(), &UnixAddr::new(path.as_str()).map_err(failed("bind"))?).map_err(failed("bind"))?;
+        let mode = Mode::from_bits_truncate(0o777);
+        fchmodat(&directory, NOTIFY_SOCKET, mode, FchmodatFlags::FollowSymlink).map_err(failed("fchmodat"))?;
+        Ok(Some(socket))
+    }
+
     /// Writes the record: to a new file that then takes the old one's place.
     pub(crate) fn write(&self, record: &Record) -> Result<(), StateError> {
         let path = self.path.join("state.json");
@@ -266,6 +303,13 @@ impl StateDirectory {
             Err(Errno::ENOENT) => return Ok(()),
             Err(errno) => return Err(SysError::new(errno, call("openat")).into()),
         };
+        // The one directory in it. A container with all privileges may have left there what it liked.
+        match std::fs::remove_dir_all(self.path.join(NOTIFY_DIRECTORY)) {
+            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
+                return Err(SysError::from_io(&error, call("remove notify in")).into());
+            }
+            _ => {}
+        }
         let mut entries = Dir::from_fd(own).map_err(|errno| SysError::new(errno, call("opendir")))?;
         for entry in entries.iter() {
             let entry = entry.map_err(|errno| SysError::new(errno, call("readdir")))?;

@@ -1,7 +1,8 @@
 //! What is known of a container: its state directory and the state that `state` shows.
 //!
 //! `<root>/<id>/` (mode 0700) holds `state.json`, written to a new file and renamed, `config.json` as it was when the container was
-//! made, and `start.sock` while the container waits for `start`. The directory is locked (`flock`) by whoever changes the container. Alive means: the pid's start time is the
+//! made, `start.sock` while the container waits for `start`, and `notify/notify.sock`, where a container with a `NOTIFY_SOCKET` says
+//! that it is ready. The directory is locked (`flock`) by whoever changes the container. Alive means: the pid's start time is the
 //! one that was written down.
 //! Spec: runtime.md#state. Attacker: none; the state root belongs to the caller alone.
 
@@ -12,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::launch::resctrl::GroupRecord;
-pub(crate) use directory::{START_SOCKET, StateDirectory, StateError, ids};
+pub(crate) use directory::{NOTIFY_DIRECTORY, NOTIFY_SOCKET, START_SOCKET, StateDirectory, StateError, ids};
 pub use time::rfc3339;
 
 /// The status of a container (runtime.md#state, plus runc's `paused`).
@@ -47,7 +48,7 @@ impl std::fmt::Display for Status {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct State {
-    /// Version of the runtime-spec that the config was written for.
+    /// Version of the runtime-spec that the state follows.
     pub oci_version: String,
     /// The container's id.
     pub id: String,

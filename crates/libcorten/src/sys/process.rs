@@ -1,4 +1,4 @@
-//! Limits of other processes, and the CPUs of this thread.
+//! Limits of other processes, the CPUs of this thread, and whether children can be waited for.
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
