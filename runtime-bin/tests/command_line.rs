@@ -162,10 +162,10 @@ fn flags_are_read_as_go_reads_them() {
     create.args(["--pid-file", pid.to_str().unwrap(), &test.id]).stdout(Stdio::null()).stderr(errors);
     assert!(create.status().unwrap().success(), "{}", fs::read_to_string(test.beside("errors")).unwrap());
     assert_eq!(state(&test)["pid"].to_string(), fs::read_to_string(&pid).unwrap());
+    assert_eq!(fail(&test, &["kill", &test.id, "-9"]), "unknown signal \"-9\"");
     // Behind the id, too, where runc would not look for them.
     assert_eq!(stdout(&corten(&["delete", &test.id, "-force"])), "");
 
-    assert_eq!(fail(&test, &["kill", &test.id, "-9"]), "unknown signal \"-9\"");
     let wrong = corten(&["--debug=maybe", "list"]);
     assert_eq!(wrong.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("maybe"));
