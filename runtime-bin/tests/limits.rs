@@ -775,7 +775,7 @@ fn five_hundred_processes_are_killed_at_once() {
     let duration = before.elapsed();
     println!("500 processes in nested cgroups of {} hierarchies: deleted in {duration:?}", tops.len());
     test.assert_nothing_left("after a great delete");
-    assert!(duration < Duration::from_secs(5), "{duration:?}");
+    assert!(duration < Duration::from_secs(30), "{duration:?}");
 }
 
 /// Many containers with limits at once: none is in another's way, and no cgroup is left.

@@ -78,10 +78,10 @@ impl Location {
         Ok(Self { unified: Some(clean(&cgroup_of(pid)?)), ..Self::default() })
     }
 
-    /// Returns a cgroup below this one; with `controllers`, below those of these v1 controllers, and the others as they are.
+    /// Returns a cgroup below this one, in each hierarchy; with `controllers`, below those of these v1 controllers only.
     ///
     /// # Errors
-    /// The path leads out of it, there is no hierarchy of such a controller, or in a machine with v1 none is named.
+    /// The path leads out of it, or there is no hierarchy of such a controller.
     pub fn below(&self, controllers: &[&str], path: &Path) -> Result<Self, Error> {
         let mut below = self.clone();
         if path.components().any(|component| matches!(component, Component::ParentDir)) {

@@ -1,6 +1,6 @@
 //! The container's terminal (`process.terminal`).
 //!
-//! Stage: inside, after the mounts and before `pivot_root(2)`. Attacker: owns the rootfs and may have put links or files where
+//! Stage: inside, after the mounts and before `pivot_root(2)`; or in a container that runs. Attacker: owns the rootfs and may have put links or files where
 //! `/dev/pts` and `/dev/console` are expected; the terminal comes from a devpts that is checked, its peer from the terminal
 //! itself, and the console's target was opened inside the root (CVE-2025-52565).
 

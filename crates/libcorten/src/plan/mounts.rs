@@ -3,7 +3,8 @@
 //! Stage: plan; the steps run inside, in the new mount namespace, before `pivot_root(2)`. Sources of bind mounts are opened by
 //! the runtime in the caller's namespaces. Each mount is made detached, given its attributes, and attached last, on a target
 //! that was opened inside the root.
-//! Spec: config.md#mounts. Attacker: may own the rootfs tree, not the bundle.
+//! Spec: config.md#mounts. Attacker: may own the rootfs tree, not the bundle. Of mounts that are added to a container that runs: may
+//! run in it, and race.
 
 use std::ffi::{CStr, CString};
 use std::path::Path;

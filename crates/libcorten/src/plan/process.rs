@@ -1,6 +1,6 @@
 //! The process (`process`): limits, user, capabilities, filter, program.
 //!
-//! Stage: plan; the steps run inside, after `pivot_root(2)`. The order is a matter of privilege: what needs capabilities comes
+//! Stage: plan; the steps run inside, after `pivot_root(2)`, or after the namespaces of a container that runs have been joined. The order is a matter of privilege: what needs capabilities comes
 //! before they are dropped, the filter comes as late as it can, and after the filter hardly a call is made.
 //! Spec: config.md#process. Attacker: owns the rootfs (its programs, its `/etc/passwd`).
 
