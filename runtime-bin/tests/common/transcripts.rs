@@ -423,6 +423,9 @@ impl Place<'_> {
             text = map_words(&text, |word| if word == pid { "$PID".to_owned() } else { word.to_owned() });
         }
         text = without_versions(&text);
+        for label in ["commit: ", "libseccomp: "] {
+            text = without_value(&text, label);
+        }
         // Columns are as wide as what was in them.
         let columns = |line: &str| {
             let columns: Vec<_> = line.split("  ").map(str::trim).filter(|column| !column.is_empty()).collect();
@@ -451,6 +454,15 @@ fn shape(text: &str) -> String {
     let Ok(event) = serde_json::from_str::<Value>(text) else { return text.to_owned() };
     let data = event["data"].as_object().map(|data| data.keys().cloned().collect::<Vec<_>>().join(" "));
     format!("{} {} {}", event["type"], event["id"], data.unwrap_or_default())
+}
+
+/// Replaces what follows the label in its line.
+fn without_value(text: &str, label: &str) -> String {
+    let replaced = |line: &str| match line.split_once(label) {
+        Some((before, _)) => format!("{before}{label}$VALUE{}", if line.ends_with('\n') { "\n" } else { "" }),
+        None => line.to_owned(),
+    };
+    text.split_inclusive('\n').map(replaced).collect()
 }
 
 /// Each runtime has a version of the specification.
