@@ -79,7 +79,6 @@ const OURS: &[(&str, &str)] = &[
     (".potentiallyUnsafeConfigAnnotations[] run.oci.", "crun's"),
     (".potentiallyUnsafeConfigAnnotations[] org.criu.config", "runc 1.2 lists it, 1.1 only takes it"),
     (".potentiallyUnsafeConfigAnnotations[] org.systemd.property.", "runc 1.2 lists it, 1.1 only takes it"),
-    (".potentiallyUnsafeConfigAnnotations[] org.criu.config", "the same"),
 ];
 
 #[test]
