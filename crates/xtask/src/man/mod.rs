@@ -104,7 +104,7 @@ mod tests {
     fn every_command_has_a_page() {
         let pages = pages().unwrap();
         let names: Vec<&str> = pages.iter().map(|(name, _)| name.as_str()).collect();
-        assert!(names.starts_with(&["corten.8", "corten-completion.8", "corten-create.8"]), "{names:?}");
+        assert!(names.starts_with(&["corten.8", "corten-checkpoint.8", "corten-completion.8"]), "{names:?}");
         assert!(names.contains(&"corten-update.8"), "{names:?}");
     }
 
