@@ -76,15 +76,7 @@ in_terminal() {
 
 02-terminal-vi() {
     in_terminal
-    keys 'vi /tmp/file' Enter
-    shows '^~'
-    keys i 'written in vi' Escape
-    # What follows an escape at once belongs to it.
-    sleep 1
-    keys ':wq' Enter
-    shows '^/ #'
-    keys 'clear; cat /tmp/file' Enter
-    shows '^written in vi'
+    edits_in_vi
 }
 
 02-terminal-top() {

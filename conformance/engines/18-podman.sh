@@ -63,21 +63,8 @@ clean() {
 
 18-rootless-terminal() {
     terminal bash -c ". $CHECKS/prelude.sh; . $CHECKS/18-podman.sh; user podman run --rm -it bb sh"
-    shows '^/ #'
-    keys 'tty; stty size' Enter
-    shows '^/dev/pts/0'
-    shows '^24 80'
-    tmux resize-window -t check -x 100 -y 30
-    soon bash -c 'tmux send-keys -t check "stty size" Enter; tmux capture-pane -p -t check | grep "^30 100"'
-    keys 'vi /tmp/file' Enter
-    shows '^~'
-    keys i 'written in vi' Escape
-    # What follows an escape at once belongs to it.
-    sleep 1
-    keys ':wq' Enter
-    shows '^/ #'
-    keys 'clear; cat /tmp/file' Enter
-    shows '^written in vi'
+    follows_its_size
+    edits_in_vi
 }
 
 18-rootless-network() {

@@ -64,12 +64,7 @@ grep -qw cpu /sys/fs/cgroup/cgroup.controllers || CTR_RUN+=(--cpu-shares 0)
 
 19-ctr-terminal() {
     terminal "${CTR_RUN[@]}" --rm -t $IMAGE terminal sh
-    shows '^/ #'
-    keys 'tty; stty size' Enter
-    shows '^/dev/pts/0'
-    shows '^24 80'
-    tmux resize-window -t check -x 100 -y 30
-    soon bash -c 'tmux send-keys -t check "stty size" Enter; tmux capture-pane -p -t check | grep "^30 100"'
+    follows_its_size
 }
 
 19-ctr-exec() {

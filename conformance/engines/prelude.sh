@@ -204,3 +204,26 @@ $(setpriv --inh-caps +sys_resource true 2>/dev/null || echo 'default_ulimits = [
 END
     echo '{"default": [{"type": "insecureAcceptAnything"}]}' >/etc/containers/policy.json
 }
+
+# follows_its_size: the shell in the terminal has a terminal of the container's, of this size and the next.
+follows_its_size() {
+    shows '^/ #'
+    keys 'tty; stty size' Enter
+    shows '^/dev/pts/0'
+    shows '^24 80'
+    tmux resize-window -t check -x 100 -y 30
+    soon bash -c 'tmux send-keys -t check "stty size" Enter; tmux capture-pane -p -t check | grep "^30 100"'
+}
+
+# edits_in_vi: a program that draws on the whole terminal can be used in it.
+edits_in_vi() {
+    keys 'vi /tmp/file' Enter
+    shows '^~'
+    keys i 'written in vi' Escape
+    # What follows an escape at once belongs to it.
+    sleep 1
+    keys ':wq' Enter
+    shows '^/ #'
+    keys 'clear; cat /tmp/file' Enter
+    shows '^written in vi'
+}

@@ -245,7 +245,10 @@ fn a_disk_is_used_no_faster_than_allowed() {
     assert!(read(json!({ "throttleReadIOPSDevice": rate(20) })) > slow);
     assert!(write(json!({ "throttleWriteBpsDevice": rate(MIB) })) > slow);
     assert!(write(json!({ "throttleWriteIOPSDevice": rate(20) })) > slow);
-    assert!(read(json!({ "throttleWriteBpsDevice": rate(MIB), "throttleReadBpsDevice": rate(0) })) < throttled);
+    // Nearer to what takes no limit at all, on this machine and now, than to what is throttled.
+    let free = read(json!({}));
+    let other = read(json!({ "throttleWriteBpsDevice": rate(MIB), "throttleReadBpsDevice": rate(0) }));
+    assert!(other < (free + throttled) / 2, "{other:?} {free:?} {throttled:?}");
 }
 
 /// A disk can be mounted that the container itself may not open, as with runc: init mounts before devices are restricted.
@@ -775,7 +778,9 @@ fn five_hundred_processes_are_killed_at_once() {
     let duration = before.elapsed();
     println!("500 processes in nested cgroups of {} hierarchies: deleted in {duration:?}", tops.len());
     test.assert_nothing_left("after a great delete");
-    assert!(duration < Duration::from_secs(30), "{duration:?}");
+    // Ten times as long where the processor is emulated.
+    let bound = if std::env::var_os("CORTEN_VM").is_some() { 30 } else { 3 };
+    assert!(duration < Duration::from_secs(bound), "{duration:?}");
 }
 
 /// Many containers with limits at once: none is in another's way, and no cgroup is left.

@@ -23,8 +23,8 @@
 //!
 //! All of it may be called from any thread of any program: between clone and exec the child makes raw system calls only, and
 //! nothing of the caller's memory is left after the exec. The library never prints, exits, changes the caller's working
-//! directory, environment or signal handlers, or waits without a deadline (but for the
-//! container itself: [`Container::wait`], [`Readiness::forward`]).
+//! directory, environment or signal handlers, or waits without a deadline (but for the container itself: [`Container::wait`],
+//! [`Readiness::forward`], and [`ExecOptions::ignore_paused`]).
 //!
 //! What it does not do: images, layers, networks. Those are the engine's.
 

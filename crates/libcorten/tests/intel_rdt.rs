@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::{TestBundle, can_make_containers, skip};
-use libcorten::{Bundle, Container, CreateOptions, ErrorKind, Exit, Runtime};
+use libcorten::{Bundle, Container, CreateOptions, ErrorKind, ExecOptions, Exit, Runtime};
 use serde_json::{Value, json};
 
 /// A bundle, and a tree as the kernel has it when nobody has made a group.
@@ -151,6 +151,33 @@ fn a_group_with_an_id_stays() {
     let container = fake.create().unwrap();
     container.delete(true).unwrap();
     assert!(fake.path("silver").is_dir());
+}
+
+/// A second process of the container is in its class too, wherever the tree was when the container was made.
+#[test]
+fn another_process_joins_the_group() {
+    if !can_make_containers() {
+        return;
+    }
+    for class in ["", "gold"] {
+        let mut rdt = json!({ "schemata": ["L3:0=f"], "enableMonitoring": true });
+        if !class.is_empty() {
+            rdt["closID"] = json!(class);
+        }
+        let fake = Fake::new(rdt, &["sleep", "60"]);
+        let container = fake.create().unwrap();
+        container.start().unwrap();
+        let mut process = container.config().unwrap().process().clone().unwrap();
+        process.set_args(Some(vec!["true".to_owned()]));
+        let joined = container.exec(&process, &ExecOptions::default()).unwrap();
+        let pid = joined.pid().to_string();
+        assert_eq!(joined.wait().unwrap(), Exit::Code(0));
+        let group = if class.is_empty() { fake.id() } else { class };
+        assert_eq!(fake.get(&format!("{group}/tasks")).unwrap(), pid);
+        assert_eq!(fake.get(&format!("{group}/mon_groups/{}/tasks", fake.id())).unwrap(), pid);
+        container.delete(true).unwrap();
+        fake.test.assert_nothing_left("exec");
+    }
 }
 
 #[test]

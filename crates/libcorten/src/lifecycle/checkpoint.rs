@@ -228,8 +228,8 @@ impl Container {
             request.freeze_cgroup = Some(path);
         }
         let dumped = dump(criu, options.pre_dump, request, status_fd);
-        if dumped.is_err() && status == Status::Running && cgroups.frozen().map_err(cgroup_error)? {
-            // CRIU was killed, maybe.
+        if dumped.is_err() && status == Status::Running && cgroups.frozen().unwrap_or(true) {
+            // CRIU was killed, maybe. A container that stays frozen matters more than why it was not dumped.
             cgroups.thaw().map_err(cgroup_error)?;
         }
         dumped?;

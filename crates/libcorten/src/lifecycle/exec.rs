@@ -84,6 +84,7 @@ impl ExecProcess {
 
 /// What the process joins.
 pub(super) struct Target {
+    pub(super) machine: Machine,
     pub(super) record: Record,
     pub(super) init: Joined,
     pub(super) running: Running,
@@ -120,7 +121,7 @@ impl Container {
     /// Nothing of the process is left then.
     pub fn exec(&self, process: &Process, options: &ExecOptions) -> Result<ExecProcess> {
         check_preserved(0, options.preserve_fds)?;
-        let Target { record, init, running } = self.target(options.ignore_paused)?;
+        let Target { machine, record, init, running } = self.target(options.ignore_paused)?;
         let below = options.cgroups.first().map(|cgroup| cgroup.path.to_string_lossy().into_owned());
         let running = Running { follows_init: below.is_none(), below_unit: below.unwrap_or_default(), ..running };
         let config = with_process(self.config()?, process)?;
@@ -134,8 +135,6 @@ impl Container {
         };
         let bundle = record.bundle.clone();
         let request = Request { id: &self.id, bundle: &bundle, wait_for_start: false, options: &request_options };
-        let machine =
-            if record.cgroups.is_empty() { Machine::none() } else { Machine::detect().map_err(cgroup_error)? };
         let facts = host::exec_facts(&config, &self.root, location(&record, &options.cgroups)?)?;
         let by_systemd = facts.cgroups.user && facts.cgroups.unit.is_some();
         let systemd = by_systemd.then(|| host::systemd(true)).transpose()?;
@@ -175,7 +174,9 @@ impl Container {
         }
         let resctrl = record.resctrl.as_ref().map(GroupRecord::tasks).unwrap_or_default();
         let running = Running { namespaces, follows_init: true, below_unit: String::new(), resctrl };
-        Ok(Target { init: Joined { pidfd, pid: record.pid }, record, running })
+        let machine =
+            if record.cgroups.is_empty() { Machine::none() } else { Machine::detect().map_err(cgroup_error)? };
+        Ok(Target { machine, init: Joined { pidfd, pid: record.pid }, record, running })
     }
 }
 

@@ -2,11 +2,9 @@
 
 use std::os::fd::AsFd;
 
-use corten_cgroup::Machine;
-
 use super::exec::{Target, for_itself};
 use super::{Container, CreateOptions};
-use crate::host::{self, cgroup_error};
+use crate::host;
 use crate::launch::{Launch, LaunchError, Place};
 use crate::oci::Mount;
 use crate::plan::{MountChange, Request};
@@ -34,7 +32,7 @@ impl Container {
     /// Returns what was not done as asked for.
     fn change_mounts(&self, mounts: &[Mount], change: MountChange) -> Result<Vec<String>> {
         // No lock: the container can hold the process up that changes its mounts, and must not hold up other commands by that.
-        let Target { record, init, running } = self.target(true)?;
+        let Target { machine, record, init, running } = self.target(true)?;
         let mut config = self.config()?;
         config.set_mounts(Some(mounts.to_vec()));
         if change == MountChange::Add {
@@ -43,8 +41,6 @@ impl Container {
         let options = CreateOptions::default();
         let bundle = record.bundle.clone();
         let request = Request { id: &self.id, bundle: &bundle, wait_for_start: false, options: &options };
-        let machine =
-            if record.cgroups.is_empty() { Machine::none() } else { Machine::detect().map_err(cgroup_error)? };
         let facts = host::mount_facts(&config, &bundle, record.cgroups.clone())?;
         let plan = Plan::for_mounts(&config, &request, &facts, &running, change)
             .map_err(|error| Error::new(error.kind(), error))?;
