@@ -404,4 +404,8 @@ steps! {
     /// Takes a mount away: `openat2(RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)`, `umount2(MNT_DETACH)` of what was opened, by way of the
     /// procfs in the slot. Attacker: links and renamed directories in the rootfs, by which a mask would be taken away.
     71 Unmount { path: S, proc: Slot, }
+    /// Moves into a mount namespace and keeps the slot: `setns`. To the caller's mounts for a source, and back.
+    72 Visit { namespace: Slot, }
+    /// Opens init's own mount namespace, to come back to: `pidfd_open`, `ioctl(PIDFD_GET_MNT_NAMESPACE)`.
+    73 OwnMounts { slot: Slot, }
 }

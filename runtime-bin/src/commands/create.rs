@@ -31,13 +31,12 @@ pub(super) fn make(
     options: &CreateOptions,
     wait_for_start: bool,
 ) -> Result<Container, Failure> {
-    let plan = runtime.plan(id, bundle, options, wait_for_start)?;
-    let container = runtime.create_by_plan(id, bundle, options, &plan, &mut |planned| {
+    let container = runtime.launch(id, bundle, options, wait_for_start, &mut |planned| {
         if log.wants_details() {
             log.detail(&format!("{}: {:?}", planned.item.to_string_lossy(), planned.step));
         }
     })?;
-    plan.warnings().iter().chain(container.warnings()).for_each(|warning| log.warn(warning));
+    container.warnings().iter().for_each(|warning| log.warn(warning));
     Ok(container)
 }
 

@@ -276,6 +276,8 @@ impl<'s> Executor<'s> {
             WireStep::CloseFiles { keep, slots } => self.close_files(keep, slots),
             WireStep::Close { slot } => self.close(slot),
             WireStep::Join { namespace, kind } => self.join(namespace, kind),
+            WireStep::Visit { namespace } => self.visit(namespace),
+            WireStep::OwnMounts { slot } => self.own_mounts(slot),
             WireStep::Unshare { flags } => sys::unshare(flags).from(Call::Unshare),
             WireStep::CloneAgain { flags } => self.clone_again(flags),
             WireStep::NamespaceRoot { uid, gid } => namespaces::become_root(uid, gid),

@@ -228,25 +228,20 @@ impl Executor<'_> {
         let directory = sys::stat(target).from(Call::Fstat)?.mode & sys::S_IFMT == sys::S_IFDIR;
         let slot = if directory { empty } else { null };
         let cover = self.fd(slot)?;
-        let attached = match sys::open_tree(cover, false) {
-            Ok(copy) => {
-                let moved = sys::move_mount(copy, target).from(Call::MoveMount);
-                sys::close(copy);
-                moved
+        if self.attached_covers.contains(&Some(slot)) {
+            let copy = sys::open_tree(cover, false).from(Call::OpenTree)?;
+            sys::move_mount(copy, target).from(Call::MoveMount)?;
+            sys::close(copy);
+        } else {
+            // The first path gets the cover itself, and the others copies: before Linux 6.15 nothing else can be copied, and
+            // closing a mount that is attached nowhere waits for an RCU grace period.
+            sys::move_mount(cover, target).from(Call::MoveMount)?;
+            if let Some(attached) = self.attached_covers.get_mut(usize::from(directory)) {
+                *attached = Some(slot);
             }
-            // Before Linux 6.15 a mount that is not attached yet cannot be copied: attach it, and copy it from there. Once
-            // only: moving it on would uncover the first path.
-            Err(Errno::EINVAL) if !self.attached_covers.contains(&Some(slot)) => {
-                let place = usize::from(directory);
-                if let Some(attached) = self.attached_covers.get_mut(place) {
-                    *attached = Some(slot);
-                }
-                sys::move_mount(cover, target).from(Call::MoveMount)
-            }
-            Err(errno) => Err(Failure { call: Call::OpenTree, errno }),
-        };
+        }
         sys::close(target);
-        attached
+        Ok(())
     }
 
     pub(super) fn readonly_path(&mut self, base: Slot, path: &'static CStr) -> Outcome {

@@ -14,6 +14,18 @@ impl Executor<'_> {
         self.close(namespace)
     }
 
+    /// Changes the mount namespace for a while; the working directory becomes its root.
+    pub(super) fn visit(&mut self, namespace: Slot) -> Outcome {
+        sys::setns(self.fd(namespace)?, sys::CLONE_NEWNS).from(Call::Setns)
+    }
+
+    pub(super) fn own_mounts(&mut self, slot: Slot) -> Outcome {
+        let own = sys::own_pidfd().from(Call::PidfdOpen)?;
+        let namespace = sys::mount_namespace(own).from(Call::Ioctl)?;
+        sys::close(own);
+        self.put(slot, namespace)
+    }
+
     pub(super) fn find_root(&mut self) -> Outcome {
         let flags = sys::O_PATH | sys::O_DIRECTORY;
         self.root = sys::openat2(sys::WORKING_DIRECTORY, c"/", flags, 0, 0).from(Call::Openat2)?;

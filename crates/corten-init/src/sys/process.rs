@@ -23,6 +23,13 @@ pub fn setns(namespace: Fd, kind: u64) -> Result<()> {
     plain(nr::SETNS, [namespace.arg(), usize::try_from(kind).unwrap_or(usize::MAX)]).map(drop)
 }
 
+/// Opens the mount namespace of a process.
+pub fn mount_namespace(process: Fd) -> Result<Fd> {
+    /// `PIDFD_GET_MNT_NAMESPACE` (ioctl_pidfd(2)).
+    const GET_MOUNTS: usize = 0xff03;
+    plain(nr::IOCTL, [process.arg(), GET_MOUNTS, 0]).and_then(fd)
+}
+
 /// Goes on twice, in this process and in a new one with a copy of the memory and the same parent; true in the new one.
 pub fn clone_sibling(namespaces: u64) -> Result<bool> {
     const CLONE_PARENT: u64 = 0x8000;

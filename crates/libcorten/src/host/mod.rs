@@ -1,5 +1,6 @@
 //! Facts about the host that a plan depends on. Probed before planning, and only those that the config asks for.
 
+pub(crate) mod mount_template;
 pub(crate) mod seccomp_cache;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use nix::errno::Errno;
 
 use crate::oci::Spec;
 use crate::plan::seccomp::{CompileOptions, Filter, SeccompError, flags, from_raw, notifies};
-use crate::plan::{Facts, LegacyHierarchy, Request, namespace_types};
+use crate::plan::{BareMounts, Facts, LegacyHierarchy, Request, namespace_types};
 use crate::spec::annotations::{self, annotation};
 use crate::state::NOTIFY_DIRECTORY;
 use crate::sys::SysError;
@@ -51,6 +52,31 @@ pub(crate) fn facts(
     }
     security(&mut facts, spec, root)?;
     Ok(facts)
+}
+
+/// Finds out how a mount namespace can be made without the caller's mounts: by the kernel, or with the template in this directory.
+pub(crate) fn bare_mounts(facts: &mut Facts, template: Option<&Path>) {
+    // Without `pivot_root(2)` the root is changed by chroot(2).
+    let may_chroot = caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_CHROOT).unwrap_or(false);
+    if facts.rootless || !facts.privileged || !may_chroot {
+        return;
+    }
+    let kernel = kernel_version();
+    facts.finds_own_mounts = kernel >= (6, 11);
+    if kernel >= (7, 1) {
+        facts.bare_mounts = Some(BareMounts::Empty);
+    } else if let Some(directory) = template {
+        facts.bare_mounts = mount_template::find(directory).map(BareMounts::Template);
+        facts.missing_template = facts.bare_mounts.is_none().then(|| directory.to_owned());
+    }
+}
+
+/// The kernel's version; of flags that an older one refuses it is the only sign that costs nothing.
+fn kernel_version() -> (u32, u32) {
+    let release = nix::sys::utsname::uname().map(|name| name.release().to_owned()).unwrap_or_default();
+    let release = release.to_string_lossy();
+    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit()).map(|digits| digits.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// Probes what the plan of a process needs that joins a container: `spec` is the container's config with that process, `cgroups`

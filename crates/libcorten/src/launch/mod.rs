@@ -38,12 +38,13 @@ use resctrl::Resctrl;
 pub(crate) use restore::Restoration;
 pub(crate) use sync::Channel;
 
+use crate::host::mount_template;
 use crate::lifecycle::{Console, CreateOptions};
 use crate::oci::{LinuxNamespaceType, Spec};
 use crate::plan::{HostStep, Plan, Planned};
 use crate::spec::HookKind;
 use crate::state::{ProcessState, Record, StateDirectory, Status, start_time};
-use crate::sys::{self, InitProcess, InitStart, SysError};
+use crate::sys::{self, InitProcess, InitStart, NetworkMaker, SysError};
 
 /// How long init may take from one point to the next. Mounts of slow network filesystems set the measure.
 const INIT_DEADLINE: Duration = Duration::from_secs(120);
@@ -76,6 +77,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) config: Option<&'a Spec>,
     /// The init of the container that the process joins.
     pub(crate) joined: Option<Joined>,
+    /// The network namespace, if its making has begun.
+    network: Option<NetworkMaker>,
     /// Fds by slot.
     fds: Vec<Option<OwnedFd>>,
     cgroups: Option<Cgroups>,
@@ -134,6 +137,7 @@ impl<'a> Launch<'a> {
             resctrl_root: options.resctrl_root.as_deref(),
             config: None,
             joined: None,
+            network: None,
             fds,
             cgroups: None,
             own_cpus: None,
@@ -152,6 +156,12 @@ impl<'a> Launch<'a> {
     /// The config, which is written down.
     pub(crate) fn of(mut self, config: &'a Spec) -> Self {
         self.config = Some(config);
+        self
+    }
+
+    /// The making of the network namespace has begun.
+    pub(crate) fn with_network(mut self, network: Option<NetworkMaker>) -> Self {
+        self.network = network;
         self
     }
 
@@ -212,6 +222,10 @@ impl<'a> Launch<'a> {
                 let opened = self.place.machine.open(&self.record.cgroups).map_err(LaunchError::Cgroup)?;
                 self.put(*slot, sys::clone_tree(opened.unified().ok_or(LaunchError::Order)?).map_err(at)?)
             }
+            HostStep::MakeMountTemplate { directory } => {
+                mount_template::make(directory);
+                Ok(())
+            }
             HostStep::OpenTree { source, recursive, directory, link_itself, slot } => {
                 let how = sys::OpenTree { recursive: *recursive, link_itself: *link_itself };
                 self.put(*slot, open::tree(source, how, *directory).map_err(at)?)
@@ -225,6 +239,10 @@ impl<'a> Launch<'a> {
             }
             HostStep::OpenNamespace { path, kind, flag, foreign, slot } => {
                 self.put(*slot, open::namespace(path, *kind, *flag, *foreign).map_err(at)?)
+            }
+            HostStep::MakeNetwork { slot } => {
+                let maker = self.network.take().map_or_else(NetworkMaker::start, Ok).map_err(at)?;
+                self.put(*slot, maker.finish().map_err(at)?)
             }
             HostStep::OpenHostProc { slot } => self.put(*slot, open::host_proc().map_err(at)?),
             HostStep::OpenHookOutput { path, slot } => self.put(*slot, hooks::open_output(path).map_err(at)?.into()),

@@ -11,8 +11,9 @@ use super::{Bundle, CannotStart, Container, CreateOptions, LifecycleError, Readi
 use crate::features::SPEC_VERSION;
 use crate::host::{self, cgroup_error};
 use crate::launch::{Launch, LaunchError, Place};
-use crate::plan::{HostStep, Planned, Request};
+use crate::plan::{HostStep, Planned, Request, has_network_of_its_own};
 use crate::state::{Record, StateDirectory, rfc3339};
+use crate::sys::NetworkMaker;
 use crate::{CgroupManager, Error, Plan, Result, sys};
 
 /// A container that is to be made: what of, and where.
@@ -49,25 +50,39 @@ impl<'a> Creation<'a> {
     pub(super) fn plan(&self, wait_for_start: bool) -> Result<Plan> {
         let Self { runtime, machine, systemd, id, bundle, options } = self;
         let request = Request { id, bundle: bundle.directory(), wait_for_start, options };
-        let facts = host::facts(bundle.spec(), &request, runtime.root(), machine, systemd.as_ref())?;
+        let mut facts = host::facts(bundle.spec(), &request, runtime.root(), machine, systemd.as_ref())?;
+        host::bare_mounts(&mut facts, runtime.mount_template.as_deref());
         Plan::new(bundle.spec(), &request, &facts).map_err(|error| Error::new(error.kind(), error))
     }
 
+    /// Begins with what takes longest, if the container is going to need it and this process may do it.
+    pub(super) fn network(&self) -> Option<NetworkMaker> {
+        let may = caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_ADMIN).unwrap_or(false);
+        // Where no thread can be made, the plan's step says so.
+        (may && has_network_of_its_own(self.bundle.spec())).then(|| NetworkMaker::start().ok()).flatten()
+    }
+
     /// Carries a plan out, in a new state directory.
-    pub(super) fn launch(self, plan: &Plan, observe: &mut dyn FnMut(&Planned<HostStep>)) -> Result<Container> {
+    pub(super) fn launch(
+        self,
+        plan: &Plan,
+        network: Option<NetworkMaker>,
+        observe: &mut dyn FnMut(&Planned<HostStep>),
+    ) -> Result<Container> {
         check_preserved(self.options.listen_fds, self.options.preserve_fds)?;
         let (directory, lock) = StateDirectory::create(self.runtime.root(), self.id)?;
         let mut record =
             Record { no_new_keyring: self.options.no_new_keyring, ..new_record(self.id, self.bundle, plan) };
         let place = Place { machine: &self.machine, systemd: self.systemd.as_ref(), directory: &directory };
-        let launch = Launch::new(plan, place, &mut record, self.options).of(self.bundle.spec());
+        let launch = Launch::new(plan, place, &mut record, self.options).of(self.bundle.spec()).with_network(network);
         match launch.run(observe) {
             Ok(launched) => {
                 drop(lock);
                 let init = Some((launched.pidfd, Pid::from_raw(record.pid)));
                 let readiness = launched.notify_socket.zip(init.clone());
                 let readiness = readiness.map(|(socket, (pidfd, pid))| Readiness::new(socket, pidfd, pid));
-                let (id, console, warnings) = (self.id.to_owned(), launched.master, launched.warnings);
+                let (id, console) = (self.id.to_owned(), launched.master);
+                let warnings = plan.warnings.iter().cloned().chain(launched.warnings).collect();
                 let root = self.runtime.root().to_owned();
                 Ok(Container { id, root, directory, init, console, readiness, warnings })
             }

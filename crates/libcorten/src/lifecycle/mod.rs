@@ -45,6 +45,9 @@ use crate::plan::{HostStep, Planned};
 use crate::state::{Record, State, StateDirectory, StateError, Status, ids};
 use crate::{Error, ErrorKind, Plan, Result, sys};
 
+/// Where an empty mount namespace is kept. Not below the state root, of which a host may have many, and which may have to go.
+const MOUNT_TEMPLATE: &str = "/run/corten/@mounts";
+
 /// Where the container's terminal goes when `process.terminal` is true.
 #[derive(Debug, Default, Clone)]
 pub enum Console {
@@ -165,12 +168,22 @@ impl From<sys::SysError> for Error {
 #[derive(Debug, Clone)]
 pub struct Runtime {
     root: PathBuf,
+    mount_template: Option<PathBuf>,
 }
 
 impl Runtime {
     /// Uses `root` as state root. It is made when the first container is.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self { root: root.into(), mount_template: Some(MOUNT_TEMPLATE.into()) }
+    }
+
+    /// Sets where the mount namespace is kept that those of containers are copies of, or has containers begin with a copy of the
+    /// caller's, which takes the longer the more is mounted on the host. The default is `/run/corten/@mounts`: a directory for root
+    /// alone, and in it a file with an empty mount namespace on it, which the first container makes. It can be unmounted at any
+    /// time. Only root of the whole machine keeps one, for containers without a user namespace, and only before Linux 7.1, which makes empty
+    /// mount namespaces itself.
+    pub fn mount_template(self, directory: Option<PathBuf>) -> Self {
+        Self { mount_template: directory, ..self }
     }
 
     /// Returns the state root.
@@ -191,9 +204,7 @@ impl Runtime {
     /// # Errors
     /// Nothing of the container is left; if something could not be removed, the error says what.
     pub fn create(&self, id: &str, bundle: &Bundle, options: &CreateOptions) -> Result<Container> {
-        let creation = Creation::new(self, id, bundle, options)?;
-        let plan = creation.plan(true)?;
-        creation.launch(&plan, &mut |_| {})
+        self.launch(id, bundle, options, true, &mut |_| {})
     }
 
     /// Makes a container whose process runs at once.
@@ -201,9 +212,25 @@ impl Runtime {
     /// # Errors
     /// As [`Runtime::create`]; also when the program cannot be executed.
     pub fn run(&self, id: &str, bundle: &Bundle, options: &CreateOptions) -> Result<Container> {
+        self.launch(id, bundle, options, false, &mut |_| {})
+    }
+
+    /// As [`Runtime::create`] (`wait_for_start`) or [`Runtime::run`]. `observe` sees each host step before it is done.
+    ///
+    /// # Errors
+    /// As theirs.
+    pub fn launch(
+        &self,
+        id: &str,
+        bundle: &Bundle,
+        options: &CreateOptions,
+        wait_for_start: bool,
+        observe: &mut dyn FnMut(&Planned<HostStep>),
+    ) -> Result<Container> {
         let creation = Creation::new(self, id, bundle, options)?;
-        let plan = creation.plan(false)?;
-        creation.launch(&plan, &mut |_| {})
+        let network = creation.network();
+        let plan = creation.plan(wait_for_start)?;
+        creation.launch(&plan, network, observe)
     }
 
     /// Makes a container by a plan of [`Runtime::plan`], which may have been changed. `observe` sees each host step before it
@@ -219,7 +246,7 @@ impl Runtime {
         plan: &Plan,
         observe: &mut dyn FnMut(&Planned<HostStep>),
     ) -> Result<Container> {
-        Creation::new(self, id, bundle, options)?.launch(plan, observe)
+        Creation::new(self, id, bundle, options)?.launch(plan, None, observe)
     }
 
     /// Finds a container.
@@ -307,8 +334,8 @@ impl Container {
         self.init.as_ref().map(|(_, pid)| pid.as_raw())
     }
 
-    /// Returns what was not done as asked for while this process made the container, one sentence each, beside the warnings of
-    /// the plan: properties that this systemd does not have.
+    /// Returns what was not done as asked for when this process made the container, one sentence each: the warnings of the plan, and
+    /// properties that this systemd does not have.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }

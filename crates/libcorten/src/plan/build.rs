@@ -14,7 +14,7 @@ use crate::spec::{HookKind, is_joined, namespace, sysctl_file, sysctl_namespace}
 use super::cgroups::{self, Limits};
 use super::namespaces::{self, UserNamespace};
 use super::paths::{path_in_root, text};
-use super::{Facts, HostStep, Plan, PlanError, Planned, Request, devices, hooks, mounts, process};
+use super::{BareMounts, Facts, HostStep, Plan, PlanError, Planned, Request, devices, hooks, mounts, process};
 
 /// Slots with a fixed meaning.
 pub(super) mod slot {
@@ -73,6 +73,12 @@ pub(super) struct Builder<'a> {
     /// The process joins a container that runs.
     pub(super) joins_container: bool,
     next_source: u16,
+    /// How the container's mount namespace comes about if it is not a copy of the caller's.
+    pub(super) bare_mounts: Option<&'a BareMounts>,
+    /// The caller's mount namespace and init's own, where init opens sources in the first.
+    pub(super) to_and_from_host: Option<(Slot, Slot)>,
+    /// The network namespace that the runtime makes.
+    pub(super) network: Option<Slot>,
     pub(super) user_namespace: UserNamespace,
     /// A mount shows the container's cgroup by a bind mount.
     pub(super) shows_own_cgroup: bool,
@@ -106,6 +112,7 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
     host_proc(b);
     let limits = cgroups::enter(b)?;
     oom_score(b)?;
+    mounts::bare(b);
     let cloned = namespaces::enter(b)?;
     begin(b)?;
     b.entered = true;
@@ -142,6 +149,9 @@ impl<'a> Builder<'a> {
             entered: false,
             joins_container: false,
             next_source: slot::FIRST_SOURCE.0,
+            bare_mounts: None,
+            network: None,
+            to_and_from_host: None,
             user_namespace: namespaces::user_namespace(spec),
             shows_own_cgroup: false,
             kept_mounts: Vec::new(),
@@ -278,6 +288,11 @@ impl<'a> Builder<'a> {
         self.user_namespace != UserNamespace::Same
     }
 
+    /// Whether the runtime makes the network namespace, while it does other things, and init joins it.
+    pub(super) fn makes_network(&self) -> bool {
+        self.facts.privileged && namespaces::has_network_of_its_own(self.spec)
+    }
+
     /// Whether the runtime has privileges that init, in another user namespace, has not.
     pub(super) fn outranks_init(&self) -> bool {
         self.in_user_namespace() && self.facts.privileged
@@ -341,7 +356,7 @@ pub(super) fn oom_score(b: &mut Builder<'_>) -> Result<(), PlanError> {
 
 /// The first steps inside: network, cgroup namespace, session.
 fn begin(b: &mut Builder<'_>) -> Result<(), PlanError> {
-    if b.has_new_namespace(LinuxNamespaceType::Network) {
+    if b.has_new_namespace(LinuxNamespaceType::Network) && b.network.is_none() {
         // runc: nobody else would, and everybody counts on it.
         b.inside(c"linux.namespaces", Step::Loopback {});
     }
@@ -379,20 +394,22 @@ fn root(b: &mut Builder<'_>) -> Result<(), PlanError> {
         b.inside(c"root.path", Step::EnterTree { tree: slot::ROOT });
         return Ok(());
     }
-    b.inside(c"linux.rootfsPropagation", Step::Propagation { flags: SLAVE });
+    if b.bare_mounts.is_none() {
+        b.inside(c"linux.rootfsPropagation", Step::Propagation { flags: SLAVE });
+    }
     if b.request.options.no_pivot {
         b.inside(c"root", Step::HideHostMounts { proc: slot::PROC });
     }
     let propagation = b.tree_propagation().unwrap_or(SLAVE);
     b.inside(c"linux.rootfsPropagation", mounts::set_propagation(slot::ROOT, propagation));
-    // In a joined mount namespace there may be no such directory; nothing but targets is looked up there (`opened_in_turn`).
-    if !b.joins_mount_namespace() || hooks::see_the_root(b) {
+    // In a joined or bare mount namespace there is no such directory; nothing but targets is looked up there.
+    if b.bare_mounts.is_none() && !b.joins_mount_namespace() || hooks::see_the_root(b) {
         let path = text("root.path", source.into_os_string().into_encoded_bytes())?;
         b.inside(c"root.path", Step::AttachRootAt { tree: slot::ROOT, path });
     } else {
         b.inside(c"root.path", Step::AttachRoot { tree: slot::ROOT });
     }
-    Ok(())
+    mounts::way_to_host(b)
 }
 
 /// The terminal: made in the container's devpts, its master handed to the runtime, its peer the container's console.
@@ -445,11 +462,12 @@ fn names(b: &mut Builder<'_>) -> Result<(), PlanError> {
 
 /// The container's root becomes `/`.
 fn change_root(b: &mut Builder<'_>) {
-    if b.has_mount_namespace() && !b.request.options.no_pivot {
+    if b.has_mount_namespace() && !b.request.options.no_pivot && b.bare_mounts.is_none() {
         b.inside(c"root", Step::PivotRoot {});
         return;
     }
-    if b.has_mount_namespace() {
+    // Over an empty directory the root lies already, and below it is nothing to get rid of.
+    if b.has_mount_namespace() && b.bare_mounts.is_none() {
         b.inside(c"root", Step::AttachRoot { tree: slot::ROOT });
     }
     b.inside(c"root", Step::MoveRoot {});
@@ -592,6 +610,9 @@ fn host_half(b: &mut Builder<'_>, process: &Process, limits: &Limits, cloned: u6
         b.host(c"runtime", HostStep::ListenForStart { slot: slot::LISTENER });
     } else if b.facts.notify_directory.is_some() {
         b.host(mounts::NOTIFY_ITEM, HostStep::ListenForReadiness);
+    }
+    if let Some(slot) = b.network {
+        b.host(c"linux.namespaces", HostStep::MakeNetwork { slot });
     }
     b.host(c"linux.namespaces", HostStep::CloneInit { namespaces: cloned });
     b.enter();

@@ -34,7 +34,7 @@ pub(crate) use error::PlanError;
 pub(crate) use exec::{MountChange, Running};
 pub use mount_options::MOUNT_OPTIONS;
 pub(crate) use mount_options::is_bind;
-pub(crate) use namespaces::types as namespace_types;
+pub(crate) use namespaces::{has_network_of_its_own, types as namespace_types};
 
 /// A step with the config item that it came from.
 #[derive(Debug, Clone, PartialEq)]
@@ -116,6 +116,11 @@ pub enum HostStep {
         /// Where init finds it.
         slot: Slot,
     },
+    /// Makes an empty mount namespace and mounts it here, for the containers that follow. Where that cannot be, nothing is made.
+    MakeMountTemplate {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// Copies what is mounted at `source` into a detached tree: `open_tree`.
     OpenTree {
         /// Absolute path on the host; resolved once, here.
@@ -161,6 +166,12 @@ pub enum HostStep {
         flag: u64,
         /// It must not be the runtime's own: something is set in it.
         foreign: bool,
+        /// Where init finds it.
+        slot: Slot,
+    },
+    /// Makes a network namespace with its loopback device up, in a thread: `unshare`, `ioctl(SIOCSIFFLAGS)`. The thread may have
+    /// been started before.
+    MakeNetwork {
         /// Where init finds it.
         slot: Slot,
     },
@@ -357,6 +368,21 @@ pub(crate) struct Facts {
     pub(crate) links: BTreeMap<usize, PathBuf>,
     /// Where the socket for sd_notify(3) will be on the host, if there is to be one.
     pub(crate) notify_directory: Option<PathBuf>,
+    /// How init gets a mount namespace without the caller's mounts, if it can.
+    pub(crate) bare_mounts: Option<BareMounts>,
+    /// Where [`BareMounts::Template`] could be and is not.
+    pub(crate) missing_template: Option<PathBuf>,
+    /// Init can find its own mount namespace again: `PIDFD_GET_MNT_NAMESPACE` (Linux 6.11).
+    pub(crate) finds_own_mounts: bool,
+}
+
+/// How a mount namespace comes about that has none of the caller's mounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BareMounts {
+    /// The kernel makes it: `UNSHARE_EMPTY_MNTNS` (Linux 7.1).
+    Empty,
+    /// As a copy of the one in this file, which has an empty directory and nothing else.
+    Template(PathBuf),
 }
 
 impl Default for Facts {
@@ -377,6 +403,9 @@ impl Default for Facts {
             selinux: true,
             links: BTreeMap::new(),
             notify_directory: None,
+            bare_mounts: None,
+            missing_template: None,
+            finds_own_mounts: false,
         }
     }
 }

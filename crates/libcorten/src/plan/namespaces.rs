@@ -8,7 +8,7 @@
 //! are joined.
 
 use std::ffi::CString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use corten_init::{OwnedStep as Step, Slot, SyncPoint, TreeFlags};
 
@@ -17,7 +17,7 @@ use crate::spec::{is_joined, namespace};
 
 use super::build::{Builder, slot};
 use super::paths::text;
-use super::{HostStep, PlanError};
+use super::{BareMounts, HostStep, PlanError};
 
 /// The kernel's flag of a type.
 const FLAGS: [(Type, libc::c_int); 8] = [
@@ -71,12 +71,23 @@ struct Wanted {
 
 /// Adds the steps that enter the namespaces, and the host's steps around them. Returns the flags for the clone of init.
 pub(super) fn enter(b: &mut Builder<'_>) -> Result<u64, PlanError> {
-    let Wanted { new, joins, join_user } = open_namespaces(b)?;
+    let Wanted { mut new, mut joins, join_user } = open_namespaces(b)?;
     let user = b.user_namespace;
+    if b.makes_network() {
+        let slot = b.new_source()?;
+        b.network = Some(slot);
+        new &= !flag(Type::Network);
+        joins.push((c"linux.namespaces".into(), slot, flag(Type::Network)));
+    }
     let joins_pid = joins.iter().any(|(_, _, kind)| *kind == flag(Type::Pid));
+    if let Some(BareMounts::Template(path)) = b.bare_mounts {
+        let slot = b.new_source()?;
+        b.host(c"linux.namespaces", open_mounts(path.clone(), slot));
+        b.early(c"linux.namespaces", Step::Join { namespace: slot, kind: flag(Type::Mount) });
+    }
     if user == UserNamespace::Same && !joins_pid && new & flag(Type::Time) == 0 {
         add_joins(b, joins);
-        return Ok(new);
+        return Ok(unshare_mounts(b, new));
     }
     if user == UserNamespace::New && !b.facts.privileged {
         b.early(c"linux.namespaces", Step::Dumpable { on: 1 });
@@ -92,6 +103,12 @@ pub(super) fn enter(b: &mut Builder<'_>) -> Result<u64, PlanError> {
         UserNamespace::Joined | UserNamespace::Same => clone_beside_joined(b, new)?,
     }
     Ok(0)
+}
+
+/// Whether the container gets a new network namespace that belongs to the runtime's user namespace.
+pub(crate) fn has_network_of_its_own(spec: &Spec) -> bool {
+    let is_new = namespace(spec, Type::Network).is_some_and(|namespace| !is_joined(namespace));
+    is_new && namespace(spec, Type::User).is_none()
 }
 
 /// Adds the steps that enter the namespaces of a container's init, which has those of `joined` that the runtime has not.
@@ -184,9 +201,28 @@ fn clone_beside_joined(b: &mut Builder<'_>, new: u64) -> Result<(), PlanError> {
     if b.user_namespace == UserNamespace::Joined {
         become_root(b);
     }
-    b.early(c"linux.namespaces", Step::CloneAgain { flags: new & !time });
+    let with_clone = b.bare_mounts.map_or(0, |_| flag(Type::Mount));
+    b.early(c"linux.namespaces", Step::CloneAgain { flags: new & !time & !with_clone });
     b.follow();
+    unshare_mounts(b, new);
     Ok(())
+}
+
+/// Has init make a bare mount namespace, which the clone then does not. Returns what is left for the clone.
+fn unshare_mounts(b: &mut Builder<'_>, new: u64) -> u64 {
+    if b.bare_mounts.is_none() {
+        return new;
+    }
+    /// Linux 7.1. The number means something else to clone(2).
+    const UNSHARE_EMPTY_MNTNS: u64 = 0x0010_0000;
+    let empty = if b.bare_mounts == Some(&BareMounts::Empty) { UNSHARE_EMPTY_MNTNS } else { 0 };
+    b.early(c"linux.namespaces", Step::Unshare { flags: flag(Type::Mount) | empty });
+    new & !flag(Type::Mount)
+}
+
+/// Opens a mount namespace.
+pub(super) fn open_mounts(path: PathBuf, slot: Slot) -> HostStep {
+    HostStep::OpenNamespace { path, kind: Type::Mount, flag: flag(Type::Mount), foreign: false, slot }
 }
 
 fn add_joins(b: &mut Builder<'_>, joins: impl IntoIterator<Item = Join>) {

@@ -36,6 +36,8 @@ impl HostStep {
             Self::MapTree { .. } => "MapTree",
             Self::OpenDevice { .. } => "OpenDevice",
             Self::OpenNamespace { .. } => "OpenNamespace",
+            Self::MakeNetwork { .. } => "MakeNetwork",
+            Self::MakeMountTemplate { .. } => "MakeMountTemplate",
             Self::OpenHostProc { .. } => "OpenHostProc",
             Self::OpenHookOutput { .. } => "OpenHookOutput",
             Self::FollowClone => "FollowClone",
@@ -88,7 +90,8 @@ impl HostStep {
             Self::AttachToUnit { below } => vec![("below", below.clone())],
             Self::JoinIntelRdt { tasks } => tasks.iter().map(|tasks| path(tasks)).collect(),
             Self::Limit { settings } => settings.iter().map(|setting| ("set", setting.to_string())).collect(),
-            Self::PidFile { path: file }
+            Self::MakeMountTemplate { directory: file }
+            | Self::PidFile { path: file }
             | Self::SendPidfd { path: file, .. }
             | Self::SendSeccompListener { path: file, .. } => {
                 vec![path(file)]
@@ -116,6 +119,7 @@ impl HostStep {
             }
             Self::OpenHookOutput { path: file, slot } => vec![path(file), at(slot)],
             Self::OpenCgroup { slot }
+            | Self::MakeNetwork { slot }
             | Self::OpenHostProc { slot }
             | Self::ListenForStart { slot }
             | Self::OpenInit { slot }

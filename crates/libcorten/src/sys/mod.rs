@@ -10,6 +10,7 @@ mod hook;
 mod memfd;
 mod mount;
 mod namespace;
+mod network;
 mod pidfd;
 mod process;
 pub(crate) mod term;
@@ -21,6 +22,7 @@ pub(crate) use hook::isolate;
 pub(crate) use memfd::{memfd, sealed_memfd};
 pub(crate) use mount::{OpenTree, clone_tree, map_tree, open_tree};
 pub(crate) use namespace::{is_namespace, namespace_flag};
+pub(crate) use network::NetworkMaker;
 pub(crate) use pidfd::{Waited, open_pidfd, pid_of, send_signal, take_fd, wait_ended, wait_exit};
 pub(crate) use process::{Cpus, expect_children, run_on, run_on_again, set_limit};
 

@@ -1,0 +1,123 @@
+//! A mount namespace with nothing in it, to make containers' mount namespaces of.
+//!
+//! Stage: host, before planning; made by the first container after the machine has started, and used by all that follow.
+//! Privilege: root of the whole machine. Kernel: `unshare(2)`, `pivot_root(2)`, a bind mount of `/proc/PID/ns/mnt`.
+//! Attacker: whoever could put another namespace here would see every container being made: the directory is root's alone.
+//!
+//! A new mount namespace is a copy of the caller's: its cost grows with the host's mounts, and all of them have to be taken away
+//! again, which waits for an RCU grace period. A copy of this one has an empty directory, over which the container's root goes.
+
+use std::fs::{DirBuilder, File};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag, open, openat};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::stat::{Mode, fstat};
+use nix::unistd::{chdir, geteuid, pivot_root};
+
+use crate::sys;
+
+/// The file that the namespace is mounted on.
+const FILE: &str = "mnt";
+
+/// Returns the template's file in this directory, if it is there.
+pub(crate) fn find(directory: &Path) -> Option<PathBuf> {
+    has_template(directory).is_ok_and(|has| has).then(|| directory.join(FILE))
+}
+
+/// Makes the template. Without it all works, only slower: where it cannot be made, there is none.
+pub(crate) fn make(directory: &Path) {
+    #[expect(clippy::let_underscore_must_use, reason = "the next container tries again")]
+    let _ = try_make(directory);
+}
+
+/// Whether the directory is the caller's alone and has the template.
+fn has_template(directory: &Path) -> nix::Result<bool> {
+    let directory = open_own(directory)?;
+    let file = openat(&directory, FILE, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
+    Ok(sys::is_namespace(&File::from(file)).unwrap_or(false))
+}
+
+fn open_own(directory: &Path) -> nix::Result<OwnedFd> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let directory = open(directory, flags, Mode::empty())?;
+    let found = fstat(&directory)?;
+    if found.st_uid != geteuid().as_raw() || found.st_mode & 0o077 != 0 {
+        return Err(Errno::EPERM);
+    }
+    Ok(directory)
+}
+
+fn try_make(path: &Path) -> nix::Result<()> {
+    let from_io = |error: std::io::Error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
+    if let Some(parent) = path.parent() {
+        // As the state root: others may pass through, but not look around.
+        DirBuilder::new().recursive(true).mode(0o711).create(parent).map_err(from_io)?;
+    }
+    match DirBuilder::new().mode(0o700).create(path).map_err(from_io) {
+        Err(errno) if errno != Errno::EEXIST => return Err(errno),
+        _ => {}
+    }
+    let lock = match Flock::lock(open_own(path)?, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => lock,
+        // Maybe somebody else is making it.
+        Err((_, errno)) => return Err(errno),
+    };
+    if has_template(path) == Ok(true) {
+        return Ok(());
+    }
+    let namespace = empty_namespace(path)?;
+    match attach(path, &namespace) {
+        // A mount namespace cannot be mounted where mounts propagate to other namespaces, as they do below /run under systemd.
+        Err(Errno::EINVAL) => {
+            let none: Option<&Path> = None;
+            mount(Some(path), path, none, MsFlags::MS_BIND, none)?;
+            mount(none, path, none, MsFlags::MS_PRIVATE, none)?;
+            attach(path, &namespace)?;
+        }
+        other => other?,
+    }
+    drop(lock);
+    Ok(())
+}
+
+/// Mounts the namespace on its file, which is made if it is missing.
+fn attach(directory: &Path, namespace: &OwnedFd) -> nix::Result<()> {
+    let directory = open_own(directory)?;
+    let flags = OFlag::O_CREAT | OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = openat(&directory, FILE, flags, Mode::S_IRUSR)?;
+    let none: Option<&str> = None;
+    mount(Some(by_fd(namespace).as_str()), by_fd(&file).as_str(), none, MsFlags::MS_BIND, none)
+}
+
+/// A path of what is open.
+fn by_fd(fd: impl AsFd) -> String {
+    format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())
+}
+
+/// Makes a mount namespace whose root is an empty, read-only directory. In a thread of its own, which leaves the process's; the
+/// directory serves as mount point in the new namespace alone.
+fn empty_namespace(place: &Path) -> nix::Result<OwnedFd> {
+    let made = std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let none: Option<&str> = None;
+            unshare(CloneFlags::CLONE_NEWNS)?;
+            let namespace =
+                open("/proc/thread-self/ns/mnt", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+            let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+            mount(Some("corten"), place, Some("tmpfs"), flags, Some("mode=555,nr_blocks=1,nr_inodes=1"))?;
+            chdir(place)?;
+            // The old root lies over the new one then; the working directory is still in it.
+            pivot_root(".", ".")?;
+            umount2(".", MntFlags::MNT_DETACH)?;
+            Ok(namespace)
+        });
+        thread.join()
+    });
+    made.unwrap_or(Err(Errno::EIO))
+}

@@ -1,0 +1,73 @@
+//! A new network namespace, made beside other work.
+
+use std::fs::File;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::thread::{Builder, JoinHandle};
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+
+use super::SysError;
+
+/// A thread that makes a network namespace. It takes the kernel about as long as all the rest of the runtime's work before init.
+#[derive(Debug)]
+pub(crate) struct NetworkMaker {
+    thread: Option<JoinHandle<Result<OwnedFd, SysError>>>,
+}
+
+impl NetworkMaker {
+    /// Starts the thread, which no signal reaches: none of the caller's handlers runs in it.
+    pub(crate) fn start() -> Result<Self, SysError> {
+        const STACK: usize = 64 * 1024;
+        let masked = |errno| SysError::new(errno, || "rt_sigprocmask(SIG_BLOCK)".to_owned());
+        let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(masked)?;
+        let thread = Builder::new().name("corten-network".to_owned()).stack_size(STACK).spawn(make);
+        before.thread_set_mask().map_err(masked)?;
+        let thread = thread.map_err(|error| SysError::from_io(&error, || "clone(thread)".to_owned()))?;
+        Ok(Self { thread: Some(thread) })
+    }
+
+    /// Waits for the namespace.
+    pub(crate) fn finish(mut self) -> Result<OwnedFd, SysError> {
+        let made = self.thread.take().map(JoinHandle::join);
+        match made {
+            Some(Ok(made)) => made,
+            _ => Err(SysError::new(Errno::EIO, || "thread(network namespace)".to_owned())),
+        }
+    }
+}
+
+impl Drop for NetworkMaker {
+    /// Nobody wants the namespace; what the thread has opened is closed when this returns.
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+/// Moves this thread into a new network namespace, brings loopback up and opens the namespace.
+fn make() -> Result<OwnedFd, SysError> {
+    unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| SysError::new(errno, || "unshare(CLONE_NEWNET)".to_owned()))?;
+    loopback_up().map_err(|errno| SysError::new(errno, || "ioctl(SIOCSIFFLAGS, lo)".to_owned()))?;
+    let path = "/proc/thread-self/ns/net";
+    let opened = File::open(path).map_err(|error| SysError::from_io(&error, || format!("open({path:?})")))?;
+    Ok(opened.into())
+}
+
+fn loopback_up() -> nix::Result<()> {
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    let mut name = [0; libc::IFNAMSIZ];
+    for (to, from) in name.iter_mut().zip(b"lo") {
+        *to = libc::c_char::from_ne_bytes([*from]);
+    }
+    // IFF_UP is 1.
+    let flags = libc::__c_anonymous_ifr_ifru { ifru_flags: 1 };
+    let request = libc::ifreq { ifr_name: name, ifr_ifru: flags };
+    // SAFETY: the request reads a struct ifreq (netdevice(7)), which outlives the call.
+    let result =
+        unsafe { libc::syscall(libc::SYS_ioctl, socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    Errno::result(result).map(drop)
+}
