@@ -83,13 +83,19 @@ pub(crate) fn is_hybrid() -> bool {
 /// Moves this process into a mount namespace of its own in which cgroup2 is at /sys/fs/cgroup. Nobody else sees what is mounted there.
 pub(crate) fn enter_pure_v2() -> Result {
     const CGROUP: &str = "/sys/fs/cgroup";
+    enter_mount_namespace()?;
+    if is_hybrid() {
+        umount2(CGROUP, MntFlags::MNT_DETACH)?;
+        mount(Some("none"), CGROUP, Some("cgroup2"), MsFlags::empty(), None::<&str>)?;
+    }
+    Ok(())
+}
+
+/// Moves this process into a mount namespace of its own. Nobody else sees what is mounted there.
+pub(crate) fn enter_mount_namespace() -> Result {
     let none = None::<&str>;
     unshare(CloneFlags::CLONE_NEWNS)?;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
-    if is_hybrid() {
-        umount2(CGROUP, MntFlags::MNT_DETACH)?;
-        mount(Some("none"), CGROUP, Some("cgroup2"), MsFlags::empty(), none)?;
-    }
     Ok(())
 }
 
