@@ -128,6 +128,16 @@ impl Measurement {
         self.rows.iter().filter(|row| row.role == Role::Corten)
     }
 
+    /// Takes the rounds of the same question, asked again.
+    pub(crate) fn append(&mut self, again: Self) {
+        for more in again.rows {
+            match self.rows.iter_mut().find(|row| row.label == more.label) {
+                Some(row) => row.rounds.extend(more.rounds),
+                None => self.rows.push(more),
+            }
+        }
+    }
+
     pub(crate) fn title(&self) -> String {
         if self.case.is_empty() { self.workload.clone() } else { format!("{}: {}", self.workload, self.case) }
     }

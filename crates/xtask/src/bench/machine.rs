@@ -35,6 +35,12 @@ impl Machine {
         self.load.push(load());
     }
 
+    /// What a plot says of it.
+    pub(crate) fn place(&self) -> String {
+        let Self { kernel, cpus, model, cgroups, .. } = self;
+        format!("Medians. Linux {kernel}, {cpus} CPUs ({model}), cgroups: {cgroups}.")
+    }
+
     /// Everything on one line, but the runtimes.
     pub(crate) fn line(&self) -> String {
         let Self { kernel, cpus, model, cgroups, load, .. } = self;

@@ -7,6 +7,7 @@ mod figures;
 mod floor;
 mod machine;
 mod measure;
+mod plot;
 mod report;
 mod runtime;
 mod statistics;
@@ -59,9 +60,15 @@ pub(crate) struct Options {
     /// How many containers there are in the workloads with many
     #[arg(long, value_name = "COUNT", default_value_t = 1000)]
     containers: usize,
+    /// The program that makes containers through the library [default: made anew when it is needed]
+    #[arg(long, value_name = "FILE")]
+    embedder: Option<PathBuf>,
     /// Write the figures to a file, too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Draw plots into a directory
+    #[arg(long, value_name = "DIR")]
+    plots: Option<PathBuf>,
     /// Show figures that were written to files by --json, instead of measuring
     #[arg(long, value_name = "FILE")]
     show: Vec<PathBuf>,
@@ -88,7 +95,7 @@ pub(crate) fn run(options: &Options) -> Result {
         return Ok(());
     }
     if !options.show.is_empty() {
-        return report::show(&report::read(&options.show)?, options.markdown);
+        return show(&report::read(&options.show)?, options);
     }
     if !shell::is_root() {
         return Err("making containers needs root".into());
@@ -102,9 +109,15 @@ pub(crate) fn run(options: &Options) -> Result {
             if let Some(path) = &options.json {
                 report::write(&report, path)?;
             }
-            report::show(&report, options.markdown)
+            show(&report, options)
         }
     }
+}
+
+/// Prints and draws.
+fn show(report: &Report, options: &Options) -> Result {
+    options.plots.as_ref().map_or(Ok(()), |directory| plot::draw(report, directory))?;
+    report::show(report, options.markdown)
 }
 
 /// Runs the workloads. One that cannot be run is told, and the others are.
@@ -154,7 +167,16 @@ impl<'a> Bench<'a> {
             Ok(file) => docker.floor = Floor::Docker(file),
             Err(error) => println!("left out: the floor of Docker's config: {error}"),
         }
-        Ok(Self { options, directory, runtimes, default, docker, ids: Cell::new(0) })
+        let mut bench = Self { options, directory, runtimes, default, docker, ids: Cell::new(0) };
+        let able = bench.runtimes.iter().filter(|runtime| bench.can_run(runtime)).cloned().collect();
+        bench.runtimes = able;
+        Ok(bench)
+    }
+
+    /// Whether a runtime runs the default bundle; it says why not.
+    fn can_run(&self, runtime: &Runtime) -> bool {
+        let run = runtime.run(&self.default, &self.id()).and_then(|mut command| measure::succeed(&mut command));
+        run.inspect_err(|error| println!("left out: {}: {error}", runtime.label)).is_ok()
     }
 
     /// How often something quick is measured.
@@ -165,6 +187,11 @@ impl<'a> Bench<'a> {
     /// How many containers make many.
     pub(crate) fn containers(&self) -> usize {
         self.options.containers
+    }
+
+    /// The program that makes containers through the library, if the caller has one.
+    pub(crate) fn embedder(&self) -> Option<PathBuf> {
+        self.options.embedder.clone()
     }
 
     /// An id of a container that nobody has had.

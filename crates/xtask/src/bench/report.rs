@@ -33,18 +33,20 @@ fn table(out: &mut String, measurement: &Measurement, markdown: bool) -> Result 
     let unit = measurement.unit;
     let rounds = measurement.rows.iter().map(|row| row.rounds.len()).max().unwrap_or(0);
     let mut header: Vec<String> = ["", "median", "p95", "least", "CPU ms"].map(str::to_owned).to_vec();
-    header.extend(measurement.ours().map(|ours| format!("{} is", ours.label)));
+    header.extend(measurement.ours().flat_map(|ours| [format!("{} ÷ this", ours.label), "CPU".to_owned()]));
     let mut lines = vec![header];
     for row in &measurement.rows {
         let Some(summary) = row.summarise() else {
-            lines.push(vec![row.label.clone(), "failed".to_owned()]);
+            let mut line = vec![row.label.clone(), "failed".to_owned()];
+            line.resize(lines[0].len(), String::new());
+            lines.push(line);
             continue;
         };
         let failed = if summary.failures > 0 { format!(" ({} FAILED)", summary.failures) } else { String::new() };
         let mut line = vec![row.label.clone() + &failed];
         line.extend([summary.median, summary.p95, summary.min].map(|value| unit.show(value)));
         line.push(summary.cpu_ms.map_or_else(|| "–".to_owned(), |cpu| format!("{cpu:.2}")));
-        line.extend(measurement.ours().map(|ours| comparison(ours, row)));
+        line.extend(measurement.ours().flat_map(|ours| comparison(ours, row)));
         lines.push(line);
     }
     let title = format!("{}, {} ({rounds} rounds)", measurement.title(), unit.name());
@@ -72,15 +74,16 @@ fn table(out: &mut String, measurement: &Measurement, markdown: bool) -> Result 
     Ok(())
 }
 
-/// Corten's median in parts of another's: `0.41 [0.40, 0.43]`.
-fn comparison(ours: &Row, theirs: &Row) -> String {
-    if std::ptr::eq(ours, theirs) || theirs.role == Role::Corten {
-        return String::new();
+/// Corten's median in parts of another's, `0.41 [0.40, 0.43]`, and the same of the CPU time.
+fn comparison(ours: &Row, theirs: &Row) -> [String; 2] {
+    if theirs.role == Role::Corten {
+        return [String::new(), String::new()];
     }
-    match ratio(&ours.values(), &theirs.values()) {
-        Some(Ratio { value, low, high }) => format!("{value:.2} [{low:.2}, {high:.2}] of this"),
-        None => "–".to_owned(),
-    }
+    let whole = ratio(&ours.values(), &theirs.values());
+    let whole = whole.map(|Ratio { value, low, high }| format!("{value:.2} [{low:.2}, {high:.2}]"));
+    let cpu = |row: &Row| row.summarise()?.cpu_ms;
+    let cpu = cpu(ours).zip(cpu(theirs)).map(|(ours, theirs)| format!("{:.2}", ours / theirs));
+    [whole, cpu].map(|text| text.unwrap_or_else(|| "–".to_owned()))
 }
 
 /// Writes the figures, every round of them, to a file.
@@ -109,4 +112,58 @@ pub(crate) fn read(paths: &[PathBuf]) -> Result<Report> {
         }
     }
     Ok(all.ok_or("no figures")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::figures::{Sample, Unit};
+    use crate::bench::machine::Machine;
+
+    fn row(label: &str, role: Role, values: &[Option<f64>]) -> Row {
+        let rounds =
+            values.iter().map(|value| value.map(|value| Sample { value, cpu_ms: Some(value / 2.0) })).collect();
+        Row { label: label.to_owned(), role, summary: None, rounds }
+    }
+
+    fn report() -> Report {
+        let rows = vec![
+            row("corten (musl)", Role::Corten, &[Some(1.0), Some(1.0), Some(1.0)]),
+            row("crun 1", Role::Peer, &[Some(4.0), None, Some(4.0)]),
+            row("broken", Role::Peer, &[None, None, None]),
+        ];
+        let (workload, case) = ("run".to_owned(), "default".to_owned());
+        let measurement = Measurement { workload, case, unit: Unit::Milliseconds, rows };
+        Report { machine: Machine::look("v2", &[]), measurements: vec![measurement] }
+    }
+
+    #[test]
+    fn a_table_has_ratios_and_failures() {
+        let text = text(&report(), false).unwrap();
+        let line = |label: &str| text.lines().find(|line| line.trim_start().starts_with(label)).unwrap().to_owned();
+        assert!(text.contains("run: default, ms (3 rounds)"), "{text}");
+        assert!(line("crun 1").contains("(1 FAILED)") && line("crun 1").contains("0.25 [0.25, 0.25]"), "{text}");
+        assert!(line("corten").contains("1.00") && !line("corten").contains('['), "{text}");
+        assert!(line("broken").contains("failed"), "{text}");
+    }
+
+    #[test]
+    fn markdown_has_as_many_cells_in_every_line() {
+        let text = text(&report(), true).unwrap();
+        let lines: Vec<_> = text.lines().filter(|line| line.starts_with('|')).collect();
+        let cells = |line: &&str| line.matches('|').count();
+        assert_eq!(lines.len(), 5, "{text}");
+        assert!(lines.iter().all(|line| cells(line) == cells(&lines[0])), "{text}");
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        write(&report(), file.path()).unwrap();
+        let text = fs::read_to_string(file.path()).unwrap();
+        assert!(text.contains(r#""median": 4.0"#) && text.contains(r#""failures": 1"#), "{text}");
+        let again = read(&[file.path().to_owned(), file.path().to_owned()]).unwrap();
+        assert_eq!(again.measurements.len(), 2);
+        assert_eq!(again.measurements[1].rows[1].values(), [Some(4.0), None, Some(4.0)]);
+    }
 }

@@ -4,22 +4,24 @@ use std::fs;
 
 use crate::Result;
 use crate::bench::figures::{Measurement, Unit};
-use crate::bench::measure::{Case, alternate, time};
-use crate::bench::runtime::{Bundle, Runtime};
+use crate::bench::measure::{Case, Rounds, alternate, time};
+use crate::bench::runtime::{Bundle, Floor, Runtime};
 use crate::bench::{Bench, entrants};
 
 pub(super) fn warm(bench: &Bench<'_>) -> Result<Vec<Measurement>> {
     let mut measurements = Vec::new();
     for (name, bundle) in [("default", &bench.default), ("docker", &bench.docker)] {
-        measurements.extend(runs(bench, Case::new("run", name, Unit::Milliseconds), bundle));
+        measurements.extend(runs(bench, bench.rounds(), Case::new("run", name, Unit::Milliseconds), bundle));
     }
     Ok(measurements)
 }
 
 /// Runs a bundle with every runtime that can.
-pub(super) fn runs(bench: &Bench<'_>, case: Case, bundle: &Bundle) -> Vec<Measurement> {
-    let runtimes: Vec<_> = bench.runtimes.iter().collect();
-    alternate(bench.rounds(), &[case], &entrants(&runtimes), |index| {
+pub(super) fn runs(bench: &Bench<'_>, rounds: Rounds, case: Case, bundle: &Bundle) -> Vec<Measurement> {
+    // The floor knows two bundles only.
+    let can = |runtime: &&Runtime| runtime.is_oci() || !matches!(bundle.floor, Floor::None);
+    let runtimes: Vec<_> = bench.runtimes.iter().filter(can).collect();
+    alternate(rounds, &[case], &entrants(&runtimes), |index| {
         let mut command = runtimes[index].run(bundle, &bench.id())?;
         Ok(vec![time(&mut command)?])
     })
