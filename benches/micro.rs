@@ -21,9 +21,15 @@ const CONFIGS: [(&str, &[u8]); 2] = [
 /// A state root that cannot be made, so that no filter is cached.
 const NOWHERE: &str = "/proc/nowhere";
 
-fn plan(root: &Path, config: &[u8]) -> Plan {
-    let bundle = Bundle::new("/", spec::parse(config).unwrap()).unwrap();
-    Runtime::new(root).plan("bench", &bundle, &CreateOptions::default(), false).unwrap()
+/// The config without a terminal, for which a plan would want a place.
+fn bundle(config: &[u8]) -> Bundle {
+    let mut spec = spec::parse(config).unwrap();
+    spec.process_mut().as_mut().unwrap().set_terminal(Some(false));
+    Bundle::new("/", spec).unwrap()
+}
+
+fn plan(root: &Path, bundle: &Bundle) -> Plan {
+    Runtime::new(root).plan("bench", bundle, &CreateOptions::default(), false).unwrap()
 }
 
 fn rules(plan: &Plan) -> Vec<Rule> {
@@ -37,18 +43,13 @@ fn rules(plan: &Plan) -> Vec<Rule> {
 fn micro(c: &mut Criterion) {
     let root = tempfile::tempdir().unwrap();
     for (name, config) in CONFIGS {
-        let spec = spec::parse(config).unwrap();
-        let bundle = Bundle::new("/", spec.clone()).unwrap();
-        let options = CreateOptions::default();
-        let planned = plan(root.path(), config);
+        let bundle = bundle(config);
+        let planned = plan(root.path(), &bundle);
         let rules = rules(&planned);
         c.bench_function(&format!("parse/{name}"), |b| b.iter(|| spec::parse(black_box(config)).unwrap()));
-        c.bench_function(&format!("validate/{name}"), |b| b.iter(|| spec::validate(black_box(&spec)).unwrap()));
+        c.bench_function(&format!("validate/{name}"), |b| b.iter(|| spec::validate(black_box(bundle.spec())).unwrap()));
         // With a look at the host, and the seccomp filter from the cache.
-        let runtime = Runtime::new(root.path());
-        c.bench_function(&format!("plan/{name}"), |b| {
-            b.iter(|| runtime.plan("bench", black_box(&bundle), &options, false).unwrap());
-        });
+        c.bench_function(&format!("plan/{name}"), |b| b.iter(|| plan(root.path(), black_box(&bundle))));
         c.bench_function(&format!("encode/{name}"), |b| {
             b.iter(|| {
                 let steps = black_box(&planned).inside.iter().map(|step| (step.item.as_c_str(), &step.step));
@@ -57,11 +58,8 @@ fn micro(c: &mut Criterion) {
         });
         c.bench_function(&format!("device filter/{name}"), |b| b.iter(|| Filter::compile(black_box(&rules))));
     }
-    let (_, docker) = CONFIGS[1];
-    let bundle = Bundle::new("/", spec::parse(docker).unwrap()).unwrap();
-    c.bench_function("plan and seccomp filter/docker", |b| {
-        b.iter(|| Runtime::new(NOWHERE).plan("bench", black_box(&bundle), &CreateOptions::default(), false).unwrap());
-    });
+    let docker = bundle(CONFIGS[1].1);
+    c.bench_function("plan and seccomp filter/docker", |b| b.iter(|| plan(NOWHERE.as_ref(), black_box(&docker))));
 }
 
 /// Seconds in all: these are to show a step of ten percent, not of one.

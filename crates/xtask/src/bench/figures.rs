@@ -10,6 +10,29 @@ use super::statistics;
 pub(crate) struct Report {
     pub(crate) machine: Machine,
     pub(crate) measurements: Vec<Measurement>,
+    /// Workloads that could not be run, with the reasons.
+    #[serde(default)]
+    pub(crate) not_measured: Vec<String>,
+}
+
+impl Report {
+    /// Returns what Corten could not do, and what could not be measured: no figure stands for it.
+    pub(crate) fn failures(&self) -> Vec<String> {
+        let mut failures = self.not_measured.clone();
+        for measurement in &self.measurements {
+            let title = measurement.title();
+            if measurement.ours().next().is_none() {
+                failures.push(format!("{title}: Corten is left out"));
+            }
+            for row in measurement.ours() {
+                let failed = row.rounds.iter().filter(|round| round.is_none()).count();
+                if failed > 0 {
+                    failures.push(format!("{title}: {} failed {failed} times", row.label));
+                }
+            }
+        }
+        failures
+    }
 }
 
 /// What a figure counts.

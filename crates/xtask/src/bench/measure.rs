@@ -65,7 +65,9 @@ pub(crate) fn alternate(
     let mut measurements: Vec<_> = cases.iter().map(|case| measurement(case, &able, entrants)).collect();
     let mut random = Random::new(2);
     let mut order: Vec<_> = (0..able.len()).collect();
-    for round in 0..rounds.warm_ups + rounds.counted {
+    // The first try was the first warm-up.
+    let warm_ups = rounds.warm_ups.saturating_sub(1);
+    for round in 0..warm_ups + rounds.counted {
         random.shuffle(&mut order);
         for &row in &order {
             let Some((&index, entrant)) = able.get(row).and_then(|index| Some((index, entrants.get(*index)?))) else {
@@ -75,7 +77,7 @@ pub(crate) fn alternate(
             if let Err(error) = &answer {
                 println!("FAILED: {}: {error}", entrant.label);
             }
-            if round < rounds.warm_ups {
+            if round < warm_ups {
                 continue;
             }
             let samples = answer.ok();

@@ -22,6 +22,7 @@ fn text(report: &Report, markdown: bool) -> Result<String> {
         .runtimes
         .iter()
         .try_for_each(|runtime| writeln!(out, "{}{runtime}", if markdown { "* " } else { "  " }))?;
+    report.not_measured.iter().try_for_each(|reason| writeln!(out, "NOT MEASURED: {reason}"))?;
     for measurement in &report.measurements {
         table(&mut out, measurement, markdown)?;
     }
@@ -107,7 +108,10 @@ pub(crate) fn read(paths: &[PathBuf]) -> Result<Report> {
         let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
         let report: Report = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
         match &mut all {
-            Some(all) => all.measurements.extend(report.measurements),
+            Some(all) => {
+                all.measurements.extend(report.measurements);
+                all.not_measured.extend(report.not_measured);
+            }
             None => all = Some(report),
         }
     }
@@ -134,7 +138,7 @@ mod tests {
         ];
         let (workload, case) = ("run".to_owned(), "default".to_owned());
         let measurement = Measurement { workload, case, unit: Unit::Milliseconds, rows };
-        Report { machine: Machine::look("v2", &[]), measurements: vec![measurement] }
+        Report { machine: Machine::look("v2", &[]), measurements: vec![measurement], not_measured: Vec::new() }
     }
 
     #[test]
@@ -154,6 +158,18 @@ mod tests {
         let cells = |line: &&str| line.matches('|').count();
         assert_eq!(lines.len(), 5, "{text}");
         assert!(lines.iter().all(|line| cells(line) == cells(&lines[0])), "{text}");
+    }
+
+    #[test]
+    fn what_corten_cannot_do_is_a_failure_and_what_others_cannot_is_none() {
+        let mut report = report();
+        assert!(report.failures().is_empty(), "{:?}", report.failures());
+        report.measurements[0].rows[0].rounds[1] = None;
+        assert_eq!(report.failures(), ["run: default: corten (musl) failed 1 times"]);
+        report.measurements[0].rows.remove(0);
+        assert_eq!(report.failures(), ["run: default: Corten is left out"]);
+        report.not_measured.push("exec: why".to_owned());
+        assert_eq!(report.failures().len(), 2);
     }
 
     #[test]

@@ -15,15 +15,11 @@ const WIDTHS: [usize; 4] = [1, 2, 4, 8];
 /// How many containers a runtime makes in a second.
 pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Measurement>> {
     let runtimes: Vec<_> = bench.runtimes.iter().collect();
-    let mut measurements = Vec::new();
-    for width in WIDTHS {
-        let case = Case::new("parallel", format!("{width} at a time"), Unit::PerSecond);
-        measurements.extend(alternate(bench.rounds().divided(12), &[case], &entrants(&runtimes), |index| {
-            let ids: Vec<_> = (0..RUNS).map(|_| bench.id()).collect();
-            Ok(vec![batch(bench, runtimes[index], &ids, width)?])
-        }));
-    }
-    Ok(measurements)
+    let cases = WIDTHS.map(|width| Case::new("parallel", format!("{width} at a time"), Unit::PerSecond));
+    Ok(alternate(bench.rounds().divided(12), &cases, &entrants(&runtimes), |index| {
+        let ids = || (0..RUNS).map(|_| bench.id()).collect::<Vec<_>>();
+        WIDTHS.iter().map(|width| batch(bench, runtimes[index], &ids(), *width)).collect()
+    }))
 }
 
 /// Runs all of these containers, so many at a time.
