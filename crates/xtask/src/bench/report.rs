@@ -23,14 +23,20 @@ fn text(report: &Report, markdown: bool) -> Result<String> {
         .iter()
         .try_for_each(|runtime| writeln!(out, "{}{runtime}", if markdown { "* " } else { "  " }))?;
     report.not_measured.iter().try_for_each(|reason| writeln!(out, "NOT MEASURED: {reason}"))?;
-    for measurement in &report.measurements {
-        table(&mut out, measurement, markdown)?;
+    if markdown {
+        // Who takes part there is no runtime.
+        let (others, runtimes): (Vec<_>, Vec<_>) =
+            report.measurements.iter().partition(|measurement| measurement.workload == "resident");
+        overview(&mut out, &runtimes)?;
+        overview(&mut out, &others)?;
+    } else {
+        report.measurements.iter().try_for_each(|measurement| table(&mut out, measurement))?;
     }
     Ok(out)
 }
 
 /// Writes a measurement as a table.
-fn table(out: &mut String, measurement: &Measurement, markdown: bool) -> Result {
+fn table(out: &mut String, measurement: &Measurement) -> Result {
     let unit = measurement.unit;
     let rounds = measurement.rows.iter().map(|row| row.rounds.len()).max().unwrap_or(0);
     let mut header: Vec<String> = ["", "median", "p95", "least", "CPU ms"].map(str::to_owned).to_vec();
@@ -51,16 +57,6 @@ fn table(out: &mut String, measurement: &Measurement, markdown: bool) -> Result 
         lines.push(line);
     }
     let title = format!("{}, {} ({rounds} rounds)", measurement.title(), unit.name());
-    if markdown {
-        writeln!(out, "\n**{title}**\n")?;
-        for (number, line) in lines.iter().enumerate() {
-            writeln!(out, "| {} |", line.join(" | "))?;
-            if number == 0 {
-                writeln!(out, "|---{}|", "|--:".repeat(line.len() - 1))?;
-            }
-        }
-        return Ok(());
-    }
     writeln!(out, "\n{title}")?;
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max();
@@ -71,6 +67,48 @@ fn table(out: &mut String, measurement: &Measurement, markdown: bool) -> Result 
             if column == 0 { write!(text, "  {cell:<width$}")? } else { write!(text, "  {cell:>width$}")? }
         }
         writeln!(out, "{}", text.trim_end())?;
+    }
+    Ok(())
+}
+
+/// Writes one table of measurements in Markdown: medians, with CPU time, and Corten's in parts of the floor's with the same libc and of
+/// the first peer's.
+fn overview(out: &mut String, measurements: &[&Measurement]) -> Result {
+    let mut labels: Vec<(&str, Role)> = Vec::new();
+    for row in measurements.iter().flat_map(|measurement| &measurement.rows) {
+        if !labels.iter().any(|(label, _)| *label == row.label) {
+            labels.push((&row.label, row.role));
+        }
+    }
+    let of = |role: Role| labels.iter().filter(move |(_, other)| *other == role).map(|(label, _)| *label);
+    let libc = |label: &str| label.split(' ').nth(1).map(str::to_owned);
+    let pairs: Vec<_> = of(Role::Corten)
+        .flat_map(|ours| {
+            let floor = of(Role::Floor).find(|floor| libc(floor) == libc(ours));
+            floor.into_iter().chain(of(Role::Peer).next()).map(move |theirs| (ours, theirs)).collect::<Vec<_>>()
+        })
+        .collect();
+    if labels.is_empty() {
+        return Ok(());
+    }
+    let names = labels.iter().map(|(label, _)| (*label).to_owned());
+    let ratios = pairs.iter().map(|(ours, theirs)| format!("{ours} ÷ {theirs}"));
+    let header: Vec<_> = names.chain(ratios).collect();
+    writeln!(out, "\n| | {} |", header.join(" | "))?;
+    writeln!(out, "|---{}|", "|--:".repeat(header.len()))?;
+    for measurement in measurements {
+        let unit = measurement.unit;
+        let row = |label: &str| measurement.rows.iter().find(|row| row.label == label);
+        let mut cells = vec![format!("{}, {}", measurement.title(), unit.name())];
+        cells.extend(labels.iter().map(|(label, _)| {
+            row(label).and_then(Row::summarise).map_or_else(String::new, |summary| {
+                let cpu = summary.cpu_ms.map(|cpu| format!(" ({cpu:.2})")).unwrap_or_default();
+                unit.show(summary.median) + &cpu
+            })
+        }));
+        let ratio = |(ours, theirs): &(&str, &str)| Some(comparison(row(ours)?, row(theirs)?)[0].clone());
+        cells.extend(pairs.iter().map(|pair| ratio(pair).unwrap_or_default()));
+        writeln!(out, "| {} |", cells.join(" | "))?;
     }
     Ok(())
 }
@@ -156,8 +194,9 @@ mod tests {
         let text = text(&report(), true).unwrap();
         let lines: Vec<_> = text.lines().filter(|line| line.starts_with('|')).collect();
         let cells = |line: &&str| line.matches('|').count();
-        assert_eq!(lines.len(), 5, "{text}");
+        assert_eq!(lines.len(), 3, "{text}");
         assert!(lines.iter().all(|line| cells(line) == cells(&lines[0])), "{text}");
+        assert!(lines[2].contains("| run: default, ms | 1.00 (0.50) | 4.00 (2.00) |  | 0.25 [0.25, 0.25] |"), "{text}");
     }
 
     #[test]
