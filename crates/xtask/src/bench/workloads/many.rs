@@ -1,6 +1,7 @@
 //! Commands beside many containers, and what many containers cost.
 
 use std::fs;
+use std::time::Duration;
 
 use crate::Result;
 use crate::bench::figures::{Measurement, Row, Sample, Unit};
@@ -10,6 +11,9 @@ use crate::bench::{Bench, entrants};
 
 /// How many containers' memory is looked at.
 const LOOKED_AT: usize = 20;
+
+/// How long the kernel may take to free what containers had: their namespaces go later than they do.
+const SETTLE: Duration = Duration::from_secs(5);
 
 pub(super) fn state(bench: &Bench<'_>) -> Result<Vec<Measurement>> {
     let bundle = bench.idle("state", &bench.default)?;
@@ -76,6 +80,8 @@ pub(super) fn idle(bench: &Bench<'_>) -> Result<Vec<Measurement>> {
 fn live_together(bench: &Bench<'_>, runtime: &Runtime, bundle: &Bundle) -> Result<[Vec<Sample>; 6]> {
     let (mut create, mut start, mut delete) = (Vec::new(), Vec::new(), Vec::new());
     let (mut containers, mut pids) = (Vec::new(), Vec::new());
+    // What the containers before have left is freed by then.
+    std::thread::sleep(SETTLE);
     let before = available_kib()?;
     for _ in 0..bench.containers() {
         let live = Live::of(runtime, bench.id());
