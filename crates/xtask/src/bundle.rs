@@ -14,7 +14,10 @@ use crate::shell::check;
 fn root_filesystem(directory: &Path) -> Result {
     let busybox = crate::packages::busybox().ok_or("no static busybox")?;
     let bin = directory.join("bin");
-    fs::create_dir_all(&bin)?;
+    // As images have them: no runtime has to make them.
+    for name in ["bin", "dev", "etc", "proc", "sys", "tmp"] {
+        fs::create_dir_all(directory.join(name))?;
+    }
     fs::copy(busybox, bin.join("busybox"))?;
     for applet in ["cat", "echo", "hostname", "id", "ls", "ps", "sh", "sleep", "true", "uname", "wc"] {
         symlink("busybox", bin.join(applet))?;
@@ -49,5 +52,14 @@ pub(crate) fn docker(directory: &Path, arguments: &[&str]) -> Result {
         linux.remove("cgroupsPath");
     }
     fs::write(directory.join("config.json"), serde_json::to_vec_pretty(&config)?)?;
+    Ok(())
+}
+
+/// Changes the config of a bundle.
+pub(crate) fn edit(directory: &Path, change: impl FnOnce(&mut Value)) -> Result {
+    let path = directory.join("config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&path)?)?;
+    change(&mut config);
+    fs::write(path, serde_json::to_vec_pretty(&config)?)?;
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
 use crate::shell::{cargo, check, enter_pure_v2, is_hybrid, is_root};
-use crate::{Result, libtest, packages};
+use crate::{Result, libtest, packages, shell};
 
 pub(crate) fn test() -> Result {
     packages::install_build_needs()?;
@@ -36,6 +36,13 @@ pub(crate) fn test() -> Result {
             "--show-output",
         ]);
         run_tests(&mut command, &mut skipped)?;
+    }
+    if is_root() {
+        println!("\n=== the bench, in short: its figures mean nothing ===");
+        let corten = shell::build("dev")?;
+        let mut bench = Command::new(std::env::current_exe()?);
+        bench.args(["bench", "run", "steps", "exec", "--runs", "2", "--warm-ups", "0", "--corten"]).arg(corten);
+        check(&mut bench)?;
     }
     skipped.sort();
     skipped.dedup();

@@ -65,13 +65,24 @@ pub(crate) fn build_release() -> Result<PathBuf> {
 /// Builds the binary with Cargo's profile `dev` or `release`, and returns its path.
 pub(crate) fn build(profile: &str) -> Result<PathBuf> {
     check(cargo().args(["build", "--profile", profile, "--package", "corten"]))?;
+    let directory = if profile == "dev" { "debug" } else { profile };
+    Ok(target_directory()?.join(directory).join("corten"))
+}
+
+/// Builds a program of the package of benchmarks, optimised, and returns its path.
+pub(crate) fn build_benches(program: &str) -> Result<PathBuf> {
+    check(cargo().args(["build", "--profile", "bench", "--package", "corten-benches", "--bin", program]))?;
+    Ok(target_directory()?.join("release").join(program))
+}
+
+/// Cargo's directory for what is built for this machine.
+fn target_directory() -> Result<PathBuf> {
     let metadata = output(cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
     let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
     let target = metadata["target_directory"].as_str().ok_or("cargo metadata names no target directory")?;
     let host = output(Command::new("rustc").arg("-vV"))?;
     let host = host.lines().find_map(|line| line.strip_prefix("host: ")).ok_or("rustc names no host")?;
-    let directory = if profile == "dev" { "debug" } else { profile };
-    Ok(Path::new(target).join(host).join(directory).join("corten"))
+    Ok(Path::new(target).join(host))
 }
 
 /// Whether the machine has v1 hierarchies beside cgroup2.
@@ -83,13 +94,19 @@ pub(crate) fn is_hybrid() -> bool {
 /// Moves this process into a mount namespace of its own in which cgroup2 is at /sys/fs/cgroup. Nobody else sees what is mounted there.
 pub(crate) fn enter_pure_v2() -> Result {
     const CGROUP: &str = "/sys/fs/cgroup";
+    enter_mount_namespace()?;
+    if is_hybrid() {
+        umount2(CGROUP, MntFlags::MNT_DETACH)?;
+        mount(Some("none"), CGROUP, Some("cgroup2"), MsFlags::empty(), None::<&str>)?;
+    }
+    Ok(())
+}
+
+/// Moves this process into a mount namespace of its own. Nobody else sees what is mounted there.
+pub(crate) fn enter_mount_namespace() -> Result {
     let none = None::<&str>;
     unshare(CloneFlags::CLONE_NEWNS)?;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
-    if is_hybrid() {
-        umount2(CGROUP, MntFlags::MNT_DETACH)?;
-        mount(Some("none"), CGROUP, Some("cgroup2"), MsFlags::empty(), none)?;
-    }
     Ok(())
 }
 
