@@ -106,8 +106,7 @@ fn empty_namespace(place: &Path) -> nix::Result<OwnedFd> {
         let thread = scope.spawn(|| {
             let none: Option<&str> = None;
             unshare(CloneFlags::CLONE_NEWNS)?;
-            let namespace =
-                open("/proc/thread-self/ns/mnt", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+            let namespace = open("/proc/thread-self/ns/mnt", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
             mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
             let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
             mount(Some("corten"), place, Some("tmpfs"), flags, Some("mode=555,nr_blocks=1,nr_inodes=1"))?;

@@ -21,9 +21,8 @@ use super::paths::{block, text};
 use super::{HostStep, IdMapSource, LegacyHierarchy, PlanError, hooks};
 
 /// Filesystems whose source and options name no file of the host.
-const WITHOUT_PATHS: [&str; 11] = [
-    "bpf", "cgroup", "cgroup2", "debugfs", "devpts", "mqueue", "proc", "ramfs", "sysfs", "tmpfs", "tracefs",
-];
+const WITHOUT_PATHS: [&str; 11] =
+    ["bpf", "cgroup", "cgroup2", "debugfs", "devpts", "mqueue", "proc", "ramfs", "sysfs", "tmpfs", "tracefs"];
 
 /// Files of procfs that a bind mount may cover: what lxcfs and its kin provide. runc has the same list.
 const PROC_COVERS: [&str; 11] = [

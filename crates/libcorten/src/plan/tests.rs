@@ -10,10 +10,11 @@ fn location(path: &str) -> corten_cgroup::Location {
     corten_cgroup::Location { unified: Some(path.into()), ..corten_cgroup::Location::default() }
 }
 
-/// A host with pure cgroup v2 and no compiled filter at hand.
+/// A host with pure cgroup v2, an empty mount namespace and no compiled filter at hand.
 fn facts() -> Facts {
     let filter = seccomp::Filter { flags: 4, program: vec![0; 8 * 10], notify: false };
-    Facts { cgroups: location("/box"), seccomp: Some(filter), ..Facts::default() }
+    let bare_mounts = Some(BareMounts::Template("/run/corten/@mounts/mnt".into()));
+    Facts { cgroups: location("/box"), seccomp: Some(filter), bare_mounts, finds_own_mounts: true, ..Facts::default() }
 }
 
 fn plan(config: &str, options: &CreateOptions, wait_for_start: bool) -> Plan {
@@ -136,6 +137,73 @@ fn the_document_of_the_lifecycle_is_true() {
     };
     let order: Vec<_> = listed.iter().filter_map(|name| first(name)).collect();
     assert!(order.is_sorted(), "{listed:?} {order:?}");
+}
+
+/// Whose init has to see the host's mounts gets a copy of them, and gets rid of them by `pivot_root(2)`.
+#[test]
+fn mount_namespaces_are_bare_unless_the_host_must_be_seen() {
+    let plan_with = |change: &dyn Fn(&mut serde_json::Value), change_facts: &dyn Fn(&mut Facts)| {
+        let mut config: serde_json::Value = serde_json::from_str(DEFAULT).unwrap();
+        config["process"]["terminal"] = false.into();
+        change(&mut config);
+        let spec = spec::parse(config.to_string().as_bytes()).unwrap();
+        let options = CreateOptions::default();
+        let request = Request { id: "box", bundle: Path::new("/bundle"), wait_for_start: true, options: &options };
+        let mut facts = Facts { seccomp: None, ..facts() };
+        change_facts(&mut facts);
+        Plan::new(&spec, &request, &facts).unwrap()
+    };
+    let mount = |fstype: &str, source: &str, option: &str| serde_json::json!({ "destination": "/x", "type": fstype, "source": source, "options": [option] });
+    let add = |config: &mut serde_json::Value, mount| config["mounts"].as_array_mut().unwrap().push(mount);
+    let hook = serde_json::json!([{ "path": "/bin/hook" }]);
+    let names = |plan: &Plan| plan.inside.iter().map(|planned| planned.step.name()).collect::<Vec<_>>();
+    let nothing = |_: &mut Facts| {};
+
+    let bare = plan_with(&|_| {}, &nothing);
+    assert!(!names(&bare).iter().any(|name| ["PivotRoot", "Propagation", "Visit"].contains(name)), "{bare}");
+    assert!(
+        bare.to_string().contains("OpenNamespace        linux.namespaces                 path=/run/corten/@mounts/mnt")
+    );
+    let bound = plan_with(&|config| add(config, mount("bind", "/src", "bind")), &nothing);
+    let at = names(&bound).iter().position(|name| *name == "OpenSource").unwrap();
+    assert_eq!(names(&bound)[at - 1..=at + 1], ["Visit", "OpenSource", "Visit"]);
+    assert!(names(&bound).contains(&"OwnMounts"));
+    let empty = plan_with(&|_| {}, &|facts| facts.bare_mounts = Some(BareMounts::Empty));
+    assert!(
+        empty.to_string().contains("Unshare              linux.namespaces                 flags=0x120000"),
+        "{empty}"
+    );
+
+    let copies: [(&str, &dyn Fn(&mut serde_json::Value)); 7] = [
+        ("a hook inside", &|config| config["hooks"] = serde_json::json!({ "createContainer": hook })),
+        ("a hook outside", &|config| config["hooks"] = serde_json::json!({ "createRuntime": hook })),
+        ("a disk", &|config| add(config, mount("ext4", "/dev/sda", "rw"))),
+        ("an overlay", &|config| add(config, mount("overlay", "overlay", "lowerdir=/a:/b"))),
+        ("its own root", &|config| add(config, mount("bind", "/bundle/rootfs/y", "bind"))),
+        ("maybe its own root", &|config| add(config, mount("bind", "/z/../bundle/rootfs/y", "rbind"))),
+        ("a user namespace", &|config| {
+            let user = serde_json::json!({ "type": "user" });
+            config["linux"]["namespaces"].as_array_mut().unwrap().push(user);
+            let maps = serde_json::json!([{ "containerID": 0, "hostID": 1000, "size": 10 }]);
+            config["linux"]["uidMappings"] = maps.clone();
+            config["linux"]["gidMappings"] = maps;
+        }),
+    ];
+    for (what, change) in copies {
+        let plan = plan_with(change, &nothing);
+        assert!(names(&plan).contains(&"PivotRoot"), "{what}: {plan}");
+        assert!(!plan.to_string().contains("@mounts"), "{what}: {plan}");
+    }
+    // An older kernel, on which init would not find back.
+    let bind = |config: &mut serde_json::Value| add(config, mount("bind", "/src", "bind"));
+    assert!(names(&plan_with(&bind, &|facts| facts.finds_own_mounts = false)).contains(&"PivotRoot"));
+    // The first container of a machine makes the template for the others.
+    let first = plan_with(&|_| {}, &|facts| {
+        facts.bare_mounts = None;
+        facts.missing_template = Some("/run/corten/@mounts".into());
+    });
+    assert!(names(&first).contains(&"PivotRoot"));
+    assert!(first.host.iter().any(|planned| planned.step.name() == "MakeMountTemplate"));
 }
 
 #[test]

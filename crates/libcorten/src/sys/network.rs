@@ -67,7 +67,6 @@ fn loopback_up() -> nix::Result<()> {
     let flags = libc::__c_anonymous_ifr_ifru { ifru_flags: 1 };
     let request = libc::ifreq { ifr_name: name, ifr_ifru: flags };
     // SAFETY: the request reads a struct ifreq (netdevice(7)), which outlives the call.
-    let result =
-        unsafe { libc::syscall(libc::SYS_ioctl, socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    let result = unsafe { libc::syscall(libc::SYS_ioctl, socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
     Errno::result(result).map(drop)
 }
