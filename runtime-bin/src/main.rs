@@ -38,10 +38,9 @@ impl Failure {
     }
 }
 
-/// Says why a call failed in the words of runc and of the library: lower case, without the number.
+/// Says why a call failed in the words of runc and of the library.
 pub(crate) fn reason(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+    error.raw_os_error().map_or_else(|| error.to_string(), |errno| libcorten::Reason::new(errno).to_string())
 }
 
 impl From<libcorten::Error> for Failure {

@@ -65,13 +65,17 @@ pub(crate) fn build_release() -> Result<PathBuf> {
 /// Builds the binary with Cargo's profile `dev` or `release`, and returns its path.
 pub(crate) fn build(profile: &str) -> Result<PathBuf> {
     check(cargo().args(["build", "--profile", profile, "--package", "corten"]))?;
-    let metadata = output(cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
-    let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
-    let target = metadata["target_directory"].as_str().ok_or("cargo metadata names no target directory")?;
     let host = output(Command::new("rustc").arg("-vV"))?;
     let host = host.lines().find_map(|line| line.strip_prefix("host: ")).ok_or("rustc names no host")?;
     let directory = if profile == "dev" { "debug" } else { profile };
-    Ok(Path::new(target).join(host).join(directory).join("corten"))
+    Ok(target_directory()?.join(host).join(directory).join("corten"))
+}
+
+/// Cargo's directory for targets.
+pub(crate) fn target_directory() -> Result<PathBuf> {
+    let metadata = output(cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
+    let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
+    Ok(metadata["target_directory"].as_str().ok_or("cargo metadata names no target directory")?.into())
 }
 
 /// Whether the machine has v1 hierarchies beside cgroup2.
