@@ -22,6 +22,11 @@ use arguments::{Arguments, Command};
 use command_line::CommandLine;
 use log::Log;
 
+/// musl's own gives memory back to the kernel, and asks for it again, at every turn: 90 calls in one `run`.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 /// Why a command ends with another exit status than 0.
 #[derive(Debug)]
 pub(crate) struct Failure {

@@ -35,27 +35,30 @@ impl Cache {
     /// A directory in the cache, in which `make` is run now if no such run has been, or one with another script. `directory`:
     /// its name, and the environment's variable that names another one.
     pub(crate) fn made_by(
-        directory: (&str, &str),
+        (name, variable): (&str, &str),
         script: &str,
         rebuild: bool,
         make: impl FnOnce(&Self) -> Result,
     ) -> Result<Self> {
-        let (name, variable) = directory;
-        let cache = match std::env::var_os(variable) {
+        let cache = Self(match std::env::var_os(variable) {
             Some(directory) => directory.into(),
             None => directory_of_caches()?.join(name),
-        };
-        fs::create_dir_all(&cache)?;
-        let cache = Self(cache);
+        });
+        cache.fill(script, rebuild, make)?;
+        Ok(cache)
+    }
+
+    fn fill(&self, script: &str, rebuild: bool, make: impl FnOnce(&Self) -> Result) -> Result {
+        fs::create_dir_all(&self.0)?;
         // Whoever comes second waits for what the first makes.
-        let lock = File::create(cache.file("lock"))?;
+        let lock = File::create(self.file("lock"))?;
         lock.lock()?;
-        let made_by = cache.file("made-by");
+        let made_by = self.file("made-by");
         if rebuild || fs::read_to_string(&made_by).ok().as_deref() != Some(script) {
-            make(&cache)?;
+            make(self)?;
             fs::write(made_by, script)?;
         }
-        Ok(cache)
+        Ok(())
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
@@ -138,5 +141,20 @@ mod tests {
             remove(&directory.path().join(name)).expect("removed");
         }
         assert_eq!(fs::read_dir(directory.path()).expect("read").count(), 0);
+    }
+    #[test]
+    fn a_cache_is_filled_once_for_each_script() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let cache = Cache(directory.path().join("cache"));
+        let mut made = Vec::new();
+        for (script, rebuild) in [("a", false), ("a", false), ("a", true), ("b", false)] {
+            cache.fill(script, rebuild, |_| Ok(made.push((script, rebuild)))).expect("filled");
+        }
+        assert_eq!(made, [("a", false), ("a", true), ("b", false)]);
+        assert!(cache.fill("c", false, |_| Err("no network".into())).is_err());
+        // What has failed is tried again.
+        let mut again = false;
+        cache.fill("c", false, |_| Ok(again = true)).expect("filled");
+        assert!(again);
     }
 }

@@ -100,9 +100,8 @@ fn libseccomp() -> Result<Cache> {
 
 /// Builds the release binary in a root of Debian testing and returns its path.
 fn build_in_root(rebuild: bool) -> Result<PathBuf> {
-    let without = "a root is made and entered as root; elsewhere: rustup target add";
     if !shell::is_root() {
-        return Err(format!("{without} {}", target()).into());
+        return Err(format!("please run: rustup target add {} (without it this needs root)", target()).into());
     }
     packages::check_debian_needs()?;
     let cache = Cache::get(&ROOT, rebuild)?;
@@ -116,8 +115,10 @@ fn build_in_root(rebuild: bool) -> Result<PathBuf> {
     shell::check(shell::cargo().args(["fetch", "--locked", "--manifest-path"]).arg(std).env("RUSTC_BOOTSTRAP", "1"))?;
     let script = cache.file("build.sh");
     fs::write(&script, include_str!("build.sh"))?;
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "sh"]).arg(script).arg(cache.directory());
+    // Mounts end with the namespace, and the namespace with this process.
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"]);
+    command.args(["--propagation", "private", "sh"]).arg(script).arg(cache.directory());
     command.arg(shell::workspace()).arg(cargo_home).arg(&target_directory).arg(commit()).arg(target());
     shell::check(&mut command)?;
     Ok(built(&target_directory))
