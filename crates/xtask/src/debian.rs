@@ -148,13 +148,21 @@ mod tests {
         let cache = Cache(directory.path().join("cache"));
         let mut made = Vec::new();
         for (script, rebuild) in [("a", false), ("a", false), ("a", true), ("b", false)] {
-            cache.fill(script, rebuild, |_| Ok(made.push((script, rebuild)))).expect("filled");
+            let make = |_: &Cache| {
+                made.push((script, rebuild));
+                Ok(())
+            };
+            cache.fill(script, rebuild, make).expect("filled");
         }
         assert_eq!(made, [("a", false), ("a", true), ("b", false)]);
         assert!(cache.fill("c", false, |_| Err("no network".into())).is_err());
         // What has failed is tried again.
         let mut again = false;
-        cache.fill("c", false, |_| Ok(again = true)).expect("filled");
+        let make = |_: &Cache| {
+            again = true;
+            Ok(())
+        };
+        cache.fill("c", false, make).expect("filled");
         assert!(again);
     }
 }

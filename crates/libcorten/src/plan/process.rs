@@ -239,7 +239,6 @@ fn final_affinity<'p>(b: &Builder<'_>, process: &'p Process) -> Option<&'p str> 
 }
 
 fn resource_number(kind: PosixRlimitType) -> u64 {
-    // The C libraries disagree about the type.
     let number = match kind {
         PosixRlimitType::RlimitCpu => libc::RLIMIT_CPU,
         PosixRlimitType::RlimitFsize => libc::RLIMIT_FSIZE,
@@ -258,7 +257,8 @@ fn resource_number(kind: PosixRlimitType) -> u64 {
         PosixRlimitType::RlimitRtprio => libc::RLIMIT_RTPRIO,
         PosixRlimitType::RlimitRttime => libc::RLIMIT_RTTIME,
     };
-    u64::from(number as u32)
+    // u32 with glibc, i32 with musl.
+    number as u64
 }
 
 /// The number of fds from 3 on that the process gets: what came by socket activation, then what was asked for.
