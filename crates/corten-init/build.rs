@@ -14,7 +14,7 @@ fn main() {
     let out = PathBuf::from(variable("OUT_DIR")).join("corten-init");
     let mut rustc = Command::new(variable("RUSTC"));
     rustc.args(["--crate-name", "corten_init_executable", "--crate-type", "bin", "--edition", "2024", "src/main.rs"]);
-    rustc.args(["--cfg", "corten_freestanding", "--target", &variable("TARGET")]);
+    rustc.args(["--cfg", "corten_freestanding", "--target", &freestanding_target(&variable)]);
     rustc.args(["-A", "dead_code", "-A", "unreachable_pub"]);
     for option in [
         "panic=abort",
@@ -44,4 +44,11 @@ fn main() {
     assert!(status.success(), "corten-init does not compile");
     let size = fs::metadata(&out).map(|meta| meta.len()).unwrap_or_default();
     assert!(size < 64 * 1024, "corten-init has grown to {size} bytes: something has pulled in what it must do without");
+}
+
+/// The host's target for its own architecture: nothing of a libc is used, and its `core` is there even where std is built anew.
+fn freestanding_target(variable: &dyn Fn(&str) -> String) -> String {
+    let (host, target) = (variable("HOST"), variable("TARGET"));
+    let machine = |triple: &str| triple.split('-').next().map(str::to_owned);
+    if machine(&host) == machine(&target) && host.contains("-linux-") { host } else { target }
 }

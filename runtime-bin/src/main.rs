@@ -22,6 +22,11 @@ use arguments::{Arguments, Command};
 use command_line::CommandLine;
 use log::Log;
 
+/// musl's own gives memory back to the kernel, and asks for it again, at every turn: 90 calls in one `run`.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 /// Why a command ends with another exit status than 0.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -38,10 +43,9 @@ impl Failure {
     }
 }
 
-/// Says why a call failed in the words of runc and of the library: lower case, without the number.
+/// Says why a call failed in the words of runc and of the library.
 pub(crate) fn reason(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+    error.raw_os_error().map_or_else(|| error.to_string(), |errno| libcorten::Reason::new(errno).to_string())
 }
 
 impl From<libcorten::Error> for Failure {

@@ -650,10 +650,11 @@ fn a_signal_reaches_all_processes() {
         }
         start(&test);
         let ps = || processes(&test);
-        let init = state(&test)["pid"].as_u64().unwrap();
-        // Until it has executed, a child has the shell's trap.
-        let sleeps = |pid: &u64| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n");
+        // Until then a child is a shell that has the trap.
+        let sleeps =
+            |pid: &u64| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"sleep\0"));
         until("it does not fork", || ps().iter().filter(|pid| sleeps(pid)).count() == 4);
+        let init = state(&test)["pid"].as_u64().unwrap();
         let before = ps();
         // The shell goes on and starts one again.
         assert_eq!(succeed(&test, &["kill", "--all", &test.id, "TERM"]), "");

@@ -4,13 +4,49 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
-/// An error number, displayed as strerror(3) says it, in lower case.
+/// An error number, displayed in the words of glibc's strerror(3), in lower case: those of runc, whatever libc this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Reason(pub(crate) Errno);
+pub struct Reason(pub(crate) Errno);
+
+impl Reason {
+    /// Returns the reason of an error number.
+    pub fn new(errno: i32) -> Self {
+        Self(Errno::from_raw(errno))
+    }
+}
 
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0.desc().to_lowercase())
+        f.write_str(match self.0 {
+            // nix has other words for these, most of them those of the kernel's headers.
+            Errno::UnknownErrno => "unknown error",
+            Errno::EIO => "input/output error",
+            Errno::EBADF => "bad file descriptor",
+            Errno::EAGAIN => "resource temporarily unavailable",
+            Errno::ENOMEM => "cannot allocate memory",
+            Errno::EXDEV => "invalid cross-device link",
+            Errno::ENFILE => "too many open files in system",
+            Errno::ENOTTY => "inappropriate ioctl for device",
+            Errno::EDOM => "numerical argument out of domain",
+            Errno::ERANGE => "numerical result out of range",
+            Errno::EDEADLK => "resource deadlock avoided",
+            Errno::ENOLCK => "no locks available",
+            Errno::ELOOP => "too many levels of symbolic links",
+            Errno::ENOSTR => "device not a stream",
+            Errno::ENODATA => "no data available",
+            Errno::ETIME => "timer expired",
+            Errno::ENOSR => "out of streams resources",
+            Errno::EREMOTE => "object is remote",
+            Errno::ENOLINK => "link has been severed",
+            Errno::EMULTIHOP => "multihop attempted",
+            Errno::EOVERFLOW => "value too large for defined data type",
+            Errno::EILSEQ => "invalid or incomplete multibyte or wide character",
+            Errno::ENETRESET => "network dropped connection on reset",
+            Errno::ESTALE => "stale file handle",
+            Errno::EDQUOT => "disk quota exceeded",
+            Errno::EOWNERDEAD => "owner died",
+            other => return f.write_str(&other.desc().to_lowercase()),
+        })
     }
 }
 
@@ -122,4 +158,17 @@ fn list(errors: &[Error]) -> String {
         None => error.to_string(),
     };
     errors.iter().map(with_reason).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(all(test, target_env = "gnu"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_glibcs_words() {
+        for errno in (1..=133).filter(|errno| Errno::from_raw(*errno) != Errno::UnknownErrno) {
+            let by_libc = std::io::Error::from_raw_os_error(errno).to_string().to_lowercase();
+            assert_eq!(format!("{} (os error {errno})", Reason::new(errno)), by_libc);
+        }
+    }
 }

@@ -57,7 +57,7 @@ mod tree;
 
 pub use cgroup::Cgroup;
 pub use cgroups::{Cgroups, Devices, Location, Machine};
-pub use error::Error;
+pub use error::{Error, Reason};
 pub use hierarchy::{Hierarchy, Layout};
 pub use resources::{
     Cpu, HugePages, Io, LegacyControllers, Memory, Network, Rdma, Resources, Setting, ThrottleDevice, WeightDevice,

@@ -45,7 +45,7 @@ pub mod spec;
 // The kernel.
 mod sys;
 
-pub use corten_cgroup::stats;
+pub use corten_cgroup::{Reason, stats};
 pub(crate) use error::chain;
 pub use error::{Error, ErrorKind, Result};
 pub use lifecycle::{

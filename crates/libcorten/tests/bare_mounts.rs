@@ -1,4 +1,4 @@
-//! Mount namespaces that begin empty, beside those that begin as a copy of the host's (docs/adr/0013).
+//! Mount namespaces that begin empty, beside those that begin as a copy of the host's (docs/adr/0014).
 
 #![allow(
     clippy::unwrap_used,

@@ -6,10 +6,12 @@ mod bench;
 mod bundle;
 mod checks;
 mod conformance;
+mod debian;
 mod demo;
 mod install;
 mod libtest;
 mod man;
+mod musl;
 mod packages;
 mod shell;
 
@@ -49,6 +51,8 @@ enum Task {
         /// Where to
         directory: PathBuf,
     },
+    /// Build the release binary, linked against musl, and print its path
+    Musl(musl::Options),
     /// Remove what install has made, and corten from the engines' configuration
     Uninstall(install::Place),
 }
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
         Task::Conformance(suite) => conformance::run(&suite),
         Task::Install(options) => install::run(&options),
         Task::Man { directory } => man::run(&directory),
+        Task::Musl(options) => musl::run(&options),
         Task::Uninstall(place) => install::uninstall(&place),
     };
     match done {

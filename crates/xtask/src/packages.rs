@@ -60,6 +60,15 @@ const VM: [Need; 3] = [
     Need { name: "mkfs.ext4", is_met: || find("mkfs.ext4").is_some(), packages: ["e2fsprogs"; 4] },
 ];
 
+const MUSL: [Need; 2] = [
+    Need {
+        name: "musl-gcc",
+        is_met: || find("musl-gcc").is_some(),
+        packages: ["musl-tools", "musl-gcc", "musl", "musl-dev"],
+    },
+    Need { name: "gperf, for libseccomp", is_met: || find("gperf").is_some(), packages: ["gperf"; 4] },
+];
+
 fn libraries() -> impl Iterator<Item = &'static str> {
     ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"].into_iter()
 }
@@ -104,8 +113,13 @@ pub(crate) fn check_vm_needs() -> Result {
     check_needs(&VM)
 }
 
-/// Says how to install what the engines' root is made with, if it is missing.
-pub(crate) fn check_engine_needs() -> Result {
+/// Says how to install what libseccomp is built for musl with, if it is missing.
+pub(crate) fn check_musl_needs() -> Result {
+    check_needs(&MUSL)
+}
+
+/// Says how to install what a root of Debian is made with, if it is missing.
+pub(crate) fn check_debian_needs() -> Result {
     check_needs(&[DEBOOTSTRAP])
 }
 

@@ -66,23 +66,27 @@ pub(crate) fn build_release() -> Result<PathBuf> {
 pub(crate) fn build(profile: &str) -> Result<PathBuf> {
     check(cargo().args(["build", "--profile", profile, "--package", "corten"]))?;
     let directory = if profile == "dev" { "debug" } else { profile };
-    Ok(target_directory()?.join(directory).join("corten"))
+    Ok(host_directory()?.join(directory).join("corten"))
 }
 
 /// Builds a program of the package of benchmarks, optimised, and returns its path.
 pub(crate) fn build_benches(program: &str) -> Result<PathBuf> {
     check(cargo().args(["build", "--profile", "bench", "--package", "corten-benches", "--bin", program]))?;
-    Ok(target_directory()?.join("release").join(program))
+    Ok(host_directory()?.join("release").join(program))
 }
 
 /// Cargo's directory for what is built for this machine.
-fn target_directory() -> Result<PathBuf> {
-    let metadata = output(cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
-    let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
-    let target = metadata["target_directory"].as_str().ok_or("cargo metadata names no target directory")?;
+fn host_directory() -> Result<PathBuf> {
     let host = output(Command::new("rustc").arg("-vV"))?;
     let host = host.lines().find_map(|line| line.strip_prefix("host: ")).ok_or("rustc names no host")?;
-    Ok(Path::new(target).join(host))
+    Ok(target_directory()?.join(host))
+}
+
+/// Cargo's directory for targets.
+pub(crate) fn target_directory() -> Result<PathBuf> {
+    let metadata = output(cargo().args(["metadata", "--format-version", "1", "--no-deps"]))?;
+    let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
+    Ok(metadata["target_directory"].as_str().ok_or("cargo metadata names no target directory")?.into())
 }
 
 /// Whether the machine has v1 hierarchies beside cgroup2.

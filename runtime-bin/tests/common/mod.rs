@@ -20,8 +20,11 @@ use serde_json::Value;
 
 pub use bundles::{TestBundle, can_make_containers, cgroup_mounts, copy_program, skip, until};
 
-/// The binary under test.
-pub const CORTEN: &str = env!("CARGO_BIN_EXE_corten");
+/// The binary under test: Cargo's, or the one that `CORTEN_TEST_BINARY` names when the tests are built.
+pub const CORTEN: &str = match option_env!("CORTEN_TEST_BINARY") {
+    Some(other) => other,
+    None => env!("CARGO_BIN_EXE_corten"),
+};
 
 /// A command of corten on the bundle's own state root.
 pub fn corten(test: &TestBundle, arguments: &[&str]) -> Command {

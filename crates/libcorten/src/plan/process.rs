@@ -199,7 +199,7 @@ pub(super) struct Limit {
 pub(super) fn limits(process: &Process) -> Result<Vec<Limit>, PlanError> {
     let limits = process.rlimits().iter().flatten().enumerate();
     let limit = |(at, limit): (usize, &PosixRlimit)| {
-        let resource = u64::from(resource_number(limit.typ()));
+        let resource = resource_number(limit.typ());
         Ok(Limit { item: item_at("process.rlimits", at)?, resource, soft: limit.soft(), hard: limit.hard() })
     };
     limits.map(limit).collect()
@@ -238,8 +238,8 @@ fn final_affinity<'p>(b: &Builder<'_>, process: &'p Process) -> Option<&'p str> 
     affinity.cpu_affinity_final().as_deref().filter(|cpus| !cpus.is_empty())
 }
 
-fn resource_number(kind: PosixRlimitType) -> u32 {
-    match kind {
+fn resource_number(kind: PosixRlimitType) -> u64 {
+    let number = match kind {
         PosixRlimitType::RlimitCpu => libc::RLIMIT_CPU,
         PosixRlimitType::RlimitFsize => libc::RLIMIT_FSIZE,
         PosixRlimitType::RlimitData => libc::RLIMIT_DATA,
@@ -256,7 +256,9 @@ fn resource_number(kind: PosixRlimitType) -> u32 {
         PosixRlimitType::RlimitNice => libc::RLIMIT_NICE,
         PosixRlimitType::RlimitRtprio => libc::RLIMIT_RTPRIO,
         PosixRlimitType::RlimitRttime => libc::RLIMIT_RTTIME,
-    }
+    };
+    // u32 with glibc, i32 with musl.
+    number as u64
 }
 
 /// The number of fds from 3 on that the process gets: what came by socket activation, then what was asked for.

@@ -51,17 +51,13 @@ impl SysError {
     }
 }
 
-/// An errno that displays as runc and Go write it: the words of strerror(3) in lower case.
+/// An errno that displays as runc and Go write it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ErrnoText(pub(crate) Errno);
 
 impl std::fmt::Display for ErrnoText {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Errno::EIO => f.write_str("input/output error"),
-            Errno::UnknownErrno => f.write_str("unknown error"),
-            errno => f.write_str(&errno.desc().to_lowercase()),
-        }
+        corten_cgroup::Reason::new(self.0 as i32).fmt(f)
     }
 }
 

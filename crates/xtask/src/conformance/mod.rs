@@ -2,7 +2,6 @@
 //!
 //! What is expected of Corten in those of others stands in `conformance/` at the top of the workspace, one file for each suite.
 
-mod debian;
 mod engines;
 mod expected;
 mod runtime_tools;

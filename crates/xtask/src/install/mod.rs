@@ -14,7 +14,7 @@ use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
 use crate::man::Arguments;
-use crate::{Result, man, shell};
+use crate::{Result, man, musl, shell};
 use engines::{Engine, Runtime};
 
 /// Where to.
@@ -91,7 +91,7 @@ pub(crate) fn run(options: &Options) -> Result {
         configurations.push((engine, file, old, new));
     }
     let documents = place.documents()?;
-    let built = options.binary.clone().map_or_else(shell::build_release, Ok)?;
+    let built = options.binary.clone().map_or_else(build, Ok)?;
     let binary = fs::read(&built).map_err(|error| format!("{}: {error}", built.display()))?;
 
     write(&place.under(&path), &binary, 0o755)?;
@@ -112,6 +112,11 @@ pub(crate) fn run(options: &Options) -> Result {
         print_configurations(&runtime)?;
     }
     Ok(())
+}
+
+/// Builds the release binary: musl's where its target is installed.
+fn build() -> Result<PathBuf> {
+    if musl::has_target()? { musl::build() } else { shell::build_release() }
 }
 
 fn print_configurations(runtime: &Runtime) -> Result {

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::debian::{Cache, Recipe};
 use super::vm;
+use crate::debian::{Cache, Recipe};
 use crate::{Result, packages, shell};
 
 const ROOT: Recipe = Recipe {
@@ -183,7 +183,7 @@ impl Drop for Cgroup {
 
 /// A command that runs what is appended to it in the root, in a cgroup that is removed when it is no longer wanted.
 fn enter(runtime: &Runtime, rebuild: bool) -> Result<(Cgroup, Command)> {
-    packages::check_engine_needs()?;
+    packages::check_debian_needs()?;
     let cache = Cache::get(&ROOT, rebuild)?;
     fs::create_dir_all(cache.file("mnt"))?;
     let script = cache.file("enter.sh");

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::Value;
 
-use super::debian::{Cache, Recipe};
+use crate::debian::{Cache, Recipe};
 use crate::{Result, libtest, packages, shell};
 
 pub(super) const IMAGE: Recipe = Recipe {

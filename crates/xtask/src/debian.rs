@@ -11,44 +11,61 @@ const COMMON: &str = include_str!("debian.sh");
 
 /// What is made.
 #[derive(Debug)]
-pub(super) struct Recipe {
+pub(crate) struct Recipe {
     /// In words, with how long it takes and how large it is.
-    pub(super) what: &'static str,
+    pub(crate) what: &'static str,
     /// The name of the cache's directory, and the environment's variable that names another one.
-    pub(super) directory: (&'static str, &'static str),
+    pub(crate) directory: (&'static str, &'static str),
     /// The rest of the script; it makes the results in a directory that it is given.
-    pub(super) script: &'static str,
-    pub(super) results: &'static [&'static str],
+    pub(crate) script: &'static str,
+    pub(crate) results: &'static [&'static str],
 }
 
 /// A directory with a recipe's results.
 #[derive(Debug)]
-pub(super) struct Cache(PathBuf);
+pub(crate) struct Cache(PathBuf);
 
 impl Cache {
     /// The results in the cache, made now if there are none, or another script has made them.
-    pub(super) fn get(recipe: &Recipe, rebuild: bool) -> Result<Self> {
-        let (name, variable) = recipe.directory;
-        let cache = std::env::var_os(variable).map_or_else(|| Path::new("/var/cache/corten").join(name), PathBuf::from);
-        fs::create_dir_all(&cache)?;
-        let cache = Self(cache);
-        // Whoever comes second waits for what the first makes.
-        let lock = File::create(cache.file("lock"))?;
-        lock.lock()?;
-        let made_by = cache.file("made-by");
+    pub(crate) fn get(recipe: &Recipe, rebuild: bool) -> Result<Self> {
         let script = [COMMON, recipe.script].concat();
-        if rebuild || fs::read_to_string(&made_by).ok().as_deref() != Some(&script) {
-            cache.make(recipe, &script)?;
-            fs::write(made_by, script)?;
-        }
+        Self::made_by(recipe.directory, &script, rebuild, |cache| cache.make(recipe, &script))
+    }
+
+    /// A directory in the cache, in which `make` is run now if no such run has been, or one with another script. `directory`:
+    /// its name, and the environment's variable that names another one.
+    pub(crate) fn made_by(
+        (name, variable): (&str, &str),
+        script: &str,
+        rebuild: bool,
+        make: impl FnOnce(&Self) -> Result,
+    ) -> Result<Self> {
+        let cache = Self(match std::env::var_os(variable) {
+            Some(directory) => directory.into(),
+            None => directory_of_caches()?.join(name),
+        });
+        cache.fill(script, rebuild, make)?;
         Ok(cache)
     }
 
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    fn fill(&self, script: &str, rebuild: bool, make: impl FnOnce(&Self) -> Result) -> Result {
+        fs::create_dir_all(&self.0)?;
+        // Whoever comes second waits for what the first makes.
+        let lock = File::create(self.file("lock"))?;
+        lock.lock()?;
+        let made_by = self.file("made-by");
+        if rebuild || fs::read_to_string(&made_by).ok().as_deref() != Some(script) {
+            make(self)?;
+            fs::write(made_by, script)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
-    pub(super) fn directory(&self) -> &Path {
+    pub(crate) fn directory(&self) -> &Path {
         &self.0
     }
 
@@ -70,6 +87,16 @@ impl Cache {
         }
         remove(&new)
     }
+}
+
+/// Where caches are: the machine's, or the user's.
+fn directory_of_caches() -> Result<PathBuf> {
+    if shell::is_root() {
+        return Ok("/var/cache/corten".into());
+    }
+    let home = || std::env::home_dir().map(|home| home.join(".cache"));
+    let own = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
+    Ok(own.ok_or("no home directory")?.join("corten"))
 }
 
 /// Removes a file or a tree, if there is one.
@@ -114,5 +141,28 @@ mod tests {
             remove(&directory.path().join(name)).expect("removed");
         }
         assert_eq!(fs::read_dir(directory.path()).expect("read").count(), 0);
+    }
+    #[test]
+    fn a_cache_is_filled_once_for_each_script() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let cache = Cache(directory.path().join("cache"));
+        let mut made = Vec::new();
+        for (script, rebuild) in [("a", false), ("a", false), ("a", true), ("b", false)] {
+            let make = |_: &Cache| {
+                made.push((script, rebuild));
+                Ok(())
+            };
+            cache.fill(script, rebuild, make).expect("filled");
+        }
+        assert_eq!(made, [("a", false), ("a", true), ("b", false)]);
+        assert!(cache.fill("c", false, |_| Err("no network".into())).is_err());
+        // What has failed is tried again.
+        let mut again = false;
+        let make = |_: &Cache| {
+            again = true;
+            Ok(())
+        };
+        cache.fill("c", false, make).expect("filled");
+        assert!(again);
     }
 }
