@@ -566,6 +566,35 @@ fn a_dump_that_fails_changes_nothing() {
     delete(&test, "after a link");
 }
 
+/// CRIU finds at its next word that nobody listens, and takes back what it has done to the processes. That is why it is not killed with
+/// the runtime: its own code would stay in them.
+#[test]
+fn a_dump_whose_caller_is_killed_changes_nothing() {
+    if !can_checkpoint() {
+        return;
+    }
+    let mut test = counting();
+    // It takes a while to write down.
+    test.config["process"]["args"][2] = format!("x=$(head -c 40000000 /dev/zero | busybox tr '\\0' a); {COUNT}").into();
+    run_detached(&test);
+    until("no count", || count(&test) > 3);
+    let images = images(&test);
+    let mut dumping = corten(&test, &["checkpoint", "--image-path", text(&images), &test.id]);
+    let mut dumping = dumping.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let log = || fs::read_to_string(images.join("dump.log")).unwrap_or_default();
+    until("no dump", || log().contains("Seized task"));
+    dumping.kill().unwrap();
+    dumping.wait().unwrap();
+    until("criu does not notice", || log().contains("Can't send response"));
+    counts_on(&test);
+    assert_eq!(state(&test)["status"], "running");
+    fs::remove_dir_all(&images).unwrap();
+    checkpoint(&test, &[]);
+    restore(&test, &[]);
+    counts_on(&test);
+    delete(&test, "after a caller that was killed");
+}
+
 #[test]
 fn a_restore_that_fails_leaves_nothing() {
     if !can_checkpoint() {
