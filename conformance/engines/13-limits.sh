@@ -15,8 +15,11 @@ in_cgroup() {
 
 13-memory-oom() {
     controller memory
+    local since
+    since=$(date +%s)
     exits 137 docker run --name eats -m 32m --memory-swap 32m bb tail /dev/zero
     is 'true 137' docker inspect --format '{{.State.OOMKilled}} {{.State.ExitCode}}' eats
+    says 'container oom .*name=eats' docker events --since "$since" --until "$(($(date +%s) + 1))"
 }
 
 13-cpus() {
@@ -60,4 +63,43 @@ in_cgroup() {
 13-cgroupns() {
     is 0::/ docker run --rm --cgroupns private bb grep ^0: /proc/self/cgroup
     says '^0::/.*[0-9a-f]{64}' docker run --rm --cgroupns host bb cat /proc/self/cgroup
+}
+
+# unit_has ID PROPERTY=VALUE…: what systemd knows of a container's unit.
+unit_has() {
+    local unit=docker-$1.scope property
+    shift
+    for property; do
+        is "$property" systemctl show "$unit" --property "${property%%=*}"
+    done
+}
+
+13-systemd() {
+    systemd
+    is systemd docker info --format '{{.CgroupDriver}}'
+    local id
+    id=$(docker run -d --name unit -m 64m --memory-swap 64m --cpus 0.5 --pids-limit 20 bb sleep 1000)
+    says "^0::/system.slice/docker-$id.scope" cat "/proc/$(docker inspect --format '{{.State.Pid}}' unit)/cgroup"
+    unit_has "$id" ActiveState=active MemoryMax=67108864 CPUQuotaPerSecUSec=500ms TasksMax=20
+    docker update -m 96m --memory-swap 96m --cpus 0.25 --pids-limit 30 unit >/dev/null
+    unit_has "$id" MemoryMax=100663296 CPUQuotaPerSecUSec=250ms TasksMax=30
+    # systemd writes all that it knows.
+    systemctl daemon-reload
+    is $'100663296\n25000 100000\n30' docker exec unit cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/cpu.max /sys/fs/cgroup/pids.max
+    docker restart -t 0 unit >/dev/null
+    unit_has "$id" ActiveState=active MemoryMax=100663296
+    docker rm -f unit >/dev/null
+    unit_has "$id" LoadState=not-found
+}
+
+13-cgroupfs() {
+    # Where there is no systemd it is what all others had.
+    systemd
+    docker_clean
+    dockerd_up --exec-opt native.cgroupdriver=cgroupfs
+    is 67108864 in_cgroup memory.max -m 64m
+    docker run -d --name plain --pids-limit 20 bb sleep 1000 >/dev/null
+    says '^0::/docker/[0-9a-f]{64}$' cat "/proc/$(docker inspect --format '{{.State.Pid}}' plain)/cgroup"
+    is 20 docker exec plain cat /sys/fs/cgroup/pids.max
+    docker rm -f plain >/dev/null
 }

@@ -30,6 +30,16 @@ status() {
     docker run --rm bb mkdir /new
 }
 
+14-apparmor() {
+    grep -q Y /sys/module/apparmor/parameters/enabled 2>/dev/null || skip "no AppArmor here"
+    is 'docker-default (enforce)' docker run --rm bb cat /proc/self/attr/current
+    refuses 'denied' docker run --rm --cap-add SYS_ADMIN bb mount -t tmpfs tmpfs /tmp
+    says '^unconfined' docker run --rm --security-opt apparmor=unconfined bb cat /proc/self/attr/current
+    docker run -d --name confined bb sleep 1000 >/dev/null
+    is 'docker-default (enforce)' docker exec confined cat /proc/self/attr/current
+    docker rm -f confined >/dev/null
+}
+
 14-no-new-privileges() {
     is 0 status NoNewPrivs
     is 1 status NoNewPrivs --security-opt no-new-privileges

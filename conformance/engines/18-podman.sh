@@ -17,8 +17,9 @@ setup() {
 # user COMMAND…: as the ordinary user, in their session if there is systemd.
 user() {
     if [ -d /run/systemd/system ]; then
-        systemd-run --quiet --machine "$USER_NAME@.host" --user --pipe --wait --collect --property Delegate=yes \
-            --working-directory "/home/$USER_NAME" "$@"
+        # What goes on in the background is not in a service that ends.
+        systemd-run --quiet --machine "$USER_NAME@.host" --user "$([ -t 0 ] && echo --pty || echo --pipe)" --wait --collect \
+            --property Delegate=yes --property KillMode=process --working-directory "/home/$USER_NAME" "$@"
     else
         runuser -u $USER_NAME -- env -i -C "/home/$USER_NAME" PATH="$PATH" LC_ALL=C.UTF-8 HOME="/home/$USER_NAME" \
             XDG_RUNTIME_DIR=/run/user/1000 TERM="${TERM:-dumb}" "$@"
@@ -149,10 +150,73 @@ END
     user systemctl --user stop box.service
 }
 
+18-rootless-limits() {
+    systemd
+    user podman run -d --name box --memory 64m --cpus 0.5 --pids-limit 20 --cpuset-cpus 0 bb sleep 1000 >/dev/null
+    is $'67108864\n50000 100000\n20\n0' user podman exec box sh -c \
+        'cd /sys/fs/cgroup; cat memory.max cpu.max pids.max cpuset.cpus.effective'
+    user podman update --memory 96m box >/dev/null
+    is 100663296 user podman exec box cat /sys/fs/cgroup/memory.max
+    says '^[1-9][0-9.]*[kKM]i?B / .* [1-9]' user podman stats --no-stream --format '{{.MemUsage}} {{.PIDs}}' box
+    user podman pause box >/dev/null
+    is paused user podman inspect --format '{{.State.Status}}' box
+    user podman unpause box >/dev/null
+    user podman rm -f -t 0 box >/dev/null
+}
+
+18-rootless-oom() {
+    systemd
+    exits 137 user podman run --name eats --memory 32m --memory-swap 32m bb tail /dev/zero
+    is 'true 137' user podman inspect --format '{{.State.OOMKilled}} {{.State.ExitCode}}' eats
+    user podman rm eats >/dev/null
+}
+
+18-rootless-health() {
+    # A timer of systemd asks.
+    systemd
+    user podman run -d --name fit --health-cmd 'test -e /tmp/fit' --health-interval 2s --health-retries 1 bb \
+        sh -c 'touch /tmp/fit; exec sleep 1000' >/dev/null
+    soon eval "user podman inspect --format '{{.State.Health.Status}}' fit | grep -x healthy"
+    user podman exec fit rm /tmp/fit
+    soon eval "user podman inspect --format '{{.State.Health.Status}}' fit | grep -x unhealthy"
+    user podman rm -f -t 0 fit >/dev/null
+}
+
 18-root-run() {
     is 'hi 0' podman run --rm bb sh -c 'echo hi $(id -u)'
     says '^ +0 +100000 +5000' podman run --rm --uidmap 0:100000:5000 bb cat /proc/self/uid_map
     is 1 podman run --rm --cap-add all bb sh -c 'echo $$'
+}
+
+18-root-limits() {
+    controller memory
+    controller cpu
+    podman run -d --name box --memory 64m --cpus 0.5 --pids-limit 20 bb sleep 1000 >/dev/null
+    is $'67108864\n50000 100000\n20' podman exec box sh -c 'cd /sys/fs/cgroup; cat memory.max cpu.max pids.max'
+    podman update --memory 96m box >/dev/null
+    is 100663296 podman exec box cat /sys/fs/cgroup/memory.max
+    podman rm -f -t 0 box >/dev/null
+}
+
+18-root-quadlet() {
+    systemd
+    mkdir -p /etc/containers/systemd
+    cat >/etc/containers/systemd/box.container <<'END'
+[Container]
+Image=localhost/bb:latest
+Exec=sleep 1000
+PodmanArgs=--memory 64m
+Notify=healthy
+HealthCmd=true
+HealthInterval=2s
+END
+    systemctl daemon-reload
+    systemctl start box.service
+    is 67108864 podman exec systemd-box cat /sys/fs/cgroup/memory.max
+    systemctl stop box.service
+    rm /etc/containers/systemd/box.container
+    systemctl daemon-reload
+    absent podman ps -aq --filter name=systemd-box
 }
 
 18-root-names() {

@@ -69,6 +69,11 @@ controller() {
     grep -qw "$1" /sys/fs/cgroup/cgroup.controllers || skip "cgroup v2 has no controller $1 here"
 }
 
+# systemd: skips where it does not run.
+systemd() {
+    [ -d /run/systemd/system ] || skip "no systemd here"
+}
+
 # terminal COMMAND…: a real terminal of 80 columns and 24 lines in which it runs.
 terminal() {
     printf 'set -g status off\nset -g remain-on-exit on\n' >/tmp/tmux.conf

@@ -246,8 +246,8 @@ pub(crate) struct Restore {
     /// SELinux context that mounts get instead of theirs
     #[arg(long, value_name = "CONTEXT")]
     pub(crate) lsm_mount_context: Option<String>,
-    /// Taken for runc's sake: corten never becomes the parent of the container's orphans
-    #[arg(long, hide = true)]
+    /// Do not become the parent of the container's orphans
+    #[arg(long)]
     pub(crate) no_subreaper: bool,
     /// Taken for runc's sake: CRIU changes the root as it can
     #[arg(long, hide = true)]

@@ -21,7 +21,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use common::{
-    CORTEN, TestBundle, can_make_containers, cgroup_mounts, corten, fail, receive, skip, state, stdout, succeed, until,
+    CORTEN, TestBundle, can_make_containers, cgroup_mounts, corten, fail, quietly, receive, skip, state, stdout,
+    succeed, until, vm,
 };
 use serde_json::json;
 
@@ -69,14 +70,6 @@ fn text(path: &Path) -> &str {
 
 fn images(test: &TestBundle) -> PathBuf {
     test.beside("images")
-}
-
-/// Runs a command with the null device as stdio: what a container keeps open is no pipe of this test's.
-fn quietly(test: &TestBundle, arguments: &[&str]) {
-    let log = test.beside("log");
-    let mut command = corten(test, &[&["--log", text(&log)], arguments].concat());
-    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
-    assert!(status.success(), "{}", fs::read_to_string(log).unwrap());
 }
 
 fn run_detached(test: &TestBundle) {
@@ -220,6 +213,37 @@ fn stdio_may_be_pipes() {
     test.assert_nothing_left("after a restore in the foreground");
 }
 
+/// In the foreground, what the container leaves behind comes to the caller, as with `run`.
+#[test]
+fn orphans_are_reaped_after_a_restore() {
+    if !can_checkpoint() {
+        return;
+    }
+    let mut test = counting();
+    let fork = "if [ -e /tmp/fork ]; then busybox rm /tmp/fork; (sleep 1 & echo $! >/tmp/orphan); fi; sleep";
+    test.config["process"]["args"][2] = COUNT.replace("sleep", fork).into();
+    test.config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "pid");
+    let null = || Stdio::null();
+    let start = |mut command: Command| command.stdin(null()).stdout(null()).stderr(null()).spawn().unwrap();
+    let mut caller = start(corten(&test, &["run", "-b", text(&test.write().path()), &test.id]));
+    until("no count", || count(&test) > 3);
+    checkpoint(&test, &[]);
+    // The pids are the host's: they are free when the first caller has reaped all.
+    assert_eq!(caller.wait().unwrap().code(), Some(137));
+    let mut caller = start(restore_command(&test, &[]));
+    counts_on(&test);
+    fs::write(test.rootfs().join("tmp/fork"), "").unwrap();
+    let orphan = || fs::read_to_string(test.rootfs().join("tmp/orphan")).unwrap_or_default();
+    until("no orphan", || orphan().ends_with('\n'));
+    let status = PathBuf::from(format!("/proc/{}/status", orphan().trim()));
+    let parent = format!("PPid:\t{}\n", caller.id());
+    assert!(fs::read_to_string(&status).unwrap().contains(&parent));
+    until("not reaped", || !status.exists());
+    fs::write(test.rootfs().join("tmp/stop"), "").unwrap();
+    assert_eq!(caller.wait().unwrap().code(), Some(7));
+    test.assert_nothing_left("after orphans");
+}
+
 #[test]
 fn stdio_may_be_files_of_the_host() {
     if !can_checkpoint() {
@@ -250,6 +274,35 @@ fn stdio_may_be_files_of_the_host() {
     };
     let all = [numbers("out"), numbers("restored")].concat();
     assert_eq!(all, (1..=all.len() as u64).collect::<Vec<_>>());
+}
+
+/// The null device of the host is exchanged for the container's, which a checkpoint knows by its name (runc).
+#[test]
+fn the_null_device_is_the_containers_own() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = counting();
+    let nulls = |test: &TestBundle| {
+        run_detached(test);
+        let pid = pid(test);
+        let own = fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap();
+        let is_own = |fd: i32| {
+            let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{fd}")).unwrap();
+            let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:")).unwrap().trim().to_owned();
+            own.lines().any(|line| line.split(' ').next() == Some(&id))
+        };
+        let is_null = |fd: i32| fs::read_link(format!("/proc/{pid}/fd/{fd}")).unwrap() == Path::new("/dev/null");
+        let seen = [0, 1, 2].map(|fd| (is_null(fd), is_own(fd)));
+        delete(test, "after the null device");
+        seen
+    };
+    assert_eq!(nulls(&test), [(true, true); 3]);
+    // A /dev that comes from outside is left alone.
+    let mounts = test.config["mounts"].as_array_mut().unwrap();
+    mounts.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
+    mounts.push(json!({ "destination": "/dev", "type": "bind", "source": "/dev", "options": ["rbind"] }));
+    assert_eq!(nulls(&test), [(true, false); 3]);
 }
 
 fn expect(from: &mut File, wanted: &str) {
@@ -513,6 +566,35 @@ fn a_dump_that_fails_changes_nothing() {
     delete(&test, "after a link");
 }
 
+/// CRIU finds at its next word that nobody listens, and takes back what it has done to the processes. That is why it is not killed with
+/// the runtime: its own code would stay in them.
+#[test]
+fn a_dump_whose_caller_is_killed_changes_nothing() {
+    if !can_checkpoint() {
+        return;
+    }
+    let mut test = counting();
+    // It takes a while to write down.
+    test.config["process"]["args"][2] = format!("x=$(head -c 40000000 /dev/zero | busybox tr '\\0' a); {COUNT}").into();
+    run_detached(&test);
+    until("no count", || count(&test) > 3);
+    let images = images(&test);
+    let mut dumping = corten(&test, &["checkpoint", "--image-path", text(&images), &test.id]);
+    let mut dumping = dumping.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let log = || fs::read_to_string(images.join("dump.log")).unwrap_or_default();
+    until("no dump", || log().contains("Seized task"));
+    dumping.kill().unwrap();
+    dumping.wait().unwrap();
+    until("criu does not notice", || log().contains("Can't send response"));
+    counts_on(&test);
+    assert_eq!(state(&test)["status"], "running");
+    fs::remove_dir_all(&images).unwrap();
+    checkpoint(&test, &[]);
+    restore(&test, &[]);
+    counts_on(&test);
+    delete(&test, "after a caller that was killed");
+}
+
 #[test]
 fn a_restore_that_fails_leaves_nothing() {
     if !can_checkpoint() {
@@ -649,6 +731,89 @@ fn memory_can_come_later() {
     test.assert_nothing_left("after lazy pages");
 }
 
+/// The unit that was told of the limits goes with a dump, and another comes with a restore: of the bundle as it is by then.
+#[test]
+fn units_of_systemd_are_made_again() {
+    if !vm::in_vm() || !can_checkpoint() {
+        return;
+    }
+    let mut test = counting();
+    test.config["linux"]["cgroupsPath"] = format!("vm.slice:corten:{}", test.id).into();
+    test.config["linux"]["resources"]["memory"] = json!({ "limit": 64 << 20 });
+    test.config["linux"]["resources"]["pids"] = json!({ "limit": 77 });
+    let unit = format!("corten-{}.scope", test.id);
+    let told = || {
+        let properties = ["show", "--value", "-p", "ActiveState", "-p", "MemoryMax", "-p", "TasksMax", &unit];
+        vm::said("systemctl", &properties).replace('\n', " ")
+    };
+    let cgroup = |test: &TestBundle| vm::cgroup(&pid(test).to_string());
+    quietly(&test, &["--systemd-cgroup", "run", "-d", "-b", text(&test.write().path()), &test.id]);
+    until("no count", || count(&test) > 3);
+    let place = cgroup(&test);
+    assert!(place.ends_with(format!("vm.slice/{unit}")), "{place:?}");
+    checkpoint(&test, &["--leave-running"]);
+    assert_eq!(told(), "active 67108864 77 ");
+    counts_on(&test);
+    checkpoint(&test, &[]);
+    assert!(told().starts_with("inactive ") && !place.exists(), "{}", told());
+    test.config["linux"]["resources"]["pids"] = json!({ "limit": 88 });
+    test.write();
+    let (images, bundle) = (images(&test), test.path());
+    let arguments = ["restore", "-d", "--image-path", text(&images), "-b", text(&bundle), &test.id];
+    quietly(&test, &[&["--systemd-cgroup"][..], &arguments].concat());
+    counts_on(&test);
+    assert_eq!((cgroup(&test), told()), (place.clone(), "active 67108864 88 ".to_owned()));
+    assert_eq!(fs::read_to_string(place.join("pids.max")).unwrap(), "88\n");
+    delete(&test, "after a unit");
+    assert!(told().starts_with("inactive ") && !place.exists(), "{}", told());
+}
+
+/// What becomes of cgroups that the container has made below its own, and of their limits.
+#[test]
+fn cgroups_below_are_restored_as_asked() {
+    if !vm::in_vm() || !can_checkpoint() {
+        return;
+    }
+    for systemd in [false, true] {
+        for mode in ["", "soft", "full", "strict", "ignore"] {
+            cgroups_below(systemd, mode);
+        }
+    }
+}
+
+fn cgroups_below(systemd: bool, mode: &str) {
+    let mut test = counting();
+    let place = if systemd { format!("vm.slice:corten:{}", test.id) } else { format!("/vm-modes/{}", test.id) };
+    test.config["linux"]["cgroupsPath"] = place.into();
+    test.config["linux"]["resources"]["pids"] = json!({ "limit": 77 });
+    let mounts = test.config["mounts"].as_array_mut().unwrap();
+    mounts.retain(|mount| mount["destination"] != "/sys/fs/cgroup");
+    mounts.push(json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup" }));
+    let below = "cd /sys/fs/cgroup; mkdir below; echo $$ >below/cgroup.procs; echo +pids >cgroup.subtree_control; \
+                 echo 55 >below/pids.max; cd /";
+    test.config["process"]["args"][2] = format!("{below}; {COUNT}").into();
+    let bundle = test.write().path();
+    let flag: &[&str] = if systemd { &["--systemd-cgroup"] } else { &[] };
+    let mode_flag = ["--manage-cgroups-mode", mode];
+    let mode_flag: &[&str] = if mode.is_empty() { &[] } else { &mode_flag };
+    quietly(&test, &[flag, &["run", "-d", "-b", text(&bundle), &test.id]].concat());
+    until("no count", || count(&test) > 3);
+    let inits = vm::cgroup(&pid(&test).to_string());
+    assert!(inits.ends_with("below"), "{inits:?}");
+    let images = images(&test);
+    checkpoint(&test, mode_flag);
+    assert!(!inits.exists(), "{mode}");
+    test.config["linux"]["resources"]["pids"] = json!({ "limit": 88 });
+    test.write();
+    let restore = ["restore", "-d", "--image-path", text(&images), "-b", text(&bundle)];
+    quietly(&test, &[flag, &restore, mode_flag, &[test.id.as_str()]].concat());
+    counts_on(&test);
+    let now = vm::cgroup(&pid(&test).to_string());
+    let limit = |of: &Path| fs::read_to_string(of.join("pids.max")).unwrap();
+    println!("systemd {systemd}, {mode:?}: {now:?} {:?} {:?}", limit(&now), limit(now.parent().unwrap()));
+    delete(&test, mode);
+}
+
 #[test]
 fn the_annotation_names_a_config_of_criu() {
     if !can_checkpoint() {
@@ -692,6 +857,10 @@ fn images_are_runcs() {
         command.arg("--root").arg(test.beside("state")).args(arguments);
         command
     };
+    let with_null = |mut command: Command| {
+        let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        status.unwrap().success()
+    };
     // What reads the pipes lives as long as this test.
     let piped = |mut command: Command| {
         let (reader, writer) = std::io::pipe().unwrap();
@@ -706,14 +875,17 @@ fn images_are_runcs() {
         });
         status.success()
     };
-    for (first, second) in [(runc, CORTEN), (CORTEN, runc)] {
-        assert!(piped(by(first, &["run", "-d", "-b", text(&bundle), &test.id])), "{first} run");
+    for (first, second, is_piped) in
+        [(runc, CORTEN, true), (CORTEN, runc, true), (runc, CORTEN, false), (CORTEN, runc, false)]
+    {
+        let run = |command| if is_piped { piped(command) } else { with_null(command) };
+        assert!(run(by(first, &["run", "-d", "-b", text(&bundle), &test.id])), "{first} run");
         until("no count", || count(&test) > 3);
         let dumped = by(first, &["checkpoint", "--image-path", text(&images), &test.id]).output().unwrap();
         assert!(dumped.status.success(), "{first}: {}", String::from_utf8_lossy(&dumped.stderr));
         let stopped_at = count(&test);
         let restore = ["restore", "-d", "--image-path", text(&images), "-b", text(&bundle), &test.id];
-        assert!(piped(by(second, &restore)), "{second}: {:?}", fs::read_to_string(images.join("restore.log")));
+        assert!(run(by(second, &restore)), "{second}: {:?}", fs::read_to_string(images.join("restore.log")));
         until("it does not go on", || count(&test) > stopped_at);
         assert!(by(second, &["delete", "--force", &test.id]).status().unwrap().success());
         test.assert_nothing_left(second);

@@ -204,6 +204,9 @@ fn a_process_of_a_file() {
         let message = sleeper.fails(&["-p", &sleeper.process(&process)], &[]);
         assert!(message.contains(field), "{field}: {message}");
     }
+    let file = sleeper.process(&json!({ "cwd": 1 }));
+    let message = sleeper.fails(&["-p", &file], &[]);
+    assert_eq!(message, format!("{file}: cwd: invalid type: integer `1`, expected path string"));
     let message = sleeper.fails(&["-p", "/nowhere/process.json"], &[]);
     assert_eq!(message, "open /nowhere/process.json: no such file or directory");
 }

@@ -9,6 +9,7 @@
 mod common;
 
 use std::fs;
+use std::path::PathBuf;
 
 use common::TestBundle;
 use common::vm::{self, CRUN, OURS, RUNC, Runtime};
@@ -76,4 +77,42 @@ fn limits_are_in_force() {
     if vm::in_vm() {
         limits(OURS);
     }
+}
+
+/// Runs a process in the container, and returns the cgroup that it is in.
+fn exec(test: &TestBundle, flags: &[&str]) -> PathBuf {
+    let pid = test.beside("exec-pid");
+    let detached = ["exec", "--detach", "--pid-file", pid.to_str().unwrap()];
+    common::quietly(test, &[&detached, flags, &[&test.id, "sleep", "1000"]].concat());
+    vm::cgroup(fs::read_to_string(pid).unwrap().trim())
+}
+
+/// Who joins is in a cgroup of another subtree, out of which only systemd can move it: the caller is in a service, beside the slice
+/// of containers. Nobody has to say `--systemd-cgroup` again.
+#[test]
+fn processes_join_the_unit() {
+    if !vm::in_vm() {
+        return;
+    }
+    let mut test = bundle();
+    test.config["linux"]["cgroupsPath"] = format!("user.slice:vm:{}", test.id).into();
+    let created = OURS.create(&test, true).unwrap();
+    let plain = |arguments: &[&str]| common::succeed(&test, &[arguments, &[test.id.as_str()]].concat());
+    plain(&["start"]);
+    assert_eq!(exec(&test, &[]), created.cgroup);
+    fs::create_dir(created.cgroup.join("below")).unwrap();
+    assert_eq!(exec(&test, &["--cgroup", "below"]), created.cgroup.join("below"));
+    assert_eq!(common::succeed(&test, &["exec", &test.id, "sh", "-c", "echo $$; cat /proc/self/cgroup"]), "22\n0::/\n");
+    let error = common::corten(&test, &["exec", "--cgroup", "none", &test.id, "true"]).output().unwrap();
+    let error = String::from_utf8_lossy(&error.stderr).into_owned();
+    assert!(error.contains("none"), "{error}");
+    plain(&["pause"]);
+    assert_eq!(fs::read_to_string(created.cgroup.join("cgroup.events")).unwrap(), "populated 1\nfrozen 1\n");
+    plain(&["resume"]);
+    plain(&["update", "--pids-limit", "60"]);
+    assert_eq!(fs::read_to_string(created.cgroup.join("pids.max")).unwrap(), "60\n");
+    plain(&["delete", "--force"]);
+    let unit = created.cgroup.file_name().unwrap().to_str().unwrap();
+    let left = vm::said("systemctl", &["--user", "show", "--value", "-p", "LoadState", unit]);
+    assert_eq!((left.trim(), created.cgroup.exists()), ("not-found", false));
 }

@@ -253,3 +253,36 @@ fn the_slice_is_below_the_root() {
     let cgroup = OURS.look(&test, true, Path::to_owned).unwrap();
     assert_eq!(cgroup, Path::new("/sys/fs/cgroup/corten.slice/corten-vm.slice").join(unit));
 }
+
+/// What a container was made with is known of it: nobody has to say `--systemd-cgroup` again.
+#[test]
+fn the_unit_is_known_without_the_flag() {
+    if !vm::in_vm() {
+        return;
+    }
+    let mut test = TestBundle::new(&["sleep", "1000"]);
+    test.config["linux"]["resources"] = json!({ "memory": { "limit": 64 * MIB }, "pids": { "limit": 50 } });
+    let unit = place(&mut test);
+    let created = OURS.create(&test, true).unwrap();
+    let plain = |arguments: &[&str]| common::succeed(&test, &[arguments, &[test.id.as_str()]].concat());
+    plain(&["start"]);
+    let exec = |more: &[&str]| {
+        let pid = test.beside("exec-pid");
+        let flags = [&["exec", "--detach", "--pid-file", pid.to_str().unwrap()], more].concat();
+        common::quietly(&test, &[&flags[..], &[&test.id, "sleep", "1000"]].concat());
+        vm::cgroup(fs::read_to_string(pid).unwrap().trim())
+    };
+    assert_eq!(exec(&[]), created.cgroup);
+    fs::create_dir(created.cgroup.join("below")).unwrap();
+    assert_eq!(exec(&["--cgroup", "below"]), created.cgroup.join("below"));
+    plain(&["update", "--memory", "100663296", "--memory-swap", "100663296", "--pids-limit", "60"]);
+    let shown = vm::said("systemctl", &["show", &unit, "-p", "MemoryMax", "-p", "TasksMax"]);
+    assert_eq!(shown, "MemoryMax=100663296\nTasksMax=60\n");
+    plain(&["pause"]);
+    assert_eq!(fs::read_to_string(created.cgroup.join("cgroup.events")).unwrap(), "populated 1\nfrozen 1\n");
+    plain(&["resume"]);
+    assert_eq!(plain(&["ps", "--format", "json"]).split(',').count(), 3);
+    plain(&["delete", "--force"]);
+    let left = vm::said("systemctl", &["show", "--value", "-p", "LoadState", &unit]);
+    assert_eq!((left.trim(), created.cgroup.exists()), ("not-found", false));
+}

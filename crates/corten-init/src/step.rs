@@ -300,8 +300,10 @@ steps! {
     31 Capabilities { effective: u64, permitted: u64, inheritable: u64, }
     /// Sets the ambient capabilities: `prctl(PR_CAP_AMBIENT)`.
     32 AmbientCapabilities { set: u64, }
-    /// Gives stdin, stdout and stderr to the user: `fchown`; not the null device, and refusals of the filesystem are no error.
-    33 OwnStdio { uid: u64, }
+    /// Gives stdin, stdout and stderr to the user: `fchown`; not the null device, and refusals of the filesystem are no error. `null`: 1
+    /// exchanges the null device for the one in `/dev`, if there is one: `statx`, `openat`, `dup3`. runc does the same; what is the
+    /// container's own can be restored by name from a checkpoint. Attacker: `/dev` of the rootfs; a link is not followed.
+    33 OwnStdio { uid: u64, null: u64, }
     /// Enters the working directory and checks that it is inside the root: `chdir`, `getcwd` (CVE-2024-21626). Done before the
     /// change of user (`late` 0), where `EACCES` is forgiven, and after it (`late` 1) if that did not succeed. runc does the same.
     34 WorkingDirectory { path: S, late: u64, }

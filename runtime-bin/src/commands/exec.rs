@@ -69,7 +69,7 @@ fn exec(log: &Log, global: &Global, options: &Exec) -> Outcome {
 fn from_file(file: &Path) -> Result<Process, Failure> {
     let text =
         std::fs::read(file).map_err(|error| Failure::new(format!("open {}: {}", file.display(), reason(&error))))?;
-    spec::parse_process(&text).map_err(|error| Failure::new(format!("{}: {error}", file.display())))
+    spec::parse_process(&text).map_err(|error| Failure::new(error.about(&file.to_string_lossy())))
 }
 
 /// The process of the config.json that is in the bundle now, changed by the flags.

@@ -1,11 +1,10 @@
 //! `corten restore`: a container of image files, in the foreground or (`-d`) in the background.
 
-use libcorten::lifecycle::foreground::Signals;
 use libcorten::{Bundle, Console, Container, RestoreOptions};
 
 use super::checkpoint::image_options;
 use super::create::cgroup_manager;
-use super::run::{look_after, own_console};
+use super::run::{hold_signals, look_after, own_console};
 use super::{bundle, runtime};
 use crate::arguments::{Global, Restore};
 use crate::log::Log;
@@ -19,7 +18,7 @@ pub(crate) fn run(global: &Global, log: &Log, options: &Restore) -> Outcome {
         return Ok(0);
     }
     let console = own_console(&bundle, options.console_socket.as_deref())?;
-    let signals = Signals::block()?;
+    let signals = hold_signals(options.no_subreaper)?;
     look_after(restore(global, log, options, &bundle, console)?, log, &signals, false)
 }
 

@@ -38,16 +38,20 @@ fn run_bundle(global: &Global, log: &Log, options: &Run) -> Outcome {
 
 fn foreground(global: &Global, runtime: &Runtime, log: &Log, bundle: &Bundle, options: &Run) -> Outcome {
     let console = own_console(bundle, options.create.console_socket.as_deref())?;
-    let signals = if options.no_subreaper {
-        Signals::block()?
-    } else {
-        // What the container leaves behind in this PID namespace comes here, and not to whoever is next.
-        set_child_subreaper(true).map_err(|errno| Failure::new(format!("prctl(PR_SET_CHILD_SUBREAPER): {errno}")))?;
-        Signals::block_and_reap()?
-    };
+    let signals = hold_signals(options.no_subreaper)?;
     let create = create_options(global, &options.create, console)?;
     let container = make(runtime, log, &options.create.id, bundle, &create, false)?;
     look_after(container, log, &signals, options.keep)
+}
+
+/// Holds the signals that are for a container in the foreground. Unless there is to be no subreaper, what the container leaves behind in
+/// this PID namespace comes here, and not to whoever is next.
+pub(super) fn hold_signals(no_subreaper: bool) -> Result<Signals, Failure> {
+    if no_subreaper {
+        return Ok(Signals::block()?);
+    }
+    set_child_subreaper(true).map_err(|errno| Failure::new(format!("prctl(PR_SET_CHILD_SUBREAPER): {errno}")))?;
+    Ok(Signals::block_and_reap()?)
 }
 
 /// Where the terminal goes in the foreground, if there is one: to the caller's.

@@ -33,7 +33,8 @@ fn from_file(file: &std::path::Path) -> Result<LinuxResources, Failure> {
     } else {
         text = std::fs::read(file).map_err(failed)?;
     }
-    parse_resources(&text).map_err(|error| Failure::new(format!("--resources {file:?}: {error}")))
+    parse_resources(&text)
+        .map_err(|error| Failure::new(format!("--resources: {}", error.about(&file.to_string_lossy()))))
 }
 
 fn from_flags(options: &Update) -> Result<LinuxResources, Failure> {

@@ -51,6 +51,14 @@ pub fn succeed(test: &TestBundle, arguments: &[&str]) -> String {
     stdout(&corten(test, arguments).output().unwrap())
 }
 
+/// Runs a command with the null device as stdio: what a container keeps open is no pipe of this test's.
+pub fn quietly(test: &TestBundle, arguments: &[&str]) {
+    let log = test.beside("log");
+    let mut command = corten(test, &[&["--log", log.to_str().unwrap()], arguments].concat());
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    assert!(status.success(), "{}", fs::read_to_string(log).unwrap());
+}
+
 /// Runs a command that must fail with exit status 1 and one line; returns the line.
 pub fn fail(test: &TestBundle, arguments: &[&str]) -> String {
     one_error(&corten(test, arguments).output().unwrap())

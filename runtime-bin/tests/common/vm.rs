@@ -82,7 +82,7 @@ impl Created<'_> {
 }
 
 /// The cgroup of a process, below /sys/fs/cgroup.
-fn cgroup(pid: &str) -> PathBuf {
+pub fn cgroup(pid: &str) -> PathBuf {
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     let path = text.lines().find_map(|line| line.strip_prefix("0::/")).unwrap();
     Path::new("/sys/fs/cgroup").join(path)

@@ -266,7 +266,7 @@ impl<'s> Executor<'s> {
                 sys::capset(effective, permitted, inheritable).from(Call::Capset)
             }
             WireStep::AmbientCapabilities { set } => process::ambient_capabilities(set),
-            WireStep::OwnStdio { uid } => process::own_stdio(uid),
+            WireStep::OwnStdio { uid, null } => process::own_stdio(uid, null != 0),
             WireStep::WorkingDirectory { path, late } => self.working_directory(path, late != 0),
             WireStep::HomeFromPasswd { uid } => self.home_from_passwd(uid),
             WireStep::FindProgram { name, search } => self.find_program(name, search),

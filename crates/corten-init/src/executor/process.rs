@@ -57,14 +57,23 @@ pub(super) fn ambient_capabilities(set: u64) -> Outcome {
     Ok(())
 }
 
-pub(super) fn own_stdio(uid: u64) -> Outcome {
-    const NULL: (u32, u32) = (1, 3);
+pub(super) fn own_stdio(uid: u64, own_null: bool) -> Outcome {
     let uid = u32::try_from(uid).unwrap_or(u32::MAX);
+    let mut null = None;
     for fd in (0..3).map(Fd) {
         let Ok(stat) = sys::stat(fd) else { continue };
-        let null = stat.mode & sys::S_IFMT == sys::S_IFCHR && (stat.rdev_major, stat.rdev_minor) == NULL;
-        // The null device is everybody's. What is the user's already stays as it is.
-        if null || stat.uid == uid {
+        if is_null(&stat) {
+            if own_null && null.is_none() {
+                null = open_null();
+            }
+            if let Some(null) = null {
+                sys::dup_to(null, fd.0, true).from(Call::Dup3)?;
+            }
+            // It is everybody's.
+            continue;
+        }
+        // What is the user's already stays as it is.
+        if stat.uid == uid {
             continue;
         }
         match sys::fchown(fd, uid, u32::MAX) {
@@ -73,7 +82,24 @@ pub(super) fn own_stdio(uid: u64) -> Outcome {
             Err(errno) => return Err(Failure { call: Call::Fchown, errno }),
         }
     }
+    null.into_iter().for_each(sys::close);
     Ok(())
+}
+
+fn is_null(stat: &sys::Stat) -> bool {
+    const NULL: (u32, u32) = (1, 3);
+    stat.mode & sys::S_IFMT == sys::S_IFCHR && (stat.rdev_major, stat.rdev_minor) == NULL
+}
+
+/// Opens the container's null device; nothing else that may be in its place, and it is no error if it cannot be opened.
+fn open_null() -> Option<Fd> {
+    let name = c"/dev/null";
+    let stat = sys::stat_name(sys::WORKING_DIRECTORY, name).ok()?;
+    if is_null(&stat) {
+        sys::open_name(sys::WORKING_DIRECTORY, name, sys::O_RDWR | sys::O_NOCTTY, 0).ok()
+    } else {
+        None
+    }
 }
 
 /// Writes a value to a file below a directory, in one write(2): the kernel takes it whole or not at all.

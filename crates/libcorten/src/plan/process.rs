@@ -25,7 +25,7 @@ pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), Pl
     let environment = environment(b, process);
     let filter = filter_place(b, process);
     let sets = capabilities(b, process);
-    stdio_and_home(b, process, &environment);
+    stdio_and_home(b, process, &environment)?;
     close_files(b);
     own_limits(b, process)?;
     scheduling(b, process)?;
@@ -51,12 +51,15 @@ pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), Pl
     exec(b, process, &environment)
 }
 
-fn stdio_and_home(b: &mut Builder<'_>, process: &Process, environment: &[String]) {
+fn stdio_and_home(b: &mut Builder<'_>, process: &Process, environment: &[String]) -> Result<(), PlanError> {
     let uid = process.user().uid().into();
     if !environment.iter().any(|variable| variable.starts_with("HOME=")) {
         b.inside(c"process.env", Step::HomeFromPasswd { uid });
     }
-    b.inside(c"process.user", Step::OwnStdio { uid });
+    // Not for one that joins: its stdio is nobody's but its own (runc).
+    let null = !b.joins_container && b.has_mount_namespace() && mounts::owns_dev(b)?;
+    b.inside(c"process.user", Step::OwnStdio { uid, null: null.into() });
+    Ok(())
 }
 
 fn close_files(b: &mut Builder<'_>) {

@@ -1,6 +1,6 @@
 //! What can be wrong with a config.
 
-use std::io;
+use std::{fmt, io};
 
 use oci_spec::runtime::{Capability, LinuxNamespaceType, PosixRlimitType};
 
@@ -8,41 +8,35 @@ use super::namespace_name;
 use crate::ErrorKind;
 
 /// A config.json that cannot be used. Each names the field as it is written there, `mounts[3].destination`.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum SpecError {
     /// The reader failed.
-    #[error("cannot read config.json")]
     Read {
         /// Why.
         source: io::Error,
     },
     /// There is more text than is read.
-    #[error("config.json is larger than {limit_bytes} bytes")]
     TooLarge {
         /// The limit.
         limit_bytes: u64,
     },
     /// There is no text.
-    #[error("config.json is empty")]
     Empty,
     /// The text does not begin as an object does.
-    #[error("config.json is not a JSON object")]
     NotAnObject,
     /// The text is no JSON or does not have the spec's shape.
-    #[error("config.json:{line}:{column}: {field}{}{problem}", if field.is_empty() { "" } else { ": " })]
     Decode {
         /// The field's path; empty for the whole.
         field: String,
-        /// Counted from 1.
+        /// Counted from 1; 0 if there is no telling.
         line: usize,
-        /// Counted from 1, in bytes.
+        /// Counted from 1, in bytes; 0 if there is no telling.
         column: usize,
         /// The decoder's words, shortened.
         problem: String,
     },
     /// A field has a value that it may not have.
-    #[error("{field}: {problem}")]
     Invalid {
         /// The field's path.
         field: String,
@@ -50,7 +44,6 @@ pub enum SpecError {
         problem: Problem,
     },
     /// A field asks for something that Corten does not do.
-    #[error("{field}: {what} is not supported")]
     Unsupported {
         /// The field's path.
         field: String,
@@ -59,7 +52,39 @@ pub enum SpecError {
     },
 }
 
+impl fmt::Display for SpecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.about("config.json"))
+    }
+}
+
+impl std::error::Error for SpecError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Read { source } => Some(source),
+            _ => None,
+        }
+    }
+}
+
 impl SpecError {
+    /// Returns what is wrong with a text that is not in config.json, but in this file.
+    pub fn about(&self, file: &str) -> String {
+        match self {
+            Self::Read { .. } => format!("cannot read {file}"),
+            Self::TooLarge { limit_bytes } => format!("{file} is larger than {limit_bytes} bytes"),
+            Self::Empty => format!("{file} is empty"),
+            Self::NotAnObject => format!("{file} is not a JSON object"),
+            Self::Decode { field, line, column, problem } => {
+                let colon = if field.is_empty() { "" } else { ": " };
+                let place = if *line == 0 { String::new() } else { format!(":{line}:{column}") };
+                format!("{file}{place}: {field}{colon}{problem}")
+            }
+            Self::Invalid { field, problem } => format!("{field}: {problem}"),
+            Self::Unsupported { field, what } => format!("{field}: {what} is not supported"),
+        }
+    }
+
     /// Returns what kind of error this is.
     pub fn kind(&self) -> ErrorKind {
         match self {

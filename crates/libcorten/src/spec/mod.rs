@@ -63,8 +63,7 @@ pub fn parse(text: &[u8]) -> Result<Spec, SpecError> {
     if text.iter().all(u8::is_ascii_whitespace) {
         return Err(SpecError::Empty);
     }
-    // serde takes an array for a struct, too; nothing that engines or runc know does.
-    if text.trim_ascii_start().first() != Some(&b'{') {
+    if !is_object(text) {
         return Err(SpecError::NotAnObject);
     }
     match serde_json::from_slice(text) {
@@ -73,38 +72,50 @@ pub fn parse(text: &[u8]) -> Result<Spec, SpecError> {
     }
 }
 
-/// Decodes `linux.resources` as it is given to `update`.
+/// Decodes `linux.resources` as it is given to `update`. An error is [about](SpecError::about) another file than config.json.
 ///
 /// # Errors
 ///
 /// As [`load`].
 pub fn parse_resources(text: &[u8]) -> Result<LinuxResources, SpecError> {
-    let mut value: serde_json::Value =
-        serde_json::from_slice(text).map_err(|error| SpecError::decode("linux.resources", &error))?;
-    compat::resources(&mut value);
-    // As text again, so that an error has a place in it.
-    let text = value.to_string();
-    serde_json::from_str(&text).map_err(|error| locate::<LinuxResources>(text.as_bytes(), &error))
+    parse_section(text, compat::resources)
 }
 
-/// Decodes a `process` as it is given to `exec`. It is judged when it is executed, together with the container's config.
+/// Decodes a `process` as it is given to `exec`. It is judged when it is executed, together with the container's config. An error is
+/// [about](SpecError::about) another file than config.json.
 ///
 /// # Errors
 ///
 /// As [`load`].
 pub fn parse_process(text: &[u8]) -> Result<Process, SpecError> {
-    let mut value: serde_json::Value =
-        serde_json::from_slice(text).map_err(|error| SpecError::decode("process", &error))?;
-    match value.as_object_mut() {
-        Some(process) => compat::process(process),
-        None => return Err(SpecError::NotAnObject),
-    }
-    // As text again, so that an error has a place in it.
-    let text = value.to_string();
-    serde_json::from_str(&text).map_err(|error| locate::<Process>(text.as_bytes(), &error))
+    parse_section(text, |process| process.as_object_mut().into_iter().for_each(compat::process))
 }
 
-/// Decodes a list of `mounts`, as it is given to `mounts add`. It is judged when they are made.
+/// Decodes a section that stands alone; `compatible` writes it as the types want it.
+fn parse_section<T: DeserializeOwned>(
+    text: &[u8],
+    compatible: impl FnOnce(&mut serde_json::Value),
+) -> Result<T, SpecError> {
+    if !is_object(text) {
+        return Err(SpecError::NotAnObject);
+    }
+    let mut value = serde_json::from_slice(text).map_err(|error| SpecError::decode("", &error))?;
+    compatible(&mut value);
+    // As text: decoding from a `Value` would be a second copy of the code for all types. What is wrong has no place in the file then.
+    let text = value.to_string();
+    serde_json::from_str(&text).map_err(|error| match locate::<T>(text.as_bytes(), &error) {
+        SpecError::Decode { field, problem, .. } => SpecError::Decode { field, line: 0, column: 0, problem },
+        other => other,
+    })
+}
+
+/// serde takes an array for a struct, too; nothing that engines or runc know does.
+fn is_object(text: &[u8]) -> bool {
+    text.trim_ascii_start().first() == Some(&b'{')
+}
+
+/// Decodes a list of `mounts`, as it is given to `mounts add`. It is judged when they are made. An error is
+/// [about](SpecError::about) another file than config.json.
 ///
 /// # Errors
 ///
@@ -185,6 +196,17 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{text}");
             assert!(error.to_string().contains(expected), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn decoding_errors_of_sections_are_about_their_file() {
+        let resources = |text: &str| parse_resources(text.as_bytes()).expect_err(text).about("a.json");
+        assert_eq!(resources("["), "a.json is not a JSON object");
+        assert_eq!(resources("{\n  \"cpu\": }"), "a.json:2:10: expected value");
+        assert_eq!(resources("{\n  \"cpu\": 1}"), "a.json: cpu: invalid type: integer `1`, expected struct LinuxCpu");
+        let error = parse_process(b"{\"args\": [\"a\",\n7]}").expect_err("a number").about("p.json");
+        assert_eq!(error, "p.json: args[1]: invalid type: integer `7`, expected a string");
+        assert!(parse_resources(b"{\"pids\": {}}").is_ok());
     }
 
     #[test]

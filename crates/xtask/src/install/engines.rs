@@ -56,9 +56,26 @@ impl Engine {
         matches!(self, Self::Crio | Self::Podman)
     }
 
-    /// Returns what is to be done for the engine to read its configuration.
-    pub(super) fn next_step(self) -> &'static str {
+    /// Returns a file of corten's alone for the engine's service, if it has to be told there: dockerd's own BuildKit takes the runtime
+    /// of `docker build` from nowhere but the environment.
+    pub(super) fn drop_in(self) -> Option<&'static Path> {
+        matches!(self, Self::Docker).then_some(Path::new("/etc/systemd/system/docker.service.d/corten.conf"))
+    }
+
+    /// Returns what is in that file; none if corten is not the default.
+    pub(super) fn drop_in_text(self, runtime: &Runtime) -> Option<String> {
+        // A percent sign means something to systemd.
+        let path = runtime.path.to_str()?.replace('%', "%%");
+        let text = format!("[Service]\nEnvironment=\"DOCKER_BUILDKIT_RUNC_COMMAND={path}\"\n");
+        (runtime.is_default && self.drop_in().is_some()).then_some(text)
+    }
+
+    /// Returns what is to be done for the engine to read its configuration. One with a [drop-in](Self::drop_in) must be started again.
+    pub(super) fn next_step(self, has_drop_in: bool) -> &'static str {
         match self {
+            Self::Docker if has_drop_in => {
+                "now: dockerd --validate && systemctl daemon-reload && systemctl restart docker"
+            }
             Self::Buildkit => "now: systemctl restart buildkit",
             Self::Containerd => "now: systemctl restart containerd",
             Self::Crio => "now: systemctl restart crio",

@@ -106,7 +106,15 @@ pub(crate) fn run(options: &Options) -> Result {
             keep(&file, old.filter(|_| !engine.has_own_file()))?;
             write(&file, new.as_bytes(), 0o644)?;
         }
-        println!("    {}", engine.next_step());
+        let drop_in = engine.drop_in().map(|file| place.under(file)).zip(engine.drop_in_text(&runtime));
+        let mut is_new = false;
+        if let Some((file, text)) = drop_in {
+            is_new = read(&file)?.as_deref() != Some(&text);
+            if is_new {
+                write(&file, text.as_bytes(), 0o644)?;
+            }
+        }
+        println!("    {}", engine.next_step(is_new));
     }
     if options.engine.is_empty() {
         print_configurations(&runtime)?;
@@ -133,6 +141,9 @@ pub(crate) fn uninstall(place: &Place) -> Result {
     let path = place.binary();
     let documents = place.documents()?.into_iter().map(|(path, _)| path);
     for engine in Engine::ALL {
+        if let Some(file) = engine.drop_in() {
+            remove(&place.under(file))?;
+        }
         let file = place.under(&engine.file(|file| read(&place.under(file)))?);
         let Some(old) = read(&file)? else { continue };
         let new = engine.without(&old, &path).map_err(|error| format!("{}: {error}", file.display()))?;
@@ -144,7 +155,7 @@ pub(crate) fn uninstall(place: &Place) -> Result {
                 write(&file, new.as_bytes(), 0o644)?;
             }
         }
-        println!("    {}", engine.next_step());
+        println!("    {}", engine.next_step(engine.drop_in().is_some()));
     }
     for path in documents.chain([path.clone()]) {
         remove(&place.under(&path))?;
@@ -269,6 +280,20 @@ mod tests {
         assert_eq!(machine.files(), [""; 0]);
         // Nothing is there: nothing to do.
         uninstall(&machine.place()).unwrap();
+    }
+
+    /// BuildKit is told, too, but only where corten is the default.
+    #[test]
+    fn dockers_service_has_a_drop_in() {
+        let machine = Machine::new();
+        machine.install(&[Engine::Docker]).unwrap();
+        let file = "root/etc/systemd/system/docker.service.d/corten.conf";
+        let text = "[Service]\nEnvironment=\"DOCKER_BUILDKIT_RUNC_COMMAND=/usr/bin/corten\"\n";
+        assert_eq!(machine.read(file), text);
+        uninstall(&machine.place()).unwrap();
+        let binary = Some(machine.path("binary"));
+        run(&Options { place: machine.place(), engine: vec![Engine::Docker], default: false, binary }).unwrap();
+        assert!(machine.path("root/etc/docker/daemon.json").exists() && !machine.path(file).exists());
     }
 
     #[test]

@@ -24,13 +24,16 @@ pub(super) const IMAGE: Recipe = Recipe {
 };
 
 /// The programs that run in the VM beside those whose names begin with `vm_`: they see more there than elsewhere.
-const ALSO: [&str; 6] = ["cgroups", "device_filter", "stats", "lifecycle", "observing", "limits"];
+const ALSO: [&str; 7] = ["cgroups", "device_filter", "stats", "lifecycle", "observing", "limits", "checkpoint"];
 
 /// Programs whose names begin so run as an ordinary user, in a session that systemd keeps for them.
 const ROOTLESS: &str = "vm_rootless";
 
 /// How long the VM may take until it runs the first program.
 const BOOT: Duration = Duration::from_secs(15 * 60);
+
+/// How often it may fail to come up: an emulated kernel that changes its own code while another processor runs it falls over now and then.
+const BOOTS: usize = 4;
 
 /// What to run.
 #[derive(Debug, Args)]
@@ -152,7 +155,7 @@ fn boot_and_run(image: &Cache, programs: &[Program], options: &Options) -> Resul
     boot(image, job.path(), &shares, &console, options.kvm, |lines| listen(lines, options))
 }
 
-/// Boots the VM and lets it run `run.sh` of the job's directory; the lines that it prints go to `listen`.
+/// Boots the VM and lets it run `run.sh` of the job's directory; the lines that it prints after `@@ up` go to `listen`.
 pub(super) fn boot<T>(
     image: &Cache,
     job: &Path,
@@ -161,8 +164,33 @@ pub(super) fn boot<T>(
     kvm: bool,
     listen: impl FnOnce(&Receiver<String>) -> Result<T>,
 ) -> Result<T> {
-    let mut machine = Running(machine(image, job, shares, console, kvm)?.spawn()?);
-    let told = listen(&lines(&mut machine.0)?);
+    for left in (0..BOOTS).rev() {
+        let mut machine = Running(machine(image, job, shares, console, kvm)?.spawn()?);
+        let lines = lines(&mut machine.0)?;
+        match wait_until_up(&lines) {
+            Err(RecvTimeoutError::Disconnected) if left > 0 => println!("the VM has not come up; once more"),
+            Err(_) => return told(Err("the VM does not come up".into()), console),
+            Ok(()) => return told(listen(&lines), console),
+        }
+    }
+    unreachable!("the last attempt returns")
+}
+
+/// Waits until the VM is up.
+fn wait_until_up(lines: &Receiver<String>) -> std::result::Result<(), RecvTimeoutError> {
+    let start = Instant::now();
+    loop {
+        let line = lines.recv_timeout(BOOT.saturating_sub(start.elapsed()))?;
+        if line.starts_with("@@ up") {
+            println!("up after {} s", start.elapsed().as_secs());
+            return Ok(());
+        }
+        println!("{line}");
+    }
+}
+
+/// Prints the VM's last messages if all did not go well.
+fn told<T>(told: Result<T>, console: &Path) -> Result<T> {
     if told.is_err() {
         let text = fs::read(console).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
@@ -275,8 +303,7 @@ pub(super) fn lines(machine: &mut Child) -> Result<Receiver<String>> {
 
 /// Follows the run, shows it, and returns how each program went.
 fn listen(lines: &Receiver<String>, options: &Options) -> Result<Vec<Run>> {
-    let start = Instant::now();
-    let mut deadline = start + BOOT;
+    let deadline = Instant::now() + Duration::from_secs(options.minutes * 60);
     let mut runs = Vec::new();
     let mut current: Option<(Run, Instant, Option<File>)> = None;
     loop {
@@ -287,10 +314,6 @@ fn listen(lines: &Receiver<String>, options: &Options) -> Result<Vec<Run>> {
         };
         let words: Vec<_> = line.strip_prefix("@@ ").unwrap_or_default().split(' ').collect();
         match words.as_slice() {
-            ["up", _] => {
-                println!("up after {} s", start.elapsed().as_secs());
-                deadline = Instant::now() + Duration::from_secs(options.minutes * 60);
-            }
             ["begin", name] => {
                 println!("\n=== {name} ===");
                 let log = options.logs.as_ref().map(|logs| File::create(logs.join(name))).transpose()?;
@@ -347,7 +370,7 @@ mod tests {
     #[test]
     fn a_programs_lines_are_its_own() {
         let result = "test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s";
-        let text = format!("@@ up 9.1\nLinux\n@@ begin a\n{result}\n@@ end a 0\n@@ begin b\n@@ end b 0\n@@ done\n");
+        let text = format!("Linux\n@@ begin a\n{result}\n@@ end a 0\n@@ begin b\n@@ end b 0\n@@ done\n");
         let runs = heard(&text).expect("a whole run");
         let [a, b] = runs.as_slice() else { panic!("{runs:?}") };
         assert!((a.output.passed, a.output.ignored) == (2, 1) && a.is_good(), "{a:?}");
@@ -363,7 +386,19 @@ mod tests {
 
     #[test]
     fn a_vm_that_ends_early_is_an_error() {
-        assert!(heard("@@ up 9.1\n@@ begin a\n@@ end a 0\n").is_err());
+        assert!(heard("@@ begin a\n@@ end a 0\n").is_err());
+    }
+
+    #[test]
+    fn what_the_vm_says_before_it_is_up_is_not_its_job_s() {
+        let (sender, receiver) = mpsc::channel();
+        for line in ["mount: no", "@@ up 9.1", "Linux"] {
+            sender.send(line.to_owned()).expect("sent");
+        }
+        drop(sender);
+        wait_until_up(&receiver).expect("up");
+        assert_eq!(receiver.recv().expect("the rest"), "Linux");
+        assert_eq!(wait_until_up(&receiver), Err(RecvTimeoutError::Disconnected));
     }
 
     #[test]
