@@ -1,5 +1,7 @@
 //! `corten list`: the containers of a state root.
 
+use std::collections::BTreeMap;
+
 use libcorten::State;
 
 use super::runtime;
@@ -32,7 +34,18 @@ pub(crate) fn run(global: &Global, log: &Log, options: &List) -> Outcome {
     Ok(0)
 }
 
+/// The names of users, each looked for once.
+#[derive(Default)]
+struct Owners(BTreeMap<u32, String>);
+
+impl Owners {
+    fn name(&mut self, uid: u32) -> &str {
+        self.0.entry(uid).or_insert_with(|| owner(uid))
+    }
+}
+
 fn table(states: &[State]) -> String {
+    let mut owners = Owners::default();
     let mut rows = vec![["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned).to_vec()];
     for state in states {
         rows.push(vec![
@@ -41,7 +54,7 @@ fn table(states: &[State]) -> String {
             state.status.to_string(),
             state.bundle.display().to_string(),
             state.created.clone(),
-            owner(state.owner_uid),
+            owners.name(state.owner_uid).to_owned(),
         ]);
     }
     output::table(&rows)
@@ -53,11 +66,12 @@ fn json(states: &[State]) -> Result<String, Failure> {
         return Ok("null\n".to_owned());
     }
     let failed = |error| Failure::new(format!("list: {error}"));
+    let mut owners = Owners::default();
     let mut values = Vec::new();
     for state in states {
         let mut value = serde_json::to_value(state).map_err(failed)?;
         if let Some(object) = value.as_object_mut() {
-            object.insert("owner".to_owned(), owner(state.owner_uid).into());
+            object.insert("owner".to_owned(), owners.name(state.owner_uid).into());
         }
         values.push(value);
     }

@@ -7,7 +7,7 @@
 //! A new mount namespace is a copy of the caller's: its cost grows with the host's mounts, and all of them have to be taken away
 //! again, which waits for an RCU grace period. A copy of this one has an empty directory, over which the container's root goes.
 
-use std::fs::{DirBuilder, File};
+use std::fs::DirBuilder;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ pub(crate) fn make(directory: &Path) {
 fn has_template(directory: &Path) -> nix::Result<bool> {
     let directory = open_own(directory)?;
     let file = openat(&directory, FILE, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
-    Ok(sys::is_namespace(&File::from(file)).unwrap_or(false))
+    Ok(sys::is_namespace(file).unwrap_or(false))
 }
 
 fn open_own(directory: &Path) -> nix::Result<OwnedFd> {

@@ -241,8 +241,7 @@ impl<'a> Launch<'a> {
                 self.put(*slot, open::namespace(path, *kind, *flag, *foreign).map_err(at)?)
             }
             HostStep::MakeNetwork { slot } => {
-                let maker = self.network.take().map_or_else(NetworkMaker::start, Ok).map_err(at)?;
-                self.put(*slot, maker.finish().map_err(at)?)
+                made(self.network.take()).map_err(at).and_then(|made| self.put(*slot, made))
             }
             HostStep::OpenHostProc { slot } => self.put(*slot, open::host_proc().map_err(at)?),
             HostStep::OpenHookOutput { path, slot } => self.put(*slot, hooks::open_output(path).map_err(at)?.into()),
@@ -632,6 +631,11 @@ impl<'a> Launch<'a> {
         }
         if left.is_empty() { cause } else { LaunchError::Left { cause: Box::new(cause), left: left.join("; ") } }
     }
+}
+
+/// The network namespace, whose making may have begun.
+fn made(network: Option<NetworkMaker>) -> Result<OwnedFd, SysError> {
+    network.map_or_else(NetworkMaker::start, Ok)?.finish()
 }
 
 /// Init's executable in a sealed memfd, made once for the process.

@@ -21,6 +21,7 @@ mod start;
 mod update;
 mod wait;
 
+use std::cell::OnceCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -273,8 +274,9 @@ impl Runtime {
     /// The state root cannot be read.
     pub fn list(&self) -> Result<Vec<(String, Result<State>)>> {
         let mut states = Vec::new();
+        let hierarchies = Hierarchies::default();
         for id in ids(&self.root)? {
-            match self.load(&id).and_then(|container| container.state()) {
+            match self.load(&id).and_then(|container| container.state_in(&hierarchies)) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 state => states.push((id, state)),
             }
@@ -285,10 +287,28 @@ impl Runtime {
 
 /// Opens those of a container's cgroups that exist.
 fn cgroups(record: &Record) -> Result<Cgroups> {
-    if record.cgroups.is_empty() {
-        return Ok(Cgroups::none());
+    Hierarchies::default().open(record)
+}
+
+/// The machine's cgroups, looked for once, when the first container has some.
+#[derive(Debug, Default)]
+struct Hierarchies(OnceCell<Machine>);
+
+impl Hierarchies {
+    /// As [`cgroups`].
+    fn open(&self, record: &Record) -> Result<Cgroups> {
+        if record.cgroups.is_empty() {
+            return Ok(Cgroups::none());
+        }
+        let machine = match self.0.get() {
+            Some(machine) => machine,
+            None => {
+                let machine = Machine::detect().map_err(cgroup_error)?;
+                self.0.get_or_init(|| machine)
+            }
+        };
+        machine.open(&record.cgroups).map_err(cgroup_error)
     }
-    Machine::detect().and_then(|machine| machine.open(&record.cgroups)).map_err(cgroup_error)
 }
 
 /// A container.
@@ -316,8 +336,12 @@ impl Container {
     /// # Errors
     /// The container is gone ([`ErrorKind::NotFound`]) or its state cannot be read.
     pub fn state(&self) -> Result<State> {
+        self.state_in(&Hierarchies::default())
+    }
+
+    fn state_in(&self, hierarchies: &Hierarchies) -> Result<State> {
         let record = self.record()?;
-        let status = self.status(&record)?;
+        let status = self.status_in(hierarchies, &record)?;
         let Record { oci_version, id, bundle, rootfs, created, annotations, pid, .. } = record;
         let pid = if status == Status::Stopped { 0 } else { pid };
         let owner_uid = self.directory.owner()?;
@@ -356,6 +380,10 @@ impl Container {
     }
 
     fn status(&self, record: &Record) -> Result<Status> {
+        self.status_in(&Hierarchies::default(), record)
+    }
+
+    fn status_in(&self, hierarchies: &Hierarchies, record: &Record) -> Result<Status> {
         if !record.is_alive() {
             // Nobody there, or not yet the one who stays: still being made, if somebody holds the lock for it.
             let made = record.creating && self.directory.try_lock()?.is_none();
@@ -364,7 +392,7 @@ impl Container {
         if record.creating {
             return Ok(Status::Creating);
         }
-        if cgroups(record)?.frozen().map_err(cgroup_error)? {
+        if hierarchies.open(record)?.frozen().map_err(cgroup_error)? {
             return Ok(Status::Paused);
         }
         Ok(if self.directory.has_start_socket() { Status::Created } else { Status::Running })

@@ -174,7 +174,8 @@ fn mount_namespaces_are_bare_unless_the_host_must_be_seen() {
         "{empty}"
     );
 
-    let copies: [(&str, &dyn Fn(&mut serde_json::Value)); 7] = [
+    type Change<'a> = &'a dyn Fn(&mut serde_json::Value);
+    let copies: [(&str, Change<'_>); 7] = [
         ("a hook inside", &|config| config["hooks"] = serde_json::json!({ "createContainer": hook })),
         ("a hook outside", &|config| config["hooks"] = serde_json::json!({ "createRuntime": hook })),
         ("a disk", &|config| add(config, mount("ext4", "/dev/sda", "rw"))),

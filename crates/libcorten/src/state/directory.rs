@@ -287,9 +287,7 @@ impl StateDirectory {
             Err(Errno::ENOENT) => return Ok(None),
             Err(errno) => return Err(SysError::new(errno, || format!("openat({:?}, {STATE:?})", self.path)).into()),
         };
-        let mut json = Vec::new();
-        File::from(fd)
-            .read_to_end(&mut json)
+        let json = read_whole(File::from(fd))
             .map_err(|error| SysError::from_io(&error, || format!("read({:?}, {STATE:?})", self.path)))?;
         let path = || self.path.join("state.json");
         serde_json::from_slice(&json).map(Some).map_err(|source| StateError::Damaged { path: path(), source })
@@ -331,6 +329,26 @@ impl StateDirectory {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// Reads a file to its end, which a read that fills less than was asked for has reached. For files of a disk, and for those of procfs
+/// that are written at once; one call, where std's `read` makes four.
+pub(super) fn read_whole(mut file: File) -> std::io::Result<Vec<u8>> {
+    const PART: usize = 4096;
+    let mut bytes = Vec::new();
+    loop {
+        let filled = bytes.len();
+        bytes.resize(filled + PART, 0);
+        let read = match file.read(bytes.get_mut(filled..).unwrap_or_default()) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => 0,
+            Ok(read) if read < PART => {
+                bytes.truncate(filled + read);
+                return Ok(bytes);
+            }
+            other => other?,
+        };
+        bytes.truncate(filled + read);
     }
 }
 

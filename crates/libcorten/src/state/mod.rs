@@ -10,6 +10,7 @@ mod directory;
 mod time;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::PathBuf;
 
 use crate::launch::resctrl::GroupRecord;
@@ -179,6 +180,7 @@ impl Record {
 /// Returns the start time of a process that is no zombie, in clock ticks since boot.
 pub(crate) fn start_time(pid: i32) -> Option<u64> {
     use procfs::FromRead;
-    let stat = procfs::process::Stat::from_file(format!("/proc/{pid}/stat")).ok()?;
+    let stat = directory::read_whole(File::open(format!("/proc/{pid}/stat")).ok()?).ok()?;
+    let stat = procfs::process::Stat::from_read(stat.as_slice()).ok()?;
     (!matches!(stat.state, 'Z' | 'X')).then_some(stat.starttime)
 }
