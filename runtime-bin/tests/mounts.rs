@@ -537,6 +537,26 @@ fn propagation_of_the_root() {
     assert!(refused(&test, &run(&test)).contains("linux.rootfsPropagation"));
 }
 
+/// What a container mounts on a copy of one of the host's mounts must not be mounted on the host: on `/dev/null`, of which masked
+/// files and, in a user namespace, devices are copies.
+#[test]
+fn no_mount_is_a_peer_of_the_hosts() {
+    if !can_make_containers() {
+        return;
+    }
+    for mapped in [false, true] {
+        let mut test = script("grep -c /null /proc/self/mountinfo; grep shared: /proc/self/mountinfo; exit 0");
+        if mapped {
+            test.map_ids();
+        }
+        bind(&mut test, Path::new("/dev"), "/devices-of-the-host", &["rbind"]);
+        let answer = answer(&run_after(&test, "mount --make-rshared /"));
+        // How many copies of it there are, and nothing that is shared.
+        assert!(answer.parse::<u32>().is_ok_and(|copies| copies > 0), "user namespace: {mapped}: {answer}");
+        test.assert_nothing_left("shared mounts of the host");
+    }
+}
+
 // Mapped ids
 
 /// Makes files in a mapped mount and looks at those that are there.

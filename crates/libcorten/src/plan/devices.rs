@@ -121,11 +121,12 @@ fn make(b: &mut Builder<'_>, item: &CString, node: &Node) -> Result<(), PlanErro
     Ok(())
 }
 
-/// Makes the mount of a device of the host read-only: it can be read and written as before, but whoever owns it, the root of a
-/// container that is root of the host, cannot change its mode, owner and times for the host.
+/// Makes the mount of a device of the host read-only and private. It can be read and written as before, but whoever owns it, the
+/// root of a container that is root of the host, cannot change its mode, owner and times for the host. The copy starts as a peer of
+/// the host's mount: what the container then mounted on the device would be mounted on that of the host, too.
 pub(super) fn keep_attributes(mount: Slot) -> Step {
     let set = libc::MOUNT_ATTR_RDONLY;
-    Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: 0, recursive: 0 }
+    Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: libc::MS_PRIVATE, recursive: 0 }
 }
 
 /// The rules of the device filter: the config's, then what every container may do. runc's order; the last match decides.
