@@ -413,7 +413,8 @@ pub(super) fn way_to_host(b: &mut Builder<'_>) -> Result<(), PlanError> {
 
 /// Whether there are sources that init opens itself.
 fn may_visit(b: &Builder<'_>) -> bool {
-    b.tree_propagation().is_some() && b.spec.mounts().iter().flatten().any(is_bind_mount)
+    let binds = b.facts.notify_directory.is_some() || b.spec.mounts().iter().flatten().any(is_bind_mount);
+    b.tree_propagation().is_some() && binds
 }
 
 fn is_bind_mount(mount: &Mount) -> bool {
