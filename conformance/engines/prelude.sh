@@ -163,8 +163,8 @@ traces() {
     find /sys/fs/cgroup -mindepth 2 -type d -printf 'cgroup %P\n' 2>/dev/null |
         grep -Ev ' ((docker/buildkit|libpod_parent/conmon)$|(system|user|init)\.(slice|scope)/.*\.(service|socket|mount|slice)$)' ||
         true
-    # ip keeps the directory of named network namespaces, dockerd the host's own one.
-    awk '{ print "mount " $5 }' /proc/self/mountinfo | grep -Ev ' /run/(credentials/|netns$|docker/netns/default$)' || true
+    # ip keeps the directory of named network namespaces, dockerd the host's own one, Corten an empty mount namespace.
+    awk '{ print "mount " $5 }' /proc/self/mountinfo | grep -Ev ' /run/(credentials/|netns$|docker/netns/default$|corten/@mounts(/|$))' || true
     find /run/docker/runtime-runc/moby /run/containerd/runc/*/ /run/runc /run/crun /run/corten /run/user/*/{runc,crun,corten} \
         /run/{docker/containerd/daemon,containerd}/io.containerd.runtime.v2.task/*/ \
         -mindepth 1 -maxdepth 1 ! -name "@*" -printf "state %p\n" 2>/dev/null || true
