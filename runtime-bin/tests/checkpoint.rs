@@ -18,7 +18,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use common::{
     CORTEN, TestBundle, can_make_containers, cgroup_mounts, corten, fail, quietly, receive, skip, state, stdout,
@@ -26,8 +26,10 @@ use common::{
 };
 use serde_json::json;
 
-/// Counts in a file and on stdout, faster than anybody looks; ends with 7 when there is a file `stop`.
-const COUNT: &str = "i=0; while [ ! -e /tmp/stop ]; do i=$((i+1)); echo $i; echo $i > /tmp/new; mv /tmp/new /tmp/count; sleep 0.02; done; exit 7";
+/// Counts in a file and on stdout, faster than anybody looks; ends with 7 when there is a file `stop`. Programs are in subshells, which
+/// are forked: newer versions of busybox use vfork(2) for them alone, and CRIU cannot stop a shell whose child it has stopped before
+/// its exec.
+const COUNT: &str = "i=0; while [ ! -e /tmp/stop ]; do i=$((i+1)); echo $i; echo $i > /tmp/new; (mv /tmp/new /tmp/count); (sleep 0.02); done; exit 7";
 
 /// Whether containers can be dumped here; says why not.
 fn can_checkpoint() -> bool {
@@ -79,10 +81,7 @@ fn run_detached(test: &TestBundle) {
 fn checkpoint(test: &TestBundle, more: &[&str]) {
     let images = images(test);
     let arguments = [&["checkpoint", "--image-path", text(&images)], more, &[test.id.as_str()]].concat();
-    // CRIU gives up on a process that waits for a child of vfork(2), which it has stopped before its exec. The shell has such children.
-    let is_between = |output: &Output| String::from_utf8_lossy(&output.stderr).contains("Timeout reached");
-    let mut dumps = (0..5).map(|_| corten(test, &arguments).output().unwrap());
-    assert_eq!(stdout(&dumps.find(|output| !is_between(output)).expect("a dump in one of five moments")), "");
+    assert_eq!(succeed(test, &arguments), "");
 }
 
 fn restore_command(test: &TestBundle, more: &[&str]) -> Command {
@@ -223,8 +222,8 @@ fn orphans_are_reaped_after_a_restore() {
         return;
     }
     let mut test = counting();
-    let fork = "if [ -e /tmp/fork ]; then busybox rm /tmp/fork; (sleep 3 & echo $! >/tmp/orphan); fi; sleep";
-    test.config["process"]["args"][2] = COUNT.replace("sleep", fork).into();
+    let fork = "if [ -e /tmp/fork ]; then busybox rm /tmp/fork; (sleep 3 & echo $! >/tmp/orphan); fi; (sleep";
+    test.config["process"]["args"][2] = COUNT.replace("(sleep", fork).into();
     test.config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "pid");
     let null = || Stdio::null();
     let start = |mut command: Command| command.stdin(null()).stdout(null()).stderr(null()).spawn().unwrap();
