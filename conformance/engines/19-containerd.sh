@@ -95,7 +95,8 @@ grep -qw cpu /sys/fs/cgroup/cgroup.controllers || CTR_RUN+=(--cpu-shares 0)
 }
 
 19-ctr-checkpoint() {
-    "${CTR_RUN[@]}" -d $IMAGE counts sh -c 'i=0; while :; do i=$((i + 1)); echo $i >/tmp/count; sleep 0.1; done'
+    # The subshell is for CRIU, as in row 18.
+    "${CTR_RUN[@]}" -d $IMAGE counts sh -c 'i=0; while :; do i=$((i + 1)); echo $i >/tmp/count; (sleep 0.1); done'
     sleep 2
     rm -rf /tmp/checkpoint
     ctr task checkpoint --exit --image-path /tmp/checkpoint counts
@@ -106,7 +107,7 @@ grep -qw cpu /sys/fs/cgroup/cgroup.controllers || CTR_RUN+=(--cpu-shares 0)
 }
 
 19-ctr-restore() {
-    "${CTR_RUN[@]}" -d $IMAGE returns sh -c 'i=0; while :; do i=$((i + 1)); echo $i >/tmp/count; sleep 0.1; done'
+    "${CTR_RUN[@]}" -d $IMAGE returns sh -c 'i=0; while :; do i=$((i + 1)); echo $i >/tmp/count; (sleep 0.1); done'
     sleep 2
     ctr container checkpoint --rw --image --task returns checkpoints/returns
     local before after

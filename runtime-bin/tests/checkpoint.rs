@@ -26,8 +26,10 @@ use common::{
 };
 use serde_json::json;
 
-/// Counts in a file and on stdout, faster than anybody looks; ends with 7 when there is a file `stop`.
-const COUNT: &str = "i=0; while [ ! -e /tmp/stop ]; do i=$((i+1)); echo $i; echo $i > /tmp/new; mv /tmp/new /tmp/count; sleep 0.02; done; exit 7";
+/// Counts in a file and on stdout, faster than anybody looks; ends with 7 when there is a file `stop`. Programs are in subshells, which
+/// are forked: newer versions of busybox use vfork(2) for them alone, and CRIU cannot stop a shell whose child it has stopped before
+/// its exec.
+const COUNT: &str = "i=0; while [ ! -e /tmp/stop ]; do i=$((i+1)); echo $i; echo $i > /tmp/new; (mv /tmp/new /tmp/count); (sleep 0.02); done; exit 7";
 
 /// Whether containers can be dumped here; says why not.
 fn can_checkpoint() -> bool {
@@ -220,8 +222,8 @@ fn orphans_are_reaped_after_a_restore() {
         return;
     }
     let mut test = counting();
-    let fork = "if [ -e /tmp/fork ]; then busybox rm /tmp/fork; (sleep 1 & echo $! >/tmp/orphan); fi; sleep";
-    test.config["process"]["args"][2] = COUNT.replace("sleep", fork).into();
+    let fork = "if [ -e /tmp/fork ]; then busybox rm /tmp/fork; (sleep 3 & echo $! >/tmp/orphan); fi; (sleep";
+    test.config["process"]["args"][2] = COUNT.replace("(sleep", fork).into();
     test.config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "pid");
     let null = || Stdio::null();
     let start = |mut command: Command| command.stdin(null()).stdout(null()).stderr(null()).spawn().unwrap();
@@ -237,7 +239,7 @@ fn orphans_are_reaped_after_a_restore() {
     until("no orphan", || orphan().ends_with('\n'));
     let status = PathBuf::from(format!("/proc/{}/status", orphan().trim()));
     let parent = format!("PPid:\t{}\n", caller.id());
-    assert!(fs::read_to_string(&status).unwrap().contains(&parent));
+    until("not the caller's", || fs::read_to_string(&status).unwrap_or_default().contains(&parent));
     until("not reaped", || !status.exists());
     fs::write(test.rootfs().join("tmp/stop"), "").unwrap();
     assert_eq!(caller.wait().unwrap().code(), Some(7));
@@ -403,7 +405,10 @@ fn mounts_are_restored() {
     assert_eq!(read("scratch/file"), "kept\n");
     assert_eq!((read("data/file"), read("etc/deep/one")), ("data\n".to_owned(), "another\n".to_owned()));
     let mounts = read("proc/1/mountinfo");
-    let is_readonly = |path: &str| mounts.lines().any(|line| line.contains(&format!(" {path} ro,")));
+    let is_readonly = |path: &str| {
+        let of = |line: &str| line.split_once(&format!(" {path} ")).map(|(_, options)| options.starts_with("ro"));
+        mounts.lines().any(|line| of(line) == Some(true))
+    };
     for path in ["/data", "/etc/deep/one", "/proc/sys", "/sys"] {
         assert!(is_readonly(path), "{path} in {mounts}");
     }
@@ -768,20 +773,21 @@ fn units_of_systemd_are_made_again() {
     assert!(told().starts_with("inactive ") && !place.exists(), "{}", told());
 }
 
-/// What becomes of cgroups that the container has made below its own, and of their limits.
+/// What becomes of cgroups that the container has made below its own: where init is, its limit there, which was 55, and that of the
+/// container, which is the bundle's as it is by then. CRIU passes over limits of cgroup v2, whatever the mode.
 #[test]
 fn cgroups_below_are_restored_as_asked() {
     if !vm::in_vm() || !can_checkpoint() {
         return;
     }
-    for systemd in [false, true] {
-        for mode in ["", "soft", "full", "strict", "ignore"] {
-            cgroups_below(systemd, mode);
-        }
-    }
+    let expected =
+        [("", "below: none, 88"), ("soft", "below: none, 88"), ("full", "below: none, 88"), ("ignore", "own: 88, 88")];
+    let seen = [false, true].map(|systemd| expected.map(|(mode, _)| cgroups_below(systemd, mode)));
+    let expected = expected.map(|(_, text)| text.to_owned());
+    assert_eq!(seen, [expected.clone(), expected]);
 }
 
-fn cgroups_below(systemd: bool, mode: &str) {
+fn cgroups_below(systemd: bool, mode: &str) -> String {
     let mut test = counting();
     let place = if systemd { format!("vm.slice:corten:{}", test.id) } else { format!("/vm-modes/{}", test.id) };
     test.config["linux"]["cgroupsPath"] = place.into();
@@ -792,26 +798,31 @@ fn cgroups_below(systemd: bool, mode: &str) {
     let below = "cd /sys/fs/cgroup; mkdir below; echo $$ >below/cgroup.procs; echo +pids >cgroup.subtree_control; \
                  echo 55 >below/pids.max; cd /";
     test.config["process"]["args"][2] = format!("{below}; {COUNT}").into();
-    let bundle = test.write().path();
     let flag: &[&str] = if systemd { &["--systemd-cgroup"] } else { &[] };
     let mode_flag = ["--manage-cgroups-mode", mode];
     let mode_flag: &[&str] = if mode.is_empty() { &[] } else { &mode_flag };
-    quietly(&test, &[flag, &["run", "-d", "-b", text(&bundle), &test.id]].concat());
+    quietly(&test, &[flag, &["run", "-d", "-b", text(&test.write().path()), &test.id]].concat());
     until("no count", || count(&test) > 3);
-    let inits = vm::cgroup(&pid(&test).to_string());
-    assert!(inits.ends_with("below"), "{inits:?}");
-    let images = images(&test);
+    let below = vm::cgroup(&pid(&test).to_string());
+    let own = below.parent().unwrap();
     checkpoint(&test, mode_flag);
-    assert!(!inits.exists(), "{mode}");
+    assert!(!own.exists(), "{mode}");
     test.config["linux"]["resources"]["pids"] = json!({ "limit": 88 });
-    test.write();
+    let (images, bundle) = (images(&test), test.write().path());
     let restore = ["restore", "-d", "--image-path", text(&images), "-b", text(&bundle)];
     quietly(&test, &[flag, &restore, mode_flag, &[test.id.as_str()]].concat());
     counts_on(&test);
     let now = vm::cgroup(&pid(&test).to_string());
-    let limit = |of: &Path| fs::read_to_string(of.join("pids.max")).unwrap();
-    println!("systemd {systemd}, {mode:?}: {now:?} {:?} {:?}", limit(&now), limit(now.parent().unwrap()));
+    let name = if now == own {
+        "own"
+    } else {
+        assert_eq!(now, below, "{mode}");
+        "below"
+    };
+    let limit = |of: &Path| fs::read_to_string(of.join("pids.max")).unwrap_or_else(|_| "none".to_owned());
+    let seen = format!("{name}: {}, {}", limit(&now).trim(), limit(own).trim());
     delete(&test, mode);
+    seen
 }
 
 #[test]

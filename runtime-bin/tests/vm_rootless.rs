@@ -105,7 +105,7 @@ fn processes_join_the_unit() {
     assert_eq!(common::succeed(&test, &["exec", &test.id, "cat", "/proc/self/cgroup"]), "0::/\n");
     let error = common::corten(&test, &["exec", "--cgroup", "none", &test.id, "true"]).output().unwrap();
     let error = String::from_utf8_lossy(&error.stderr).into_owned();
-    assert!(error.contains("none"), "{error}");
+    assert!(error.contains(&format!("(vm-{}.scope/none)", test.id)), "{error}");
     plain(&["pause"]);
     assert_eq!(fs::read_to_string(created.cgroup.join("cgroup.events")).unwrap(), "populated 1\nfrozen 1\n");
     plain(&["resume"]);

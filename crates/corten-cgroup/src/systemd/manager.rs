@@ -230,8 +230,9 @@ impl Manager {
             return Err(Repr::Subcgroup { path: subcgroup.to_owned() }.into());
         }
         let arguments = (unit.name(), format!("/{below}"), pids);
+        let whole = format!("{}{}{below}", unit.name(), if below.is_empty() { "" } else { "/" });
         self.run(async |session| {
-            session.call(PATH, MANAGER, "AttachProcessesToUnit", unit.name(), &arguments).await.map(drop)
+            session.call(PATH, MANAGER, "AttachProcessesToUnit", &whole, &arguments).await.map(drop)
         })
     }
 
