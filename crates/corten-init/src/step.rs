@@ -228,7 +228,8 @@ steps! {
     4 Propagation { flags: u64, }
     /// Attaches the tree of the root filesystem over `/` and makes it the root that paths are resolved in: `move_mount`. By fd:
     /// the path of the rootfs is not looked at again. Attacker: from here on a `..` of init's own paths that ends at `/` leads
-    /// into the image; with `--no-pivot` this comes last, before [`Step::MoveRoot`].
+    /// into the image. In a joined mount namespace and in one that began empty nothing but targets is looked up there; with
+    /// `--no-pivot` this comes last, before [`Step::MoveRoot`].
     5 AttachRoot { tree: Slot, }
     /// Opens a mount target inside the root, making it if it is missing: `openat2(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)`,
     /// `mkdirat`. Attacker: symbolic links in the rootfs and their exchange while this runs (CVE-2019-18837, CVE-2021-30465).
@@ -327,9 +328,11 @@ steps! {
     /// Closes a slot: `close`.
     41 Close { slot: Slot, }
     /// Joins the namespace that the slot holds (`kind`: `CLONE_NEW*`) and closes the slot: `setns`.
-    /// Spec: config-linux.md#namespaces, `path`. The runtime has checked that the file is a namespace of this kind.
+    /// Spec: config-linux.md#namespaces, `path`. The runtime has checked that the file is a namespace of this kind, or has made it
+    /// itself: the network namespace, the one that mount namespaces are copied from.
     43 Join { namespace: Slot, kind: u64, }
-    /// Moves into new namespaces: `unshare`. For the time namespace, which only children are in.
+    /// Moves into new namespaces: `unshare`. For those that the clone cannot make: the time namespace, which only children are in,
+    /// the mount namespace that is to be empty or the copy of a joined one, and what the root of a user namespace is to own.
     44 Unshare { flags: u64, }
     /// Goes on in a clone that takes init's place as the runtime's child: `clone3(CLONE_PARENT)`, `pidfd_open`; the clone sends
     /// its pidfd to the runtime, the first process ends. `flags`: the `CLONE_NEW*` that need a process of their own.
@@ -346,8 +349,8 @@ steps! {
     48 OpenSource { path: S, flags: u64, slot: Slot, }
     /// Checks that the object in the slot is the device of this type (`S_IFCHR`, `S_IFBLK`) and number: `statx`.
     49 CheckDevice { device: Slot, mode: u64, major: u64, minor: u64, }
-    /// Makes the attached root the root of the process without `pivot_root`: `chroot`. `--no-pivot`, for a host whose root is
-    /// the initramfs.
+    /// Makes the attached root the root of the process without `pivot_root`: `chroot`. Where there is nothing below the root that
+    /// would have to go: in a mount namespace that began empty, and with `--no-pivot`, for a host whose root is the initramfs.
     50 MoveRoot {}
     /// Detaches every procfs and sysfs of the namespace: `umount2`, or covers what is locked. Without `pivot_root` they would
     /// stay below the new root, and let a process in a user namespace mount its own (`mount_too_revealing`).

@@ -8,7 +8,8 @@ use std::process::Command;
 use nix::errno::Errno;
 use nix::unistd::{Pid, getegid};
 
-use super::{open, write_proc};
+use super::files::write_proc;
+use super::open;
 use crate::oci::{LinuxIdMapping, LinuxNamespaceType};
 use crate::sys::{SysError, UserNamespaceHolder};
 

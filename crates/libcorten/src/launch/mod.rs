@@ -9,6 +9,7 @@
 
 mod agents;
 mod error;
+mod files;
 pub(crate) mod hooks;
 mod id_maps;
 mod net_devices;
@@ -17,10 +18,7 @@ pub(crate) mod resctrl;
 mod restore;
 mod sync;
 
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -29,10 +27,11 @@ use corten_cgroup::systemd::{Manager as Systemd, Property};
 use corten_cgroup::{Cgroups, Devices, Location, Machine, Setting, device};
 use corten_init::{OwnedStep, Slot, SyncPoint};
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket, socketpair};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::Pid;
 
 pub(crate) use error::{InitFailure, LaunchError, LimitError};
+use files::{listen_for_start, pid_inside, write_pid_file, write_proc};
 pub(crate) use id_maps::IdMapError;
 use resctrl::Resctrl;
 pub(crate) use restore::Restoration;
@@ -649,24 +648,6 @@ fn init_elf() -> Result<BorrowedFd<'static>, SysError> {
     Ok(ELF.get_or_init(|| elf).as_fd())
 }
 
-/// The pid of a process in the innermost of its PID namespaces (proc_pid_status(5), `NSpid`).
-fn pid_inside(pid: i32) -> i32 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-    line.and_then(|pids| pids.split_whitespace().next_back()?.parse().ok()).unwrap_or(pid)
-}
-
-fn listen_for_start(directory: &StateDirectory) -> Result<OwnedFd, SysError> {
-    let failed = |call: &'static str| move |errno| SysError::new(errno, || format!("{call}(start.sock)"));
-    let listener =
-        socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).map_err(failed("socket"))?;
-    let path = directory.file_by_fd(crate::state::START_SOCKET);
-    let address = UnixAddr::new(&path).map_err(failed("bind"))?;
-    bind(listener.as_raw_fd(), &address).map_err(failed("bind"))?;
-    listen(&listener, Backlog::new(8).unwrap_or(Backlog::MAXCONN)).map_err(failed("listen"))?;
-    Ok(listener)
-}
-
 /// What the state says while hooks of this kind run.
 fn status_during(kind: HookKind) -> Status {
     match kind {
@@ -675,34 +656,4 @@ fn status_during(kind: HookKind) -> Status {
         HookKind::Prestart => Status::Created,
         _ => Status::Creating,
     }
-}
-
-/// Writes a file of a process in procfs, with one write: the kernel takes it whole or not at all.
-fn write_proc(pid: Pid, file: &str, text: &str) -> Result<(), SysError> {
-    let path = format!("/proc/{pid}/{file}");
-    let call = || format!("write({path:?}, {text:?})");
-    let mut file = OpenOptions::new().write(true).open(&path).map_err(|error| SysError::from_io(&error, call))?;
-    file.write_all(text.as_bytes()).map_err(|error| SysError::from_io(&error, call))
-}
-
-/// Writes the pid to a new file beside `path` and renames it: who waits for the file never sees half of it.
-fn write_pid_file(path: &Path, pid: i32) -> Result<(), SysError> {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    // Nobody else's: what a killed runtime has left is in nobody's way.
-    let new = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    let opened = OpenOptions::new().write(true).create_new(true).mode(0o666).custom_flags(libc::O_CLOEXEC).open(&new);
-    let mut file = opened.map_err(|error| SysError::from_io(&error, || format!("open({new:?}, O_CREAT|O_EXCL)")))?;
-    let written = file
-        .write_all(pid.to_string().as_bytes())
-        .map_err(|error| SysError::from_io(&error, || format!("write({new:?})")))
-        .and_then(|()| {
-            std::fs::rename(&new, path)
-                .map_err(|error| SysError::from_io(&error, || format!("rename({new:?}, {path:?})")))
-        });
-    if written.is_err() {
-        // The error that matters is the first; what is left of the new file is of no use.
-        #[expect(clippy::let_underscore_must_use, reason = "nothing more can be done about a leftover file")]
-        let _ = std::fs::remove_file(&new);
-    }
-    written
 }

@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use corten_init::{OwnedStep as Step, Slot, SyncPoint, TreeFlags};
+use corten_init::{OwnedStep as Step, Slot, SyncPoint};
 
 use crate::lifecycle::Console;
 use crate::oci::{LinuxNamespaceType, Process, ProcessBuilder, Spec};
@@ -14,7 +14,7 @@ use crate::spec::{HookKind, is_joined, namespace, sysctl_file, sysctl_namespace}
 use super::cgroups::{self, Limits};
 use super::namespaces::{self, UserNamespace};
 use super::paths::{path_in_root, text};
-use super::{BareMounts, Facts, HostStep, Plan, PlanError, Planned, Request, devices, hooks, mounts, process};
+use super::{BareMounts, Facts, HostStep, Plan, PlanError, Planned, Request, devices, hooks, mounts, process, root};
 
 /// Slots with a fixed meaning.
 pub(super) mod slot {
@@ -112,23 +112,23 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
     host_proc(b);
     let limits = cgroups::enter(b)?;
     oom_score(b)?;
-    mounts::bare(b);
+    root::bare(b);
     let cloned = namespaces::enter(b)?;
     begin(b)?;
     b.entered = true;
-    root(b)?;
+    root::root(b)?;
     mounts::mounts(b)?;
     devices::devices(b)?;
     terminal(b, process)?;
     working_directory(b, process)?;
     hooks::create(b)?;
     mounts::late_readonly(b)?;
-    change_root(b);
+    root::change_root(b);
     names(b)?;
     kernel_files(b, process)?;
     keyring(b)?;
     hide(b)?;
-    readonly_root(b);
+    root::readonly_root(b);
     process::become_it(b, process)?;
     host_half(b, process, &limits, cloned)?;
     Ok(builder.finish())
@@ -381,37 +381,6 @@ fn net_devices(b: &mut Builder<'_>) {
     b.meet(item, HostStep::Release { point: SyncPoint::Network });
 }
 
-/// The root filesystem, attached where hooks look for it, and where no path of the caller's leads by accident: over `/`, every
-/// `..` that ends there would go on in the image (a link like Fedora's `/var/run -> ../run`).
-fn root(b: &mut Builder<'_>) -> Result<(), PlanError> {
-    let root = b.spec.root().as_ref().ok_or(PlanError::Missing { item: "root" })?;
-    let source = b.request.bundle.join(root.path());
-    let flags = TreeFlags { recursive: true, directory: true, ..TreeFlags::default() };
-    namespaces::open_tree(b, &CString::from(c"root.path"), &source, flags, slot::ROOT)?;
-    if !b.has_mount_namespace() {
-        // config-linux.md#namespaces: the runtime's own is inherited. The tree stays detached and the process is shut up in it:
-        // none of its mounts shows up in the namespace (mounts on detached trees: Linux 6.15).
-        b.inside(c"root.path", Step::EnterTree { tree: slot::ROOT });
-        return Ok(());
-    }
-    if b.bare_mounts.is_none() {
-        b.inside(c"linux.rootfsPropagation", Step::Propagation { flags: SLAVE });
-    }
-    if b.request.options.no_pivot {
-        b.inside(c"root", Step::HideHostMounts { proc: slot::PROC });
-    }
-    let propagation = b.tree_propagation().unwrap_or(SLAVE);
-    b.inside(c"linux.rootfsPropagation", mounts::set_propagation(slot::ROOT, propagation));
-    // In a joined or bare mount namespace there is no such directory; nothing but targets is looked up there.
-    if b.bare_mounts.is_none() && !b.joins_mount_namespace() || hooks::see_the_root(b) {
-        let path = text("root.path", source.into_os_string().into_encoded_bytes())?;
-        b.inside(c"root.path", Step::AttachRootAt { tree: slot::ROOT, path });
-    } else {
-        b.inside(c"root.path", Step::AttachRoot { tree: slot::ROOT });
-    }
-    mounts::way_to_host(b)
-}
-
 /// The terminal: made in the container's devpts, its master handed to the runtime, its peer the container's console.
 fn terminal(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     if !process.terminal().unwrap_or(false) {
@@ -458,19 +427,6 @@ fn names(b: &mut Builder<'_>) -> Result<(), PlanError> {
         b.inside(c"domainname", Step::Domainname { name: text("domainname", name)? });
     }
     Ok(())
-}
-
-/// The container's root becomes `/`.
-fn change_root(b: &mut Builder<'_>) {
-    if b.has_mount_namespace() && !b.request.options.no_pivot && b.bare_mounts.is_none() {
-        b.inside(c"root", Step::PivotRoot {});
-        return;
-    }
-    // Over an empty directory the root lies already, and below it is nothing to get rid of.
-    if b.has_mount_namespace() && b.bare_mounts.is_none() {
-        b.inside(c"root", Step::AttachRoot { tree: slot::ROOT });
-    }
-    b.inside(c"root", Step::MoveRoot {});
 }
 
 /// What is written to files of the kernel: parameters and labels.
@@ -562,25 +518,8 @@ fn kept_path(b: &Builder<'_>, field: &str, path: &str) -> Result<(Slot, CString)
     }
 }
 
-/// The last word about the root: shared or unbindable if the config wants it so, then read-only. A slave or private root is made
-/// so before the mounts, whose own options would be lost otherwise (runc).
-fn readonly_root(b: &mut Builder<'_>) {
-    let propagation = b.spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().as_deref());
-    let late = propagation
-        .and_then(propagation_flags)
-        .filter(|(flag, _)| matches!(*flag, libc::MS_SHARED | libc::MS_UNBINDABLE));
-    if let Some((flags, recursive)) = late {
-        let step = Step::RootAttributes { set: 0, propagation: flags, recursive: recursive.into() };
-        b.inside(c"linux.rootfsPropagation", step);
-    }
-    if b.spec.root().as_ref().is_some_and(|root| root.readonly().unwrap_or(false)) {
-        let step = Step::RootAttributes { set: libc::MOUNT_ATTR_RDONLY, propagation: 0, recursive: 0 };
-        b.inside(c"root.readonly", step);
-    }
-}
-
 /// The flag of a `rootfsPropagation`, and whether it is recursive.
-fn propagation_flags(word: &str) -> Option<(u64, bool)> {
+pub(super) fn propagation_flags(word: &str) -> Option<(u64, bool)> {
     let (kind, recursive) = match word.strip_prefix('r') {
         Some(kind) => (kind, true),
         None => (word, false),

@@ -18,6 +18,7 @@ mod namespaces;
 mod paths;
 mod print;
 mod process;
+mod root;
 pub(crate) mod seccomp;
 #[cfg(test)]
 mod tests;

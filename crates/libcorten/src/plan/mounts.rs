@@ -7,7 +7,7 @@
 //! run in it, and race.
 
 use std::ffi::{CStr, CString};
-use std::path::{Component, Path};
+use std::path::Path;
 
 use corten_init::{OwnedStep as Step, Slot, Target, TreeFlags};
 
@@ -18,11 +18,7 @@ use super::build::{Builder, SLAVE, item_at, slot};
 use super::mount_options::{self, MountOptions};
 use super::namespaces::{self, UserNamespace};
 use super::paths::{block, text};
-use super::{HostStep, IdMapSource, LegacyHierarchy, PlanError, hooks};
-
-/// Filesystems whose source and options name no file of the host.
-const WITHOUT_PATHS: [&str; 11] =
-    ["bpf", "cgroup", "cgroup2", "debugfs", "devpts", "mqueue", "proc", "ramfs", "sysfs", "tmpfs", "tracefs"];
+use super::{HostStep, IdMapSource, LegacyHierarchy, PlanError};
 
 /// Files of procfs that a bind mount may cover: what lxcfs and its kin provide. runc has the same list.
 const PROC_COVERS: [&str; 11] = [
@@ -369,57 +365,6 @@ fn opened_in_turn(b: &Builder<'_>, entry: &Entry<'_>, source: &Path) -> bool {
     let others = b.outranks_init() || b.joins_mount_namespace() || b.joins_container;
     let hidden = b.request.options.no_pivot;
     !(maps || shared || others || hidden || own.iter().any(|own| source.starts_with(own)))
-}
-
-/// Judges whether the mount namespace can do without a copy of the caller's mounts. Hooks before `pivot_root(2)` see the host's mounts;
-/// so does a filesystem that is on a device or on other directories, and a source that lies in the container's own root, where an earlier mount may have changed what is there. A user
-/// namespace may mount proc and sysfs only where they are to be seen already (`mount_too_revealing`, fs/namespace.c).
-pub(super) fn bare(b: &mut Builder<'_>) {
-    let wants_new = b.has_new_namespace(LinuxNamespaceType::Mount)
-        && b.user_namespace == UserNamespace::Same
-        && !b.request.options.no_pivot;
-    let Some(root) = b.spec.root().as_ref().filter(|_| wants_new && !hooks::see_the_root(b)) else { return };
-    let root = b.request.bundle.join(root.path());
-    let is_plain = |source: &Path| {
-        let source = b.request.bundle.join(source);
-        !source.starts_with(&root) && !source.components().any(|part| part == Component::ParentDir)
-    };
-    let mut mounts = b.spec.mounts().iter().flatten();
-    let no_path_matters = mounts.all(|mount| match mount.source() {
-        Some(source) if is_bind_mount(mount) => is_plain(source),
-        _ => is_bind_mount(mount) || mount.typ().as_deref().is_some_and(|kind| WITHOUT_PATHS.contains(&kind)),
-    });
-    if !no_path_matters || may_visit(b) && !b.facts.finds_own_mounts {
-        return;
-    }
-    b.bare_mounts = b.facts.bare_mounts.as_ref();
-    if let Some(directory) = b.facts.missing_template.clone() {
-        b.host(c"runtime", HostStep::MakeMountTemplate { directory });
-    }
-}
-
-/// In a bare mount namespace, the way to the host's mounts and back.
-pub(super) fn way_to_host(b: &mut Builder<'_>) -> Result<(), PlanError> {
-    if b.bare_mounts.is_none() || !may_visit(b) {
-        return Ok(());
-    }
-    let (host, own) = (b.new_source()?, b.new_source()?);
-    let item = c"linux.namespaces";
-    b.host(item, namespaces::open_mounts("/proc/self/ns/mnt".into(), host));
-    b.inside(item, Step::OwnMounts { slot: own });
-    b.to_and_from_host = Some((host, own));
-    Ok(())
-}
-
-/// Whether there are sources that init opens itself.
-fn may_visit(b: &Builder<'_>) -> bool {
-    let binds = b.facts.notify_directory.is_some() || b.spec.mounts().iter().flatten().any(is_bind_mount);
-    b.tree_propagation().is_some() && binds
-}
-
-fn is_bind_mount(mount: &Mount) -> bool {
-    let words = mount.options().iter().flatten();
-    words.map(String::as_str).chain(mount.typ().as_deref()).any(|word| matches!(word, "bind" | "rbind"))
 }
 
 /// `idmap`, `ridmap`, `uidMappings`: the runtime maps the tree before init gets it.

@@ -32,8 +32,8 @@ pub(crate) use list::number_list;
 pub(crate) use namespaces::{is_joined, namespace, namespace_name};
 pub(crate) use path::{clean_in_root, sysctl_file};
 pub(crate) use validate::resources::judge as judge_resources;
-pub(crate) use validate::sysctl_namespace;
 pub use validate::validate;
+pub(crate) use validate::{asks_for_bind, sysctl_namespace};
 
 /// The largest config.json that is read. Docker's is 10 KB; ten thousand mounts make 3 MB.
 pub const LIMIT_BYTES: u64 = 64 << 20;

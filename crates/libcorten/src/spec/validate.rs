@@ -226,7 +226,7 @@ fn mount_is_sound(index: usize, mount: &Mount) -> Result<(), SpecError> {
         (field("destination"), Problem::MountOnRoot { found: destination.display().to_string() })
     })?;
 
-    if is_bind(mount) {
+    if asks_for_bind(mount) {
         let source = mount.source().as_ref().is_some_and(|source| !source.as_os_str().is_empty());
         return require(source, || (field("source"), Problem::Missing));
     }
@@ -234,7 +234,8 @@ fn mount_is_sound(index: usize, mount: &Mount) -> Result<(), SpecError> {
     require(!typ.is_empty() || has_option(mount, "remount"), || (field("type"), Problem::Missing))
 }
 
-fn is_bind(mount: &Mount) -> bool {
+/// Whether `bind` or `rbind` is written in an entry of `mounts`, be it of a new mount or of a remount.
+pub(crate) fn asks_for_bind(mount: &Mount) -> bool {
     mount.typ().as_deref() == Some("bind") || has_option(mount, "bind") || has_option(mount, "rbind")
 }
 

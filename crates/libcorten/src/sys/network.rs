@@ -29,7 +29,7 @@ impl NetworkMaker {
         Ok(Self { thread: Some(thread) })
     }
 
-    /// Waits for the namespace.
+    /// Waits for the namespace. Without a deadline: the thread makes four calls, which wait for nothing but locks of the kernel.
     pub(crate) fn finish(mut self) -> Result<OwnedFd, SysError> {
         let made = self.thread.take().map(JoinHandle::join);
         match made {

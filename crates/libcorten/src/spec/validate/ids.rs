@@ -2,7 +2,7 @@
 
 use oci_spec::runtime::{LinuxIdMapping, LinuxNamespaceType, Mount, Spec};
 
-use super::{in_linux, in_process, in_range, is_bind, require};
+use super::{asks_for_bind, in_linux, in_process, in_range, require};
 use crate::spec::error::{Problem, SpecError};
 use crate::spec::{annotations, is_joined, namespace};
 
@@ -75,7 +75,7 @@ fn mapped_mount_is_sound(index: usize, mount: &Mount, has_user_namespace: bool) 
     let Some(asking) = given.map(|(name, _)| (*name).to_owned()).or(option) else {
         return Ok(());
     };
-    require(is_bind(mount), || (format!("mounts[{index}].{asking}"), Problem::MappedMountNotBind))?;
+    require(asks_for_bind(mount), || (format!("mounts[{index}].{asking}"), Problem::MappedMountNotBind))?;
     if given.is_none() {
         return require(has_user_namespace, || (format!("mounts[{index}].{asking}"), Problem::MappedMountIncomplete));
     }
