@@ -18,12 +18,18 @@ const BELOW: u64 = sys::RESOLVE_BENEATH | sys::RESOLVE_NO_MAGICLINKS | sys::RESO
 const LINKS_MAX: u32 = 40;
 
 /// A path split at its last name. The plan has cleaned it: absolute, no `.` or `..`, no doubled or final slash.
-pub(super) fn parent_and_name(path: &CStr) -> Outcome<(Text<4096>, &CStr)> {
+fn split(path: &CStr) -> (&[u8], &CStr) {
     let bytes = path.to_bytes_with_nul();
     let at = bytes.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-    let mut parent = Text::new();
-    parent.push(bytes.get(..at.max(1)).unwrap_or(b"/")).from(Call::Openat2)?;
     let name = CStr::from_bytes_with_nul(bytes.get(at + 1..).unwrap_or(b"\0")).unwrap_or(c"");
+    (bytes.get(..at.max(1)).unwrap_or(b"/"), name)
+}
+
+/// The same, with the directory's path as the kernel takes it.
+pub(super) fn parent_and_name(path: &CStr) -> Outcome<(Text<4096>, &CStr)> {
+    let (bytes, name) = split(path);
+    let mut parent = Text::new();
+    parent.push(bytes).from(Call::Openat2)?;
     Ok((parent, name))
 }
 
@@ -49,10 +55,22 @@ impl Executor<'_> {
             Err(Errno::ENOENT) => self.target_made = true,
             other => return other.from(Call::Openat2),
         }
-        // Walk down by fd; `walked` is what the fd was reached by, for names that turn out to be links.
-        let mut walked = Text::<4096>::new();
-        let mut here = sys::openat2(self.root, c"/", flags, 0, IN_ROOT).from(Call::Openat2)?;
-        let mut names = path.to_bytes().split(|byte| *byte == b'/').filter(|name| !name.is_empty());
+        // Walk down by fd; `walked` is what the fd was reached by, for names that turn out to be links. Most often it is only the last
+        // name that is missing.
+        let (mut walked, _) = parent_and_name(path)?;
+        let mut here = match sys::openat2(self.root, walked.as_cstr(), flags, 0, resolve) {
+            Err(Errno::ENOENT) => {
+                walked.clear();
+                sys::openat2(self.root, c"/", flags, 0, resolve)
+            }
+            there => there,
+        }
+        .from(Call::Openat2)?;
+        if walked.as_bytes() == b"/" {
+            walked.clear();
+        }
+        let missing = path.to_bytes().get(walked.as_bytes().len()..).unwrap_or_default();
+        let mut names = missing.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
         while let Some(name) = names.next() {
             let mut single = Text::<256>::new();
             single.push(name).from(Call::Mkdirat)?;
@@ -107,6 +125,28 @@ impl Executor<'_> {
     fn open_parent<'p>(&mut self, path: &'p CStr) -> Outcome<(Fd, &'p CStr)> {
         let (parent, name) = parent_and_name(path)?;
         Ok((self.open_or_make_directory(parent.as_cstr(), 0o755, IN_ROOT)?, name))
+    }
+
+    /// The same for what is made one after the other, mostly in `/dev`: the directory stays open until another one is asked for, or
+    /// a step comes that may put something else there.
+    fn fill(&mut self, path: &'static CStr) -> Outcome<(Fd, &'static CStr)> {
+        let (parent, name) = split(path);
+        match self.filled {
+            Some((filled, fd)) if filled == parent => Ok((fd, name)),
+            _ => {
+                self.leave_filled();
+                let (fd, name) = self.open_parent(path)?;
+                self.filled = Some((parent, fd));
+                Ok((fd, name))
+            }
+        }
+    }
+
+    /// Closes what [`Self::fill`] has left open.
+    pub(super) fn leave_filled(&mut self) {
+        if let Some((_, fd)) = self.filled.take() {
+            sys::close(fd);
+        }
     }
 
     pub(super) fn open_target(&mut self, path: &'static CStr, target: u64, in_proc: bool, slot: Slot) -> Outcome {
@@ -181,7 +221,7 @@ impl Executor<'_> {
     pub(super) fn make_node(&mut self, path: &'static CStr, numbers: [u64; 5]) -> Outcome {
         self.detail.set_cut(path.to_bytes());
         let [mode, major, minor, uid, gid] = numbers.map(|number| u32::try_from(number).unwrap_or(u32::MAX));
-        let (parent, name) = self.open_parent(path)?;
+        let (parent, name) = self.fill(path)?;
         match sys::mknodat(parent, name, mode, major, minor) {
             Ok(()) if (uid, gid) != (0, 0) => {
                 // What somebody else has put there meanwhile is not given away.
@@ -197,13 +237,12 @@ impl Executor<'_> {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(errno) => return Err(Failure { call: Call::Mknodat, errno }),
         }
-        sys::close(parent);
         Ok(())
     }
 
     pub(super) fn make_link(&mut self, path: &'static CStr, target: &'static CStr, replace: bool) -> Outcome {
         self.detail.set_cut(path.to_bytes());
-        let (parent, name) = self.open_parent(path)?;
+        let (parent, name) = self.fill(path)?;
         if replace {
             match sys::unlinkat(parent, name) {
                 Ok(()) | Err(Errno::ENOENT) => {}
@@ -214,7 +253,6 @@ impl Executor<'_> {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(errno) => return Err(Failure { call: Call::Symlinkat, errno }),
         }
-        sys::close(parent);
         Ok(())
     }
 
