@@ -21,10 +21,10 @@ mod start;
 mod update;
 mod wait;
 
-use std::cell::OnceCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::thread;
 
 use corten_cgroup::{Cgroups, Machine};
 use nix::unistd::Pid;
@@ -273,15 +273,35 @@ impl Runtime {
     /// # Errors
     /// The state root cannot be read.
     pub fn list(&self) -> Result<Vec<(String, Result<State>)>> {
-        let mut states = Vec::new();
-        let hierarchies = Hierarchies::default();
-        for id in ids(&self.root)? {
-            match self.load(&id).and_then(|container| container.state_in(&hierarchies)) {
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                state => states.push((id, state)),
-            }
+        /// So many are looked at sooner than a thread is made.
+        const FOR_A_THREAD: usize = 50;
+        let (ids, hierarchies) = (ids(&self.root)?, Hierarchies::default());
+        let look = |ids: &[String]| self.states(ids, &hierarchies);
+        let threads = (ids.len() / FOR_A_THREAD).min(thread::available_parallelism().map_or(1, usize::from));
+        if threads < 2 {
+            return Ok(look(&ids));
         }
-        Ok(states)
+        let parts: Vec<_> = ids.chunks(ids.len().div_ceil(threads)).collect();
+        Ok(thread::scope(|scope| {
+            let look = &look;
+            let made = |part| (part, thread::Builder::new().spawn_scoped(scope, move || look(part)));
+            let threads: Vec<_> = parts.into_iter().map(made).collect();
+            // A thread that cannot be made is done without; one that panics does so here.
+            let done = |(part, thread): (_, std::io::Result<thread::ScopedJoinHandle<'_, _>>)| match thread {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                Err(_) => look(part),
+            };
+            threads.into_iter().flat_map(done).collect()
+        }))
+    }
+
+    /// The states of these containers, but not of those that are gone.
+    fn states(&self, ids: &[String], hierarchies: &Hierarchies) -> Vec<(String, Result<State>)> {
+        let state = |id: &String| match self.load(id).and_then(|container| container.state_in(hierarchies)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            state => Some((id.clone(), state)),
+        };
+        ids.iter().filter_map(state).collect()
     }
 }
 
@@ -292,7 +312,7 @@ fn cgroups(record: &Record) -> Result<Cgroups> {
 
 /// The machine's cgroups, looked for once, when the first container has some.
 #[derive(Debug, Default)]
-struct Hierarchies(OnceCell<Machine>);
+struct Hierarchies(OnceLock<Machine>);
 
 impl Hierarchies {
     /// As [`cgroups`].
