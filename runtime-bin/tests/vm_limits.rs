@@ -254,6 +254,8 @@ fn freezer() {
             assert_eq!(common::stdout(&output), "");
         };
         command("pause");
+        // The kernel says frozen when all are on their way to stop, and charges them for what is left of it.
+        std::thread::sleep(Duration::from_millis(200));
         let stopped = number(cgroup, "cpu.stat", "usage_usec");
         std::thread::sleep(Duration::from_secs(1));
         assert_eq!(number(cgroup, "cpu.stat", "usage_usec"), stopped);
