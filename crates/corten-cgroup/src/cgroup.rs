@@ -205,6 +205,18 @@ impl Cgroup {
         self.pids()?.into_iter().try_for_each(|pid| sys::send_signal(pid, signal).map_err(call(pid)))
     }
 
+    /// Whether processes can be in this cgroup: it gives no controllers to those below (unless it is the root), and no threads of others are
+    /// in it.
+    ///
+    /// # Errors
+    /// A file of the cgroup cannot be read.
+    pub fn takes_processes(&self) -> Result<bool, Error> {
+        let read = |name: &str| {
+            read_file(self.fd.as_fd(), name).map_err(|errno| failed(errno, || format!("read({:?}/{name})", self.path)))
+        };
+        Ok(read("cgroup.subtree_control")?.trim_ascii().is_empty() && read("cgroup.type")?.trim_ascii() == "domain")
+    }
+
     /// Puts a process, with all its threads, into this cgroup.
     ///
     /// # Errors

@@ -413,4 +413,8 @@ steps! {
     72 Visit { namespace: Slot, }
     /// Opens init's own mount namespace, to come back to: `pidfd_open`, `ioctl(PIDFD_GET_MNT_NAMESPACE)`.
     73 OwnMounts { slot: Slot, }
+    /// Goes on in a clone as [`Step::CloneAgain`] does, in the cgroup of the slot, which both close: `clone3(CLONE_PARENT |
+    /// CLONE_INTO_CGROUP)`. The kernel lets no process fork and waits for an RCU grace period when one is moved by `cgroup.procs`. Attacker:
+    /// the cgroup is a container's, which may freeze or kill what is in it; the clone has memory of its own by then.
+    74 CloneInto { cgroup: Slot, }
 }

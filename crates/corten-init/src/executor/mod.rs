@@ -120,6 +120,8 @@ struct Executor<'s> {
     listener: Fd,
     /// What the failed call was about.
     detail: Text<1024>,
+    /// The directory in which nodes and links are being made, one after the other, and its path.
+    filled: Option<(&'static [u8], Fd)>,
 }
 
 /// Ends a start that is no runtime's: somebody in a container ran `/proc/PID/exe`.
@@ -182,6 +184,7 @@ impl<'s> Executor<'s> {
             home: Text::new(),
             listener: CLOSED,
             detail: Text::new(),
+            filled: None,
         };
         this.report = this.fd_at(SYNC);
         this
@@ -213,6 +216,9 @@ impl<'s> Executor<'s> {
     }
 
     fn step(&mut self, step: &WireStep<'static>) -> Outcome {
+        if !matches!(step, WireStep::MakeNode { .. } | WireStep::MakeLink { .. }) {
+            self.leave_filled();
+        }
         match *step {
             WireStep::UnshareCgroup {} => sys::unshare(sys::CLONE_NEWCGROUP).from(Call::Unshare),
             WireStep::SessionKeyring { name } => process::session_keyring(name),
@@ -279,7 +285,12 @@ impl<'s> Executor<'s> {
             WireStep::Visit { namespace } => self.visit(namespace),
             WireStep::OwnMounts { slot } => self.own_mounts(slot),
             WireStep::Unshare { flags } => sys::unshare(flags).from(Call::Unshare),
-            WireStep::CloneAgain { flags } => self.clone_again(flags),
+            WireStep::CloneAgain { flags } => self.clone_again(flags, None),
+            WireStep::CloneInto { cgroup } => {
+                let directory = self.fd(cgroup)?;
+                self.clone_again(0, Some(directory))?;
+                self.close(cgroup)
+            }
             WireStep::NamespaceRoot { uid, gid } => namespaces::become_root(uid, gid),
             WireStep::Dumpable { on } => namespaces::dumpable(on != 0),
             WireStep::OpenSource { path, flags, slot } => self.open_source(path, flags, slot),

@@ -6,7 +6,7 @@
 use super::{Executor, Failure, From, Outcome};
 use crate::message::{Call, Message};
 use crate::step::Slot;
-use crate::sys::{self, Errno};
+use crate::sys::{self, Errno, Fd};
 
 impl Executor<'_> {
     pub(super) fn join(&mut self, namespace: Slot, kind: u64) -> Outcome {
@@ -33,8 +33,9 @@ impl Executor<'_> {
     }
 
     /// Goes on in a clone: a PID namespace, a time namespace and a user namespace together with others are for new processes.
-    pub(super) fn clone_again(&mut self, flags: u64) -> Outcome {
-        if !sys::clone_sibling(flags).from(Call::Clone3)? {
+    /// `cgroup`: what it is to be in.
+    pub(super) fn clone_again(&mut self, flags: u64, cgroup: Option<Fd>) -> Outcome {
+        if !sys::clone_sibling(flags, cgroup).from(Call::Clone3)? {
             sys::exit(0);
         }
         // The runtime knows the clone's pid by its pidfd: its own getpid(2) is that of another namespace.

@@ -30,13 +30,17 @@ pub fn mount_namespace(process: Fd) -> Result<Fd> {
     plain(nr::IOCTL, [process.arg(), GET_MOUNTS, 0]).and_then(fd)
 }
 
-/// Goes on twice, in this process and in a new one with a copy of the memory and the same parent; true in the new one.
-pub fn clone_sibling(namespaces: u64) -> Result<bool> {
+/// Goes on twice, in this process and in a new one with a copy of the memory and the same parent; true in the new one. `cgroup`: what
+/// the new one is in from the beginning, if not in this one's.
+pub fn clone_sibling(namespaces: u64, cgroup: Option<Fd>) -> Result<bool> {
     const CLONE_PARENT: u64 = 0x8000;
-    // struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls. With CLONE_PARENT the
-    // signal is that of this process.
-    let arguments = [namespaces | CLONE_PARENT, 0, 0, 0, 0, 0, 0, 0u64];
-    // SAFETY: the structure is clone_args of version 0 and outlives the call. Without CLONE_VM the child has memory of its
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+    let into = if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 };
+    let cgroup = cgroup.map_or(0, |fd| u64::from(fd.0.cast_unsigned()));
+    // struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup. With
+    // CLONE_PARENT the signal is that of this process.
+    let arguments = [namespaces | CLONE_PARENT | into, 0, 0, 0, 0, 0, 0, 0, 0, 0, cgroup];
+    // SAFETY: the structure is clone_args of version 2 and outlives the call. Without CLONE_VM the child has memory of its
     // own, this stack included, and init has no other thread whose locks could be held.
     unsafe { call(nr::CLONE3, [&raw const arguments as usize, size_of_val(&arguments)]) }.map(|pid| pid == 0)
 }

@@ -124,6 +124,12 @@ impl LaunchError {
         }
     }
 
+    /// Whether a process could not be cloned into a cgroup because that takes none.
+    pub(crate) fn is_refused_by_cgroup(&self) -> bool {
+        matches!(self, Self::Init(failure)
+            if failure.call == Call::Clone3 && super::NO_PROCESSES.contains(&(failure.errno.0 as i32)))
+    }
+
     /// Says how init ended, when that is all there is to say.
     pub(super) fn explain(&mut self, waited: Waited) {
         let Self::Died { how } = self else { return };

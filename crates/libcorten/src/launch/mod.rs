@@ -105,6 +105,10 @@ pub(crate) struct Joined {
 }
 
 impl Joined {
+    pub(crate) fn try_clone(&self) -> Result<Self, SysError> {
+        Ok(Self { pidfd: self.open()?, pid: self.pid })
+    }
+
     /// A pidfd of init's for the process.
     fn open(&self) -> Result<OwnedFd, SysError> {
         self.pidfd.try_clone().map_err(|error| SysError::from_io(&error, || "fcntl(F_DUPFD_CLOEXEC)".to_owned()))
@@ -208,6 +212,7 @@ impl<'a> Launch<'a> {
             HostStep::JoinContainer { location, or_inits, optional } => {
                 self.join_container(location, *or_inits, *optional)
             }
+            HostStep::OpenJoinedCgroup { location, slot } => self.open_joined_cgroup(location, *slot),
             HostStep::JoinIntelRdt { tasks } => resctrl::join(tasks, self.pid()).map_err(at),
             HostStep::AttachToUnit { below } => self.attach_to_unit(below),
             HostStep::OpenInit { slot } => self.put(*slot, self.joined()?.open().map_err(at)?),
@@ -403,6 +408,13 @@ impl<'a> Launch<'a> {
             }
             moved => moved,
         }
+    }
+
+    fn open_joined_cgroup(&mut self, location: &Location, slot: Slot) -> Result<(), LaunchError> {
+        let opened = self.place.machine.open(location).map_err(LaunchError::Cgroup)?;
+        let cgroup = opened.unified().ok_or(LaunchError::Died { how: None })?;
+        let fd = cgroup.as_fd().try_clone_to_owned();
+        self.put(slot, fd.map_err(|error| SysError::from_io(&error, || "fcntl(cgroup, F_DUPFD_CLOEXEC)".to_owned()))?)
     }
 
     fn move_into(&self, location: &Location, or_inits: bool) -> Result<(), LaunchError> {

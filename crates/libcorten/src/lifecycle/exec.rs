@@ -13,7 +13,7 @@ use crate::host::{self, cgroup_error};
 use crate::launch::resctrl::GroupRecord;
 use crate::launch::{Joined, Launch, LaunchError, Place};
 use crate::oci::{Process, Spec};
-use crate::plan::{Request, Running};
+use crate::plan::{Facts, Request, Running};
 use crate::state::{Record, Status};
 use crate::{Error, ErrorKind, Plan, Result, spec};
 
@@ -138,17 +138,28 @@ impl Container {
         let facts = host::exec_facts(&config, &self.root, location(&record, &options.cgroups)?)?;
         let by_systemd = facts.cgroups.user && facts.cgroups.unit.is_some();
         let systemd = by_systemd.then(|| host::systemd(true)).transpose()?;
-        let plan =
-            Plan::for_exec(&config, &request, &facts, &running).map_err(|error| Error::new(error.kind(), error))?;
-        let mut own = for_itself(record);
         let place = Place { machine: &machine, systemd: systemd.as_ref(), directory: &self.directory };
-        let launched = Launch::new(&plan, place, &mut own, &request_options)
-            .joining(init)
-            .patiently(options.ignore_paused)
-            .run(&mut |_| {})
-            .map_err(|error| self.joining_failed(error))?;
-        let warnings = [plan.warnings, launched.warnings].concat();
-        Ok(ExecProcess { pid: own.pid, pidfd: launched.pidfd, console: launched.master, warnings })
+        // A process that is to wait in a paused container is moved there: it must have told the runtime who it is by then.
+        let clones_into = !options.ignore_paused && can_clone_into(&machine, &facts);
+        let attempt = |clones_into, init: Joined| -> Result<Option<ExecProcess>> {
+            let running = Running { clones_into, ..running.clone() };
+            let plan =
+                Plan::for_exec(&config, &request, &facts, &running).map_err(|error| Error::new(error.kind(), error))?;
+            let mut own = for_itself(record.clone());
+            let launch = Launch::new(&plan, place, &mut own, &request_options);
+            let launched = match launch.joining(init).patiently(options.ignore_paused).run(&mut |_| {}) {
+                // Since it was looked at the container has made cgroups with limits below its own.
+                Err(error) if clones_into && error.is_refused_by_cgroup() => return Ok(None),
+                launched => launched.map_err(|error| self.joining_failed(error))?,
+            };
+            let warnings = [plan.warnings, launched.warnings].concat();
+            Ok(Some(ExecProcess { pid: own.pid, pidfd: launched.pidfd, console: launched.master, warnings }))
+        };
+        let again = init.try_clone().map_err(|error| Error::new(ErrorKind::Kernel, error))?;
+        match attempt(clones_into, init)? {
+            Some(process) => Ok(process),
+            None => attempt(false, again)?.ok_or_else(|| LifecycleError::ExecStopped.into()),
+        }
     }
 
     /// Says why a process could not join: maybe because the container has stopped meanwhile.
@@ -173,7 +184,8 @@ impl Container {
             return Err(LifecycleError::ExecStopped.into());
         }
         let resctrl = record.resctrl.as_ref().map(GroupRecord::tasks).unwrap_or_default();
-        let running = Running { namespaces, follows_init: true, below_unit: String::new(), resctrl };
+        let running =
+            Running { namespaces, follows_init: true, clones_into: false, below_unit: String::new(), resctrl };
         let machine =
             if record.cgroups.is_empty() { Machine::none() } else { Machine::detect().map_err(cgroup_error)? };
         Ok(Target { machine, init: Joined { pidfd, pid: record.pid }, record, running })
@@ -183,6 +195,14 @@ impl Container {
 /// The record of a process that joins a container: a launch writes it down as if it were an init, and takes back what it has made.
 pub(super) fn for_itself(record: Record) -> Record {
     Record { hooks: None, resctrl: None, pid: 0, start_time: 0, ..record }
+}
+
+/// Whether the process can be cloned into its cgroup, which spares a wait: that takes cgroup v2, all rights, and a cgroup that takes
+/// processes. Who may not, or what else is to be tried, shows when the process is moved.
+fn can_clone_into(machine: &Machine, facts: &Facts) -> bool {
+    let by_path = facts.cgroups.legacy.is_empty() && !facts.rootless;
+    let takes = || machine.open(&facts.cgroups).ok()?.unified()?.takes_processes().ok();
+    by_path && takes() == Some(true)
 }
 
 /// Where the process is to be.

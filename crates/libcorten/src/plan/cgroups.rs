@@ -69,15 +69,22 @@ pub(super) fn enter(b: &mut Builder<'_>) -> Result<Limits, PlanError> {
     Ok(limits)
 }
 
-/// Has a process that joins the container wait until it has been moved into its cgroups. It is not cloned into that of cgroup v2, as
-/// a new container's init is: the cgroup is the container's by now, which may freeze it or run out of memory in it, and the clone
-/// shares the runtime's memory until it has executed init.
-pub(super) fn join(b: &mut Builder<'_>, running: &Running) {
+/// Puts a process that joins the container into its cgroups. It is not cloned into that of cgroup v2 at once, as a new container's init
+/// is: the cgroup is the container's by now, which may freeze it or run out of memory in it, and the clone shares the runtime's
+/// memory until it has executed init. So init clones itself, or waits until it has been moved.
+pub(super) fn join(b: &mut Builder<'_>, running: &Running) -> Result<(), PlanError> {
     let (location, or_inits) = (b.facts.cgroups.clone(), running.follows_init);
     if location.is_empty() {
-        return;
+        return Ok(());
     }
     let item = c"linux.cgroupsPath";
+    if running.clones_into {
+        let cgroup = b.new_source()?;
+        b.host(item, HostStep::OpenJoinedCgroup { location, slot: cgroup });
+        b.early(item, Step::CloneInto { cgroup });
+        b.follow();
+        return Ok(());
+    }
     b.early(item, Step::Sync { point: SyncPoint::Cgroup.to_number().into() });
     b.meet(item, HostStep::Await { point: SyncPoint::Cgroup });
     // A user may not move processes from one of systemd's subtrees into another; systemd may.
@@ -88,6 +95,7 @@ pub(super) fn join(b: &mut Builder<'_>, running: &Running) {
     };
     b.meet(item, step);
     b.meet(item, HostStep::Release { point: SyncPoint::Cgroup });
+    Ok(())
 }
 
 /// Makes the cgroups that are there before init.

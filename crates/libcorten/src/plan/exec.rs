@@ -23,6 +23,8 @@ pub(crate) struct Running {
     pub(crate) namespaces: u64,
     /// The process is to be in the cgroup of init if that of the container takes no processes.
     pub(crate) follows_init: bool,
+    /// The cgroup is one of cgroup v2 that takes processes, so that it can be cloned into it.
+    pub(crate) clones_into: bool,
     /// The cgroup below the container's that it is to be in, for systemd; empty for the container's own.
     pub(crate) below_unit: String,
     /// The files that put it into the container's resctrl groups.
@@ -41,7 +43,7 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts, running: &
     process::warn_of_capabilities(b, process);
     build::check_console(process, request)?;
     build::host_proc(b);
-    cgroups::join(b, running);
+    cgroups::join(b, running)?;
     build::oom_score(b)?;
     namespaces::join_init(b, running.namespaces)?;
     b.entered = true;

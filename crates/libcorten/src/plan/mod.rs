@@ -87,6 +87,13 @@ pub enum HostStep {
         /// A caller who may not do it stays where it is: rootless.
         optional: bool,
     },
+    /// Opens the cgroup of a container that runs, for a process to be cloned into it.
+    OpenJoinedCgroup {
+        /// Where it is.
+        location: corten_cgroup::Location,
+        /// Where init finds it.
+        slot: Slot,
+    },
     /// Has systemd move init into the container's unit: `AttachProcessesToUnit`.
     AttachToUnit {
         /// The cgroup below that of the unit.

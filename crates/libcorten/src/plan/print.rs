@@ -25,6 +25,7 @@ impl HostStep {
             Self::StartUnit { .. } => "StartUnit",
             Self::JoinCgroups => "JoinCgroups",
             Self::JoinContainer { .. } => "JoinContainer",
+            Self::OpenJoinedCgroup { .. } => "OpenJoinedCgroup",
             Self::JoinIntelRdt { .. } => "JoinIntelRdt",
             Self::AttachToUnit { .. } => "AttachToUnit",
             Self::OpenInit { .. } => "OpenInit",
@@ -87,6 +88,10 @@ impl HostStep {
             Self::DelegateCgroup { uid } => vec![("uid", uid.to_string())],
             Self::CreateCgroups { location, optional } => cgroups(location, None, *optional),
             Self::JoinContainer { location, or_inits, optional } => cgroups(location, Some(*or_inits), *optional),
+            Self::OpenJoinedCgroup { location, slot } => {
+                let location = cgroups(location, None, false).into_iter();
+                location.chain([("slot", slot.0.to_string())]).collect()
+            }
             Self::AttachToUnit { below } => vec![("below", below.clone())],
             Self::JoinIntelRdt { tasks } => tasks.iter().map(|tasks| path(tasks)).collect(),
             Self::Limit { settings } => settings.iter().map(|setting| ("set", setting.to_string())).collect(),

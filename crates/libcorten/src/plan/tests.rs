@@ -87,7 +87,10 @@ fn golden_plan_of_a_process_that_joins() {
     let facts = Facts { seccomp: None, ..facts() };
     let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWNET;
     let namespaces = u64::from(namespaces.cast_unsigned());
-    let running = Running { namespaces, follows_init: true, below_unit: String::new(), resctrl: Vec::new() };
+    let mut running =
+        Running { namespaces, follows_init: true, clones_into: false, below_unit: String::new(), resctrl: Vec::new() };
+    insta::assert_snapshot!(Plan::for_exec(&spec, &request, &facts, &running).unwrap());
+    running.clones_into = true;
     insta::assert_snapshot!(Plan::for_exec(&spec, &request, &facts, &running).unwrap());
 }
 
