@@ -3,13 +3,15 @@
 //! Nothing but arguments, output and exit codes; what happens is in the library, one call for each subcommand. What runc does
 //! is the contract: commands, flags, outputs, exit codes and messages.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod arguments;
 mod caller;
 mod command_line;
 mod commands;
 mod log;
+#[allow(unsafe_code, reason = "an allocator is unsafe by its trait")]
+mod memory;
 mod output;
 mod usage;
 
@@ -25,7 +27,11 @@ use log::Log;
 /// musl's own gives memory back to the kernel, and asks for it again, at every turn: 90 calls in one `run`.
 #[cfg(target_env = "musl")]
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static ALLOCATOR: memory::Arena<dlmalloc::GlobalDlmalloc> = memory::Arena::new(dlmalloc::GlobalDlmalloc);
+
+#[cfg(not(target_env = "musl"))]
+#[global_allocator]
+static ALLOCATOR: memory::Arena<std::alloc::System> = memory::Arena::new(std::alloc::System);
 
 /// Why a command ends with another exit status than 0.
 #[derive(Debug)]
@@ -62,7 +68,7 @@ fn main() -> ExitCode {
     let mut definition = Arguments::command();
     let line = CommandLine::read(&definition, std::env::args_os());
     let matches = definition.try_get_matches_from_mut(&line.arguments);
-    let arguments = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
+    let arguments = match matches.and_then(|mut matches| Arguments::from_arg_matches_mut(&mut matches)) {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error, &line),
     };
