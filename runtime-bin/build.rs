@@ -1,4 +1,4 @@
-//! Puts the commit into the binary, for `corten --version`.
+//! Puts the commit into the binary, for `corten --version`, and has the linker put together what is called.
 
 use std::env;
 use std::path::Path;
@@ -17,4 +17,11 @@ fn main() {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     });
     println!("cargo::rustc-env=CORTEN_COMMIT={}", commit.unwrap_or_else(|| "unknown".to_owned()));
+    // Only a release is worth it: other builds have other functions. The names are those of the symbols of ELF.
+    println!("cargo::rerun-if-changed=order.ld");
+    let is = |name: &str, value: &str| env::var(name).is_ok_and(|known| known == value);
+    if is("PROFILE", "release") && is("CARGO_CFG_TARGET_OS", "linux") {
+        let directory = env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
+        println!("cargo::rustc-link-arg-bin=corten=-Wl,--script={directory}/order.ld");
+    }
 }

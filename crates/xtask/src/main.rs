@@ -12,6 +12,7 @@ mod install;
 mod libtest;
 mod man;
 mod musl;
+mod order;
 mod packages;
 mod shell;
 
@@ -53,6 +54,8 @@ enum Task {
     },
     /// Build the release binary, linked against musl, and print its path
     Musl(musl::Options),
+    /// Find out which functions the commands of a container call, and write it down for the linker
+    Order(order::Options),
     /// Remove what install has made, and corten from the engines' configuration
     Uninstall(install::Place),
 }
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Task::Install(options) => install::run(&options),
         Task::Man { directory } => man::run(&directory),
         Task::Musl(options) => musl::run(&options),
+        Task::Order(options) => order::run(&options),
         Task::Uninstall(place) => install::uninstall(&place),
     };
     match done {

@@ -17,7 +17,7 @@ mount -t proc proc proc
 mount --rbind /dev dev
 # Debian has no std for musl: it is built, too. All crates are there, and the network is not wanted.
 exec chroot . env -i --chdir=/workspace PATH=/usr/bin:/bin HOME=/root CARGO_HOME=/cargo CARGO_TARGET_DIR=/target "TERM=${TERM:-dumb}" \
-    "CORTEN_COMMIT=$commit" LIBSECCOMP_LIB_PATH=/opt/musl RUSTC_BOOTSTRAP=1 \
+    "CORTEN_COMMIT=$commit" "CARGO_PROFILE_RELEASE_STRIP=${CARGO_PROFILE_RELEASE_STRIP:-symbols}" LIBSECCOMP_LIB_PATH=/opt/musl RUSTC_BOOTSTRAP=1 \
     cargo build --release --package corten --target "$triple" --locked --offline \
     -Zbuild-std=std,panic_abort -Zbuild-std-features= \
     --config "target.$triple.linker='musl-gcc'" \
