@@ -9,15 +9,15 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// More than what the commands that make a container allocate. Untouched pages of it cost nothing.
-const SIZE: usize = 512 * 1024;
+/// malloc(3)'s: crates count on it where they ask for bytes (nix's control messages).
+const ALIGNMENT: usize = 16;
 /// What is larger may come and go often: the buffer for a file.
 const LARGEST: usize = 16 * 1024;
 
-/// A region, and what there is beyond it.
+/// A region of so many bytes, and what there is beyond it.
 #[derive(Debug)]
-pub(crate) struct Arena<A> {
-    region: Region,
+pub(crate) struct Arena<A, const SIZE: usize> {
+    region: Region<SIZE>,
     /// How much of the region is taken.
     taken: AtomicUsize,
     beyond: A,
@@ -25,12 +25,12 @@ pub(crate) struct Arena<A> {
 
 #[repr(C, align(4096))]
 #[derive(Debug)]
-struct Region(UnsafeCell<[u8; SIZE]>);
+struct Region<const SIZE: usize>(UnsafeCell<[u8; SIZE]>);
 
 // SAFETY: the region is never read or written here but through pointers that `alloc` has given to one caller each.
-unsafe impl Sync for Region {}
+unsafe impl<const SIZE: usize> Sync for Region<SIZE> {}
 
-impl<A> Arena<A> {
+impl<A, const SIZE: usize> Arena<A, SIZE> {
     /// An empty region.
     pub(crate) const fn new(beyond: A) -> Self {
         Self { region: Region(UnsafeCell::new([0; SIZE])), taken: AtomicUsize::new(0), beyond }
@@ -53,7 +53,7 @@ impl<A> Arena<A> {
         }
         let mut taken = self.taken.load(Relaxed);
         loop {
-            let offset = taken.next_multiple_of(layout.align());
+            let offset = taken.next_multiple_of(layout.align().max(ALIGNMENT));
             let end = offset.checked_add(layout.size()).filter(|end| *end <= SIZE)?;
             match self.taken.compare_exchange_weak(taken, end, Relaxed, Relaxed) {
                 // SAFETY: `offset` is at most SIZE, so the pointer stays in the region or at its end.
@@ -73,7 +73,7 @@ impl<A> Arena<A> {
 // SAFETY: every block in the region is its caller's alone: `take` moves `taken` over it in one atomic step, and it is taken back only by
 // the caller who gives it back, while it is the last. It has the size and alignment that were asked for. Other blocks are those of
 // `beyond`, which gets them back; `offset` tells the two apart, as the region is nobody else's memory.
-unsafe impl<A: GlobalAlloc> GlobalAlloc for Arena<A> {
+unsafe impl<A: GlobalAlloc, const SIZE: usize> GlobalAlloc for Arena<A, SIZE> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise about the layout is passed on.
         self.take(layout).unwrap_or_else(|| unsafe { self.beyond.alloc(layout) })
@@ -116,22 +116,24 @@ mod tests {
 
     use super::*;
 
-    fn in_region(arena: &Arena<System>, block: *mut u8) -> bool {
+    const SIZE: usize = 64 * 1024;
+
+    fn in_region(arena: &Arena<System, SIZE>, block: *mut u8) -> bool {
         arena.offset(block).is_some()
     }
 
     #[test]
     fn blocks_lie_one_after_the_other_and_the_last_makes_room() {
-        let arena = Box::new(Arena::new(System));
+        let arena = Box::new(Arena::<_, SIZE>::new(System));
         let layout = Layout::from_size_align(24, 8).expect("a layout");
         // SAFETY: the layout has a size, and blocks are given back once with their own layouts.
         unsafe {
             let (first, second) = (arena.alloc(layout), arena.alloc(layout));
-            assert_eq!(second as usize - first as usize, 24);
+            assert_eq!(second as usize - first as usize, 32, "aligned as by malloc(3)");
             let grown = arena.realloc(second, layout, 100);
             assert_eq!(grown, second, "the last block grows where it is");
             let moved = arena.realloc(first, layout, 100);
-            assert_eq!(moved as usize - second as usize, 104, "another one moves behind it, aligned");
+            assert_eq!(moved as usize - second as usize, 112, "another one moves behind it");
             arena.dealloc(moved, Layout::from_size_align(100, 8).expect("a layout"));
             assert_eq!(arena.alloc(layout), moved);
         }
@@ -139,7 +141,7 @@ mod tests {
 
     #[test]
     fn what_is_large_and_what_has_no_room_is_the_general_allocators() {
-        let arena = Box::new(Arena::new(System));
+        let arena = Box::new(Arena::<_, SIZE>::new(System));
         let (large, page) = (Layout::from_size_align(LARGEST + 1, 1), Layout::from_size_align(4096, 1));
         let (large, page) = (large.expect("a layout"), page.expect("a layout"));
         // SAFETY: the layouts have a size, and blocks are given back once with their own layouts.
@@ -160,7 +162,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_two_blocks_share_a_byte(asked in prop::collection::vec((1usize..3000, 0u32..8, any::<bool>(), 1usize..5000), 1..200)) {
-            let arena = Box::new(Arena::new(System));
+            let arena = Box::new(Arena::<_, SIZE>::new(System));
             let mut blocks: Vec<(*mut u8, Layout, u8)> = Vec::new();
             for (number, (size, align, back, new_size)) in asked.into_iter().enumerate() {
                 let layout = Layout::from_size_align(size, 1 << align).expect("a layout");
@@ -168,7 +170,7 @@ mod tests {
                 // SAFETY: sizes are not 0; each block is written and read within its size, and given back once with its layout.
                 unsafe {
                     let block = arena.alloc(layout);
-                    prop_assert_eq!(block as usize % layout.align(), 0);
+                    prop_assert_eq!(block as usize % layout.align().max(ALIGNMENT), 0);
                     block.write_bytes(mark, size);
                     if back && let Some((block, layout, mark)) = blocks.pop() {
                         let kept = layout.size().min(new_size);
