@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// malloc(3)'s: crates count on it where they ask for bytes (nix's control messages).
 const ALIGNMENT: usize = 16;
-/// What is larger may come and go often: the buffer for a file.
-const LARGEST: usize = 16 * 1024;
+/// What is larger comes and goes: buffers, and vectors that grow. The general allocator uses it again.
+const LARGEST: usize = 1024;
 
 /// A region of so many bytes, and what there is beyond it.
 #[derive(Debug)]

@@ -199,11 +199,61 @@ fn linker_script(order: &[String]) -> Result<String> {
     Ok(script)
 }
 
-/// The name of a function without its hash, which is another one in every build.
+/// The name of a function without what is another one in every build: hashes, and with them the numbers that count them.
 fn pattern(name: &str) -> String {
-    // legacy mangling: `_ZN`, names with their lengths, `17h` and 16 digits, `E`.
+    if let Some(path) = name.strip_prefix("_R") {
+        return format!("_R{}", without_numbers(path));
+    }
+    // Legacy mangling: `_ZN`, names with their lengths, `17h` and 16 digits, `E`.
     match name.rfind("17h").map(|at| name.split_at(at)) {
         Some((path, hash)) if path.starts_with("_ZN") && hash.len() >= 20 => format!("{path}17h*"),
         _ => name.to_owned(),
+    }
+}
+
+/// Of a name in Rust's own mangling (RFC 2603): identifiers, which have their lengths before them, stay; `s` and a crate's hash and `B` and a
+/// place in the name, each up to an underscore, go.
+fn without_numbers(path: &str) -> String {
+    let mut pattern = String::new();
+    let mut rest = path;
+    while let Some(first) = rest.chars().next() {
+        let number = |tail: &str, is_digit: fn(&u8) -> bool| tail.bytes().take_while(is_digit).count();
+        let (kept, next) = match first {
+            's' | 'B' => {
+                let digits = number(&rest[1..], u8::is_ascii_alphanumeric);
+                pattern.push_str(&rest[..1]);
+                if rest.as_bytes().get(digits + 1) == Some(&b'_') { ("*_", digits + 2) } else { ("", 1) }
+            }
+            '1'..='9' => {
+                let digits = number(rest, u8::is_ascii_digit);
+                let length: usize = rest[..digits].parse().unwrap_or(0);
+                let end = rest.len().min(digits + length);
+                (&rest[..end], end)
+            }
+            other => (&rest[..other.len_utf8()], other.len_utf8()),
+        };
+        pattern.push_str(kept);
+        rest = &rest[next..];
+    }
+    pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lose_their_hashes() {
+        for (name, expected) in [
+            ("memcpy", "memcpy"),
+            ("_ZN6corten8commands3run3run17h0123456789abcdefE", "_ZN6corten8commands3run3run17h*"),
+            ("_RNvNtNtCslERo4iccEK6_9libcorten9lifecycle6bundle4read", "_RNvNtNtCs*_9libcorten9lifecycle6bundle4read"),
+            (
+                "_RNvMsj_NtCsgC8KXOPv5AB_3std2fsNtB5_11OpenOptions5__open",
+                "_RNvMs*_NtCs*_3std2fsNtB*_11OpenOptions5__open",
+            ),
+        ] {
+            assert_eq!(pattern(name), expected);
+        }
     }
 }

@@ -105,8 +105,7 @@ impl Executor<'_> {
         let TreeFlags { recursive, directory, link_itself } = TreeFlags::from_number(flags);
         self.detail.set_cut(path.to_bytes());
         let tree = sys::open_tree_at(path, recursive, !link_itself).from(Call::OpenTree)?;
-        let mode = sys::stat(tree).from(Call::Fstat)?.mode;
-        if directory && mode & sys::S_IFMT != sys::S_IFDIR {
+        if directory && sys::stat(tree).from(Call::Fstat)?.mode & sys::S_IFMT != sys::S_IFDIR {
             return Err(Failure { call: Call::OpenTree, errno: Errno::ENOTDIR });
         }
         self.put(slot, tree)

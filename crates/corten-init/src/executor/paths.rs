@@ -175,7 +175,9 @@ impl Executor<'_> {
             _ if directory => self.open_or_make_directory(path, 0o755, IN_ROOT)?,
             _ => self.open_or_make_file(path, LINKS_MAX)?,
         };
-        if let Target::File | Target::Like(_) | Target::LinkItself(_) = target {
+        // What was opened as a directory is one.
+        let unsure = matches!(target, Target::LinkItself(_)) || !directory && target != Target::Existing;
+        if unsure {
             // move_mount(2) would say no more than EINVAL. mount(2) says this, also of a file on a directory, and Docker tells its
             // users what they have mixed up when it reads that.
             let found = sys::stat(fd).from(Call::Fstat)?.mode & sys::S_IFMT == sys::S_IFDIR;

@@ -6,8 +6,9 @@
 //! Spec: config.md#mounts. Attacker: may own the rootfs tree, not the bundle. Of mounts that are added to a container that runs: may
 //! run in it, and race.
 
+use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use corten_init::{OwnedStep as Step, Slot, Target, TreeFlags};
 
@@ -48,10 +49,12 @@ struct Entry<'a> {
 
 /// Adds the steps of all mounts, in the config's order.
 pub(super) fn mounts(b: &mut Builder<'_>) -> Result<(), PlanError> {
-    // The kernel would say of each filesystem that it has no option of that name.
-    for (index, mount) in b.spec.mounts().iter().flatten().enumerate() {
-        let entry = Entry::new(index, mount)?;
+    let listed = b.spec.mounts().iter().flatten().enumerate();
+    let entries: Vec<Entry<'_>> = listed.map(|(index, mount)| Entry::new(index, mount)).collect::<Result<_, _>>()?;
+    let mut opened = VecDeque::new();
+    for (index, entry) in entries.iter().enumerate() {
         entry.check_proc()?;
+        // The kernel would say of each filesystem that it has no option of that name.
         if !entry.options.without_effect.is_empty() {
             let listed = entry.options.without_effect.join(",");
             b.warnings.push(format!(
@@ -60,11 +63,16 @@ pub(super) fn mounts(b: &mut Builder<'_>) -> Result<(), PlanError> {
         }
         entry.check_id_map()?;
         match (entry.options.bind, entry.fstype) {
-            (Some(_), _) if entry.options.remount => remount(b, &entry)?,
-            (Some(bind), _) => bind_mount(b, &entry, bind.recursive)?,
-            (None, _) if entry.options.remount => reconfigure(b, &entry)?,
-            (None, "cgroup") => cgroup(b, &entry)?,
-            (None, _) => filesystem(b, &entry)?,
+            (Some(_), _) if entry.options.remount => remount(b, entry)?,
+            (Some(bind), _) => {
+                if opened.is_empty() {
+                    opened = visit_sources(b, &entries[index..])?;
+                }
+                bind_mount(b, entry, bind.recursive, opened.pop_front())?;
+            }
+            (None, _) if entry.options.remount => reconfigure(b, entry)?,
+            (None, "cgroup") => cgroup(b, entry)?,
+            (None, _) => filesystem(b, entry)?,
         }
     }
     notify_directory(b)
@@ -83,7 +91,8 @@ fn notify_directory(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let mut mount = Mount::default();
     mount.set_destination(NOTIFY_DIRECTORY.into()).set_source(Some(source)).set_options(Some(options));
     let entry = Entry { item: NOTIFY_ITEM.into(), ..Entry::new(usize::MAX, &mount)? };
-    bind_mount(b, &entry, false)
+    let opened = visit_sources(b, std::slice::from_ref(&entry))?.pop_front();
+    bind_mount(b, &entry, false, opened)
 }
 
 /// Takes mounts away, the last one first.
@@ -137,6 +146,11 @@ impl<'a> Entry<'a> {
             return Err(PlanError::IdMapOnFilesystem { item: format!("mounts[{}].{name}", self.index) });
         }
         Ok(())
+    }
+
+    /// How the source of a bind mount is opened.
+    fn tree_flags(&self, recursive: bool) -> TreeFlags {
+        TreeFlags { recursive, directory: false, link_itself: self.options.source_nofollow }
     }
 
     fn path(&self) -> Result<CString, PlanError> {
@@ -300,43 +314,76 @@ fn reconfigure(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> 
         let options = option_block(&entry.item.to_string_lossy(), &words)?;
         b.inside(entry.item.clone(), Step::Reconfigure { mount: slot::TARGET, options });
     }
-    own_attributes(b, entry, slot::TARGET);
+    own_attributes(b, entry, slot::TARGET, 0);
     tree_attributes(b, entry, slot::TARGET);
     propagate(b, entry, slot::TARGET);
     b.inside(entry.item.clone(), Step::Close { slot: slot::TARGET });
     Ok(())
 }
 
-/// A bind mount: the runtime opens the source, init attaches the copy.
-fn bind_mount(b: &mut Builder<'_>, entry: &Entry<'_>, recursive: bool) -> Result<(), PlanError> {
-    let source = entry.source.ok_or(PlanError::Missing { item: "mounts[].source" })?;
-    // A relative source is relative to the bundle (config.md#mounts).
-    let source = b.request.bundle.join(source);
-    if let Some(target) = b.facts.links.get(&entry.index).filter(|_| entry.options.copy_symlink) {
+/// In a bare mount namespace, opens the sources of the bind mounts that `entries` begins with, on one visit to the host's mounts. There none
+/// of the container's mounts can be in the way of the next source.
+fn visit_sources(b: &mut Builder<'_>, entries: &[Entry<'_>]) -> Result<VecDeque<Slot>, PlanError> {
+    /// Each is an fd until its mount is attached.
+    const AT_ONCE: usize = 64;
+    let mut opened = VecDeque::new();
+    let Some((host, own)) = b.to_and_from_host else { return Ok(opened) };
+    for entry in entries.iter().take(AT_ONCE) {
+        let bind = entry.options.bind.filter(|_| !entry.options.remount && copied_link(b, entry).is_none());
+        let Some((bind, source)) = bind.zip(entry.source) else { break };
+        let source = b.request.bundle.join(source);
+        if !opened_in_turn(b, entry, &source) {
+            break;
+        }
+        if opened.is_empty() {
+            b.inside(entry.item.clone(), Step::Visit { namespace: host });
+        }
+        let tree = b.new_source()?;
+        namespaces::open_source(b, &entry.item, &source, entry.tree_flags(bind.recursive), tree)?;
+        opened.push_back(tree);
+    }
+    if let Some(last) = opened.len().checked_sub(1) {
+        b.inside(entries[last].item.clone(), Step::Visit { namespace: own });
+    }
+    Ok(opened)
+}
+
+/// Where the link leads that is to be copied instead of a bind mount.
+fn copied_link<'a>(b: &Builder<'a>, entry: &Entry<'_>) -> Option<&'a Path> {
+    b.facts.links.get(&entry.index).filter(|_| entry.options.copy_symlink).map(PathBuf::as_path)
+}
+
+/// A bind mount: the runtime opens the source, or init, which may have `opened` it by now; init attaches the copy.
+fn bind_mount(b: &mut Builder<'_>, entry: &Entry<'_>, recursive: bool, opened: Option<Slot>) -> Result<(), PlanError> {
+    if let Some(target) = copied_link(b, entry) {
         let (path, target) = (entry.path()?, text("mounts", target.as_os_str().as_encoded_bytes())?);
         b.inside(entry.item.clone(), Step::CopyLink { path, target });
         return Ok(());
     }
-    let tree = b.new_source()?;
-    let flags = TreeFlags { recursive, directory: false, link_itself: entry.options.source_nofollow };
-    if opened_in_turn(b, entry, &source) {
-        let way = b.to_and_from_host;
-        if let Some((host, _)) = way {
-            b.inside(entry.item.clone(), Step::Visit { namespace: host });
+    let tree = match opened {
+        Some(tree) => tree,
+        None => {
+            let source = entry.source.ok_or(PlanError::Missing { item: "mounts[].source" })?;
+            // A relative source is relative to the bundle (config.md#mounts).
+            let source = b.request.bundle.join(source);
+            let (tree, flags) = (b.new_source()?, entry.tree_flags(recursive));
+            if opened_in_turn(b, entry, &source) {
+                namespaces::open_source(b, &entry.item, &source, flags, tree)?;
+            } else {
+                namespaces::open_tree(b, &entry.item, &source, flags, tree)?;
+                map_ids(b, entry, tree)?;
+            }
+            tree
         }
-        namespaces::open_source(b, &entry.item, &source, flags, tree)?;
-        if let Some((_, own)) = way {
-            b.inside(entry.item.clone(), Step::Visit { namespace: own });
+    };
+    // The copy starts as a peer of its source; made a slave, it cannot carry the container's mounts to the host.
+    match b.tree_propagation() {
+        Some(propagation) if recursive => {
+            b.inside(entry.item.clone(), set_propagation(tree, propagation));
+            own_attributes(b, entry, tree, 0);
         }
-    } else {
-        namespaces::open_tree(b, &entry.item, &source, flags, tree)?;
-        map_ids(b, entry, tree)?;
+        propagation => own_attributes(b, entry, tree, propagation.unwrap_or(0)),
     }
-    if let Some(propagation) = b.tree_propagation() {
-        // The copy starts as a peer of its source; made a slave, it cannot carry the container's mounts to the host.
-        b.inside(entry.item.clone(), set_propagation(tree, propagation));
-    }
-    own_attributes(b, entry, tree);
     tree_attributes(b, entry, tree);
     if entry.destination == "/proc" {
         b.inside(entry.item.clone(), Step::CheckProc { mount: tree });
@@ -443,18 +490,18 @@ fn container_maps(b: &Builder<'_>) -> Option<IdMapSource> {
 /// `remount` with `bind`: the attributes of a mount that is there already.
 fn remount(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     open_target(b, &entry.item, entry.path()?, Target::Existing);
-    own_attributes(b, entry, slot::TARGET);
+    own_attributes(b, entry, slot::TARGET, 0);
     tree_attributes(b, entry, slot::TARGET);
     propagate(b, entry, slot::TARGET);
     b.inside(entry.item.clone(), Step::Close { slot: slot::TARGET });
     Ok(())
 }
 
-/// Attributes of a mount alone. A new filesystem is made with them.
-fn own_attributes(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot) {
+/// Attributes of a mount alone, and its propagation if that is to change. A new filesystem is made with them.
+fn own_attributes(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot, propagation: u64) {
     let (set, clear, unnamed) = (entry.options.set, entry.options.clear, entry.options.unnamed());
-    if (set, clear, unnamed) != (0, 0, 0) {
-        let step = Step::SetAttributes { mount, set, clear, unnamed, propagation: 0, recursive: 0 };
+    if (set, clear, unnamed, propagation) != (0, 0, 0, 0) {
+        let step = Step::SetAttributes { mount, set, clear, unnamed, propagation, recursive: 0 };
         b.inside(entry.item.clone(), step);
     }
 }
@@ -590,7 +637,7 @@ fn cgroup_in_user_namespace(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<()
     b.shows_own_cgroup = true;
     let mount = slot::CGROUP;
     b.inside(entry.item.clone(), set_propagation(mount, SLAVE));
-    own_attributes(b, entry, mount);
+    own_attributes(b, entry, mount, 0);
     tree_attributes(b, entry, mount);
     attach_entry(b, entry, mount, false);
     Ok(())
