@@ -337,7 +337,7 @@ impl AsFd for Cgroup {
     }
 }
 
-fn event_is_set(text: &str, key: &str) -> bool {
+pub(crate) fn event_is_set(text: &str, key: &str) -> bool {
     text.lines().any(|line| line.strip_prefix(key).is_some_and(|value| value.trim() == "1"))
 }
 

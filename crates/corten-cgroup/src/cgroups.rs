@@ -198,6 +198,18 @@ impl Machine {
         };
         Ok(Cgroups { unified, legacy: self.legacy.open(&location.legacy)? })
     }
+
+    /// Whether all processes of the cgroups are frozen: as [`Cgroups::frozen`] of what [`Machine::open`] opens, with fewer calls where there
+    /// is cgroup v2 alone.
+    ///
+    /// # Errors
+    /// As theirs.
+    pub fn frozen(&self, location: &Location) -> Result<bool, Error> {
+        match (&self.unified, &location.unified) {
+            (Some(hierarchy), Some(path)) if location.legacy.is_empty() => hierarchy.frozen(path),
+            _ => self.open(location)?.frozen(),
+        }
+    }
 }
 
 impl Cgroups {

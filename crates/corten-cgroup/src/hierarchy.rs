@@ -12,10 +12,10 @@ use nix::sys::stat::Mode;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, fstatfs};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, event_is_set};
 use crate::error::{Error, Repr, failed, failed_io};
 use crate::sys;
-use crate::tree::{read_file, write_file};
+use crate::tree::{read_at, read_file, write_file};
 
 /// How directories on the way are opened.
 const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY);
@@ -225,6 +225,16 @@ impl Hierarchy {
             Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(failed(errno, || format!("openat2({}, {parent:?})", self.mount_point))),
         }
+    }
+
+    /// As [`Cgroup::frozen`], of a cgroup that need not exist.
+    pub(crate) fn frozen(&self, path: &Path) -> Result<bool, Error> {
+        let read = |file: &str| match read_at(self.fd.as_fd(), &path.join(file)) {
+            Err(Errno::ENODEV | Errno::ENOENT) => Ok(String::new()),
+            other => other.map_err(|errno| failed(errno, || format!("read({}{path:?}/{file})", self.mount_point))),
+        };
+        // One that a cgroup above holds cannot be thawed here.
+        Ok(event_is_set(&read("cgroup.events")?, "frozen") && read("cgroup.freeze")?.trim_ascii_end() == "1")
     }
 
     /// Makes a directory with its parents and opens it.

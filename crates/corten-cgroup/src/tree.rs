@@ -20,7 +20,12 @@ use crate::sys;
 
 /// Reads a file of a cgroup.
 pub(crate) fn read_file(directory: BorrowedFd<'_>, file: &str) -> nix::Result<String> {
-    let fd = sys::open_below(&directory, Path::new(file), OFlag::O_RDONLY)?;
+    read_at(directory, Path::new(file))
+}
+
+/// The same, by a path below the directory.
+pub(crate) fn read_at(directory: BorrowedFd<'_>, file: &Path) -> nix::Result<String> {
+    let fd = sys::open_below(&directory, file, OFlag::O_RDONLY)?;
     sys::read_text(File::from(fd)).map_err(|error| sys::errno(&error))
 }
 

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
 use nix::unistd::Pid;
+use procfs::process::Process;
 
 use crate::state::StateDirectory;
 use crate::sys::SysError;
@@ -28,9 +29,8 @@ pub(super) fn listen_for_start(directory: &StateDirectory) -> Result<OwnedFd, Sy
 
 /// The pid of a process in the innermost of its PID namespaces (proc_pid_status(5), `NSpid`).
 pub(super) fn pid_inside(pid: i32) -> i32 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-    line.and_then(|pids| pids.split_whitespace().next_back()?.parse().ok()).unwrap_or(pid)
+    let status = Process::new(pid).and_then(|process| process.status());
+    status.ok().and_then(|status| status.nspid?.last().copied()).unwrap_or(pid)
 }
 
 /// Writes a file of a process in procfs, with one write: the kernel takes it whole or not at all.

@@ -320,14 +320,22 @@ impl Hierarchies {
         if record.cgroups.is_empty() {
             return Ok(Cgroups::none());
         }
-        let machine = match self.0.get() {
-            Some(machine) => machine,
+        self.machine()?.open(&record.cgroups).map_err(cgroup_error)
+    }
+
+    /// Whether all processes of a container are frozen.
+    fn frozen(&self, record: &Record) -> Result<bool> {
+        Ok(!record.cgroups.is_empty() && self.machine()?.frozen(&record.cgroups).map_err(cgroup_error)?)
+    }
+
+    fn machine(&self) -> Result<&Machine> {
+        match self.0.get() {
+            Some(machine) => Ok(machine),
             None => {
                 let machine = Machine::detect().map_err(cgroup_error)?;
-                self.0.get_or_init(|| machine)
+                Ok(self.0.get_or_init(|| machine))
             }
-        };
-        machine.open(&record.cgroups).map_err(cgroup_error)
+        }
     }
 }
 
@@ -412,7 +420,7 @@ impl Container {
         if record.creating {
             return Ok(Status::Creating);
         }
-        if hierarchies.open(record)?.frozen().map_err(cgroup_error)? {
+        if hierarchies.frozen(record)? {
             return Ok(Status::Paused);
         }
         Ok(if self.directory.has_start_socket() { Status::Created } else { Status::Running })

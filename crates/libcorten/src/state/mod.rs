@@ -179,8 +179,35 @@ impl Record {
 
 /// Returns the start time of a process that is no zombie, in clock ticks since boot.
 pub(crate) fn start_time(pid: i32) -> Option<u64> {
-    use procfs::FromRead;
-    let stat = directory::read_whole(File::open(format!("/proc/{pid}/stat")).ok()?).ok()?;
-    let stat = procfs::process::Stat::from_read(stat.as_slice()).ok()?;
-    (!matches!(stat.state, 'Z' | 'X')).then_some(stat.starttime)
+    start_time_in(&directory::read_whole(File::open(format!("/proc/{pid}/stat")).ok()?).ok()?)
+}
+
+/// Of all fields of the line two are wanted, by every command and of every container (proc_pid_stat(5), 3 and 22). The name, which is the
+/// process's own choice, ends with the last parenthesis.
+fn start_time_in(stat: &[u8]) -> Option<u64> {
+    let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = str::from_utf8(stat.get(name_ends + 1..)?).ok()?.split_ascii_whitespace();
+    let state = fields.next()?;
+    fields.nth(18)?.parse().ok().filter(|_| !matches!(state, "Z" | "X"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_time_is_found_behind_any_name() {
+        let line = |name: &str, state: &str| {
+            format!("42 ({name}) {state} 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 7777 9 10\n")
+        };
+        for name in ["sh", "a b", ") S 1 (", "((", "\u{fffd}"] {
+            assert_eq!(start_time_in(line(name, "S").as_bytes()), Some(7777), "{name}");
+            assert_eq!(start_time_in(line(name, "Z").as_bytes()), None, "{name}");
+        }
+        assert_eq!(start_time_in(b""), None);
+        assert_eq!(start_time_in(b"42 (sh) S 1 42"), None);
+        let own = i32::try_from(std::process::id()).unwrap();
+        let by_procfs = procfs::process::Process::new(own).unwrap().stat().unwrap().starttime;
+        assert_eq!(start_time(own), Some(by_procfs));
+    }
 }
