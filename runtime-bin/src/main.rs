@@ -24,18 +24,6 @@ use arguments::{Arguments, Command};
 use command_line::CommandLine;
 use log::Log;
 
-/// More than the commands that make a container allocate. Pages that are not touched cost nothing.
-const ARENA: usize = 512 * 1024;
-
-/// musl's own gives memory back to the kernel, and asks for it again, at every turn: 90 calls in one `run`.
-#[cfg(target_env = "musl")]
-#[global_allocator]
-static ALLOCATOR: memory::Arena<dlmalloc::GlobalDlmalloc, ARENA> = memory::Arena::new(dlmalloc::GlobalDlmalloc);
-
-#[cfg(not(target_env = "musl"))]
-#[global_allocator]
-static ALLOCATOR: memory::Arena<std::alloc::System, ARENA> = memory::Arena::new(std::alloc::System);
-
 /// Why a command ends with another exit status than 0.
 #[derive(Debug)]
 pub(crate) struct Failure {

@@ -5,9 +5,24 @@
 //! What the region has no room for, because a command lives longer or works on more, is the general allocator's, which also takes
 //! what is large.
 
+#[cfg(any(test, target_env = "musl"))]
+mod c;
+
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// More than the commands that make a container allocate. Pages that are not touched cost nothing.
+const SIZE: usize = 512 * 1024;
+
+/// musl's own gives memory back to the kernel, and asks for it again, at every turn: 90 calls in one `run`.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: Arena<dlmalloc::GlobalDlmalloc, SIZE> = Arena::new(dlmalloc::GlobalDlmalloc);
+
+#[cfg(not(target_env = "musl"))]
+#[global_allocator]
+static ALLOCATOR: Arena<std::alloc::System, SIZE> = Arena::new(std::alloc::System);
 
 /// malloc(3)'s: crates count on it where they ask for bytes (nix's control messages).
 const ALIGNMENT: usize = 16;
@@ -16,7 +31,7 @@ const LARGEST: usize = 1024;
 
 /// A region of so many bytes, and what there is beyond it.
 #[derive(Debug)]
-pub(crate) struct Arena<A, const SIZE: usize> {
+struct Arena<A, const SIZE: usize> {
     region: Region<SIZE>,
     /// How much of the region is taken.
     taken: AtomicUsize,
@@ -32,7 +47,7 @@ unsafe impl<const SIZE: usize> Sync for Region<SIZE> {}
 
 impl<A, const SIZE: usize> Arena<A, SIZE> {
     /// An empty region.
-    pub(crate) const fn new(beyond: A) -> Self {
+    const fn new(beyond: A) -> Self {
         Self { region: Region(UnsafeCell::new([0; SIZE])), taken: AtomicUsize::new(0), beyond }
     }
 
@@ -98,8 +113,10 @@ unsafe impl<A: GlobalAlloc, const SIZE: usize> GlobalAlloc for Arena<A, SIZE> {
         if self.move_end(offset, layout.size(), new_size) || new_size <= layout.size() {
             return block;
         }
-        // SAFETY: the caller promises that the size, rounded up to the alignment, does not overflow.
-        let new = unsafe { self.alloc(Layout::from_size_align_unchecked(new_size, layout.align())) };
+        // The caller promises that the size, rounded up to the alignment, does not overflow.
+        let Ok(wanted) = Layout::from_size_align(new_size, layout.align()) else { return std::ptr::null_mut() };
+        // SAFETY: the layout has a size, as the caller promises.
+        let new = unsafe { self.alloc(wanted) };
         if !new.is_null() {
             // SAFETY: both are valid for the old size, which is the smaller one, and apart from each other.
             unsafe { std::ptr::copy_nonoverlapping(block, new, layout.size()) };
@@ -109,6 +126,7 @@ unsafe impl<A: GlobalAlloc, const SIZE: usize> GlobalAlloc for Arena<A, SIZE> {
 }
 
 #[cfg(test)]
+#[expect(clippy::multiple_unsafe_ops_per_block, reason = "the same is true of all: a test of an allocator")]
 mod tests {
     use std::alloc::System;
 
@@ -142,20 +160,20 @@ mod tests {
     #[test]
     fn what_is_large_and_what_has_no_room_is_the_general_allocators() {
         let arena = Box::new(Arena::<_, SIZE>::new(System));
-        let (large, page) = (Layout::from_size_align(LARGEST + 1, 1), Layout::from_size_align(4096, 1));
-        let (large, page) = (large.expect("a layout"), page.expect("a layout"));
+        let (large, small) = (Layout::from_size_align(LARGEST + 1, 1), Layout::from_size_align(LARGEST, 1));
+        let (large, small) = (large.expect("a layout"), small.expect("a layout"));
         // SAFETY: the layouts have a size, and blocks are given back once with their own layouts.
         unsafe {
             let block = arena.alloc(large);
             assert!(!in_region(&arena, block));
             let block = arena.realloc(block, large, 100_000);
             arena.dealloc(block, Layout::from_size_align(100_000, 1).expect("a layout"));
-            for _ in 0..SIZE / 4096 {
-                assert!(in_region(&arena, arena.alloc(page)));
+            for _ in 0..SIZE / LARGEST {
+                assert!(in_region(&arena, arena.alloc(small)));
             }
-            let beyond = arena.alloc(page);
+            let beyond = arena.alloc(small);
             assert!(!in_region(&arena, beyond));
-            arena.dealloc(beyond, page);
+            arena.dealloc(beyond, small);
         }
     }
 

@@ -196,6 +196,9 @@ impl<'s> Executor<'s> {
             match step {
                 Ok((item, step)) => {
                     self.detail.clear();
+                    if !matches!(step, WireStep::MakeNode { .. } | WireStep::MakeLink { .. }) {
+                        self.leave_filled();
+                    }
                     if let Err(failure) = self.step(&step) {
                         self.fail(index, item.to_bytes(), failure);
                     }
@@ -216,9 +219,6 @@ impl<'s> Executor<'s> {
     }
 
     fn step(&mut self, step: &WireStep<'static>) -> Outcome {
-        if !matches!(step, WireStep::MakeNode { .. } | WireStep::MakeLink { .. }) {
-            self.leave_filled();
-        }
         match *step {
             WireStep::UnshareCgroup {} => sys::unshare(sys::CLONE_NEWCGROUP).from(Call::Unshare),
             WireStep::SessionKeyring { name } => process::session_keyring(name),
@@ -286,11 +286,7 @@ impl<'s> Executor<'s> {
             WireStep::OwnMounts { slot } => self.own_mounts(slot),
             WireStep::Unshare { flags } => sys::unshare(flags).from(Call::Unshare),
             WireStep::CloneAgain { flags } => self.clone_again(flags, None),
-            WireStep::CloneInto { cgroup } => {
-                let directory = self.fd(cgroup)?;
-                self.clone_again(0, Some(directory))?;
-                self.close(cgroup)
-            }
+            WireStep::CloneInto { cgroup } => self.clone_into(cgroup),
             WireStep::NamespaceRoot { uid, gid } => namespaces::become_root(uid, gid),
             WireStep::Dumpable { on } => namespaces::dumpable(on != 0),
             WireStep::OpenSource { path, flags, slot } => self.open_source(path, flags, slot),

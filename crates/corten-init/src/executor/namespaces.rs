@@ -44,6 +44,12 @@ impl Executor<'_> {
         sys::close(own);
         Ok(())
     }
+
+    pub(super) fn clone_into(&mut self, cgroup: Slot) -> Outcome {
+        let directory = self.fd(cgroup)?;
+        self.clone_again(0, Some(directory))?;
+        self.close(cgroup)
+    }
 }
 
 pub(super) fn dumpable(on: bool) -> Outcome {
