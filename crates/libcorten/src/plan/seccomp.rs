@@ -123,7 +123,7 @@ struct Rule<'a> {
 pub(crate) fn compile(profile: &LinuxSeccomp, options: CompileOptions) -> Result<Filter, SeccompError> {
     let default =
         action(profile.default_action(), profile.default_errno_ret(), || "linux.seccomp.defaultErrnoRet".into())?;
-    let mut rules = rules(profile, default, options)?;
+    let rules = rules(profile, default, options)?;
 
     let mut filter = ScmpFilterContext::new(default).map_err(|source| SeccompError::Create { source })?;
     // A new filter has the native architecture; the profile's come on top.
@@ -135,8 +135,6 @@ pub(crate) fn compile(profile: &LinuxSeccomp, options: CompileOptions) -> Result
     if rules.len() > TREE_RULES {
         filter.set_ctl_optimize(2).map_err(|source| SeccompError::Create { source })?;
     }
-    // libseccomp keeps a list by number and looks for the place of each from its beginning. Several rules of one call stay in order.
-    rules.sort_by_key(|rule| std::cmp::Reverse(i32::from(rule.syscall)));
     for Rule { index, name, syscall, action, comparisons } in rules {
         filter.add_rule_conditional(action, syscall, &comparisons).map_err(|source| SeccompError::Rule {
             index,
