@@ -67,6 +67,29 @@ pub(super) fn run_native(filter: &Filter, name: &str, args: [u64; 6]) -> u32 {
     run(filter, NATIVE, number(name), args)
 }
 
+/// Podman's rules for sockets, which on x86 are those of another call. libseccomp takes them in this order only.
+#[test]
+fn rules_are_added_in_the_order_of_the_profile() {
+    let all = r#"{ "names": ["socketcall"], "action": "SCMP_ACT_ALLOW" }"#;
+    let some = r#"
+        { "names": ["socket"], "action": "SCMP_ACT_ERRNO", "errnoRet": 22, "args": [
+            { "index": 0, "value": 16, "op": "SCMP_CMP_EQ" }, { "index": 2, "value": 9, "op": "SCMP_CMP_EQ" }] },
+        { "names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [{ "index": 2, "value": 9, "op": "SCMP_CMP_NE" }] },
+        { "names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [{ "index": 0, "value": 16, "op": "SCMP_CMP_NE" }] },
+        { "names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [{ "index": 2, "value": 9, "op": "SCMP_CMP_NE" }] }"#;
+    let compiled = |rules: [&str; 2]| {
+        let profile = format!(
+            r#"{{ "defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"], "syscalls": [{}] }}"#,
+            rules.join(",")
+        );
+        compile(&self::profile(&profile), CompileOptions::default())
+    };
+    let filter = compiled([all, some]).expect("Podman's order");
+    assert_eq!(run(&filter, X86_64, 41, [16, 3, 9, 0, 0, 0]), ERRNO | 22);
+    assert_eq!(run(&filter, X86_64, 41, [2, 1, 0, 0, 0, 0]), ALLOW);
+    assert!(compiled([some, all]).is_err());
+}
+
 #[test]
 fn dockers_profile_says_what_docker_means() {
     let filter = compile(&dockers_profile(), CompileOptions::default()).expect("docker's profile");
