@@ -77,8 +77,7 @@ fn from_bundle(container: &Container, options: &Exec, command: &[String]) -> Res
     if command.is_empty() {
         return Err(Failure::new("exec args cannot be empty"));
     }
-    let bundle = container.bundle()?;
-    let mut process = bundle.spec().process().clone().unwrap_or_default();
+    let mut process = container.bundle_process()?.unwrap_or_default();
     process.set_args(Some(command.to_vec()));
     process.set_terminal(Some(options.tty));
     if let Some(cwd) = &options.cwd {

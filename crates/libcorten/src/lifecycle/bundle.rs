@@ -1,10 +1,10 @@
 //! The bundle: a directory with config.json. Spec: bundle.md.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use crate::oci::Spec;
+use crate::oci::{Process, Spec};
 use crate::sys::SysError;
 use crate::{Error, ErrorKind, Result, spec};
 
@@ -92,8 +92,21 @@ fn absolute(directory: &Path) -> Result<PathBuf> {
     })
 }
 
+/// Reads the `process` of a bundle's config. `config`: its path, if it is not the bundle's config.json.
+pub(super) fn read_process(bundle: &Path, config: Option<&Path>) -> Result<Option<Process>> {
+    let (path, name) = match config {
+        Some(config) => (config.to_owned(), config.to_string_lossy()),
+        None => (bundle.join("config.json"), "config.json".into()),
+    };
+    spec::load_process(open(&path, &name)?).map_err(|error| Error::new(error.kind(), error))
+}
+
 /// Reads a config.
 fn read(path: &Path, name: &str) -> Result<Spec> {
+    spec::load(open(path, name)?).map_err(|error| Error::new(error.kind(), error))
+}
+
+fn open(path: &Path, name: &str) -> Result<impl Read> {
     let file = File::open(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
             Error::new(ErrorKind::NotFound, BundleError::NoConfig { name: name.to_owned() })
@@ -104,5 +117,5 @@ fn read(path: &Path, name: &str) -> Result<Spec> {
         }
     })?;
     // One read of the usual size.
-    spec::load(BufReader::with_capacity(64 * 1024, file)).map_err(|error| Error::new(error.kind(), error))
+    Ok(BufReader::with_capacity(64 * 1024, file))
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use corten_cgroup::{Location, Machine};
 
+use super::bundle::read_process;
 use super::create::check_preserved;
 use super::wait::wait_for;
-use super::{Bundle, CannotStart, Console, Container, CreateOptions, Exit, LifecycleError};
+use super::{CannotStart, Console, Container, CreateOptions, Exit, LifecycleError};
 use crate::host::{self, cgroup_error};
 use crate::launch::resctrl::GroupRecord;
 use crate::launch::{Joined, Launch, LaunchError, Place};
@@ -99,16 +100,14 @@ impl Container {
         spec::load(self.directory.open_config()?).map_err(|error| Error::new(error.kind(), error))
     }
 
-    /// Opens the bundle of the container, with its config as it is now.
+    /// Returns the `process` of the bundle's config as it is now, which may have changed since the container was made. It is judged when it
+    /// is executed.
     ///
     /// # Errors
-    /// As [`Bundle::open`].
-    pub fn bundle(&self) -> Result<Bundle> {
+    /// The config is missing, no JSON, or wrong there; the message names the field.
+    pub fn bundle_process(&self) -> Result<Option<Process>> {
         let Record { bundle, config, .. } = self.record()?;
-        match config {
-            Some(config) => Bundle::open_with_config(bundle, config),
-            None => Bundle::open(bundle),
-        }
+        read_process(&bundle, config.as_deref())
     }
 
     /// Runs a process in the container. Returns when the program has been executed.

@@ -46,9 +46,35 @@ pub const LIMIT_BYTES: u64 = 64 << 20;
 /// then the error names field, line and column. A section for another platform that the types cannot hold is not
 /// supported.
 pub fn load(reader: impl Read) -> Result<Spec, SpecError> {
+    parse(&read(reader)?)
+}
+
+/// As [`load`], of which only `process` is wanted: the other sections need only be JSON.
+///
+/// # Errors
+///
+/// As [`load`].
+pub(crate) fn load_process(reader: impl Read) -> Result<Option<Process>, SpecError> {
+    #[derive(serde::Deserialize)]
+    struct Process {
+        #[serde(default)]
+        process: Option<oci_spec::runtime::Process>,
+    }
+    let text = read(reader)?;
+    match serde_json::from_slice(&text) {
+        Ok(Process { process }) if is_object(&text) => Ok(process),
+        // What is wrong, and where; and what is to be written as the types want it.
+        _ => Ok(parse(&text)?.process().clone()),
+    }
+}
+
+fn read(reader: impl Read) -> Result<Vec<u8>, SpecError> {
     let mut text = Vec::new();
     reader.take(LIMIT_BYTES + 1).read_to_end(&mut text).map_err(|source| SpecError::Read { source })?;
-    parse(&text)
+    if text.len() as u64 > LIMIT_BYTES {
+        return Err(SpecError::TooLarge { limit_bytes: LIMIT_BYTES });
+    }
+    Ok(text)
 }
 
 /// Decodes config.json from `text`. It is not validated yet, see [`validate()`].
