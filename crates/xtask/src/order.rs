@@ -41,10 +41,9 @@ pub(crate) fn run(options: &Options) -> Result {
         return Err("watching containers being made needs x86_64 and root".into());
     }
     shell::enter_pure_v2()?;
-    let directory = tempfile::tempdir()?;
     let mut order = Vec::new();
     for corten in &options.corten {
-        let symbols = Symbols::read(corten)?;
+        let (symbols, directory) = (Symbols::read(corten)?, tempfile::tempdir()?);
         for called in watch(corten, &symbols, directory.path())? {
             if !order.contains(&called) {
                 order.push(called);
