@@ -19,9 +19,11 @@ fn main() {
     println!("cargo::rustc-env=CORTEN_COMMIT={}", commit.unwrap_or_else(|| "unknown".to_owned()));
     // Only a release is worth it: other builds have other functions. The names are those of the symbols of ELF.
     println!("cargo::rerun-if-changed=order.ld");
+    println!("cargo::rerun-if-env-changed=CORTEN_UNORDERED");
     let is = |name: &str, value: &str| env::var(name).is_ok_and(|known| known == value);
-    if is("PROFILE", "release") && is("CARGO_CFG_TARGET_OS", "linux") {
+    if env::var_os("CORTEN_UNORDERED").is_none() && is("PROFILE", "release") && is("CARGO_CFG_TARGET_OS", "linux") {
         let directory = env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
-        println!("cargo::rustc-link-arg-bin=corten=-Wl,--script={directory}/order.ld");
+        println!("cargo::rustc-link-arg-bin=corten=-Xlinker");
+        println!("cargo::rustc-link-arg-bin=corten=--script={directory}/order.ld");
     }
 }

@@ -10,7 +10,8 @@ mod c;
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 /// More than the commands that make a container allocate. Pages that are not touched cost nothing.
 const SIZE: usize = 512 * 1024;
@@ -70,7 +71,7 @@ impl<A, const SIZE: usize> Arena<A, SIZE> {
         loop {
             let offset = taken.next_multiple_of(layout.align().max(ALIGNMENT));
             let end = offset.checked_add(layout.size()).filter(|end| *end <= SIZE)?;
-            match self.taken.compare_exchange_weak(taken, end, Relaxed, Relaxed) {
+            match self.taken.compare_exchange_weak(taken, end, AcqRel, Relaxed) {
                 // SAFETY: `offset` is at most SIZE, so the pointer stays in the region or at its end.
                 Ok(_) => return Some(unsafe { self.start().add(offset) }),
                 Err(now) => taken = now,
@@ -81,17 +82,27 @@ impl<A, const SIZE: usize> Arena<A, SIZE> {
     /// Moves the end of the block that was taken last. Fails if it was another, or if there is no room.
     fn move_end(&self, offset: usize, old: usize, new: usize) -> bool {
         let Some(end) = offset.checked_add(new).filter(|end| *end <= SIZE) else { return false };
-        self.taken.compare_exchange(offset + old, end, Relaxed, Relaxed).is_ok()
+        self.taken.compare_exchange(offset + old, end, AcqRel, Relaxed).is_ok()
     }
 }
 
 // SAFETY: every block in the region is its caller's alone: `take` moves `taken` over it in one atomic step, and it is taken back only by
-// the caller who gives it back, while it is the last. It has the size and alignment that were asked for. Other blocks are those of
+// the caller who gives it back, while it is the last, and who takes it next sees all that was written to it before (AcqRel). It has the size and alignment that were asked for. Other blocks are those of
 // `beyond`, which gets them back; `offset` tells the two apart, as the region is nobody else's memory.
 unsafe impl<A: GlobalAlloc, const SIZE: usize> GlobalAlloc for Arena<A, SIZE> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise about the layout is passed on.
         self.take(layout).unwrap_or_else(|| unsafe { self.beyond.alloc(layout) })
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        let Some(block) = self.take(layout) else {
+            // SAFETY: the caller's promise about the layout is passed on.
+            return unsafe { self.beyond.alloc_zeroed(layout) };
+        };
+        // SAFETY: the block is new and has this size.
+        unsafe { block.write_bytes(0, layout.size()) };
+        block
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {

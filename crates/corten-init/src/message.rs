@@ -105,7 +105,7 @@ calls! {
     52 Personality "personality", 53 SetMempolicy "set_mempolicy", 54 Chroot "chroot", 55 Hook "running the hook",
     56 Fspick "fspick", 57 Getdents64 "getdents64", 58 Readlinkat "readlinkat", 59 Fchmod "fchmod", 60 MemfdCreate "memfd_create",
     61 Recvmsg "recvmsg", 62 SchedSetaffinity "sched_setaffinity", 63 HookTimeout "waiting for the hook", 64 Mount "mount",
-    65 Utimensat "utimensat",
+    65 Utimensat "utimensat", 66 Pipe2 "pipe2",
 }
 
 /// Why bytes are not a message.

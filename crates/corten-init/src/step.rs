@@ -334,8 +334,8 @@ steps! {
     /// Moves into new namespaces: `unshare`. For those that the clone cannot make: the time namespace, which only children are in,
     /// the mount namespace that is to be empty or the copy of a joined one, and what the root of a user namespace is to own.
     44 Unshare { flags: u64, }
-    /// Goes on in a clone that takes init's place as the runtime's child: `clone3(CLONE_PARENT)`, `pidfd_open`; the clone sends
-    /// its pidfd to the runtime, the first process ends. `flags`: the `CLONE_NEW*` that need a process of their own.
+    /// Goes on in a clone that takes init's place as the runtime's child: `clone3(CLONE_PARENT | CLONE_PIDFD)`; the first process sends
+    /// the clone's pidfd to the runtime and ends, which the clone waits for (`pipe2`). `flags`: the `CLONE_NEW*` that need a process of their own.
     45 CloneAgain { flags: u64, }
     /// Becomes the root of the user namespace, or `uid` and `gid` where its maps have no root: `setresgid`, `setresuid`. Before
     /// that the ids of init have no name in the namespace, and files could not be made.

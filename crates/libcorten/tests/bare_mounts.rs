@@ -38,8 +38,14 @@ impl Place {
         let source = test.beside("src");
         fs::create_dir(&source).unwrap();
         fs::write(source.join("seen"), "").unwrap();
-        let mount = json!({ "destination": "/src", "type": "bind", "source": source, "options": ["bind", "ro"] });
-        test.config["mounts"].as_array_mut().unwrap().insert(3, mount);
+        let mount = json!({ "destination": "/src", "type": "bind", "source": &source, "options": ["bind", "ro"] });
+        // The directory for the third is made in the source of the second, and is the source of the fourth.
+        let outer = test.beside("outer");
+        fs::create_dir(&outer).unwrap();
+        let bind = |source: &Path, destination: &str| json!({ "destination": destination, "type": "bind", "source": source, "options": ["bind"] });
+        let binds =
+            [mount, bind(&outer, "/outer"), bind(&source, "/outer/inner"), bind(&outer.join("inner"), "/inner")];
+        test.config["mounts"].as_array_mut().unwrap().splice(3..3, binds);
         Self { test, template: tempfile::Builder::new().prefix("corten-template-").tempdir().unwrap() }
     }
 

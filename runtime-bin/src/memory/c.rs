@@ -8,11 +8,18 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::ffi::{c_int, c_void};
 use std::ptr::null_mut;
 
+use nix::errno::Errno;
+
 use super::ALLOCATOR;
 
 /// What comes before a block: the layout of all of it, and how far behind its beginning the block is.
 type Header = [usize; 2];
 const BEFORE: usize = size_of::<Header>();
+
+fn refuse(why: Errno) -> *mut c_void {
+    why.set();
+    null_mut()
+}
 
 fn header(block: *mut c_void) -> *mut Header {
     block.cast::<Header>().wrapping_sub(1)
@@ -21,11 +28,11 @@ fn header(block: *mut c_void) -> *mut Header {
 fn allocate(size: usize, align: usize) -> *mut c_void {
     let offset = align.max(BEFORE);
     let whole = size.checked_add(offset).and_then(|whole| Layout::from_size_align(whole, offset).ok());
-    let Some(whole) = whole else { return null_mut() };
+    let Some(whole) = whole else { return refuse(Errno::ENOMEM) };
     // SAFETY: the layout has a size, that of the header at least.
     let start = unsafe { ALLOCATOR.alloc(whole) };
     if start.is_null() {
-        return null_mut();
+        return refuse(Errno::ENOMEM);
     }
     let block = start.wrapping_add(offset).cast();
     // SAFETY: the block begins `offset` bytes behind the start, which is aligned to that, and there is room for the header between.
@@ -36,6 +43,7 @@ fn allocate(size: usize, align: usize) -> *mut c_void {
 /// # Safety
 /// As malloc(3).
 #[cfg_attr(not(test), unsafe(no_mangle))]
+#[inline(never)]
 unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
     allocate(size, 1)
 }
@@ -43,8 +51,9 @@ unsafe extern "C" fn malloc(size: usize) -> *mut c_void {
 /// # Safety
 /// As calloc(3).
 #[cfg_attr(not(test), unsafe(no_mangle))]
+#[inline(never)]
 unsafe extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
-    let Some(bytes) = count.checked_mul(size) else { return null_mut() };
+    let Some(bytes) = count.checked_mul(size) else { return refuse(Errno::ENOMEM) };
     let block = allocate(bytes, 1);
     if !block.is_null() {
         // SAFETY: the block is new and has so many bytes.
@@ -56,6 +65,7 @@ unsafe extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
 /// # Safety
 /// As realloc(3).
 #[cfg_attr(not(test), unsafe(no_mangle))]
+#[inline(never)]
 unsafe extern "C" fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
     let new = allocate(size, 1);
     if !block.is_null() && !new.is_null() {
@@ -72,6 +82,7 @@ unsafe extern "C" fn realloc(block: *mut c_void, size: usize) -> *mut c_void {
 /// # Safety
 /// As free(3).
 #[cfg_attr(not(test), unsafe(no_mangle))]
+#[inline(never)]
 unsafe extern "C" fn free(block: *mut c_void) {
     if block.is_null() {
         return;
@@ -87,24 +98,38 @@ unsafe extern "C" fn free(block: *mut c_void) {
 /// # Safety
 /// As aligned_alloc(3).
 #[cfg_attr(not(test), unsafe(no_mangle))]
+#[inline(never)]
 unsafe extern "C" fn aligned_alloc(align: usize, size: usize) -> *mut c_void {
-    if align.is_power_of_two() { allocate(size, align) } else { null_mut() }
+    if align.is_power_of_two() { allocate(size, align) } else { refuse(Errno::EINVAL) }
 }
 
 /// # Safety
 /// As posix_memalign(3).
 #[cfg_attr(not(test), unsafe(no_mangle))]
+#[inline(never)]
 unsafe extern "C" fn posix_memalign(to: *mut *mut c_void, align: usize, size: usize) -> c_int {
-    /// Of Linux everywhere.
-    const ENOMEM: c_int = 12;
-    // SAFETY: the caller's promise is passed on.
-    let block = unsafe { aligned_alloc(align, size) };
+    if !align.is_power_of_two() || !align.is_multiple_of(size_of::<*mut c_void>()) {
+        return Errno::EINVAL as c_int;
+    }
+    let block = allocate(size, align);
     if block.is_null() {
-        return ENOMEM;
+        return Errno::ENOMEM as c_int;
     }
     // SAFETY: the caller promises a place for the result.
     unsafe { to.write(block) };
     0
+}
+/// # Safety
+/// As malloc_usable_size(3).
+#[cfg_attr(not(test), unsafe(no_mangle))]
+#[inline(never)]
+unsafe extern "C" fn malloc_usable_size(block: *mut c_void) -> usize {
+    if block.is_null() {
+        return 0;
+    }
+    // SAFETY: the caller's block is one of `allocate`'s, with its header before it.
+    let [whole, offset] = unsafe { header(block).read() };
+    whole - offset
 }
 
 #[cfg(test)]
@@ -126,6 +151,9 @@ mod tests {
             assert!(std::slice::from_raw_parts(block, 50).iter().all(|byte| *byte == 7));
             free(block.cast());
             free(null_mut());
+            let block = malloc(40);
+            assert_eq!((malloc_usable_size(block), malloc_usable_size(null_mut())), (40, 0));
+            free(block);
             assert!(!malloc(0).is_null());
             assert!(calloc(usize::MAX, 2).is_null() && malloc(usize::MAX).is_null());
         }
@@ -133,7 +161,7 @@ mod tests {
 
     #[test]
     fn blocks_are_aligned_as_asked() {
-        for align in [1, 16, 64, 4096, 65536] {
+        for align in [8, 16, 64, 4096, 65536] {
             let mut to = null_mut();
             // SAFETY: `to` is a place for the result; blocks are given back once.
             unsafe {
@@ -147,5 +175,6 @@ mod tests {
         }
         // SAFETY: nothing is given.
         assert!(unsafe { aligned_alloc(3, 100) }.is_null());
+        assert_eq!(Errno::last(), Errno::EINVAL);
     }
 }

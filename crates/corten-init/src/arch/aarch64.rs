@@ -82,6 +82,7 @@ pub const O_NOFOLLOW: u64 = 0o100_000;
 pub mod nr {
     pub const GETCWD: usize = 17;
     pub const DUP3: usize = 24;
+    pub const PIPE2: usize = 59;
     pub const FCNTL: usize = 25;
     pub const IOCTL: usize = 29;
     pub const MKNODAT: usize = 33;

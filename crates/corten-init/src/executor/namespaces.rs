@@ -34,14 +34,20 @@ impl Executor<'_> {
 
     /// Goes on in a clone: a PID namespace, a time namespace and a user namespace together with others are for new processes.
     /// `cgroup`: what it is to be in.
+    ///
+    /// It is the first process that tells the runtime of the clone, whose own getpid(2) is that of another namespace, and which may be frozen or
+    /// killed from the beginning. The clone waits for it, so that its own messages come later.
     pub(super) fn clone_again(&mut self, flags: u64, cgroup: Option<Fd>) -> Outcome {
-        if !sys::clone_sibling(flags, cgroup).from(Call::Clone3)? {
+        let [told, tell] = sys::pipe().from(Call::Pipe2)?;
+        if let Some(clone) = sys::clone_sibling(flags, cgroup).from(Call::Clone3)? {
+            // A runtime that has gone is found out by the clone, too.
+            self.tell_with(&Message::Cloned, clone).ok();
+            sys::close(tell);
             sys::exit(0);
         }
-        // The runtime knows the clone's pid by its pidfd: its own getpid(2) is that of another namespace.
-        let own = sys::own_pidfd().from(Call::PidfdOpen)?;
-        self.tell_with(&Message::Cloned, own)?;
-        sys::close(own);
+        sys::close(tell);
+        sys::read(told, &mut [0]).from(Call::Read)?;
+        sys::close(told);
         Ok(())
     }
 

@@ -30,19 +30,32 @@ pub fn mount_namespace(process: Fd) -> Result<Fd> {
     plain(nr::IOCTL, [process.arg(), GET_MOUNTS, 0]).and_then(fd)
 }
 
-/// Goes on twice, in this process and in a new one with a copy of the memory and the same parent; true in the new one. `cgroup`: what
-/// the new one is in from the beginning, if not in this one's.
-pub fn clone_sibling(namespaces: u64, cgroup: Option<Fd>) -> Result<bool> {
+/// Goes on twice, in this process and in a new one with a copy of the memory and the same parent: `None` in the new one, its pidfd here.
+/// `cgroup`: what the new one is in from the beginning, if not in this one's.
+pub fn clone_sibling(namespaces: u64, cgroup: Option<Fd>) -> Result<Option<Fd>> {
+    const CLONE_PIDFD: u64 = 0x1000;
     const CLONE_PARENT: u64 = 0x8000;
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     let into = if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 };
     let cgroup = cgroup.map_or(0, |fd| u64::from(fd.0.cast_unsigned()));
+    let mut pidfd = -1i32;
     // struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup. With
     // CLONE_PARENT the signal is that of this process.
-    let arguments = [namespaces | CLONE_PARENT | into, 0, 0, 0, 0, 0, 0, 0, 0, 0, cgroup];
-    // SAFETY: the structure is clone_args of version 2 and outlives the call. Without CLONE_VM the child has memory of its
-    // own, this stack included, and init has no other thread whose locks could be held.
-    unsafe { call(nr::CLONE3, [&raw const arguments as usize, size_of_val(&arguments)]) }.map(|pid| pid == 0)
+    let flags = namespaces | CLONE_PIDFD | CLONE_PARENT | into;
+    let arguments = [flags, (&raw mut pidfd as usize) as u64, 0, 0, 0, 0, 0, 0, 0, 0, cgroup];
+    // SAFETY: the structure is clone_args of version 2, and it and the int that the kernel writes the pidfd to outlive the call. Without
+    // CLONE_VM the child has memory of its own, this stack included, and init has no other thread whose locks could be held.
+    let pid = unsafe { call(nr::CLONE3, [&raw const arguments as usize, size_of_val(&arguments)]) }?;
+    Ok((pid != 0).then_some(Fd(pidfd)))
+}
+
+/// A pipe: the end to read from, and the other.
+pub fn pipe() -> Result<[Fd; 2]> {
+    const O_CLOEXEC: usize = 0o2_000_000;
+    let mut ends = [-1i32; 2];
+    // SAFETY: the kernel writes two ints, and they outlive the call.
+    unsafe { call(nr::PIPE2, [ends.as_mut_ptr() as usize, O_CLOEXEC]) }?;
+    Ok(ends.map(Fd))
 }
 
 /// A pidfd of this very process.

@@ -72,7 +72,7 @@ pub(crate) fn bare_mounts(facts: &mut Facts, template: Option<&Path>) {
 }
 
 /// The kernel's version; of flags that an older one refuses it is the only sign that costs nothing.
-fn kernel_version() -> (u32, u32) {
+pub(crate) fn kernel_version() -> (u32, u32) {
     let release = nix::sys::utsname::uname().map(|name| name.release().to_owned()).unwrap_or_default();
     let release = release.to_string_lossy();
     let mut numbers = release.split(|letter: char| !letter.is_ascii_digit()).map(|digits| digits.parse().unwrap_or(0));

@@ -124,10 +124,16 @@ impl LaunchError {
         }
     }
 
-    /// Whether a process could not be cloned into a cgroup because that takes none.
+    /// Whether a process could not be cloned into a cgroup because that takes none, no more (which a move does not ask), or has gone.
     pub(crate) fn is_refused_by_cgroup(&self) -> bool {
-        matches!(self, Self::Init(failure)
-            if failure.call == Call::Clone3 && super::NO_PROCESSES.contains(&(failure.errno.0 as i32)))
+        match self {
+            Self::Init(failure) => {
+                let errno = failure.errno.0 as i32;
+                failure.call == Call::Clone3 && (errno == libc::EAGAIN || super::NO_PROCESSES.contains(&errno))
+            }
+            Self::Call(error) => error.errno.0 == Errno::ENOENT,
+            _ => false,
+        }
     }
 
     /// Says how init ended, when that is all there is to say.

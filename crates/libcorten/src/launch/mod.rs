@@ -409,7 +409,8 @@ impl<'a> Launch<'a> {
 
     fn open_joined_cgroup(&mut self, location: &Location, slot: Slot) -> Result<(), LaunchError> {
         let opened = self.place.machine.open(location).map_err(LaunchError::Cgroup)?;
-        let cgroup = opened.unified().ok_or(LaunchError::Died { how: None })?;
+        let gone = || SysError::new(Errno::ENOENT, || format!("open(cgroup {:?})", location.unified));
+        let cgroup = opened.unified().ok_or_else(gone)?;
         let fd = cgroup.as_fd().try_clone_to_owned();
         self.put(slot, fd.map_err(|error| SysError::from_io(&error, || "fcntl(cgroup, F_DUPFD_CLOEXEC)".to_owned()))?)
     }

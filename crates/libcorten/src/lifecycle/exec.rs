@@ -196,10 +196,10 @@ pub(super) fn for_itself(record: Record) -> Record {
     Record { hooks: None, resctrl: None, pid: 0, start_time: 0, ..record }
 }
 
-/// Whether the process can be cloned into its cgroup, which spares a wait: that takes cgroup v2, all rights, and a cgroup that takes
-/// processes. Who may not, or what else is to be tried, shows when the process is moved.
+/// Whether the process can be cloned into its cgroup, which spares a wait: that takes cgroup v2, all rights, a cgroup that takes
+/// processes, and a kernel that gives a clone the processors of its cgroup's cpuset (Linux 6.4 and later stable ones). Who may not, or what else is to be tried, shows when the process is moved.
 fn can_clone_into(machine: &Machine, facts: &Facts) -> bool {
-    let by_path = facts.cgroups.legacy.is_empty() && !facts.rootless;
+    let by_path = facts.cgroups.legacy.is_empty() && !facts.rootless && host::kernel_version() >= (6, 4);
     let takes = || machine.open(&facts.cgroups).ok()?.unified()?.takes_processes().ok();
     by_path && takes() == Some(true)
 }

@@ -322,17 +322,18 @@ fn reconfigure(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> 
 }
 
 /// In a bare mount namespace, opens the sources of the bind mounts that `entries` begins with, on one visit to the host's mounts. There none
-/// of the container's mounts can be in the way of the next source.
+/// of the container's mounts can be in the way of the next source; but the directory for a later mount may be made in the source of an
+/// earlier one, and be the source of a third, whose turn then comes after that. (Paths are compared by their words: a link in one is not seen.)
 fn visit_sources(b: &mut Builder<'_>, entries: &[Entry<'_>]) -> Result<VecDeque<Slot>, PlanError> {
     /// Each is an fd until its mount is attached.
     const AT_ONCE: usize = 64;
-    let mut opened = VecDeque::new();
+    let (mut opened, mut sources) = (VecDeque::new(), Vec::<PathBuf>::new());
     let Some((host, own)) = b.to_and_from_host else { return Ok(opened) };
     for entry in entries.iter().take(AT_ONCE) {
         let bind = entry.options.bind.filter(|_| !entry.options.remount && copied_link(b, entry).is_none());
         let Some((bind, source)) = bind.zip(entry.source) else { break };
         let source = b.request.bundle.join(source);
-        if !opened_in_turn(b, entry, &source) {
+        if !opened_in_turn(b, entry, &source) || sources.iter().any(|earlier| is_below(&source, earlier)) {
             break;
         }
         if opened.is_empty() {
@@ -341,11 +342,18 @@ fn visit_sources(b: &mut Builder<'_>, entries: &[Entry<'_>]) -> Result<VecDeque<
         let tree = b.new_source()?;
         namespaces::open_source(b, &entry.item, &source, entry.tree_flags(bind.recursive), tree)?;
         opened.push_back(tree);
+        sources.push(source);
     }
     if let Some(last) = opened.len().checked_sub(1) {
         b.inside(entries[last].item.clone(), Step::Visit { namespace: own });
     }
     Ok(opened)
+}
+
+/// Whether a path is below another, of which there are many to compare with.
+fn is_below(path: &Path, above: &Path) -> bool {
+    let rest = path.as_os_str().as_encoded_bytes().strip_prefix(above.as_os_str().as_encoded_bytes());
+    rest.is_some_and(|rest| rest.first() == Some(&b'/'))
 }
 
 /// Where the link leads that is to be copied instead of a bind mount.
