@@ -191,7 +191,8 @@ fn linker_script(order: &[String]) -> Result<String> {
     for name in order {
         let pattern = pattern(name);
         if patterns.insert(pattern.clone()) {
-            writeln!(script, "    *(.text.{pattern})")?;
+            // What the compiler takes for unlikely, as growing a vector, is called, too.
+            writeln!(script, "    *(.text.{pattern} .text.unlikely.{pattern})")?;
         }
     }
     script.push_str("  }\n}\nINSERT BEFORE .text;\n");
