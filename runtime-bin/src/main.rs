@@ -10,9 +10,9 @@ mod caller;
 mod command_line;
 mod commands;
 mod log;
-#[allow(unsafe_code, reason = "an allocator is unsafe by its trait")]
-mod memory;
 mod output;
+#[allow(unsafe_code, reason = "an allocator is unsafe by its trait")]
+mod sys;
 mod usage;
 
 use std::process::ExitCode;
