@@ -74,8 +74,10 @@ impl Cgroup {
     /// # Errors
     /// `cgroup.events` cannot be read.
     pub fn frozen(&self) -> Result<bool, Error> {
-        // One that a cgroup above holds cannot be thawed here.
-        Ok(self.stopped()? && read_file(self.fd.as_fd(), "cgroup.freeze").is_ok_and(|text| text.trim_end() == "1"))
+        frozen(|file| {
+            let call = |errno| failed(errno, || format!("read({:?}/{file})", self.path));
+            or_empty(read_file(self.fd.as_fd(), file)).map_err(call)
+        })
     }
 
     /// Whether a process of the cgroup would not run, frozen here or above.
@@ -84,12 +86,8 @@ impl Cgroup {
     }
 
     fn event(&self, key: &'static str) -> Result<bool, Error> {
-        match read_file(self.fd.as_fd(), "cgroup.events") {
-            Ok(text) => Ok(event_is_set(&text, key)),
-            // Removed since it was opened.
-            Err(Errno::ENODEV | Errno::ENOENT) => Ok(false),
-            Err(errno) => Err(failed(errno, || format!("read({:?}/cgroup.events)", self.path))),
-        }
+        let call = |errno| failed(errno, || format!("read({:?}/cgroup.events)", self.path));
+        Ok(event_is_set(&or_empty(read_file(self.fd.as_fd(), "cgroup.events")).map_err(call)?, key))
     }
 
     /// Kills every process of this cgroup and below, and waits until they are gone (or zombies). Frozen ones die, too.
@@ -337,7 +335,21 @@ impl AsFd for Cgroup {
     }
 }
 
-pub(crate) fn event_is_set(text: &str, key: &str) -> bool {
+/// Whether all processes of a cgroup are frozen, by its files.
+pub(crate) fn frozen(read: impl Fn(&'static str) -> Result<String, Error>) -> Result<bool, Error> {
+    // One that a cgroup above holds cannot be thawed here.
+    Ok(event_is_set(&read("cgroup.events")?, "frozen") && read("cgroup.freeze")?.trim_ascii_end() == "1")
+}
+
+/// What a file of a cgroup says; nothing if the cgroup has gone.
+pub(crate) fn or_empty(text: nix::Result<String>) -> nix::Result<String> {
+    match text {
+        Err(Errno::ENODEV | Errno::ENOENT) => Ok(String::new()),
+        text => text,
+    }
+}
+
+fn event_is_set(text: &str, key: &str) -> bool {
     text.lines().any(|line| line.strip_prefix(key).is_some_and(|value| value.trim() == "1"))
 }
 

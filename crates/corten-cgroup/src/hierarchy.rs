@@ -12,7 +12,7 @@ use nix::sys::stat::Mode;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, fstatfs};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use crate::cgroup::{Cgroup, event_is_set};
+use crate::cgroup::{self, Cgroup};
 use crate::error::{Error, Repr, failed, failed_io};
 use crate::sys;
 use crate::tree::{read_at, read_file, write_file};
@@ -229,12 +229,10 @@ impl Hierarchy {
 
     /// As [`Cgroup::frozen`], of a cgroup that need not exist.
     pub(crate) fn frozen(&self, path: &Path) -> Result<bool, Error> {
-        let read = |file: &str| match read_at(self.fd.as_fd(), &path.join(file)) {
-            Err(Errno::ENODEV | Errno::ENOENT) => Ok(String::new()),
-            other => other.map_err(|errno| failed(errno, || format!("read({}{path:?}/{file})", self.mount_point))),
-        };
-        // One that a cgroup above holds cannot be thawed here.
-        Ok(event_is_set(&read("cgroup.events")?, "frozen") && read("cgroup.freeze")?.trim_ascii_end() == "1")
+        cgroup::frozen(|file| {
+            let call = |errno| failed(errno, || format!("read({}{path:?}/{file})", self.mount_point));
+            cgroup::or_empty(read_at(self.fd.as_fd(), &path.join(file))).map_err(call)
+        })
     }
 
     /// Makes a directory with its parents and opens it.
