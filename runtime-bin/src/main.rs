@@ -59,6 +59,8 @@ fn main() -> ExitCode {
     let mut definition = Arguments::command();
     let line = CommandLine::read(&definition, std::env::args_os());
     let matches = definition.try_get_matches_from_mut(&line.arguments);
+    // It goes with the process. To take it apart would take longer than many a command.
+    std::mem::forget(definition);
     let arguments = match matches.and_then(|mut matches| Arguments::from_arg_matches_mut(&mut matches)) {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error, &line),

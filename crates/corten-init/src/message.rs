@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! init → runtime   Reached(point)   Console + one fd   Cloned + one fd   Listener(fd)   Failed{step, call, errno, item, detail}
-//! runtime → init   Continue(point)   (at `hooks` with two fds)
+//! runtime → init   Continue(point)   (at `made` with one fd, at `hooks` with two)
 //! ```
 //!
 //! The end of the stream after the last point means that execve succeeded (the socket is close-on-exec). `docs/protocol.md` has
@@ -19,6 +19,8 @@ pub enum SyncPoint {
     Cgroup,
     /// Init is in a new user namespace: the runtime writes the id maps.
     Mapped,
+    /// The runtime hands over the network namespace that it has made. Init does not say that it waits.
+    Made,
     /// Init is in its network namespace: the runtime moves network devices there.
     Network,
     /// The mounts are made and the root is not entered yet: the runtime runs its hooks, and hands over the state for init's.
@@ -31,7 +33,8 @@ pub enum SyncPoint {
 
 impl SyncPoint {
     /// All points, in the order in which a container passes them.
-    pub const ALL: [Self; 6] = [Self::Cgroup, Self::Mapped, Self::Network, Self::Hooks, Self::Ready, Self::Start];
+    pub const ALL: [Self; 7] =
+        [Self::Cgroup, Self::Mapped, Self::Made, Self::Network, Self::Hooks, Self::Ready, Self::Start];
 
     /// Returns the wire form.
     pub const fn to_number(self) -> u32 {
@@ -42,6 +45,7 @@ impl SyncPoint {
             Self::Hooks => 4,
             Self::Network => 5,
             Self::Cgroup => 6,
+            Self::Made => 7,
         }
     }
 
@@ -59,6 +63,7 @@ impl SyncPoint {
             Self::Hooks => "hooks",
             Self::Network => "network",
             Self::Cgroup => "cgroup",
+            Self::Made => "made",
         }
     }
 }

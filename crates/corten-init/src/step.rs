@@ -417,4 +417,6 @@ steps! {
     /// CLONE_INTO_CGROUP)`. The kernel lets no process fork and waits for an RCU grace period when one is moved by `cgroup.procs`. Attacker:
     /// the cgroup is a container's, which may freeze or kill what is in it; the clone has memory of its own by then.
     74 CloneInto { cgroup: Slot, }
+    /// Takes the network namespace that the runtime has made meanwhile: `recvmsg` (`SyncPoint::Made`).
+    75 TakeNetwork { slot: Slot, }
 }

@@ -8,7 +8,7 @@ use core::ffi::CStr;
 use core::sync::atomic::Ordering;
 
 use super::{CLOSED, Executor, Failure, From, Outcome, exec_arrays};
-use crate::message::{Call, MAX_MESSAGE, Message, SyncPoint};
+use crate::message::{Call, Message, SyncPoint};
 use crate::step::Slot;
 use crate::sys::{self, Ended, Errno, Fd};
 
@@ -19,21 +19,7 @@ impl Executor<'_> {
     /// Waits while the runtime runs its hooks; takes the state for those that init runs.
     pub(super) fn await_hooks(&mut self, creating: Slot, created: Slot) -> Outcome {
         self.tell(&Message::Reached(SyncPoint::Hooks)).from(Call::Write)?;
-        let (mut buffer, mut fds) = ([0; MAX_MESSAGE], [CLOSED; 2]);
-        let length = match sys::receive_fds(self.report, &mut buffer, &mut fds) {
-            // A runtime that was killed with our message unread.
-            Err(Errno::ECONNRESET) => 0,
-            other => other.from(Call::Recvmsg)?,
-        };
-        if length == 0 {
-            // The runtime has gone, or a hook of its has failed.
-            sys::exit(1);
-        }
-        match Message::decode(buffer.get(..length).unwrap_or_default()) {
-            Ok(Message::Continue(SyncPoint::Hooks)) => {}
-            _ => return Err(Failure { call: Call::Recvmsg, errno: Errno::EPROTO }),
-        }
-        let [first, second] = fds;
+        let [first, second] = self.receive(SyncPoint::Hooks)?;
         self.put(creating, first)?;
         self.put(created, second)?;
         // runc: createContainer hooks begin in the root filesystem, where `pivot_root` goes, too.

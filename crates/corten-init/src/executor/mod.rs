@@ -302,6 +302,7 @@ impl<'s> Executor<'s> {
             WireStep::Personality { persona } => sys::personality(persona).from(Call::Personality),
             WireStep::MemoryPolicy { mode, nodes } => sys::set_mempolicy(mode, nodes).from(Call::SetMempolicy),
             WireStep::WriteOwn { proc, path, value } => self.write_own(proc, path, value),
+            WireStep::TakeNetwork { slot } => self.take_network(slot),
             WireStep::AwaitHooks { creating, created } => self.await_hooks(creating, created),
             WireStep::RunHook { path, arguments, environment, home, timeout, state, stdout, stderr } => {
                 self.run_hook(path, [arguments, environment], home != 0, timeout, [state, stdout, stderr])
@@ -423,6 +424,24 @@ impl<'s> Executor<'s> {
             _ if length == 0 => Ok(false),
             Ok(Message::Continue(heard)) if heard == point => Ok(true),
             _ => Err(Failure { call: Call::Read, errno: Errno::EPROTO }),
+        }
+    }
+
+    /// Waits for `Continue(point)` and the fds that come with it.
+    fn receive(&self, point: SyncPoint) -> Outcome<[Fd; 2]> {
+        let (mut buffer, mut fds) = ([0; MAX_MESSAGE], [CLOSED; 2]);
+        let length = match sys::receive_fds(self.report, &mut buffer, &mut fds) {
+            // A runtime that was killed with our message unread.
+            Err(Errno::ECONNRESET) => 0,
+            other => other.from(Call::Recvmsg)?,
+        };
+        if length == 0 {
+            // The runtime has gone, or what it was about to do has failed.
+            sys::exit(1);
+        }
+        match Message::decode(buffer.get(..length).unwrap_or_default()) {
+            Ok(Message::Continue(heard)) if heard == point => Ok(fds),
+            _ => Err(Failure { call: Call::Recvmsg, errno: Errno::EPROTO }),
         }
     }
 

@@ -4,7 +4,7 @@
 //! a process that is not dumpable and holds no fd but the runtime's.
 
 use super::{Executor, Failure, From, Outcome};
-use crate::message::{Call, Message};
+use crate::message::{Call, Message, SyncPoint};
 use crate::step::Slot;
 use crate::sys::{self, Errno, Fd};
 
@@ -12,6 +12,11 @@ impl Executor<'_> {
     pub(super) fn join(&mut self, namespace: Slot, kind: u64) -> Outcome {
         sys::setns(self.fd(namespace)?, kind).from(Call::Setns)?;
         self.close(namespace)
+    }
+
+    pub(super) fn take_network(&mut self, slot: Slot) -> Outcome {
+        let [namespace, _] = self.receive(SyncPoint::Made)?;
+        self.put(slot, namespace)
     }
 
     /// Changes the mount namespace for a while; the working directory becomes its root.

@@ -17,7 +17,7 @@ use crate::plan::seccomp::{CompileOptions, Filter, SeccompError, flags, from_raw
 use crate::plan::{BareMounts, Facts, LegacyHierarchy, Request, namespace_types};
 use crate::spec::annotations::{self, annotation};
 use crate::state::NOTIFY_DIRECTORY;
-use crate::sys::SysError;
+use crate::sys::{self, SysError};
 use crate::{CgroupManager, Error, ErrorKind, Result};
 
 /// How long systemd may take for each thing that it is asked for.
@@ -156,10 +156,10 @@ fn privileges() -> Result<Facts> {
     let own = nix::sys::stat::stat("/proc/self/ns/user")
         .map_err(|errno| SysError::new(errno, || "stat(\"/proc/self/ns/user\")".to_owned()))?;
     let first = own.st_ino == FIRST_NAMESPACE;
-    let has = |capability| caps::has_cap(None, caps::CapSet::Effective, capability).unwrap_or(false);
-    let permitted = caps::read(None, caps::CapSet::Permitted).unwrap_or_default();
+    let sets = sys::own_capabilities()?;
+    let has = |capability: caps::Capability| sets.effective & capability.bitmask() != 0;
     Ok(Facts {
-        capabilities: permitted.iter().map(caps::Capability::bitmask).sum(),
+        capabilities: sets.permitted,
         privileged: has(caps::Capability::CAP_SYS_ADMIN),
         rootless: !first || !nix::unistd::geteuid().is_root(),
         may_mknod: first && has(caps::Capability::CAP_MKNOD),

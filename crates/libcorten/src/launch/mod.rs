@@ -31,6 +31,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::Pid;
 
 pub(crate) use error::{InitFailure, LaunchError, LimitError};
+pub(crate) use files::stdio;
 use files::{listen_for_start, pid_inside, write_pid_file, write_proc};
 pub(crate) use id_maps::IdMapError;
 use resctrl::Resctrl;
@@ -38,11 +39,11 @@ pub(crate) use restore::Restoration;
 pub(crate) use sync::Channel;
 
 use crate::host::mount_template;
-use crate::lifecycle::{Console, CreateOptions};
-use crate::oci::{LinuxNamespaceType, Spec};
+use crate::lifecycle::{Bundle, Console, CreateOptions};
+use crate::oci::LinuxNamespaceType;
 use crate::plan::{HostStep, Plan, Planned};
 use crate::spec::HookKind;
-use crate::state::{ProcessState, Record, StateDirectory, Status, start_time};
+use crate::state::{ProcessState, Record, StateDirectory, StateError, Status, start_time};
 use crate::sys::{self, InitProcess, InitStart, NetworkMaker, SysError};
 
 /// How long init may take from one point to the next. Mounts of slow network filesystems set the measure.
@@ -73,7 +74,7 @@ pub(crate) struct Launch<'a> {
     /// A stand-in for the resctrl filesystem, for tests.
     pub(crate) resctrl_root: Option<&'a Path>,
     /// The config, which is written down.
-    pub(crate) config: Option<&'a Spec>,
+    pub(crate) config: Option<&'a Bundle>,
     /// The init of the container that the process joins.
     pub(crate) joined: Option<Joined>,
     /// The network namespace, if its making has begun.
@@ -157,7 +158,7 @@ impl<'a> Launch<'a> {
     }
 
     /// The config, which is written down.
-    pub(crate) fn of(mut self, config: &'a Spec) -> Self {
+    pub(crate) fn of(mut self, config: &'a Bundle) -> Self {
         self.config = Some(config);
         self
     }
@@ -241,8 +242,13 @@ impl<'a> Launch<'a> {
             HostStep::OpenNamespace { path, kind, flag, foreign, slot } => {
                 self.put(*slot, open::namespace(path, *kind, *flag, *foreign).map_err(at)?)
             }
-            HostStep::MakeNetwork { slot } => {
-                made(self.network.take()).map_err(at).and_then(|made| self.put(*slot, made))
+            HostStep::MakeNetwork => {
+                let made = made(self.network.take()).map_err(at)?;
+                match self.channel()?.release_with(SyncPoint::Made, &[made.as_raw_fd()]) {
+                    // Init does not wait for it yet. What it has failed at meanwhile is heard next.
+                    Err(LaunchError::Died { .. }) => Ok(()),
+                    released => released,
+                }
             }
             HostStep::OpenHostProc { slot } => self.put(*slot, open::host_proc().map_err(at)?),
             HostStep::OpenHookOutput { path, slot } => self.put(*slot, hooks::open_output(path).map_err(at)?.into()),
@@ -282,14 +288,19 @@ impl<'a> Launch<'a> {
             }
             HostStep::ReceiveConsole => self.receive_console(),
             HostStep::Await { point } => self.await_point(*point),
-            HostStep::RecordConfig => match self.config {
-                Some(config) => Ok(self.place.directory.write_config(config)?),
-                None => Err(LaunchError::Order),
-            },
-            HostStep::RecordCreated => {
-                self.record.creating = false;
-                Ok(self.place.directory.write(self.record)?)
+            HostStep::RecordConfig => {
+                // Written with the next state; init need not wait for it.
+                self.record.descriptors = stdio();
+                let json = self.config.ok_or(LaunchError::Order)?.json();
+                let path = || self.place.directory.path().join("config.json");
+                let json = json.map_err(|source| StateError::Damaged { path: path(), source })?;
+                Ok(self.place.directory.write_config(&json)?)
             }
+            HostStep::PrepareRecord => {
+                self.record.creating = false;
+                Ok(self.place.directory.prepare(self.record)?)
+            }
+            HostStep::RecordCreated => Ok(self.place.directory.publish()?),
             HostStep::PidFile { path } => {
                 write_pid_file(path, self.record.pid).map_err(at)?;
                 self.pid_file = Some(path.clone());

@@ -147,7 +147,9 @@ impl Launch<'_> {
             }
             ("post-restore", Some(pid)) => {
                 let process = self.follow_root(pid, root)?;
-                self.steps(|step| matches!(step, HostStep::RecordCreated | HostStep::PidFile { .. }))?;
+                self.steps(|step| {
+                    matches!(step, HostStep::PrepareRecord | HostStep::RecordCreated | HostStep::PidFile { .. })
+                })?;
                 Ok(Some(process))
             }
             ("orphan-pts-master", _) => {

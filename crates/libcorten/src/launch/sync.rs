@@ -131,9 +131,8 @@ impl Channel {
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
         let received = loop {
             match recvmsg::<()>(self.socket.as_raw_fd(), &mut into, Some(&mut control), flags) {
-                Err(Errno::EINTR) => {}
-                // Init was killed with a message of ours unread.
-                Err(Errno::ECONNRESET) => return Ok(Heard::End),
+                // ECONNRESET, once: init has ended with a message of ours unread. What it has said before comes next, or the end.
+                Err(Errno::EINTR | Errno::ECONNRESET) => {}
                 other => break other.map_err(|errno| SysError::new(errno, || format!("recvmsg({what})")))?,
             }
         };

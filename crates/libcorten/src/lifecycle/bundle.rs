@@ -1,7 +1,7 @@
 //! The bundle: a directory with config.json. Spec: bundle.md.
 
+use std::borrow::Cow;
 use std::fs::File;
-use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use crate::oci::{Process, Spec};
@@ -14,7 +14,9 @@ pub struct Bundle {
     directory: PathBuf,
     /// The file of the config, if it is another than the bundle's own.
     config: Option<PathBuf>,
-    spec: Spec,
+    spec: Box<Spec>,
+    /// The config as it was read, if it was.
+    text: Option<Vec<u8>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -34,8 +36,8 @@ impl Bundle {
     /// The directory or the config is missing, or the config is wrong; the message names the field.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
         let directory = absolute(directory.as_ref())?;
-        let spec = read(&directory.join("config.json"), "config.json")?;
-        Self::new(directory, spec)
+        let text = read(&directory.join("config.json"), "config.json")?;
+        Self::parse(directory, text)
     }
 
     /// Opens a bundle whose config is in a file of another name or at another place. `config` is relative to the current
@@ -50,8 +52,8 @@ impl Bundle {
             let error = SysError::from_io(&error, || format!("getcwd() for {given:?}"));
             Error::new(ErrorKind::Kernel, BundleError::Unreadable(error))
         })?;
-        let spec = read(&config, &given.to_string_lossy())?;
-        Ok(Self { config: Some(config), ..Self::new(directory, spec)? })
+        let text = read(&config, &given.to_string_lossy())?;
+        Ok(Self { config: Some(config), ..Self::parse(directory, text)? })
     }
 
     /// Makes a bundle of a directory and a config that the caller has. `directory` must be absolute.
@@ -59,13 +61,27 @@ impl Bundle {
     /// # Errors
     /// The config is wrong; the message names the field.
     pub fn new(directory: impl Into<PathBuf>, config: Spec) -> Result<Self> {
-        spec::validate(&config).map_err(|error| Error::new(error.kind(), error))?;
-        Ok(Self { directory: directory.into(), config: None, spec: config })
+        Self::judge(directory.into(), Box::new(config))
+    }
+
+    fn parse(directory: PathBuf, text: Vec<u8>) -> Result<Self> {
+        let spec = spec::parse_boxed(&text).map_err(|error| Error::new(error.kind(), error))?;
+        Ok(Self { text: Some(text), ..Self::judge(directory, spec)? })
+    }
+
+    fn judge(directory: PathBuf, spec: Box<Spec>) -> Result<Self> {
+        spec::validate(&spec).map_err(|error| Error::new(error.kind(), error))?;
+        Ok(Self { directory, config: None, spec, text: None })
     }
 
     /// Returns the config.
     pub fn spec(&self) -> &Spec {
         &self.spec
+    }
+
+    /// Returns the config as JSON.
+    pub(crate) fn json(&self) -> serde_json::Result<Cow<'_, [u8]>> {
+        self.text.as_deref().map_or_else(|| serde_json::to_vec(&self.spec).map(Cow::Owned), |text| Ok(text.into()))
     }
 
     /// Returns the directory's absolute path.
@@ -102,11 +118,11 @@ pub(super) fn read_process(bundle: &Path, config: Option<&Path>) -> Result<Optio
 }
 
 /// Reads a config.
-fn read(path: &Path, name: &str) -> Result<Spec> {
-    spec::load(open(path, name)?).map_err(|error| Error::new(error.kind(), error))
+fn read(path: &Path, name: &str) -> Result<Vec<u8>> {
+    spec::read(open(path, name)?).map_err(|error| Error::new(error.kind(), error))
 }
 
-fn open(path: &Path, name: &str) -> Result<impl Read> {
+fn open(path: &Path, name: &str) -> Result<File> {
     let file = File::open(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
             Error::new(ErrorKind::NotFound, BundleError::NoConfig { name: name.to_owned() })
@@ -116,6 +132,5 @@ fn open(path: &Path, name: &str) -> Result<impl Read> {
             Error::new(ErrorKind::Kernel, BundleError::Unreadable(error))
         }
     })?;
-    // One read of the usual size.
-    Ok(BufReader::with_capacity(64 * 1024, file))
+    Ok(file)
 }

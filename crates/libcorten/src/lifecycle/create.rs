@@ -74,7 +74,7 @@ impl<'a> Creation<'a> {
         let mut record =
             Record { no_new_keyring: self.options.no_new_keyring, ..new_record(self.id, self.bundle, plan) };
         let place = Place { machine: &self.machine, systemd: self.systemd.as_ref(), directory: &directory };
-        let launch = Launch::new(plan, place, &mut record, self.options).of(self.bundle.spec()).with_network(network);
+        let launch = Launch::new(plan, place, &mut record, self.options).of(self.bundle).with_network(network);
         match launch.run(observe) {
             Ok(launched) => {
                 drop(lock);
@@ -119,17 +119,9 @@ pub(super) fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
         pid: 0,
         start_time: 0,
         hooks: bundle.spec().hooks().clone(),
-        descriptors: stdio(),
+        descriptors: Vec::new(),
         resctrl: None,
     }
-}
-
-/// What the stdio is that the container gets: the caller's.
-fn stdio() -> Vec<String> {
-    let link = |fd: i32| std::fs::read_link(format!("/proc/self/fd/{fd}"));
-    (0..3)
-        .map(|fd| link(fd).map_or_else(|_| "/dev/null".to_owned(), |link| link.to_string_lossy().into_owned()))
-        .collect()
 }
 
 /// Checks that the fds that the program is to get came from the caller; what this process has opened itself is

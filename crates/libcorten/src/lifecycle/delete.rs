@@ -29,15 +29,17 @@ impl Container {
     ///
     /// Returns what went wrong with poststop hooks, one line each: they are no reason for the container to stay.
     pub fn delete(&self, force: bool) -> Result<Vec<String>> {
+        // Before the state is read, unless somebody has it.
+        let lock = self.directory.try_lock()?;
         let record = match self.directory.read() {
             Ok(record) => record,
             // Damaged: with force, what can be removed is.
             Err(_) if force => None,
             Err(error) => return Err(error.into()),
         };
-        let Some(record) = record else {
+        let Some(mut record) = record else {
             // Killed before anything was made, or so damaged that nothing is known.
-            let _lock = self.directory.lock()?;
+            let _lock = lock.map_or_else(|| self.directory.lock(), Ok)?;
             self.directory.remove()?;
             return Ok(Vec::new());
         };
@@ -48,12 +50,17 @@ impl Container {
             }
         }
         let mut left = Vec::new();
-        // Before the lock: a `create` that holds it fails and lets go when its init dies.
         self.kill_init(&record, &mut left);
-        let _lock = self.directory.lock()?;
-        // A `create` may have gone on meanwhile.
-        let record = self.directory.read().ok().flatten().unwrap_or(record);
-        self.kill_init(&record, &mut left);
+        let _lock = match lock {
+            Some(lock) => lock,
+            None => {
+                // A `create` that holds it fails and lets go when its init dies; or it has gone on meanwhile.
+                let lock = self.directory.lock()?;
+                record = self.directory.read().ok().flatten().unwrap_or(record);
+                self.kill_init(&record, &mut left);
+                lock
+            }
+        };
         remove_cgroups(&record, &mut left);
         if let Some(Err(errors)) = record.resctrl.as_ref().map(resctrl::remove) {
             left.extend(errors.iter().map(ToString::to_string));

@@ -67,8 +67,7 @@ impl Runtime {
         let mut left = false;
         let restored = prepare(options, bundle, &record, &directory).and_then(|restoration| {
             let place = Place { machine, systemd, directory: &directory };
-            let restored =
-                Launch::new(&plan, place, &mut record, creation.options).of(bundle.spec()).restore(&restoration);
+            let restored = Launch::new(&plan, place, &mut record, creation.options).of(bundle).restore(&restoration);
             left = matches!(restored, Err(LaunchError::Left { .. }));
             restored.map_err(|error| Error::new(error.kind(), error))
         });

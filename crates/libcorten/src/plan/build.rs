@@ -77,11 +77,13 @@ pub(super) struct Builder<'a> {
     pub(super) bare_mounts: Option<&'a BareMounts>,
     /// The caller's mount namespace and init's own, where init opens sources in the first.
     pub(super) to_and_from_host: Option<(Slot, Slot)>,
-    /// The network namespace that the runtime makes.
+    /// The network namespace that the runtime makes, until init enters it.
     pub(super) network: Option<Slot>,
     pub(super) user_namespace: UserNamespace,
     /// A mount shows the container's cgroup by a bind mount.
     pub(super) shows_own_cgroup: bool,
+    /// `/dev` is the container's own, so that the default devices and links are made in it. runc: not when `/dev` is a bind mount.
+    pub(super) owns_dev: bool,
     /// Mounts whose fds are kept for masked and readonly paths: destination and slot.
     pub(super) kept_mounts: Vec<(String, Slot)>,
     /// Mounts that become read-only when the root is complete: item and slot.
@@ -121,6 +123,7 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
     devices::devices(b)?;
     terminal(b, process)?;
     working_directory(b, process)?;
+    namespaces::enter_network(b);
     hooks::create(b)?;
     mounts::late_readonly(b)?;
     root::change_root(b);
@@ -145,7 +148,7 @@ impl<'a> Builder<'a> {
             entry: Vec::new(),
             meeting: Vec::new(),
             early: Vec::new(),
-            inside: Vec::with_capacity(96),
+            inside: Vec::with_capacity(128),
             entered: false,
             joins_container: false,
             next_source: slot::FIRST_SOURCE.0,
@@ -154,6 +157,7 @@ impl<'a> Builder<'a> {
             to_and_from_host: None,
             user_namespace: namespaces::user_namespace(spec),
             shows_own_cgroup: false,
+            owns_dev: true,
             kept_mounts: Vec::new(),
             late_readonly: Vec::new(),
             warnings: Vec::new(),
@@ -162,10 +166,10 @@ impl<'a> Builder<'a> {
 
     /// The plan.
     pub(super) fn finish(mut self) -> Plan {
-        self.early.append(&mut self.inside);
+        self.inside.splice(..0, self.early);
         Plan {
             host: self.host,
-            inside: self.early,
+            inside: self.inside,
             slots: self.next_source,
             preserved_fds: process::preserved_fds(self.request.options),
             warnings: self.warnings,
@@ -356,9 +360,12 @@ pub(super) fn oom_score(b: &mut Builder<'_>) -> Result<(), PlanError> {
 
 /// The first steps inside: network, cgroup namespace, session.
 fn begin(b: &mut Builder<'_>) -> Result<(), PlanError> {
-    if b.has_new_namespace(LinuxNamespaceType::Network) && b.network.is_none() {
+    if b.has_new_namespace(LinuxNamespaceType::Network) && !b.makes_network() {
         // runc: nobody else would, and everybody counts on it.
         b.inside(c"linux.namespaces", Step::Loopback {});
+    }
+    if b.makes_network() {
+        b.meet(c"linux.namespaces", HostStep::MakeNetwork);
     }
     net_devices(b);
     if b.has_new_namespace(LinuxNamespaceType::Cgroup) {
@@ -374,6 +381,7 @@ fn net_devices(b: &mut Builder<'_>) {
     if devices.is_empty() {
         return;
     }
+    namespaces::enter_network(b);
     let item = c"linux.netDevices";
     b.inside(item, Step::Sync { point: SyncPoint::Network.to_number().into() });
     b.meet(item, HostStep::Await { point: SyncPoint::Network });
@@ -550,9 +558,6 @@ fn host_half(b: &mut Builder<'_>, process: &Process, limits: &Limits, cloned: u6
     } else if b.facts.notify_directory.is_some() {
         b.host(mounts::NOTIFY_ITEM, HostStep::ListenForReadiness);
     }
-    if let Some(slot) = b.network {
-        b.host(c"linux.namespaces", HostStep::MakeNetwork { slot });
-    }
     b.host(c"linux.namespaces", HostStep::CloneInit { namespaces: cloned });
     b.enter();
     b.host(c"runtime", HostStep::RecordConfig);
@@ -567,6 +572,7 @@ fn host_half(b: &mut Builder<'_>, process: &Process, limits: &Limits, cloned: u6
     }
     b.host.extend(meeting);
     send_listener(b)?;
+    b.host(c"runtime", HostStep::PrepareRecord);
     b.host(c"runtime", HostStep::Await { point: SyncPoint::Ready });
     b.host.extend(filter);
     send_pidfd(b)?;
@@ -643,7 +649,7 @@ fn poststart(b: &mut Builder<'_>) {
 
 /// Makes a config item's name with its position.
 pub(super) fn item_at(list: &str, index: usize) -> Result<CString, PlanError> {
-    text(list, format!("{list}[{index}]"))
+    text(list, [list, "[", &index.to_string(), "]"].concat())
 }
 
 /// Makes an annotation's name as a config item.

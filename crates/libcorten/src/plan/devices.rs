@@ -15,7 +15,7 @@ use crate::spec::clean_in_root;
 
 use super::build::{Builder, item_at, slot};
 use super::paths::text;
-use super::{PlanError, mounts, namespaces};
+use super::{PlanError, namespaces};
 
 /// Devices that every container has: name, major, minor; mode 0666, root's. config-linux.md#default-devices.
 const DEFAULT_DEVICES: [(&str, u32, u32); 6] =
@@ -31,7 +31,7 @@ const DEFAULT_LINKS: [(&str, &str); 4] = [
 
 /// Adds the steps that fill `/dev`.
 pub(super) fn devices(b: &mut Builder<'_>) -> Result<(), PlanError> {
-    let own = mounts::owns_dev(b)?;
+    let own = b.owns_dev;
     let listed = b.spec.linux().as_ref().and_then(|linux| linux.devices().as_ref());
     let listed: &[_] = listed.map_or(&[], Vec::as_slice);
     if own {

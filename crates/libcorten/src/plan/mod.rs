@@ -177,12 +177,9 @@ pub enum HostStep {
         /// Where init finds it.
         slot: Slot,
     },
-    /// Makes a network namespace with its loopback device up, in a thread: `unshare`, `ioctl(SIOCSIFFLAGS)`. The thread may have
-    /// been started before.
-    MakeNetwork {
-        /// Where init finds it.
-        slot: Slot,
-    },
+    /// Makes a network namespace with its loopback device up, in a thread: `unshare`, `ioctl(SIOCSIFFLAGS)`; hands it to init. The
+    /// thread may have been started before.
+    MakeNetwork,
     /// Opens the host's procfs, and checks that it is one.
     OpenHostProc {
         /// Where init finds it.
@@ -284,7 +281,9 @@ pub enum HostStep {
     },
     /// Writes the config down, for processes that join the container later.
     RecordConfig,
-    /// Writes the state down: created, or running.
+    /// Writes the next state beside the one that is there: created, or running.
+    PrepareRecord,
+    /// Puts it in the place of the other.
     RecordCreated,
     /// Writes init's pid to a file, by renaming a new one.
     PidFile {

@@ -36,6 +36,9 @@ const PROC_COVERS: [&str; 11] = [
     "/proc/net/dev",
 ];
 
+/// Filesystems that are the same in every network namespace. sysfs shows the mounter's, and NFS works in it.
+const WITHOUT_NETWORK: [&str; 4] = ["devpts", "mqueue", "proc", "tmpfs"];
+
 /// One mount, looked at from all sides.
 struct Entry<'a> {
     item: CString,
@@ -62,6 +65,7 @@ pub(super) fn mounts(b: &mut Builder<'_>) -> Result<(), PlanError> {
             ));
         }
         entry.check_id_map()?;
+        b.owns_dev &= entry.options.bind.is_none() || entry.destination != "/dev";
         match (entry.options.bind, entry.fstype) {
             (Some(_), _) if entry.options.remount => remount(b, entry)?,
             (Some(bind), _) => {
@@ -203,6 +207,9 @@ fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     };
     // CVE-2019-19921: a link at /proc or /sys would take the mount elsewhere and leave the masked paths unmasked.
     let target = if matches!(entry.fstype, "proc" | "sysfs") { Target::PlainDirectory } else { Target::Directory };
+    if !WITHOUT_NETWORK.contains(&entry.fstype) {
+        namespaces::enter_network(b);
+    }
     open_target(b, &entry.item, entry.path()?, target);
     let names = |key: &str| entry.options.data.iter().any(|(named, _)| named == key);
     if entry.fstype == "tmpfs" && !names("mode") {
@@ -308,6 +315,7 @@ fn option_block(item: &str, words: &[(String, Option<String>)]) -> Result<Vec<u8
 
 /// `remount` without `bind`: the options of a filesystem that is mounted there already.
 fn reconfigure(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
+    namespaces::enter_network(b);
     open_target(b, &entry.item, entry.path()?, Target::Existing);
     let words = fs_words(b, entry);
     if !words.is_empty() {
@@ -556,17 +564,6 @@ pub(super) fn late_readonly(b: &mut Builder<'_>) -> Result<(), PlanError> {
         b.inside(item, Step::Close { slot: mount });
     }
     Ok(())
-}
-
-/// Whether `/dev` is the container's own, so that the default devices and links are made in it. runc: not when `/dev` is a
-/// bind mount.
-pub(super) fn owns_dev(b: &Builder<'_>) -> Result<bool, PlanError> {
-    for (index, mount) in b.spec.mounts().iter().flatten().enumerate() {
-        if clean_in_root(mount.destination()) == Path::new("/dev") && Entry::new(index, mount)?.options.bind.is_some() {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// A `cgroup` mount: cgroup2, or on a hybrid machine a directory with one mount for each v1 hierarchy, as runc makes it.

@@ -71,13 +71,11 @@ struct Wanted {
 
 /// Adds the steps that enter the namespaces, and the host's steps around them. Returns the flags for the clone of init.
 pub(super) fn enter(b: &mut Builder<'_>) -> Result<u64, PlanError> {
-    let Wanted { mut new, mut joins, join_user } = open_namespaces(b)?;
+    let Wanted { mut new, joins, join_user } = open_namespaces(b)?;
     let user = b.user_namespace;
     if b.makes_network() {
-        let slot = b.new_source()?;
-        b.network = Some(slot);
+        b.network = Some(b.new_source()?);
         new &= !flag(Type::Network);
-        joins.push((c"linux.namespaces".into(), slot, flag(Type::Network)));
     }
     let joins_pid = joins.iter().any(|(_, _, kind)| *kind == flag(Type::Pid));
     if let Some(BareMounts::Template(path)) = b.bare_mounts {
@@ -103,6 +101,14 @@ pub(super) fn enter(b: &mut Builder<'_>) -> Result<u64, PlanError> {
         UserNamespace::Joined | UserNamespace::Same => clone_beside_joined(b, new)?,
     }
     Ok(0)
+}
+
+/// Has init enter the network namespace that the runtime makes, unless it has. As late as can be: init need not wait for it then.
+pub(super) fn enter_network(b: &mut Builder<'_>) {
+    if let Some(slot) = b.network.take() {
+        b.inside(c"linux.namespaces", Step::TakeNetwork { slot });
+        b.inside(c"linux.namespaces", Step::Join { namespace: slot, kind: flag(Type::Network) });
+    }
 }
 
 /// Whether the container gets a new network namespace that belongs to the runtime's user namespace.

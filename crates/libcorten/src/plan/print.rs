@@ -37,7 +37,7 @@ impl HostStep {
             Self::MapTree { .. } => "MapTree",
             Self::OpenDevice { .. } => "OpenDevice",
             Self::OpenNamespace { .. } => "OpenNamespace",
-            Self::MakeNetwork { .. } => "MakeNetwork",
+            Self::MakeNetwork => "MakeNetwork",
             Self::MakeMountTemplate { .. } => "MakeMountTemplate",
             Self::OpenHostProc { .. } => "OpenHostProc",
             Self::OpenHookOutput { .. } => "OpenHookOutput",
@@ -59,6 +59,7 @@ impl HostStep {
             Self::ReceiveConsole => "ReceiveConsole",
             Self::Await { .. } => "Await",
             Self::RecordConfig => "RecordConfig",
+            Self::PrepareRecord => "PrepareRecord",
             Self::RecordCreated => "RecordCreated",
             Self::PidFile { .. } => "PidFile",
             Self::Release { .. } => "Release",
@@ -74,10 +75,12 @@ impl HostStep {
             Self::RecordCreating
             | Self::ReceiveConsole
             | Self::RecordConfig
+            | Self::PrepareRecord
             | Self::RecordCreated
             | Self::AwaitExec
             | Self::FollowClone
             | Self::JoinCgroups
+            | Self::MakeNetwork
             | Self::MakeNotifyDirectory
             | Self::ListenForReadiness => Vec::new(),
             Self::StartUnit { location, properties } => {
@@ -124,7 +127,6 @@ impl HostStep {
             }
             Self::OpenHookOutput { path: file, slot } => vec![path(file), at(slot)],
             Self::OpenCgroup { slot }
-            | Self::MakeNetwork { slot }
             | Self::OpenHostProc { slot }
             | Self::ListenForStart { slot }
             | Self::OpenInit { slot }

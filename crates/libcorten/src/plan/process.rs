@@ -57,7 +57,7 @@ fn stdio_and_home(b: &mut Builder<'_>, process: &Process, environment: &[String]
         b.inside(c"process.env", Step::HomeFromPasswd { uid });
     }
     // Not for one that joins: its stdio is nobody's but its own (runc).
-    let null = !b.joins_container && b.has_mount_namespace() && mounts::owns_dev(b)?;
+    let null = !b.joins_container && b.has_mount_namespace() && b.owns_dev;
     b.inside(c"process.user", Step::OwnStdio { uid, null: null.into() });
     Ok(())
 }

@@ -120,7 +120,7 @@ fn the_document_of_the_lifecycle_is_true() {
     assert_eq!(documented("## What the runtime does"), {
         let mut all = host;
         // Only with a terminal, which Docker's config has not.
-        let at = all.iter().position(|name| *name == "Await").unwrap();
+        let at = all.iter().position(|name| *name == "PrepareRecord").unwrap();
         all.insert(at, "ReceiveConsole");
         all
     });

@@ -64,12 +64,18 @@ pub(crate) fn load_process(reader: impl Read) -> Result<Option<Process>, SpecErr
     match serde_json::from_slice(&text) {
         Ok(Process { process }) if is_object(&text) => Ok(process),
         // What is wrong, and where; and what is to be written as the types want it.
-        _ => Ok(parse(&text)?.process().clone()),
+        _ => Ok(parse_boxed(&text)?.process().clone()),
     }
 }
 
-fn read(reader: impl Read) -> Result<Vec<u8>, SpecError> {
-    let mut text = Vec::new();
+/// Reads the text of a config.
+///
+/// # Errors
+///
+/// Reading fails, or the text is longer than [`LIMIT_BYTES`].
+pub(crate) fn read(reader: impl Read) -> Result<Vec<u8>, SpecError> {
+    // One read of the usual size.
+    let mut text = Vec::with_capacity(16 * 1024);
     reader.take(LIMIT_BYTES + 1).read_to_end(&mut text).map_err(|source| SpecError::Read { source })?;
     if text.len() as u64 > LIMIT_BYTES {
         return Err(SpecError::TooLarge { limit_bytes: LIMIT_BYTES });
@@ -83,6 +89,11 @@ fn read(reader: impl Read) -> Result<Vec<u8>, SpecError> {
 ///
 /// As [`load`].
 pub fn parse(text: &[u8]) -> Result<Spec, SpecError> {
+    parse_boxed(text).map(|spec| *spec)
+}
+
+/// As [`parse`]. The config has some kilobytes, which every function that hands it on would move.
+pub(crate) fn parse_boxed(text: &[u8]) -> Result<Box<Spec>, SpecError> {
     if text.len() as u64 > LIMIT_BYTES {
         return Err(SpecError::TooLarge { limit_bytes: LIMIT_BYTES });
     }
@@ -94,7 +105,7 @@ pub fn parse(text: &[u8]) -> Result<Spec, SpecError> {
     }
     match serde_json::from_slice(text) {
         Ok(spec) => compat::has_no_freebsd(text).map(|()| spec),
-        Err(error) => compat::decode(text, &error).unwrap_or_else(|| Err(locate::<Spec>(text, &error))),
+        Err(error) => compat::decode(text, &error).unwrap_or_else(|| Err(locate::<Spec>(text, &error))).map(Box::new),
     }
 }
 

@@ -9,19 +9,25 @@ use std::path::{Path, PathBuf};
 /// A relative path counts from the container's root, and `..` stops there (runc does the same with a warning). This is
 /// for comparing and naming; opening goes through `openat2(2)` from the root's fd, which resolves symlinks, too.
 pub(crate) fn clean_in_root(path: &Path) -> PathBuf {
-    let mut cleaned: Vec<&[u8]> = Vec::new();
-    for part in path.as_os_str().as_bytes().split(|byte| *byte == b'/') {
+    let given = path.as_os_str().as_bytes();
+    let mut cleaned = Vec::with_capacity(given.len() + 1);
+    for part in given.split(|byte| *byte == b'/') {
         match part {
             b"" | b"." => {}
             b".." => {
-                cleaned.pop();
+                let parent = cleaned.iter().rposition(|byte| *byte == b'/');
+                cleaned.truncate(parent.unwrap_or(0));
             }
-            part => cleaned.push(part),
+            part => {
+                cleaned.push(b'/');
+                cleaned.extend_from_slice(part);
+            }
         }
     }
-    let mut joined = b"/".to_vec();
-    joined.extend_from_slice(&cleaned.join(&b'/'));
-    PathBuf::from(OsString::from_vec(joined))
+    if cleaned.is_empty() {
+        cleaned.push(b'/');
+    }
+    PathBuf::from(OsString::from_vec(cleaned))
 }
 
 /// Returns the file of a sysctl key relative to `/proc/sys`, or `None` when the key cannot name one.

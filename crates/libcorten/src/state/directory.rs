@@ -16,7 +16,6 @@ use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::ErrorKind;
-use crate::oci::Spec;
 use crate::sys::{self, SysError};
 
 use super::Record;
@@ -238,6 +237,12 @@ impl StateDirectory {
 
     /// Writes the record: to a new file that then takes the old one's place.
     pub(crate) fn write(&self, record: &Record) -> Result<(), StateError> {
+        self.prepare(record)?;
+        self.publish()
+    }
+
+    /// Writes the record to a new file.
+    pub(crate) fn prepare(&self, record: &Record) -> Result<(), StateError> {
         let path = self.path.join("state.json");
         let json = serde_json::to_vec(record).map_err(|source| StateError::Damaged { path, source })?;
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -246,7 +251,11 @@ impl StateDirectory {
             .map_err(|errno| SysError::new(errno, || format!("openat({:?}, {NEW_STATE:?}, O_CREAT)", self.path)))?;
         File::from(fd)
             .write_all(&json)
-            .map_err(|error| SysError::from_io(&error, || format!("write({:?}, {NEW_STATE:?})", self.path)))?;
+            .map_err(|error| SysError::from_io(&error, || format!("write({:?}, {NEW_STATE:?})", self.path)).into())
+    }
+
+    /// Puts the new file in the old one's place.
+    pub(crate) fn publish(&self) -> Result<(), StateError> {
         // A rename over a file makes filesystems on disks write the new one out at once (ext4's auto_da_alloc), and its blocks are
         // freed again soon. An exchange does not; the state need not outlive the machine's next start.
         if sys::exchange(&self.fd, NEW_STATE, STATE).is_ok() {
@@ -260,14 +269,12 @@ impl StateDirectory {
     }
 
     /// Writes the config down, once: nobody reads it before the record says that the container has been created.
-    pub(crate) fn write_config(&self, config: &Spec) -> Result<(), StateError> {
-        let path = self.path.join("config.json");
-        let json = serde_json::to_vec(config).map_err(|source| StateError::Damaged { path, source })?;
+    pub(crate) fn write_config(&self, json: &[u8]) -> Result<(), StateError> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = openat(&self.fd, CONFIG, flags, Mode::S_IRUSR | Mode::S_IWUSR)
             .map_err(|errno| SysError::new(errno, || format!("openat({:?}, {CONFIG:?}, O_CREAT)", self.path)))?;
         File::from(fd)
-            .write_all(&json)
+            .write_all(json)
             .map_err(|error| SysError::from_io(&error, || format!("write({:?}, {CONFIG:?})", self.path)).into())
     }
 

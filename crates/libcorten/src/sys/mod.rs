@@ -24,7 +24,7 @@ pub(crate) use mount::{OpenTree, clone_tree, map_tree, open_tree};
 pub(crate) use namespace::{is_namespace, namespace_flag};
 pub(crate) use network::NetworkMaker;
 pub(crate) use pidfd::{Waited, open_pidfd, pid_of, send_signal, take_fd, wait_ended, wait_exit};
-pub(crate) use process::{Cpus, expect_children, run_on, run_on_again, set_limit};
+pub(crate) use process::{Cpus, expect_children, own_capabilities, run_on, run_on_again, set_limit};
 
 use nix::errno::Errno;
 

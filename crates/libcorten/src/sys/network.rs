@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::thread::JoinHandleExt;
 use std::thread::{Builder, JoinHandle};
 
 use nix::errno::Errno;
@@ -10,6 +11,7 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use super::SysError;
+use super::process::own_cpus;
 
 /// A thread that makes a network namespace. It takes the kernel about as long as all the rest of the runtime's work before init.
 #[derive(Debug)]
@@ -26,6 +28,7 @@ impl NetworkMaker {
         let thread = Builder::new().name("corten-network".to_owned()).stack_size(STACK).spawn(make);
         before.thread_set_mask().map_err(masked)?;
         let thread = thread.map_err(|error| SysError::from_io(&error, || "clone(thread)".to_owned()))?;
+        leave_this_cpu(&thread);
         Ok(Self { thread: Some(thread) })
     }
 
@@ -45,6 +48,26 @@ impl Drop for NetworkMaker {
         if let Some(thread) = self.thread.take() {
             drop(thread.join());
         }
+    }
+}
+
+/// Has a thread begin on another CPU. The kernel puts a new one where its maker runs, and it would wait there until that sleeps. It may go
+/// wherever it likes after that; where there is one CPU, or the kernel refuses, it stays.
+fn leave_this_cpu<T>(thread: &JoinHandle<T>) {
+    let Ok(all) = own_cpus() else { return };
+    let Ok(this) = nix::sched::sched_getcpu() else { return };
+    let mut others = all;
+    if let Some(word) = others.get_mut(this / 64) {
+        *word &= !(1 << (this % 64));
+    }
+    if others == [0; 128] {
+        return;
+    }
+    #[allow(clippy::unnecessary_cast, reason = "std and libc have different types for it with musl")]
+    let handle = thread.as_pthread_t() as libc::pthread_t;
+    for cpus in [others, all] {
+        // SAFETY: the thread has not been joined, so that the handle is valid; the mask is readable for its size.
+        unsafe { libc::pthread_setaffinity_np(handle, size_of_val(&cpus), cpus.as_ptr().cast()) };
     }
 }
 
