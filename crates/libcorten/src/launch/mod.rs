@@ -242,14 +242,7 @@ impl<'a> Launch<'a> {
             HostStep::OpenNamespace { path, kind, flag, foreign, slot } => {
                 self.put(*slot, open::namespace(path, *kind, *flag, *foreign).map_err(at)?)
             }
-            HostStep::MakeNetwork => {
-                let made = made(self.network.take()).map_err(at)?;
-                match self.channel()?.release_with(SyncPoint::Made, &[made.as_raw_fd()]) {
-                    // Init does not wait for it yet. What it has failed at meanwhile is heard next.
-                    Err(LaunchError::Died { .. }) => Ok(()),
-                    released => released,
-                }
-            }
+            HostStep::MakeNetwork => self.hand_over_network(at),
             HostStep::OpenHostProc { slot } => self.put(*slot, open::host_proc().map_err(at)?),
             HostStep::OpenHookOutput { path, slot } => self.put(*slot, hooks::open_output(path).map_err(at)?.into()),
             HostStep::MakeNotifyDirectory => self.place.directory.make_notify_directory().map_err(at),
@@ -288,14 +281,7 @@ impl<'a> Launch<'a> {
             }
             HostStep::ReceiveConsole => self.receive_console(),
             HostStep::Await { point } => self.await_point(*point),
-            HostStep::RecordConfig => {
-                // Written with the next state; init need not wait for it.
-                self.record.descriptors = stdio();
-                let json = self.config.ok_or(LaunchError::Order)?.json();
-                let path = || self.place.directory.path().join("config.json");
-                let json = json.map_err(|source| StateError::Damaged { path: path(), source })?;
-                Ok(self.place.directory.write_config(&json)?)
-            }
+            HostStep::RecordConfig => self.record_config(),
             HostStep::PrepareRecord => {
                 self.record.creating = false;
                 Ok(self.place.directory.prepare(self.record)?)
@@ -316,6 +302,24 @@ impl<'a> Launch<'a> {
         let place = self.fds.get_mut(usize::from(slot.0)).ok_or(LaunchError::Order)?;
         *place = Some(fd);
         Ok(())
+    }
+
+    fn hand_over_network(&mut self, at: impl Fn(SysError) -> LaunchError) -> Result<(), LaunchError> {
+        let made = made(self.network.take()).map_err(at)?;
+        match self.channel()?.release_with(SyncPoint::Made, &[made.as_raw_fd()]) {
+            // Init does not wait for it yet. What it has failed at meanwhile is heard next.
+            Err(LaunchError::Died { .. }) => Ok(()),
+            released => released,
+        }
+    }
+
+    fn record_config(&mut self) -> Result<(), LaunchError> {
+        // Written with the next state; init need not wait for it.
+        self.record.descriptors = stdio();
+        let json = self.config.ok_or(LaunchError::Order)?.json();
+        let path = || self.place.directory.path().join("config.json");
+        let json = json.map_err(|source| StateError::Damaged { path: path(), source })?;
+        Ok(self.place.directory.write_config(&json)?)
     }
 
     fn clone_init(&mut self, namespaces: u64) -> Result<(), LaunchError> {
