@@ -8,7 +8,6 @@
 //!
 //! Beyond that, flags are taken after the container's id, too, where runc would take them for another argument.
 
-use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
@@ -26,11 +25,11 @@ pub(crate) struct CommandLine {
 }
 
 impl CommandLine {
-    /// Reads a command line, the program's name first.
-    pub(crate) fn read(definition: &Command, given: impl IntoIterator<Item = OsString>) -> Self {
+    /// Reads a command line, the program's name first. The definition of the command that is named is made then.
+    pub(crate) fn read(definition: &mut Command, given: impl IntoIterator<Item = OsString>) -> Self {
         let mut given = given.into_iter();
         let mut line = Self { arguments: given.next().into_iter().collect(), command: None };
-        let mut level = Level { command: Cow::Borrowed(definition), first: line.arguments.len() };
+        let mut level = Level { command: definition, first: line.arguments.len() };
         while let Some(argument) = given.next() {
             if argument == "--" {
                 line.arguments.push(argument);
@@ -40,18 +39,20 @@ impl CommandLine {
                 level.flag(argument, &mut given, &mut line.arguments);
                 continue;
             }
-            let subcommand = level.command.find_subcommand(&argument).cloned();
-            let is_last = subcommand.is_none() && level.hands_on();
+            if level.command.find_subcommand(&argument).is_none() {
+                line.arguments.push(argument);
+                if level.hands_on() {
+                    break;
+                }
+                continue;
+            }
+            // There is one.
+            let Some(subcommand) = level.command.find_subcommand_mut(&argument) else { break };
+            line.command.get_or_insert_with(|| subcommand.get_name().to_owned());
             line.arguments.push(argument);
-            if let Some(mut subcommand) = subcommand {
-                line.command.get_or_insert_with(|| subcommand.get_name().to_owned());
-                // Its flags are not made before they are wanted.
-                subcommand.build();
-                level = Level { command: Cow::Owned(subcommand), first: line.arguments.len() };
-            }
-            if is_last {
-                break;
-            }
+            // Its flags are not made before they are wanted.
+            subcommand.build();
+            level = Level { command: subcommand, first: line.arguments.len() };
         }
         line.arguments.extend(given);
         line
@@ -74,7 +75,7 @@ impl CommandLine {
 
 /// A command whose flags are being read, and the place of the first of them.
 struct Level<'a> {
-    command: Cow<'a, Command>,
+    command: &'a mut Command,
     first: usize,
 }
 
@@ -167,7 +168,7 @@ mod tests {
     /// What clap gets for these words after the program's name.
     fn read(given: &[&str]) -> Vec<String> {
         let given = ["corten"].iter().chain(given).map(OsString::from);
-        let line = CommandLine::read(&Arguments::command(), given);
+        let line = CommandLine::read(&mut Arguments::command(), given);
         line.arguments.into_iter().skip(1).map(|argument| argument.into_string().unwrap()).collect()
     }
 
@@ -219,7 +220,7 @@ mod tests {
     #[test]
     fn the_command_is_found_behind_flags_with_values() {
         let command = |given: &[&str]| {
-            CommandLine::read(&Arguments::command(), ["corten"].iter().chain(given).map(OsString::from)).command
+            CommandLine::read(&mut Arguments::command(), ["corten"].iter().chain(given).map(OsString::from)).command
         };
         assert_eq!(command(&["--root", "list", "state", "kill"]).as_deref(), Some("state"));
         assert_eq!(command(&["--root", "list"]), None);
@@ -230,7 +231,7 @@ mod tests {
     fn names_need_not_be_text() {
         let word = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
         let given = [word(b"corten"), word(b"-root=/\xff"), word(b"-\xff"), word(b"state"), word(b"\xff")];
-        let line = CommandLine::read(&Arguments::command(), given);
+        let line = CommandLine::read(&mut Arguments::command(), given);
         let taken = [word(b"corten"), word(b"--root=/\xff"), word(b"-\xff"), word(b"state"), word(b"\xff")];
         assert_eq!(line.arguments, taken);
     }

@@ -57,7 +57,7 @@ pub(crate) type Outcome = Result<u8, Failure>;
 
 fn main() -> ExitCode {
     let mut definition = Arguments::command();
-    let line = CommandLine::read(&definition, std::env::args_os());
+    let line = CommandLine::read(&mut definition, std::env::args_os());
     let matches = definition.try_get_matches_from_mut(&line.arguments);
     // It goes with the process. To take it apart would take longer than many a command.
     std::mem::forget(definition);
