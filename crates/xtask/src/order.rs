@@ -56,19 +56,19 @@ pub(crate) fn run(options: &Options) -> Result {
     Ok(())
 }
 
-/// Functions by their addresses.
+/// Functions by their addresses; some have several names, and a section for one of them.
 #[derive(Debug)]
-struct Symbols(BTreeMap<u64, String>);
+struct Symbols(BTreeMap<u64, Vec<String>>);
 
 impl Symbols {
     fn read(program: &Path) -> Result<Self> {
         let listed = shell::output(Command::new("nm").arg("--defined-only").arg(program))?;
-        let mut symbols = BTreeMap::new();
+        let mut symbols: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for line in listed.lines() {
             let mut words = line.split(' ');
             if let (Some(address), Some("t" | "T" | "w" | "W"), Some(name)) = (words.next(), words.next(), words.next())
             {
-                symbols.insert(u64::from_str_radix(address, 16)?, name.to_owned());
+                symbols.entry(u64::from_str_radix(address, 16)?).or_default().push(name.to_owned());
             }
         }
         if symbols.is_empty() {
@@ -105,9 +105,10 @@ fn watch(corten: &Path, symbols: &Symbols, directory: &Path) -> Result<Vec<Strin
         let mut command = Command::new(corten);
         command.arg("--root").arg(&root).args(&arguments);
         for address in calls(&command, symbols).map_err(|error| format!("{arguments:?}: {error}"))? {
-            let name = symbols.0.get(&address).cloned().unwrap_or_default();
-            if !called.contains(&name) {
-                called.push(name);
+            for name in symbols.0.get(&address).into_iter().flatten() {
+                if !called.contains(name) {
+                    called.push(name.clone());
+                }
             }
         }
     }
