@@ -31,8 +31,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::Pid;
 
 pub(crate) use error::{InitFailure, LaunchError, LimitError};
-pub(crate) use files::stdio;
-use files::{listen_for_start, pid_inside, write_pid_file, write_proc};
+use files::{listen_for_start, pid_inside, stdio, write_pid_file, write_proc};
 pub(crate) use id_maps::IdMapError;
 use resctrl::Resctrl;
 pub(crate) use restore::Restoration;
