@@ -73,11 +73,11 @@ pub(crate) struct Capabilities {
 pub(crate) fn own_capabilities() -> Result<Capabilities, SysError> {
     /// `_LINUX_CAPABILITY_VERSION_3`: two words of each set.
     const VERSION: u32 = 0x2008_0522;
-    let header: [u32; 2] = [VERSION, 0];
+    let mut header: [u32; 2] = [VERSION, 0];
     // Effective, permitted, inheritable: the low words, and the high ones.
     let mut sets = [[0u32; 3]; 2];
     // SAFETY: header and sets are laid out as capget(2) wants of this version, and outlive the call.
-    let result = unsafe { libc::syscall(libc::SYS_capget, header.as_ptr(), sets.as_mut_ptr()) };
+    let result = unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), sets.as_mut_ptr()) };
     Errno::result(result).map_err(|errno| SysError::new(errno, || "capget(0)".to_owned()))?;
     let [low, high] = sets;
     let joined = |[low, high]: [u32; 2]| u64::from(low) | u64::from(high) << 32;
