@@ -15,6 +15,8 @@ mod output;
 mod sys;
 mod usage;
 
+use std::process::ExitCode;
+
 use clap::error::ErrorKind as ClapError;
 use clap::{CommandFactory, FromArgMatches};
 
@@ -53,12 +55,7 @@ impl From<libcorten::Error> for Failure {
 /// What a command comes to: its exit status.
 pub(crate) type Outcome = Result<u8, Failure>;
 
-fn main() {
-    sys::end(status())
-}
-
-/// Does what the command line says; returns the exit status.
-fn status() -> u8 {
+fn main() -> ExitCode {
     let mut definition = Arguments::command();
     let line = CommandLine::read(&mut definition, std::env::args_os());
     let matches = definition.try_get_matches_from_mut(&line.arguments);
@@ -74,7 +71,7 @@ fn status() -> u8 {
     };
     let expected = libcorten::lifecycle::foreground::expect_children().map_err(Failure::from);
     match expected.and_then(|()| run(&arguments, &line, &log)) {
-        Ok(status) => status,
+        Ok(status) => ExitCode::from(status),
         Err(failure) => log.fail(&failure),
     }
 }
@@ -113,14 +110,14 @@ fn run(arguments: &Arguments, line: &CommandLine, log: &Log) -> Outcome {
 }
 
 /// Answers `--help` and wrong usage, with runc's exit codes: 0, 1, and 3 for a command that there is not.
-fn usage(error: &clap::Error, line: &CommandLine) -> u8 {
+fn usage(error: &clap::Error, line: &CommandLine) -> ExitCode {
     let text = error.render().to_string();
     let log = || {
         let opened = line.global().and_then(|global| Log::open(&global).ok());
         opened.unwrap_or_else(Log::stderr)
     };
     match error.kind() {
-        ClapError::DisplayHelp => u8::from(output::print(&text).is_err()),
+        ClapError::DisplayHelp => ExitCode::from(u8::from(output::print(&text).is_err())),
         ClapError::InvalidSubcommand => {
             let name =
                 error.get(clap::error::ContextKind::InvalidSubcommand).map(ToString::to_string).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The allocator, and the end of the process: the only unsafe code of the binary.
+//! The allocator: the only unsafe code of the binary.
 //!
 //! A command allocates a thousand small things, lives some milliseconds, and ends. The first of them lie one after the other in a
 //! region of fixed size; what they have taken is given back with the process, so that there is no list of free blocks to look after.
@@ -12,13 +12,6 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed};
-
-/// Ends the process. The usual end would unmap the stack that std keeps for signals first, which has every processor that this process ran
-/// on drop what it knows of its memory, and then the same once more for all of it. What was printed has been written (`output`).
-pub(crate) fn end(status: u8) -> ! {
-    // SAFETY: nothing waits for the end: there are no handlers for it, and no other thread that has to finish something.
-    unsafe { nix::libc::_exit(status.into()) }
-}
 
 /// More than the commands that make a container allocate. Pages that are not touched cost nothing.
 const SIZE: usize = 512 * 1024;
