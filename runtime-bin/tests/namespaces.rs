@@ -617,6 +617,44 @@ fn inside_a_joined_user_namespace() {
     test.assert_nothing_left("a joined user namespace");
 }
 
+/// Init takes it while it makes mounts: with and without one that depends on it, beside namespaces that want a process of their own, and
+/// before hooks look at it.
+#[test]
+fn a_new_network_namespace() {
+    if !can_make_containers() {
+        return;
+    }
+    let holder = Holder::start(&["--pid", "--fork", "--kill-child"]);
+    type Change<'a> = (&'a str, &'a dyn Fn(&mut TestBundle));
+    let only = |test: &mut TestBundle, kept: &[&str]| {
+        let mounts = test.config["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| kept.contains(&mount["type"].as_str().unwrap()));
+        mounts.reverse();
+    };
+    let changes: [Change<'_>; 5] = [
+        ("as it is", &|_| {}),
+        ("only a procfs", &|test| only(test, &["proc"])),
+        ("sysfs first", &|test| only(test, &["proc", "sysfs"])),
+        ("a time namespace", &|test| namespace(test, "time", None)),
+        ("a joined PID namespace", &|test| namespace(test, "pid", Some(&holder.path("pid")))),
+    ];
+    let own = fs::read_link("/proc/self/ns/net").unwrap();
+    for (name, change) in changes {
+        let mut test =
+            TestBundle::new(&["sh", "-c", "readlink /proc/self/ns/net; sed 's/:.*//; 1,2d' /proc/self/net/dev"]);
+        change(&mut test);
+        let seen = test.beside("seen");
+        let script = format!("readlink /proc/$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/')/ns/net > {}", seen.display());
+        test.config["hooks"] = json!({ "createRuntime": [{ "path": "/bin/sh", "args": ["sh", "-c", script] }] });
+        let output = stdout(&run(&test));
+        let (inside, devices) = output.trim().split_once('\n').unwrap();
+        assert_ne!(own.to_str().unwrap(), inside, "{name}");
+        assert_eq!(devices.trim(), "lo", "{name}");
+        assert_eq!(fs::read_to_string(&seen).unwrap().trim(), inside, "{name}");
+        test.assert_nothing_left(name);
+    }
+}
+
 /// The process of a joined PID namespace is one among others there, and ends alone.
 #[test]
 fn the_process_of_a_joined_pid_namespace() {

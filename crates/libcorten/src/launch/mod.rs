@@ -303,6 +303,7 @@ impl<'a> Launch<'a> {
         Ok(())
     }
 
+    /// Waits for the network namespace and hands it to init.
     fn hand_over_network(&mut self, at: impl Fn(SysError) -> LaunchError) -> Result<(), LaunchError> {
         let made = made(self.network.take()).map_err(at)?;
         match self.channel()?.release_with(SyncPoint::Made, &[made.as_raw_fd()]) {
@@ -312,8 +313,8 @@ impl<'a> Launch<'a> {
         }
     }
 
+    /// Writes the config down, and takes note of what the stdio is, which is written with the next state.
     fn record_config(&mut self) -> Result<(), LaunchError> {
-        // Written with the next state; init need not wait for it.
         self.record.descriptors = stdio();
         let json = self.config.ok_or(LaunchError::Order)?.json();
         let path = || self.place.directory.path().join("config.json");

@@ -6,6 +6,7 @@
 //!  │── Cloned + pidfd ────────────────────▶│ only where init clones itself (user namespaces, joined PID namespaces)
 //!  │── Reached(mapped) ───────────────────▶│ only with a new user namespace: writes the id maps
 //!  │◀──────────────────── Continue(mapped)─│
+//!  │◀─────────── Continue(made) + a file ──│ only with a network namespace that the runtime makes; init does not ask for it
 //!  │── Console + master (if a terminal) ──▶│ hands the master on
 //!  │── Reached(hooks) ────────────────────▶│ only with hooks: runs prestart and createRuntime
 //!  │◀───────── Continue(hooks) + two files─│
