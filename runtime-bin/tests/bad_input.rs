@@ -102,7 +102,7 @@ fn cases() -> Vec<(&'static str, Change)> {
         ("linux.namespaces[0].path", set("/linux/namespaces/0", json!({ "type": "pid", "path": "proc/1/ns/pid" }))),
         ("linux.maskedPaths", set("/linux/maskedPaths/0", json!("relative"))),
         ("linux.maskedPaths", set("/linux/maskedPaths/0", json!("/x\0"))),
-        ("linux.resources.devices", set("/linux/resources/devices/0/access", json!("rwx"))),
+        ("linux.resources.devices", set("/linux/resources/devices/0/access", json!("RWX"))),
         ("linux.resources.memory", set("/linux/resources/memory", json!({ "limit": -2 }))),
         ("linux.sysctl", set("/linux/sysctl", json!({ "kernel.panic": "1" }))),
         ("hooks.prestart[0].path", set("/hooks", json!({ "prestart": [{ "path": "bin/true" }] }))),

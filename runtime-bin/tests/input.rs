@@ -14,7 +14,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::process::Output;
 
-use common::{TestBundle, can_make_containers, corten, fail, one_error};
+use common::sleeper::Sleeper;
+use common::{TestBundle, can_make_containers, corten, fail, one_error, run, stdout};
 use serde_json::{Value, json};
 
 /// Longest error that an engine has to show.
@@ -340,4 +341,99 @@ fn bundles_that_are_none() {
         fail(&test, &["create", "-b", bundle, &test.id]);
     }
     test.assert_nothing_left("wrong bundles");
+}
+
+/// Writes all keys of the objects in a config in capitals, but for those that the config makes up itself.
+fn shout(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            let members = std::mem::take(object);
+            for (key, mut member) in members {
+                if !["annotations", "sysctl", "unified", "rdma", "netDevices"].contains(&key.as_str()) {
+                    shout(&mut member);
+                }
+                object.insert(key.to_uppercase(), member);
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(shout),
+        _ => {}
+    }
+}
+
+/// runc: Go's decoder does not care for the case of keys. What is said in other letters is done, not passed over.
+#[test]
+fn keys_in_other_letters_count() {
+    if !can_make_containers() {
+        return;
+    }
+    let script = "hostname; id -u; ulimit -n; touch /x 2>&1; mkdir /tmp/x 2>&1; true";
+    let mut test = TestBundle::new(&["sh", "-c", script]);
+    test.config["hostname"] = "loud".into();
+    test.config["process"]["user"] = json!({ "uid": 7, "gid": 7 });
+    test.config["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "hard": 77, "soft": 77 }]);
+    test.config["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 121 }],
+    });
+    let right = stdout(&run(&test));
+    assert!(right.starts_with("loud\n7\n77\n") && right.contains("Remote I/O error"), "{right}");
+    shout(&mut test.config);
+    assert_eq!(stdout(&run(&test)), right);
+    test.assert_nothing_left("capitals");
+}
+
+#[test]
+fn keys_in_other_letters_count_for_exec_and_update() {
+    if !can_make_containers() {
+        return;
+    }
+    let sleeper = Sleeper::plain();
+    let process = json!({ "CWD": "/", "Args": ["sh", "-c", "id -u; ulimit -n"], "env": ["PATH=/bin"], "User": { "UID": 9 },
+        "rLimits": [{ "Type": "RLIMIT_NOFILE", "Hard": 66, "Soft": 66 }], "terminal": null });
+    assert_eq!(sleeper.prints(&["-p", &sleeper.process(&process)], &[]), "9\n66\n");
+    let twice = json!({ "cwd": "/", "args": ["true"], "Args": ["false"] });
+    let error = sleeper.fails(&["-p", &sleeper.process(&twice)], &[]);
+    assert_eq!(error, "args: is there twice, in letters of other case");
+
+    let update = |resources: &str| {
+        let file = sleeper.0.beside("resources.json");
+        fs::write(&file, resources).unwrap();
+        corten(&sleeper.0, &["update", "-r", file.to_str().unwrap(), &sleeper.0.id]).output().unwrap()
+    };
+    // runc: what is null is not given.
+    for nothing in ["null", " null\n", r#"{"memory": null, "pids": {"limit": null}, "hugepageLimits": null}"#] {
+        assert_eq!(stdout(&update(nothing)), "", "{nothing}");
+    }
+    for (wrong, field) in [
+        (r#"{"Pids": {"LIMIT": "many"}}"#, "pids.limit"),
+        (r#"{"hugePageLimits": [{"pagesize": "2 MB", "limit": 1}]}"#, "linux.resources.hugepageLimits[0].pageSize"),
+        (r#"{"devices": [{"allow": true, "Access": "x"}]}"#, "linux.resources.devices[0].access"),
+    ] {
+        let error = one_error(&update(wrong));
+        assert!(error.contains(field), "{wrong}: {error}");
+    }
+}
+
+/// Two values of one key may mean something else to whoever has checked the config.
+#[test]
+fn a_key_in_two_ways_is_refused() {
+    let mut test = TestBundle::new(&["true"]);
+    test.config["Process"] = json!({ "cwd": "/", "args": ["false"] });
+    test.write();
+    assert_eq!(refused(&test, "twice"), "process: is there twice, in letters of other case");
+}
+
+/// runc takes any letters. Those that say nothing are told of.
+#[test]
+fn letters_of_device_access_that_say_nothing() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = TestBundle::new(&["true"]);
+    test.config["linux"]["resources"]["devices"] = json!([{ "allow": false, "access": "rwmx" }]);
+    test.config["ociVersion"] = "0.5.0-dev".into();
+    let output = run(&test);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && stderr.contains("linux.resources.devices[0].access: of \"rwmx\""), "{stderr}");
+    test.assert_nothing_left("letters");
 }

@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 use serde_json::{Value, json};
 
 use crate::arguments::Spec;
@@ -13,6 +14,11 @@ pub(crate) fn run(options: &Spec) -> Outcome {
     let directory = options.bundle.as_deref().unwrap_or(Path::new("."));
     let path = directory.join(options.file.as_deref().unwrap_or(Path::new("config.json")));
     let mut document = default_config();
+    if has_v2_alone()
+        && let Some(namespaces) = document["linux"]["namespaces"].as_array_mut()
+    {
+        namespaces.push(json!({ "type": "cgroup" }));
+    }
     if options.rootless {
         make_rootless(&mut document);
     }
@@ -27,6 +33,11 @@ pub(crate) fn run(options: &Spec) -> Outcome {
     file.write_all(text.as_bytes())
         .map_err(|error| Failure::new(format!("write {}: {}", path.display(), reason(&error))))?;
     Ok(0)
+}
+
+/// runc: beside hierarchies of v1, images and engines expect the host's cgroups.
+fn has_v2_alone() -> bool {
+    statfs("/sys/fs/cgroup").is_ok_and(|filesystem| filesystem.filesystem_type() == CGROUP2_SUPER_MAGIC)
 }
 
 fn default_config() -> Value {
@@ -84,7 +95,6 @@ fn default_config() -> Value {
                 { "type": "ipc" },
                 { "type": "uts" },
                 { "type": "mount" },
-                { "type": "cgroup" },
             ],
             "maskedPaths": [
                 "/proc/acpi",

@@ -109,6 +109,7 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
     let mut builder = Builder::new(spec, request, facts);
     let b = &mut builder;
     warn(b, process);
+    devices::warn(b);
     process::warn_of_capabilities(b, process);
     check_console(process, request)?;
     host_proc(b);
@@ -303,7 +304,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// Labels of a security module that the kernel has not got: crun leaves them out, too, and engines rely on it.
+/// What is passed over. Labels of a security module that the kernel has not got: crun leaves them out, too, and engines rely on it.
 pub(super) fn warn(b: &mut Builder<'_>, process: &Process) {
     let named = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
     let mount_label = b.spec.linux().as_ref().is_some_and(|linux| named(linux.mount_label()));

@@ -129,6 +129,19 @@ pub(super) fn keep_attributes(mount: Slot) -> Step {
     Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: libc::MS_PRIVATE, recursive: 0 }
 }
 
+/// Warns of letters that say nothing in the rules of the device filter.
+pub(super) fn warn(b: &mut Builder<'_>) {
+    let resources = b.spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
+    let listed = resources.and_then(|resources| resources.devices().as_ref());
+    for (index, rule) in listed.into_iter().flatten().enumerate() {
+        let access = rule.access().as_deref().unwrap_or_default();
+        if !access.bytes().all(|letter| b"rwm".contains(&letter)) {
+            let field = format!("linux.resources.devices[{index}].access");
+            b.warnings.push(format!("{field}: of {access:?} only the letters r, w and m say something"));
+        }
+    }
+}
+
 /// The rules of the device filter: the config's, then what every container may do. runc's order; the last match decides.
 pub(crate) fn rules(resources: Option<&LinuxResources>) -> Vec<Rule> {
     let listed = resources.and_then(|resources| resources.devices().as_ref());

@@ -1,20 +1,21 @@
 //! Configs that are right and that the types do not decode.
 //!
 //! oci-spec writes two flags otherwise than the spec, takes no empty lists of CPUs, no `pids` without a limit and no limit on huge
-//! pages above 2^63, asks for a `user`, and knows nothing of FreeBSD. Only a config that does not decode pays for this: it is read as plain JSON, written as the types want it, and
+//! pages above 2^63, asks for a `user`, takes no null where there is a number, and knows nothing of FreeBSD. Keys in other letters
+//! than the spec's it passes over ([`keys`]). Only a config that does not decode pays for this: it is read as plain JSON, written as the types want it, and
 //! decoded again. If that does not help, the first error stands.
 
 use std::fmt;
 
 use oci_spec::runtime::{LinuxSchedulerFlag, Spec};
-use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use serde_json::{Map, Value};
 
-use super::error::SpecError;
-use super::number_list;
+use super::error::{Problem, SpecError};
 use super::unsupported::{OTHER_PLATFORMS, other_platform};
+use super::{keys, locate, number_list};
 
 /// Decodes a config that failed to with `error`; `None` if it is indeed wrong.
 pub(super) fn decode(text: &[u8], error: &serde_json::Error) -> Option<Result<Spec, SpecError>> {
@@ -24,6 +25,31 @@ pub(super) fn decode(text: &[u8], error: &serde_json::Error) -> Option<Result<Sp
     let Unique(Value::Object(mut config)) = serde_json::from_slice(text).ok()? else {
         return None;
     };
+    keys::respell(&mut config, keys::CONFIG).ok()?;
+    decode_object(config).ok()
+}
+
+/// Decodes a config in which keys are written with other letters than the spec's; `None` if there are none.
+pub(super) fn respelt(text: &[u8]) -> Option<Result<Spec, SpecError>> {
+    let mut config = match serde_json::from_slice(text) {
+        Ok(Unique(Value::Object(config))) => config,
+        // It would be passed over, or be told with a place in a text that nobody has.
+        Err(error) if error.classify() == Category::Data => return Some(Err(SpecError::decode("", &error))),
+        Ok(_) | Err(_) => return None,
+    };
+    match keys::respell(&mut config, keys::CONFIG) {
+        Ok(false) => None,
+        Ok(true) => Some(decode_object(config).unwrap_or_else(Err)),
+        Err(field) => Some(Err(SpecError::invalid(field, Problem::Twice))),
+    }
+}
+
+/// Decodes an object when it is written as the types want it. What is asked for may be that of another platform.
+///
+/// # Errors
+///
+/// It does not decode.
+fn decode_object(mut config: Map<String, Value>) -> Result<Result<Spec, SpecError>, SpecError> {
     if let Some(section) = config.get_mut("process").and_then(Value::as_object_mut) {
         process(section);
     }
@@ -34,11 +60,20 @@ pub(super) fn decode(text: &[u8], error: &serde_json::Error) -> Option<Result<Sp
     let other = given.next();
     // The rest of them goes, too.
     given.for_each(drop);
-    // As text: decoding from a `Value` would be a second copy of the code for all types.
-    let spec = serde_json::from_slice(&serde_json::to_vec(&config).ok()?).ok()?;
-    Some(match other {
+    let spec = decode_value(&Value::Object(config))?;
+    Ok(match other {
         Some((name, what, _)) => Err(other_platform(name, what)),
         None => Ok(spec),
+    })
+}
+
+/// Decodes by way of text: decoding from a `Value` would be a second copy of the code for all types. What is wrong has no place in
+/// the file then.
+pub(super) fn decode_value<T: DeserializeOwned>(value: &Value) -> Result<T, SpecError> {
+    let text = value.to_string();
+    serde_json::from_str(&text).map_err(|error| match locate::<T>(text.as_bytes(), &error) {
+        SpecError::Decode { field, problem, .. } => SpecError::Decode { field, line: 0, column: 0, problem },
+        other => other,
     })
 }
 

@@ -128,11 +128,13 @@ pub enum Problem {
     Missing,
     #[error("must not be empty")]
     Empty,
+    #[error("is there twice, in letters of other case")]
+    Twice,
     #[error("must not contain a NUL byte")]
     Nul,
     #[error("must be an absolute path, found {found:?}")]
     NotAbsolute { found: String },
-    #[error("must be a version 1.x.y, found {found:?}")]
+    #[error("must be a version 0.x.y or 1.x.y, found {found:?}")]
     Version { found: String },
     #[error("must be at least {min} and at most {max}, found {found}")]
     Range { min: i64, max: i64, found: i128 },

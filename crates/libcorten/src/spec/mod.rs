@@ -12,12 +12,14 @@ use std::io::Read;
 
 use oci_spec::runtime::{LinuxResources, Mount, Process, Spec};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use serde_path_to_error::Segment;
 
 pub(crate) mod annotations;
 mod compat;
 mod error;
 mod hooks;
+mod keys;
 mod list;
 mod namespaces;
 mod path;
@@ -61,6 +63,9 @@ pub(crate) fn load_process(reader: impl Read) -> Result<Option<Process>, SpecErr
         process: Option<oci_spec::runtime::Process>,
     }
     let text = read(reader)?;
+    if keys::may_be_respelt(&text) {
+        return Ok(parse_boxed(&text)?.process().clone());
+    }
     match serde_json::from_slice(&text) {
         Ok(Process { process }) if is_object(&text) => Ok(process),
         // What is wrong, and where; and what is to be written as the types want it.
@@ -103,6 +108,9 @@ pub(crate) fn parse_boxed(text: &[u8]) -> Result<Box<Spec>, SpecError> {
     if !is_object(text) {
         return Err(SpecError::NotAnObject);
     }
+    if let Some(decoded) = Some(text).filter(|text| keys::may_be_respelt(text)).and_then(compat::respelt) {
+        return decoded.map(Box::new);
+    }
     match serde_json::from_slice(text) {
         Ok(spec) => compat::has_no_freebsd(text).map(|()| spec),
         Err(error) => compat::decode(text, &error).unwrap_or_else(|| Err(locate::<Spec>(text, &error))).map(Box::new),
@@ -111,11 +119,16 @@ pub(crate) fn parse_boxed(text: &[u8]) -> Result<Box<Spec>, SpecError> {
 
 /// Decodes `linux.resources` as it is given to `update`. An error is [about](SpecError::about) another file than config.json.
 ///
+/// runc: `null` asks for nothing, as a whole and anywhere in it.
+///
 /// # Errors
 ///
 /// As [`load`].
 pub fn parse_resources(text: &[u8]) -> Result<LinuxResources, SpecError> {
-    parse_section(text, compat::resources)
+    if text.trim_ascii() == b"null" {
+        return Ok(LinuxResources::default());
+    }
+    parse_section(text, keys::RESOURCES, compat::resources)
 }
 
 /// Decodes a `process` as it is given to `exec`. It is judged when it is executed, together with the container's config. An error is
@@ -125,25 +138,24 @@ pub fn parse_resources(text: &[u8]) -> Result<LinuxResources, SpecError> {
 ///
 /// As [`load`].
 pub fn parse_process(text: &[u8]) -> Result<Process, SpecError> {
-    parse_section(text, |process| process.as_object_mut().into_iter().for_each(compat::process))
+    parse_section(text, keys::PROCESS, |process| process.as_object_mut().into_iter().for_each(compat::process))
 }
 
 /// Decodes a section that stands alone; `compatible` writes it as the types want it.
 fn parse_section<T: DeserializeOwned>(
     text: &[u8],
-    compatible: impl FnOnce(&mut serde_json::Value),
+    fields: keys::Fields,
+    compatible: impl FnOnce(&mut Value),
 ) -> Result<T, SpecError> {
     if !is_object(text) {
         return Err(SpecError::NotAnObject);
     }
-    let mut value = serde_json::from_slice(text).map_err(|error| SpecError::decode("", &error))?;
+    let mut value: Value = serde_json::from_slice(text).map_err(|error| SpecError::decode("", &error))?;
+    if let Some(object) = value.as_object_mut() {
+        keys::respell(object, fields).map_err(|field| SpecError::invalid(field, Problem::Twice))?;
+    }
     compatible(&mut value);
-    // As text: decoding from a `Value` would be a second copy of the code for all types. What is wrong has no place in the file then.
-    let text = value.to_string();
-    serde_json::from_str(&text).map_err(|error| match locate::<T>(text.as_bytes(), &error) {
-        SpecError::Decode { field, problem, .. } => SpecError::Decode { field, line: 0, column: 0, problem },
-        other => other,
-    })
+    compat::decode_value(&value)
 }
 
 /// serde takes an array for a struct, too; nothing that engines or runc know does.

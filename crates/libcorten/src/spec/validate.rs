@@ -23,7 +23,7 @@ type Rule = fn(&Spec) -> Result<(), SpecError>;
 /// Every rule, in the order in which they are asked: the shape first, then what is not supported.
 const RULES: &[Rule] = &[
     strings::contain_no_nul,
-    version_is_1,
+    version_is_known,
     root_has_a_path,
     args_name_a_program,
     cwd_is_absolute,
@@ -56,7 +56,6 @@ const RULES: &[Rule] = &[
     devices_are_sound,
     masked_paths_are_absolute,
     readonly_paths_are_absolute,
-    device_rules_are_sound,
     resources::resources_are_sound,
     seccomp_rules_are_sound,
     seccomp_notify_is_sound,
@@ -77,18 +76,15 @@ pub fn validate(spec: &Spec) -> Result<(), SpecError> {
     RULES.iter().try_for_each(|rule| rule(spec))
 }
 
-fn version_is_1(spec: &Spec) -> Result<(), SpecError> {
+/// runc takes any text. What is before 1.0, or has no minor and patch numbers, is no other format; what is after 1 may be.
+fn version_is_known(spec: &Spec) -> Result<(), SpecError> {
     let version = spec.version();
     if version.is_empty() {
         return Err(SpecError::invalid("ociVersion", Problem::Missing));
     }
-    let mut numbers = version.split(['-', '+']).next().unwrap_or_default().split('.');
-    let mut number = || {
-        let digits = numbers.next().filter(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()));
-        digits.map(str::to_owned)
-    };
-    let sound =
-        number().as_deref() == Some("1") && number().is_some() && number().is_some() && numbers.next().is_none();
+    let numbers: Vec<&str> = version.split(['-', '+']).next().unwrap_or_default().split('.').collect();
+    let is_number = |digits: &&str| !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+    let sound = matches!(numbers[0], "0" | "1") && numbers.len() <= 3 && numbers.iter().all(is_number);
     require(sound, || ("ociVersion".into(), Problem::Version { found: shorten(version, 64) }))
 }
 
@@ -349,28 +345,6 @@ fn masked_paths_are_absolute(spec: &Spec) -> Result<(), SpecError> {
 
 fn readonly_paths_are_absolute(spec: &Spec) -> Result<(), SpecError> {
     in_linux(spec, |linux| all_absolute("linux.readonlyPaths", linux.readonly_paths()))
-}
-
-/// runc: `access` may not be empty, though the spec calls it optional; -1 as a number means all, like none.
-fn device_rules_are_sound(spec: &Spec) -> Result<(), SpecError> {
-    in_linux(spec, |linux| {
-        let rules = linux.resources().as_ref().and_then(|resources| resources.devices().as_ref());
-        for (index, rule) in rules.into_iter().flatten().enumerate() {
-            let field = |name: &str| format!("linux.resources.devices[{index}].{name}");
-            let access = rule.access().as_deref().unwrap_or_default();
-            require(!access.is_empty(), || (field("access"), Problem::Empty))?;
-            require(access.bytes().all(|letter| b"rwm".contains(&letter)), || {
-                (field("access"), Problem::OneOf { expected: "r, w, m", found: shorten(access, 16) })
-            })?;
-            let typ = rule.typ().unwrap_or_default();
-            require(!matches!(typ, LinuxDeviceType::U | LinuxDeviceType::P), || {
-                (field("type"), Problem::OneOf { expected: "a, c, b", found: typ.as_str().to_owned() })
-            })?;
-            in_range(rule.major().unwrap_or(-1), -1, u32::MAX.into(), || field("major"))?;
-            in_range(rule.minor().unwrap_or(-1), -1, u32::MAX.into(), || field("minor"))?;
-        }
-        Ok(())
-    })
 }
 
 fn seccomp_rules_are_sound(spec: &Spec) -> Result<(), SpecError> {

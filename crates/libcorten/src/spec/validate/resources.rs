@@ -1,6 +1,8 @@
 //! Limits: numbers in the ranges that the kernel and cgroup v1's measures have. config-linux.md#control-groups.
 
-use oci_spec::runtime::{LinuxBlockIo, LinuxCpu, LinuxMemory, LinuxResources, LinuxThrottleDevice, Spec};
+use oci_spec::runtime::{
+    LinuxBlockIo, LinuxCpu, LinuxDeviceType, LinuxMemory, LinuxResources, LinuxThrottleDevice, Spec,
+};
 
 use super::super::error::{Problem, SpecError, shorten};
 use super::{in_linux, in_range, require};
@@ -15,6 +17,7 @@ pub(super) fn resources_are_sound(spec: &Spec) -> Result<(), SpecError> {
 /// Judges limits: they may stand in a config, or be given to `update`.
 pub(crate) fn judge(resources: &LinuxResources) -> Result<(), SpecError> {
     let field = |name: &str| format!("linux.resources.{name}");
+    devices_are_sound(resources)?;
     resources.memory().as_ref().map_or(Ok(()), |memory| memory_is_sound(&field, memory))?;
     resources.cpu().as_ref().map_or(Ok(()), |cpu| cpu_is_sound(&field, cpu))?;
     resources.block_io().as_ref().map_or(Ok(()), |block_io| block_io_is_sound(&field, block_io))?;
@@ -27,6 +30,26 @@ pub(crate) fn judge(resources: &LinuxResources) -> Result<(), SpecError> {
             (field(&format!("hugepageLimits[{index}].pageSize")), Problem::NotAPageSize { found: shorten(size, 32) })
         })?;
         in_range(limit.limit(), 0, i64::MAX, || field(&format!("hugepageLimits[{index}].limit")))?;
+    }
+    Ok(())
+}
+
+/// runc: `access` may not be empty, though the spec calls it optional; what is none of its letters says nothing. A rule without any
+/// of them is refused all the same: nobody knows what it was to deny. -1 as a number means all, like none.
+fn devices_are_sound(resources: &LinuxResources) -> Result<(), SpecError> {
+    for (index, rule) in resources.devices().iter().flatten().enumerate() {
+        let field = |name: &str| format!("linux.resources.devices[{index}].{name}");
+        let access = rule.access().as_deref().unwrap_or_default();
+        require(!access.is_empty(), || (field("access"), Problem::Empty))?;
+        require(access.bytes().any(|letter| b"rwm".contains(&letter)), || {
+            (field("access"), Problem::OneOf { expected: "r, w, m", found: shorten(access, 16) })
+        })?;
+        let typ = rule.typ().unwrap_or_default();
+        require(!matches!(typ, LinuxDeviceType::U | LinuxDeviceType::P), || {
+            (field("type"), Problem::OneOf { expected: "a, c, b", found: typ.as_str().to_owned() })
+        })?;
+        in_range(rule.major().unwrap_or(-1), -1, u32::MAX.into(), || field("major"))?;
+        in_range(rule.minor().unwrap_or(-1), -1, u32::MAX.into(), || field("minor"))?;
     }
     Ok(())
 }

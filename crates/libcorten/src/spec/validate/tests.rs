@@ -60,12 +60,19 @@ fn the_small_config_is_valid() {
 fn version_root_and_process() {
     accepts("process", &[Value::Null]);
     accepts("ociVersion", &["1.0.0", "1.3.0", "1.0.2-dev", "1.1.0+dev", "1.0.0-rc5", "1.2.3-a.b+c.d"].map(Value::from));
+    accepts("ociVersion", &["1.0", "1", "0.5.0-dev", "0.1"].map(Value::from));
     refuses(&[
         ("ociVersion", Value::Null, InvalidConfig, "ociVersion: must be given"),
-        ("ociVersion", json!("2.0.0"), InvalidConfig, "ociVersion: must be a version 1.x.y, found \"2.0.0\""),
-        ("ociVersion", json!("1.0"), InvalidConfig, "ociVersion: must be a version 1.x.y, found \"1.0\""),
-        ("ociVersion", json!("1.0.0.0"), InvalidConfig, "ociVersion: must be a version 1.x.y, found \"1.0.0.0\""),
-        ("ociVersion", json!("1.x.0"), InvalidConfig, "ociVersion: must be a version 1.x.y, found \"1.x.0\""),
+        ("ociVersion", json!("2.0.0"), InvalidConfig, "ociVersion: must be a version 0.x.y or 1.x.y, found \"2.0.0\""),
+        ("ociVersion", json!("1."), InvalidConfig, "ociVersion: must be a version 0.x.y or 1.x.y, found \"1.\""),
+        ("ociVersion", json!("abc"), InvalidConfig, "ociVersion: must be a version 0.x.y or 1.x.y, found \"abc\""),
+        (
+            "ociVersion",
+            json!("1.0.0.0"),
+            InvalidConfig,
+            "ociVersion: must be a version 0.x.y or 1.x.y, found \"1.0.0.0\"",
+        ),
+        ("ociVersion", json!("1.x.0"), InvalidConfig, "ociVersion: must be a version 0.x.y or 1.x.y, found \"1.x.0\""),
         ("root", Value::Null, InvalidConfig, "root: must be given"),
         ("root.path", json!(""), InvalidConfig, "root.path: must not be empty"),
         ("root.path", Value::Null, InvalidConfig, "root.path: must not be empty"),
@@ -336,6 +343,7 @@ fn device_rules() {
             json!([{"allow": false, "access": "rwm"}]),
             json!([{"allow": true, "type": "a", "major": -1, "minor": -1, "access": "r"}]),
             json!([{"allow": true, "type": "b", "major": 8, "minor": 4_294_967_295_u32, "access": "mw"}]),
+            json!([{"allow": true, "access": "rwmx"}, {"access": "rr"}]),
         ],
     );
     let field = "linux.resources.devices";
@@ -343,9 +351,9 @@ fn device_rules() {
         (field, json!([{"allow": true}]), InvalidConfig, &format!("{field}[0].access: must not be empty")),
         (
             field,
-            json!([{"access": "rx"}]),
+            json!([{"access": "RX"}]),
             InvalidConfig,
-            &format!("{field}[0].access: must be one of r, w, m, found \"rx\""),
+            &format!("{field}[0].access: must be one of r, w, m, found \"RX\""),
         ),
         (
             field,
