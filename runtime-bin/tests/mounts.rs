@@ -2293,3 +2293,89 @@ fn locked_flags() {
         test.assert_nothing_left(given);
     }
 }
+
+/// A container in a user namespace that root makes: what the host's mount has is kept as if the kernel had locked it (runc).
+#[test]
+fn locked_flags_in_a_user_namespace() {
+    if !can_make_containers() {
+        return;
+    }
+    let all = "ro nosuid nodev noexec noatime";
+    let writable = "mount -o remount,bind,rw,nosuid,nodev,noexec,atime,relatime src; ";
+    // What a host's filesystem has is none of the mount's.
+    let frozen = "mount -o remount,ro src; mount -o remount,bind,rw,suid,dev,exec,atime,relatime src; ";
+    let below = "mkdir src/d; mount -t tmpfs -o noexec tmpfs src/d; ";
+    let cases = [
+        ("", "rbind rprivate", Ok(all)),
+        ("", "rbind nosuid", Ok(all)),
+        ("", "bind ro", Ok(all)),
+        ("", "rbind noatime", Ok(all)),
+        ("", "rbind nosymfollow", Ok("ro nosuid nodev noexec noatime nosymfollow")),
+        (writable, "rbind rprivate rw", Ok("rw nosuid nodev noexec relatime")),
+        (writable, "rbind rprivate ro rro", Ok("ro nosuid nodev noexec relatime")),
+        (frozen, "rbind rw", Ok("rw relatime")),
+        ("", "rbind rw", Err("clear locked flags ro")),
+        ("", "bind exec suid", Err("clear locked flags nosuid,noexec")),
+        ("", "rbind dev", Err("clear locked flags nodev")),
+        ("", "rbind strictatime", Err("change locked atime flags noatime")),
+        ("", "rbind atime", Err("change locked atime flags noatime")),
+        ("", "rbind nodiratime", Err("add nodiratime to locked atime flags noatime")),
+        ("", "rbind rrw", Err("clear locked flags ro")),
+        ("mount -o remount,bind,rw,suid,dev,exec,atime,relatime src; ", "rbind exec rw suid dev", Ok("rw relatime")),
+    ];
+    for (before, given, expected) in cases {
+        let mut test = script(TABLE);
+        test.map_ids();
+        fs::create_dir(test.beside("src")).unwrap();
+        let source = test.beside("src");
+        bind(&mut test, &source, "/m", &words(given));
+        let host =
+            format!("mount -t tmpfs tmpfs src; mount -o remount,bind,ro,nosuid,nodev,noexec,noatime src; {before}");
+        let output = run_after(&test, &host);
+        match expected {
+            Ok(kept) => assert_eq!(at(&mounts(&answer(&output)), "/m").options, set(kept), "{before}{given:?}"),
+            Err(words) => {
+                let error = refused(&test, &output);
+                assert!(error.contains(&last(&test)) && error.contains("not permitted"), "{given:?}: {error}");
+                assert!(error.contains(&format!("cannot {words}")), "{given:?}: {error}");
+            }
+        }
+        test.assert_nothing_left(given);
+    }
+
+    // Mounts below, and what mounts the same again.
+    let again = |options: &[&str]| {
+        let options = [&["bind", "remount"], options].concat();
+        json!({ "destination": "/m", "source": "none", "options": options })
+    };
+    let cases = [
+        (below, "rbind rexec", None, Err("cannot clear locked flags noexec of the mount on")),
+        (below, "rbind rrw", None, Ok("rw relatime")),
+        (below, "bind rexec", None, Ok("rw relatime")),
+        ("mount -o remount,bind,ro,noexec src; ", "bind", Some(["nosuid"]), Ok("ro nosuid noexec relatime")),
+        ("mount -o remount,bind,ro,noexec src; ", "bind", Some(["rw"]), Err("cannot clear locked flags ro")),
+    ];
+    for (before, given, then, expected) in cases {
+        let mut test = script(TABLE);
+        test.map_ids();
+        let source = test.beside("src");
+        fs::create_dir(&source).unwrap();
+        bind(&mut test, &source, "/m", &words(given));
+        if let Some(options) = then {
+            mount(&mut test, again(&options));
+        }
+        let output = run_after(&test, &format!("mount -t tmpfs tmpfs src; {before}"));
+        match expected {
+            Ok(kept) => assert_eq!(at(&mounts(&answer(&output)), "/m").options, set(kept), "{before}{given:?}"),
+            Err(words) => assert!(refused(&test, &output).contains(words), "{given:?}"),
+        }
+        test.assert_nothing_left(given);
+    }
+
+    // What is new in the container has what is asked for.
+    let mut test = script(TABLE);
+    test.map_ids();
+    tmpfs(&mut test, "/m", &["noexec"]);
+    mount(&mut test, again(&["nosuid"]));
+    assert_eq!(at(&mounts(&answer(&run(&test))), "/m").options, set("rw nosuid relatime"));
+}

@@ -231,8 +231,7 @@ impl<'s> Executor<'s> {
                 self.mount_fs(fstype, source, options, attributes, slot)
             }
             WireStep::SetAttributes { mount, set, clear, unnamed, propagation, recursive } => {
-                let mount = self.fd(mount)?;
-                mounts::set_attributes(mount, recursive != 0, [set, clear, unnamed, propagation])
+                self.set_attributes(mount, recursive != 0, [set, clear, unnamed, propagation])
             }
             WireStep::MoveMount { mount, target, keep } => self.move_mount(mount, target, keep != 0),
             WireStep::MakeDirectory { path, mode } => self.make_directory(path, mode),

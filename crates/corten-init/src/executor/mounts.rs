@@ -17,6 +17,20 @@ impl Executor<'_> {
         sys::mount_setattr(None, true, 0, 0, flags).from(Call::MountSetattr)
     }
 
+    /// `changes`: set, clear, unnamed, propagation.
+    pub(super) fn set_attributes(&mut self, mount: Slot, recursive: bool, changes: [u64; 4]) -> Outcome {
+        let (mount, [set, clear, unnamed, propagation]) = (self.fd(mount)?, changes);
+        let changed = match sys::mount_setattr(Some(mount), recursive, set, clear | unnamed, propagation) {
+            // What nobody asked to be cleared and the kernel keeps (mount_namespaces(7), locked flags) stays.
+            Err(Errno::EPERM) if unnamed != 0 => sys::mount_setattr(Some(mount), recursive, set, clear, propagation),
+            other => other,
+        };
+        if changed == Err(Errno::EPERM) && clear != 0 {
+            self.detail.set_cut(b"cannot clear locked flags");
+        }
+        changed.from(Call::MountSetattr)
+    }
+
     pub(super) fn attach_root(&mut self, tree: Slot) -> Outcome {
         let tree = self.fd(tree)?;
         match sys::move_mount_to_root(tree) {
@@ -280,17 +294,6 @@ pub(super) fn check_proc(mount: Fd) -> Outcome {
         sys::PROC_SUPER_MAGIC => Ok(()),
         _ => Err(Failure { call: Call::Fstatfs, errno: Errno::EINVAL }),
     }
-}
-
-/// `changes`: set, clear, unnamed, propagation.
-pub(super) fn set_attributes(mount: Fd, recursive: bool, changes: [u64; 4]) -> Outcome {
-    let [set, clear, unnamed, propagation] = changes;
-    let changed = match sys::mount_setattr(Some(mount), recursive, set, clear | unnamed, propagation) {
-        // What nobody asked to be cleared and the kernel keeps (mount_namespaces(7), locked flags) stays.
-        Err(Errno::EPERM) if unnamed != 0 => sys::mount_setattr(Some(mount), recursive, set, clear, propagation),
-        other => other,
-    };
-    changed.from(Call::MountSetattr)
 }
 
 /// Returns the mount point of the nth whole procfs or sysfs of the mount table, from the beginning of the file.

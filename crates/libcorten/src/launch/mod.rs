@@ -12,6 +12,7 @@ mod error;
 mod files;
 pub(crate) mod hooks;
 mod id_maps;
+mod locked_flags;
 mod net_devices;
 mod open;
 pub(crate) mod resctrl;
@@ -227,9 +228,9 @@ impl<'a> Launch<'a> {
                 mount_template::make(directory);
                 Ok(())
             }
-            HostStep::OpenTree { source, recursive, directory, link_itself, slot } => {
+            HostStep::OpenTree { source, recursive, directory, link_itself, locked, slot } => {
                 let how = sys::OpenTree { recursive: *recursive, link_itself: *link_itself };
-                self.put(*slot, open::tree(source, how, *directory).map_err(at)?)
+                self.put(*slot, open::tree(source, how, *directory, *locked).map_err(at)?)
             }
             HostStep::MapTree { slot, maps, recursive } => {
                 let tree = self.fds.get(usize::from(slot.0)).and_then(Option::as_ref).ok_or(LaunchError::Order)?;

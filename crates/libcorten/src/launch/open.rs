@@ -11,14 +11,24 @@ use nix::sys::stat::{SFlag, fstat, stat};
 use nix::unistd::Pid;
 
 use super::id_maps::{self, IdMapError};
+use super::locked_flags;
 use crate::oci::LinuxNamespaceType;
-use crate::plan::IdMapSource;
+use crate::plan::{IdMapSource, LockedFlags};
 use crate::spec::namespace_name;
 use crate::sys::{self, OpenTree, SysError};
 
-/// Opens a tree; with `directory`, it must be one, and not the host's own root.
-pub(super) fn tree(source: &Path, how: OpenTree, directory: bool) -> Result<OwnedFd, SysError> {
-    let tree = sys::open_tree(source, how)?;
+/// Opens a tree; with `directory`, it must be one, and not the host's own root. What is asked of `locked` flags is refused if the
+/// source has them.
+pub(super) fn tree(
+    source: &Path,
+    how: OpenTree,
+    directory: bool,
+    locked: Option<LockedFlags>,
+) -> Result<OwnedFd, SysError> {
+    let tree = match locked {
+        Some(locked) => locked_flags::tree(source, how, locked)?,
+        None => sys::open_tree(source, how)?,
+    };
     if directory {
         let found = fstat(&tree).map_err(|errno| SysError::new(errno, || format!("fstat({source:?})")))?;
         if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != SFlag::S_IFDIR {

@@ -23,6 +23,7 @@ use nix::unistd::Pid;
 use crate::oci::LinuxIntelRdt;
 use crate::sys::SysError;
 use tree::Tree;
+pub(super) use tree::unescape;
 
 const ITEM: &str = "linux.intelRdt";
 const ITEM_CLOS: &str = "linux.intelRdt.closID";

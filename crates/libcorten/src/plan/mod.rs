@@ -12,6 +12,7 @@ mod error;
 mod exec;
 mod hooks;
 mod kernel;
+mod locked_flags;
 mod mount_options;
 mod mounts;
 mod namespaces;
@@ -33,6 +34,7 @@ pub use corten_init::{OwnedStep, Slot, SyncPoint, Target};
 pub(crate) use devices::rules as device_rules;
 pub(crate) use error::PlanError;
 pub(crate) use exec::{MountChange, Running};
+pub use locked_flags::LockedFlags;
 pub use mount_options::MOUNT_OPTIONS;
 pub(crate) use mount_options::is_bind;
 pub(crate) use namespaces::{has_network_of_its_own, types as namespace_types};
@@ -139,6 +141,8 @@ pub enum HostStep {
         directory: bool,
         /// A link under the last name is the object itself.
         link_itself: bool,
+        /// What options ask of flags that a user namespace must keep: refused then.
+        locked: Option<LockedFlags>,
         /// Where init finds it.
         slot: Slot,
     },

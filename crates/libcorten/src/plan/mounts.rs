@@ -6,7 +6,7 @@
 //! Spec: config.md#mounts. Attacker: may own the rootfs tree, not the bundle. Of mounts that are added to a container that runs: may
 //! run in it, and race.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::{CStr, CString};
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ use super::build::{Builder, SLAVE, item_at, slot};
 use super::mount_options::{self, MountOptions};
 use super::namespaces::{self, UserNamespace};
 use super::paths::{block, text};
-use super::{HostStep, IdMapSource, LegacyHierarchy, PlanError};
+use super::{HostStep, IdMapSource, LegacyHierarchy, LockedFlags, PlanError};
 
 /// Files of procfs that a bind mount may cover: what lxcfs and its kin provide. runc has the same list.
 const PROC_COVERS: [&str; 11] = [
@@ -47,13 +47,19 @@ struct Entry<'a> {
     fstype: &'a str,
     source: Option<&'a Path>,
     options: MountOptions,
+    /// What its mount came with stays: a mount of the host in a user namespace.
+    keeps_flags: bool,
     mount: &'a Mount,
 }
 
 /// Adds the steps of all mounts, in the config's order.
 pub(super) fn mounts(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let listed = b.spec.mounts().iter().flatten().enumerate();
-    let entries: Vec<Entry<'_>> = listed.map(|(index, mount)| Entry::new(index, mount)).collect::<Result<_, _>>()?;
+    let mut entries: Vec<Entry<'_>> =
+        listed.map(|(index, mount)| Entry::new(index, mount)).collect::<Result<_, _>>()?;
+    if b.in_user_namespace() {
+        keep_flags(&mut entries);
+    }
     let mut opened = VecDeque::new();
     for (index, entry) in entries.iter().enumerate() {
         entry.check_proc()?;
@@ -72,7 +78,8 @@ pub(super) fn mounts(b: &mut Builder<'_>) -> Result<(), PlanError> {
                 if opened.is_empty() {
                     opened = visit_sources(b, &entries[index..])?;
                 }
-                bind_mount(b, entry, bind.recursive, opened.pop_front())?;
+                let locked = locked_flags(entry, &entries[index..]);
+                bind_mount(b, entry, bind.recursive, opened.pop_front(), locked)?;
             }
             (None, _) if entry.options.remount => reconfigure(b, entry)?,
             (None, "cgroup") => cgroup(b, entry)?,
@@ -96,7 +103,7 @@ fn notify_directory(b: &mut Builder<'_>) -> Result<(), PlanError> {
     mount.set_destination(NOTIFY_DIRECTORY.into()).set_source(Some(source)).set_options(Some(options));
     let entry = Entry { item: NOTIFY_ITEM.into(), ..Entry::new(usize::MAX, &mount)? };
     let opened = visit_sources(b, std::slice::from_ref(&entry))?.pop_front();
-    bind_mount(b, &entry, false, opened)
+    bind_mount(b, &entry, false, opened, None)
 }
 
 /// Takes mounts away, the last one first.
@@ -126,6 +133,7 @@ impl<'a> Entry<'a> {
             fstype: mount.typ().as_deref().unwrap_or("none"),
             source: mount.source().as_deref(),
             options: mount_options::parse(index, mount.typ().as_deref(), options)?,
+            keeps_flags: false,
             mount,
         })
     }
@@ -369,8 +377,36 @@ fn copied_link<'a>(b: &Builder<'a>, entry: &Entry<'_>) -> Option<&'a Path> {
     b.facts.links.get(&entry.index).filter(|_| entry.options.copy_symlink).map(PathBuf::as_path)
 }
 
+/// Marks the bind mounts, and the entries that mount one of them again.
+fn keep_flags(entries: &mut [Entry<'_>]) {
+    let mut of_the_host = HashMap::new();
+    for entry in entries {
+        let is_bind = entry.options.bind.is_some();
+        entry.keeps_flags = if entry.options.remount {
+            is_bind && of_the_host.get(&entry.destination) == Some(&true)
+        } else {
+            of_the_host.insert(entry.destination.clone(), is_bind);
+            is_bind
+        };
+    }
+}
+
+/// What the options of a bind mount, and of the entries that mount it again, ask of flags that it keeps. `from`: it and all after it.
+fn locked_flags(entry: &Entry<'_>, from: &[Entry<'_>]) -> Option<LockedFlags> {
+    let again =
+        |other: &&Entry<'_>| other.keeps_flags && other.options.remount && other.destination == entry.destination;
+    let options = std::iter::once(entry).chain(from.iter().filter(again)).map(|entry| &entry.options);
+    LockedFlags::of(options).filter(|_| entry.keeps_flags)
+}
+
 /// A bind mount: the runtime opens the source, or init, which may have `opened` it by now; init attaches the copy.
-fn bind_mount(b: &mut Builder<'_>, entry: &Entry<'_>, recursive: bool, opened: Option<Slot>) -> Result<(), PlanError> {
+fn bind_mount(
+    b: &mut Builder<'_>,
+    entry: &Entry<'_>,
+    recursive: bool,
+    opened: Option<Slot>,
+    locked: Option<LockedFlags>,
+) -> Result<(), PlanError> {
     if let Some(target) = copied_link(b, entry) {
         let (path, target) = (entry.path()?, text("mounts", target.as_os_str().as_encoded_bytes())?);
         b.inside(entry.item.clone(), Step::CopyLink { path, target });
@@ -386,7 +422,7 @@ fn bind_mount(b: &mut Builder<'_>, entry: &Entry<'_>, recursive: bool, opened: O
             if opened_in_turn(b, entry, &source) {
                 namespaces::open_source(b, &entry.item, &source, flags, tree)?;
             } else {
-                namespaces::open_tree(b, &entry.item, &source, flags, tree)?;
+                namespaces::open_tree(b, &entry.item, &source, flags, locked, tree)?;
                 map_ids(b, entry, tree)?;
             }
             tree
@@ -515,7 +551,11 @@ fn remount(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
 
 /// Attributes of a mount alone, and its propagation if that is to change. A new filesystem is made with them.
 fn own_attributes(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot, propagation: u64) {
-    let (set, clear, unnamed) = (entry.options.set, entry.options.clear, entry.options.unnamed());
+    let (set, clear, mut unnamed) = (entry.options.set, entry.options.clear, entry.options.unnamed());
+    if entry.keeps_flags {
+        // As if the kernel had locked them (`LockedFlags`); this one it cannot lock.
+        unnamed &= libc::MOUNT_ATTR_NOSYMFOLLOW;
+    }
     if (set, clear, unnamed, propagation) != (0, 0, 0, 0) {
         let step = Step::SetAttributes { mount, set, clear, unnamed, propagation, recursive: 0 };
         b.inside(entry.item.clone(), step);
@@ -622,7 +662,7 @@ fn legacy_cgroup(b: &mut Builder<'_>, entry: &Entry<'_>, hierarchy: &LegacyHiera
     }
     let mount = b.new_source()?;
     let flags = TreeFlags { directory: true, ..TreeFlags::default() };
-    namespaces::open_tree(b, &entry.item, &hierarchy.path, flags, mount)?;
+    namespaces::open_tree(b, &entry.item, &hierarchy.path, flags, None, mount)?;
     let clear = if set & libc::MOUNT_ATTR__ATIME == 0 { 0 } else { libc::MOUNT_ATTR__ATIME };
     let step = Step::SetAttributes { mount, set, clear, unnamed: 0, propagation: SLAVE, recursive: 0 };
     b.inside(entry.item.clone(), step);

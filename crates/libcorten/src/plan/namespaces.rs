@@ -17,7 +17,7 @@ use crate::spec::{is_joined, namespace};
 
 use super::build::{Builder, slot};
 use super::paths::text;
-use super::{BareMounts, HostStep, PlanError};
+use super::{BareMounts, HostStep, LockedFlags, PlanError};
 
 /// The kernel's flag of a type.
 const FLAGS: [(Type, libc::c_int); 8] = [
@@ -277,19 +277,21 @@ fn time_offsets(b: &mut Builder<'_>) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// Opens what is mounted at `source`: by the runtime, or by init where the runtime may not.
+/// Opens what is mounted at `source`: by the runtime, or by init where the runtime may not. Of `locked` the kernel judges what init
+/// opens.
 pub(super) fn open_tree(
     b: &mut Builder<'_>,
     item: &CString,
     source: &Path,
     flags: TreeFlags,
+    locked: Option<LockedFlags>,
     slot: Slot,
 ) -> Result<(), PlanError> {
     // In a container that runs init has left the caller's mount namespace by then.
     if b.facts.privileged || b.joins_container {
         let TreeFlags { recursive, directory, link_itself } = flags;
         let source = source.to_owned();
-        b.host(item.clone(), HostStep::OpenTree { source, recursive, directory, link_itself, slot });
+        b.host(item.clone(), HostStep::OpenTree { source, recursive, directory, link_itself, locked, slot });
         return Ok(());
     }
     b.early(item.clone(), source_step(item, source, flags, slot)?);
@@ -327,7 +329,7 @@ pub(super) fn open_device(
         b.host(item.clone(), HostStep::OpenDevice { path: path.to_owned(), kind, major, minor, slot });
         return Ok(());
     }
-    open_tree(b, item, path, TreeFlags::default(), slot)?;
+    open_tree(b, item, path, TreeFlags::default(), None, slot)?;
     b.early(item.clone(), Step::CheckDevice { device: slot, mode: kind.into(), major, minor });
     Ok(())
 }

@@ -104,7 +104,7 @@ impl HostStep {
             | Self::SendSeccompListener { path: file, .. } => {
                 vec![path(file)]
             }
-            Self::OpenTree { source, recursive, directory, link_itself, slot } => vec![
+            Self::OpenTree { source, recursive, directory, link_itself, slot, .. } => vec![
                 ("source", source.display().to_string()),
                 ("recursive", recursive.to_string()),
                 ("directory", directory.to_string()),

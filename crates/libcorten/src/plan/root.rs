@@ -73,7 +73,7 @@ pub(super) fn root(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let root = b.spec.root().as_ref().ok_or(PlanError::Missing { item: "root" })?;
     let source = b.request.bundle.join(root.path());
     let flags = TreeFlags { recursive: true, directory: true, ..TreeFlags::default() };
-    namespaces::open_tree(b, &CString::from(c"root.path"), &source, flags, slot::ROOT)?;
+    namespaces::open_tree(b, &CString::from(c"root.path"), &source, flags, None, slot::ROOT)?;
     if !b.has_mount_namespace() {
         // config-linux.md#namespaces: the runtime's own is inherited. The tree stays detached and the process is shut up in it:
         // none of its mounts shows up in the namespace (mounts on detached trees: Linux 6.15).

@@ -20,7 +20,7 @@ pub(crate) use exchange::exchange;
 pub(crate) use fds::{adopt_received, copy_inherited, is_inherited, wait_any, wait_readable};
 pub(crate) use hook::isolate;
 pub(crate) use memfd::{memfd, sealed_memfd};
-pub(crate) use mount::{OpenTree, clone_tree, map_tree, open_tree};
+pub(crate) use mount::{OpenTree, clone_opened, clone_tree, map_tree, open_tree};
 pub(crate) use namespace::{is_namespace, namespace_flag};
 pub(crate) use network::NetworkMaker;
 pub(crate) use pidfd::{Waited, open_pidfd, pid_of, send_signal, take_fd, wait_ended, wait_exit};

@@ -20,14 +20,28 @@ pub(crate) struct OpenTree {
 
 /// Makes a detached copy of what is mounted at `path`: `open_tree(OPEN_TREE_CLONE)`. The path is resolved once, here.
 pub(crate) fn open_tree(path: &Path, how: OpenTree) -> Result<OwnedFd, SysError> {
-    let call = || {
-        let flags = if how.recursive { "OPEN_TREE_CLONE|AT_RECURSIVE" } else { "OPEN_TREE_CLONE" };
-        format!("open_tree({path:?}, {flags})")
-    };
+    let call = || open_tree_call(path, how);
     let text = CString::new(path.as_os_str().as_bytes()).map_err(|_| SysError::new(Errno::EINVAL, call))?;
-    let recursive = if how.recursive { libc::AT_RECURSIVE } else { 0 };
     let link = if how.link_itself { libc::AT_SYMLINK_NOFOLLOW } else { 0 };
-    clone_tree_at(libc::AT_FDCWD, &text, recursive | link).map_err(|errno| SysError::new(errno, call))
+    clone_tree_at(libc::AT_FDCWD, &text, how.recursion() | link).map_err(|errno| SysError::new(errno, call))
+}
+
+/// The same of what has been opened by this path.
+pub(crate) fn clone_opened(file: impl AsFd, path: &Path, how: OpenTree) -> Result<OwnedFd, SysError> {
+    let flags = libc::AT_EMPTY_PATH | how.recursion();
+    clone_tree_at(file.as_fd().as_raw_fd(), c"", flags)
+        .map_err(|errno| SysError::new(errno, || open_tree_call(path, how)))
+}
+
+fn open_tree_call(path: &Path, how: OpenTree) -> String {
+    let flags = if how.recursive { "OPEN_TREE_CLONE|AT_RECURSIVE" } else { "OPEN_TREE_CLONE" };
+    format!("open_tree({path:?}, {flags})")
+}
+
+impl OpenTree {
+    fn recursion(self) -> i32 {
+        if self.recursive { libc::AT_RECURSIVE } else { 0 }
+    }
 }
 
 /// Makes a detached copy of the mount that an open directory is on, with that directory as its root.

@@ -59,8 +59,8 @@ pub(super) fn mount_points(mountinfo: &[u8]) -> Vec<PathBuf> {
     points.collect()
 }
 
-/// Space, tab, newline and backslash are written as `\` and three octal digits.
-fn unescape(text: &[u8]) -> PathBuf {
+/// Reads a path of a `mountinfo`: space, tab, newline and backslash are written as `\` and three octal digits.
+pub(in crate::launch) fn unescape(text: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let [first, after @ ..] = rest {
