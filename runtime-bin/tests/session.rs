@@ -10,17 +10,18 @@
 mod common;
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, IoSlice, IoSliceMut, Read};
+use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use common::{
-    CORTEN, TestBundle, can_make_containers, corten, create_by, fail, one_error, state, stdout, succeed, until,
-    wait_for,
+    CORTEN, MAPPED_ROOT, TestBundle, can_make_containers, corten, create_by, fail, one_error, quietly, state, stdout,
+    succeed, until, wait_for,
 };
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg};
 use serde_json::{Value, json};
@@ -402,6 +403,88 @@ fn stdio_is_the_callers() {
     drop(child.stdout.take());
     assert_eq!(ended(child), 128 + nix::libc::SIGPIPE);
     test.assert_nothing_left("stdio");
+}
+
+/// Opens all three of stdio again, as programs do that are told to log to `/dev/stdout`.
+const REOPEN: &str = "cat < /dev/stdin > /dev/stdout; echo err > /dev/stderr";
+
+/// Runs a command with pipes, which belong to root, and one input line; returns what came out of both.
+fn with_pipes(mut command: Command) -> String {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"in\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn stdio_in_a_user_namespace_can_be_opened_again() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = script(REOPEN);
+    test.map_ids();
+    let path = test.write().path().to_owned();
+    let path = path.to_str().unwrap();
+    for uid in [0, 33] {
+        test.config["process"]["user"] = json!({ "uid": uid, "gid": uid });
+        test.write();
+        assert_eq!(with_pipes(corten(&test, &["run", "-b", path, &test.id])), "in\nerr\n", "run as {uid}");
+        assert_eq!(with_pipes(corten(&test, &["run", "-d", "-b", path, &test.id])), "in\nerr\n", "run -d as {uid}");
+        succeed(&test, &["delete", "--force", &test.id]);
+        // What waits for `start` keeps the pipes open: by one shell.
+        let create = "\"$@\" create -b \"$B\" \"$I\"; \"$@\" start \"$I\"";
+        let mut command = Command::new("sh");
+        command.args(["-c", create, "sh", CORTEN, "--root"]).arg(test.state_root()).env("B", path).env("I", &test.id);
+        assert_eq!(with_pipes(command), "in\nerr\n", "create and start as {uid}");
+        succeed(&test, &["delete", "--force", &test.id]);
+        // Files that nobody else may open.
+        let files = ["in", "out", "err"].map(|name| test.beside(name));
+        for file in &files {
+            let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(file).unwrap();
+            file.write_all(b"in\n").unwrap();
+        }
+        let mut command = corten(&test, &["run", "-b", path, &test.id]);
+        let [stdin, out, err] = files.each_ref().map(|file| File::options().read(true).write(true).open(file).unwrap());
+        assert!(command.stdin(stdin).stdout(out).stderr(err).status().unwrap().success(), "files as {uid}");
+        assert_eq!(files.each_ref().map(|file| fs::read_to_string(file).unwrap()), ["in\n", "in\n", "err\n"]);
+        assert_eq!(fs::metadata(&files[1]).unwrap().uid(), MAPPED_ROOT + uid);
+    }
+    test.assert_nothing_left("stdio in a user namespace");
+}
+
+#[test]
+fn stdio_of_an_exec_in_a_user_namespace_can_be_opened_again() {
+    if !can_make_containers() {
+        return;
+    }
+    // In a PID namespace of its own, and not.
+    for own_pids in [true, false] {
+        let mut test = TestBundle::new(&["sleep", "1000"]);
+        test.map_ids();
+        if !own_pids {
+            let namespaces = test.config["linux"]["namespaces"].as_array_mut().unwrap();
+            namespaces.retain(|namespace| namespace["type"] != "pid");
+            // Without one there is no procfs to be had.
+            let mounts = test.config["mounts"].as_array_mut().unwrap();
+            mounts.retain(|mount| mount["destination"] != "/proc");
+            mounts.push(json!({ "destination": "/proc", "source": "/proc", "type": "bind", "options": ["rbind"] }));
+        }
+        let path = test.write().path();
+        quietly(&test, &["run", "-d", "-b", path.to_str().unwrap(), &test.id]);
+        for user in ["0", "33"] {
+            for detached in [&[][..], &["-d"]] {
+                let arguments = [&["exec", "-u", user], detached, &[&test.id, "sh", "-c", REOPEN]].concat();
+                assert_eq!(with_pipes(corten(&test, &arguments)), "in\nerr\n", "{arguments:?}");
+            }
+        }
+        // Devices of the host stay the host's.
+        let zero = fs::metadata("/dev/zero").unwrap().uid();
+        let mut command = corten(&test, &["exec", &test.id, "true"]);
+        assert!(command.stdin(File::open("/dev/zero").unwrap()).status().unwrap().success());
+        assert_eq!(fs::metadata("/dev/zero").unwrap().uid(), zero);
+        succeed(&test, &["delete", "--force", &test.id]);
+        test.assert_nothing_left("stdio of an exec");
+    }
 }
 
 #[test]

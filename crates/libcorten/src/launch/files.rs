@@ -62,11 +62,3 @@ pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<(), SysError> {
     }
     written
 }
-
-/// What the stdio is that the container gets: the caller's.
-pub(super) fn stdio() -> Vec<String> {
-    let link = |fd: i32| std::fs::read_link(format!("/proc/self/fd/{fd}"));
-    (0..3)
-        .map(|fd| link(fd).map_or_else(|_| "/dev/null".to_owned(), |link| link.to_string_lossy().into_owned()))
-        .collect()
-}

@@ -17,6 +17,7 @@ mod net_devices;
 mod open;
 pub(crate) mod resctrl;
 mod restore;
+mod stdio;
 mod sync;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -32,7 +33,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::Pid;
 
 pub(crate) use error::{InitFailure, LaunchError, LimitError};
-use files::{listen_for_start, pid_inside, stdio, write_pid_file, write_proc};
+use files::{listen_for_start, pid_inside, write_pid_file, write_proc};
 pub(crate) use id_maps::IdMapError;
 use resctrl::Resctrl;
 pub(crate) use restore::Restoration;
@@ -279,6 +280,7 @@ impl<'a> Launch<'a> {
             HostStep::OomScoreAdjust { value } => {
                 write_proc(self.pid(), "oom_score_adj", &value.to_string()).map_err(at)
             }
+            HostStep::GiveStdio { uid } => self.give_stdio(*uid).map_err(at),
             HostStep::ReceiveConsole => self.receive_console(),
             HostStep::Await { point } => self.await_point(*point),
             HostStep::RecordConfig => self.record_config(),
@@ -295,6 +297,15 @@ impl<'a> Launch<'a> {
             HostStep::Release { point: SyncPoint::Hooks } => self.release_hooks(),
             HostStep::Release { point } => Ok(self.channel()?.release(*point)?),
             HostStep::AwaitExec => self.await_exec(),
+        }
+    }
+
+    /// Gives the stdio to a user of the container's user namespace, which a container that runs has in its init.
+    fn give_stdio(&self, uid: u32) -> Result<(), SysError> {
+        match (&self.joined, &self.init) {
+            (Some(joined), _) => stdio::give(uid, joined.pid, &joined.pidfd),
+            (None, Some(init)) => stdio::give(uid, init.pid().as_raw(), init.pidfd()),
+            (None, None) => Ok(()),
         }
     }
 
@@ -316,7 +327,7 @@ impl<'a> Launch<'a> {
 
     /// Writes the config down, and takes note of what the stdio is, which is written with the next state.
     fn record_config(&mut self) -> Result<(), LaunchError> {
-        self.record.descriptors = stdio();
+        self.record.descriptors = stdio::describe();
         let json = self.config.ok_or(LaunchError::Order)?.json();
         let path = || self.place.directory.path().join("config.json");
         let json = json.map_err(|source| StateError::Damaged { path: path(), source })?;

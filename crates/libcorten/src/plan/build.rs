@@ -606,6 +606,9 @@ pub(super) fn restrict_process(b: &mut Builder<'_>, process: &Process) -> Result
         for process::Limit { item, resource, soft, hard } in process::limits(process)? {
             b.host(item, HostStep::ResourceLimit { resource, soft, hard });
         }
+        if !process.terminal().unwrap_or(false) {
+            b.host(c"process.user", HostStep::GiveStdio { uid: process.user().uid() });
+        }
     }
     Ok(())
 }

@@ -276,6 +276,11 @@ pub enum HostStep {
         /// -1000 to 1000.
         value: i32,
     },
+    /// Gives the stdio to a user of the user namespace that init is in: `fchown`.
+    GiveStdio {
+        /// Inside.
+        uid: u32,
+    },
     /// Receives the terminal's master and hands it on.
     ReceiveConsole,
     /// Waits until init has reached the point.

@@ -56,6 +56,7 @@ impl HostStep {
             Self::LoadDeviceFilter { .. } => "LoadDeviceFilter",
             Self::DeviceFilter { .. } => "DeviceFilter",
             Self::OomScoreAdjust { .. } => "OomScoreAdjust",
+            Self::GiveStdio { .. } => "GiveStdio",
             Self::ReceiveConsole => "ReceiveConsole",
             Self::Await { .. } => "Await",
             Self::RecordConfig => "RecordConfig",
@@ -88,7 +89,7 @@ impl HostStep {
                 let properties = properties.iter().map(|property| ("property", property.to_string()));
                 unit.into_iter().chain(properties).collect()
             }
-            Self::DelegateCgroup { uid } => vec![("uid", uid.to_string())],
+            Self::DelegateCgroup { uid } | Self::GiveStdio { uid } => vec![("uid", uid.to_string())],
             Self::CreateCgroups { location, optional } => cgroups(location, None, *optional),
             Self::JoinContainer { location, or_inits, optional } => cgroups(location, Some(*or_inits), *optional),
             Self::OpenJoinedCgroup { location, slot } => {
