@@ -25,7 +25,8 @@ pub(super) fn describe() -> Vec<String> {
 /// to complain of. `alive`: holds the pid while it is used.
 pub(super) fn give(uid: u32, pid: i32, alive: &OwnedFd) -> Result<(), SysError> {
     let path = format!("/proc/{pid}/uid_map");
-    let maps = std::fs::read_to_string(&path).map_err(|error| SysError::from_io(&error, || format!("open({path:?})")))?;
+    let maps =
+        std::fs::read_to_string(&path).map_err(|error| SysError::from_io(&error, || format!("open({path:?})")))?;
     if sys::wait_ended(alive, Duration::ZERO) {
         return Err(SysError::new(Errno::ESRCH, || format!("open({path:?})")));
     }
