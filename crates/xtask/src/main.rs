@@ -8,6 +8,7 @@ mod checks;
 mod conformance;
 mod debian;
 mod demo;
+mod faults;
 mod install;
 mod libtest;
 mod man;
@@ -45,6 +46,8 @@ enum Task {
     /// Run a suite of others and compare with what is expected of Corten
     #[command(subcommand)]
     Conformance(conformance::Suite),
+    /// Let each kernel call of a container's commands fail, and make fds, memory and disk scarce
+    Faults(faults::Options),
     /// Install the release binary, man pages and completions; configure engines
     Install(install::Options),
     /// Write the man pages
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Task::Ci => checks::ci(),
         Task::Bench(options) => bench::run(&options),
         Task::Conformance(suite) => conformance::run(&suite),
+        Task::Faults(options) => faults::run(&options),
         Task::Install(options) => install::run(&options),
         Task::Man { directory } => man::run(&directory),
         Task::Musl(options) => musl::run(&options),
