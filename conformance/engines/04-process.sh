@@ -35,3 +35,22 @@
     is '[FROM=image]' docker image inspect --format '{{.Config.Env}}' bb
     docker run --rm bb ls /bin/vi
 }
+
+04-refused-program() {
+    # It has been started by then: what is wrong is in its log, and Docker takes the status for the program's.
+    refused_programs
+    local program reason
+    for program in 'text exec format error' 'foreign exec format error' 'lost no such file or directory'; do
+        reason=${program#* } program=${program%% *}
+        exits 255 docker run --name $program -v /tmp/programs:/programs bb /programs/$program
+        is "exec /programs/$program: $reason" docker logs $program
+        is 'exited 255 ' docker inspect --format '{{.State.Status}} {{.State.ExitCode}} {{.State.Error}}' $program
+        exits 255 docker start -a $program
+        docker rm $program >/dev/null
+        alike docker run --rm --runtime @name -v /tmp/programs:/programs bb /programs/$program
+        alike docker run --rm --runtime @name -t -v /tmp/programs:/programs bb /programs/$program
+    done
+    # What can be seen before is told by Docker itself.
+    exits 127 docker run --rm bb /no/such/program
+    exits 126 docker run --rm bb /etc/passwd
+}

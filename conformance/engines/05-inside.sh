@@ -91,3 +91,44 @@ setup() {
     docker exec fit rm /tmp/fit
     soon eval "docker inspect --format '{{.State.Health.Status}}' fit | grep -x unhealthy"
 }
+
+05-exec-refused-program() {
+    refused_programs
+    local name program
+    docker run -d --name programs -v /tmp/programs:/programs bb sleep 1000 >/dev/null
+    docker run -d --name programs-peer --runtime peer -v /tmp/programs:/programs bb sleep 1000 >/dev/null
+    for program in text foreign; do
+        exits 255 docker exec programs /programs/$program
+        says "exec /programs/$program: exec format error" echo "$output"
+    done
+    exits 255 docker exec programs /programs/lost
+    says 'exec /programs/lost: no such file or directory' echo "$output"
+    for program in text foreign lost; do
+        is "$(docker exec programs-peer /programs/$program 2>&1)" bash -c "! docker exec programs /programs/$program 2>&1"
+        is "$(docker exec -t programs-peer /programs/$program 2>&1)" bash -c "! docker exec -t programs /programs/$program 2>&1"
+    done
+    docker rm -f programs programs-peer >/dev/null
+}
+
+05-exec-pids-limit() {
+    controller pids
+    docker run -d --name full --pids-limit 2 bb sh -c 'sleep 1000 & wait' >/dev/null
+    soon eval 'docker exec full cat /sys/fs/cgroup/pids.current | grep -x 3'
+    is 'in the box' docker exec full echo in the box
+    refuses 'fork' docker exec full sh -c 'true & wait'
+    docker rm -f full >/dev/null
+}
+
+05-exec-resize() {
+    # A program without a terminal hears nothing of another one's; Apache would stop.
+    docker run -d --name httpd bb sh -c 'trap "echo winch" WINCH; while :; do sleep 0.1; done' >/dev/null
+    docker run -d -t --name httpd-t bb sh -c 'trap "echo winch" WINCH; while :; do sleep 0.1; done' >/dev/null
+    terminal docker exec -i -t httpd sh
+    shows '^/ #'
+    tmux resize-window -t check -x 90 -y 20
+    soon bash -c 'tmux send-keys -t check "stty size" Enter; tmux capture-pane -p -t check | grep "^20 90"'
+    tmux respawn-pane -k -t check docker attach httpd-t
+    soon eval 'docker logs httpd-t | grep -x winch.'
+    absent docker logs httpd
+    docker rm -f httpd httpd-t >/dev/null
+}

@@ -60,3 +60,13 @@ ended() {
     soon eval "docker inspect --format '{{.State.Status}} {{.State.ExitCode}}' hears | grep -x 'exited 137'"
     refuses 'is not running' docker kill hears
 }
+
+07-stop-signal() {
+    # Apache's.
+    docker run -d --name apache --stop-signal WINCH bb sh -c 'trap "echo bye; exit 0" WINCH; while :; do sleep 0.1; done' >/dev/null
+    sleep 0.5
+    absent docker logs apache
+    docker stop apache >/dev/null
+    is 'exited 0' ended apache
+    is bye docker logs apache
+}

@@ -1,5 +1,11 @@
 # Seen from inside as asked.
 
+clean() {
+    docker_clean
+    no_pinned_mount_namespaces
+    no_locked_volume
+}
+
 status() {
     local field=$1
     shift
@@ -102,4 +108,75 @@ status() {
     local pid
     pid=$(docker inspect --format '{{.State.Pid}}' mapped)
     [ "$(stat -c %u "/proc/$pid")" != 0 ] || fail "it is root on the host"
+}
+
+# reopened COMMAND…: what is written into outputs that are opened by name, as the images of nginx do.
+REOPEN='echo out >/dev/stdout; echo err >/dev/stderr'
+reopened() {
+    "$@" sh -c "$REOPEN" 2>&1 | sort
+}
+
+14-remapped-stdio() {
+    dockerd_up --userns-remap default
+    local user
+    for user in 0 7:8; do
+        is $'err\nout' reopened docker run --rm --user $user bb
+        is $'err\nout' reopened docker run --rm -i --user $user bb
+        says '^err' docker run --rm -t --user $user bb sh -c "$REOPEN"
+        is in eval "echo in | docker run --rm -i --user $user bb cat /dev/stdin"
+        docker run -d --name "nginx-${user%:*}" --user $user bb sh -c "$REOPEN; sleep 1000" >/dev/null
+        soon eval "docker logs nginx-${user%:*} 2>&1 | grep -x err"
+        is $'err\nout' eval "docker logs nginx-${user%:*} 2>&1 | sort"
+        is $'err\nout' reopened docker exec "nginx-${user%:*}"
+        is $'err\nout' reopened docker exec --user 9:9 "nginx-${user%:*}"
+        docker rm -f "nginx-${user%:*}" >/dev/null
+    done
+}
+
+14-remapped-devices() {
+    dockerd_up --userns-remap default
+    docker run --rm bb sh -c 'touch /dev/null && echo x >/dev/null && echo x >/dev/zero'
+    alike docker run --rm --runtime @name bb sh -c 'ls -ln /dev | awk "{ print \$1, \$3, \$4, \$NF }"'
+    alike docker run --rm --runtime @name bb awk '$5 ~ "^/dev/" { print $5, $6 }' /proc/self/mountinfo
+}
+
+14-remapped-volume() {
+    dockerd_up --userns-remap default
+    locked_volume
+    local options
+    for options in '' :ro :rw :rslave; do
+        says '^/locked ro,nosuid,nodev,noexec,noatime$' docker run --rm -v /tmp/locked:/locked$options bb \
+            awk '$5 == "/locked" { print $5, $6 }' /proc/self/mountinfo
+        refuses 'read-only' docker run --rm -v /tmp/locked:/locked$options bb touch /locked/new
+        alike docker run --rm --runtime @name -v /tmp/locked:/locked$options bb grep ' /locked ' /proc/mounts
+    done
+}
+
+14-remapped-host() {
+    dockerd_up --userns-remap default
+    docker run --rm bb true
+    pinned_mount_namespaces
+    on_each_dockerd_cpu says '^file$' docker run --rm -v /tmp/pins:/pins bb ls /pins
+    on_each_dockerd_cpu says '^etc$' docker run --rm -v /:/host bb ls /host
+}
+
+14-program-in-private-directory() {
+    docker_clean
+    dockerd_up
+    mkdir -p /tmp/private
+    chmod 700 /tmp/private
+    cp "$(command -v busybox)" /tmp/private/echo
+    # Docker's own capabilities include CAP_DAC_OVERRIDE; the program is found with them, and runs without.
+    is hi docker run --rm --user 1000 -v /tmp/private:/private bb /private/echo hi
+    is hi docker run --rm --user 1000 -e PATH=/private:/bin -v /tmp/private:/private bb echo hi
+    refuses 'denied' docker run --rm --user 1000 -v /tmp/private:/private bb ls /private
+    exits 126 docker run --rm --user 1000 --cap-drop DAC_OVERRIDE -v /tmp/private:/private bb /private/echo hi
+    docker run -d --name private -v /tmp/private:/private bb sleep 1000 >/dev/null
+    is hi docker exec --user 1000 private /private/echo hi
+    is hi docker exec --user 1000 -e PATH=/private:/bin private echo hi
+    docker rm -f private >/dev/null
+    chmod 711 /tmp/private
+    chmod 700 /tmp/private/echo
+    alike docker run --rm --runtime @name --user 1000 -v /tmp/private:/private bb /private/echo hi
+    alike docker run --rm --runtime @name --user 1000 --cap-drop ALL -v /tmp/private:/private bb /private/echo hi
 }

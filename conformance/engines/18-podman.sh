@@ -1,29 +1,15 @@
 # Podman: as an ordinary user first, then what only root may do.
 LIMIT=120
-USER_NAME=tester
+# What Podman is made for.
+PEER=crun
 
 setup() {
     dockerd_down
     engines_config
-    id $USER_NAME >/dev/null 2>&1 || useradd --create-home --uid 1000 --shell /bin/bash $USER_NAME
-    grep -q "^$USER_NAME:" /etc/subuid || echo "$USER_NAME:100000:65536" | tee -a /etc/subuid >>/etc/subgid
-    [ -d /run/user/1000 ] || install -d -m 700 -o 1000 -g 1000 /run/user/1000
-    chmod 666 /dev/fuse /dev/net/tun
+    user_up
     image_archive >/dev/null
     user podman import -q -c 'CMD ["sh"]' /tmp/image.tar bb >/dev/null
     podman import -q -c 'CMD ["sh"]' /tmp/image.tar bb >/dev/null
-}
-
-# user COMMAND…: as the ordinary user, in their session if there is systemd.
-user() {
-    if [ -d /run/systemd/system ]; then
-        # What goes on in the background is not in a service that ends.
-        systemd-run --quiet --machine "$USER_NAME@.host" --user "$([ -t 0 ] && echo --pty || echo --pipe)" --wait --collect \
-            --property Delegate=yes --property KillMode=process --working-directory "/home/$USER_NAME" "$@"
-    else
-        runuser -u $USER_NAME -- env -i -C "/home/$USER_NAME" PATH="$PATH" LC_ALL=C.UTF-8 HOME="/home/$USER_NAME" \
-            XDG_RUNTIME_DIR=/run/user/1000 TERM="${TERM:-dumb}" "$@"
-    fi
 }
 
 clean() {
@@ -35,6 +21,8 @@ clean() {
     podman pod rm -fa -t 0
     podman rm -fa -t 0
     podman network prune -f
+    no_pinned_mount_namespaces
+    no_locked_volume
 } >/dev/null 2>&1
 
 18-rootless-run() {
@@ -261,4 +249,223 @@ END
     podman container restore -i /tmp/moved.tar.gz -n arrived >/dev/null
     is mine podman exec arrived cat /tmp/file
     podman rm -f -t 0 arrived >/dev/null
+}
+
+# In what follows, Podman is an ordinary user's and root's.
+BOTH=('user podman' podman)
+
+# For awk: a mount's place, options and type.
+MOUNT='$5 == place { print $5, $6, $(NF - 2) }'
+
+18-host-namespaces() {
+    local podman
+    for podman in "${BOTH[@]}"; do
+        is "$(readlink /proc/self/ns/pid)" $podman run --rm --pid host bb readlink /proc/self/ns/pid
+        says "$RUNTIME|podman|conmon" $podman run --rm --pid host bb ps
+        is "$(readlink /proc/self/ns/net)" $podman run --rm --network host bb readlink /proc/self/ns/net
+        is "$(readlink /proc/self/ns/uts)" $podman run --rm --uts host bb readlink /proc/self/ns/uts
+        is "$(readlink /proc/self/ns/pid)" $podman run --rm --pid host --network host --uts host --cgroupns host --privileged bb \
+            readlink /proc/self/ns/pid
+        $podman run -d --name host --pid host bb sleep 1000 >/dev/null
+        is "$(readlink /proc/self/ns/pid)" $podman exec host readlink /proc/self/ns/pid
+        # An ordinary user has no cgroup by which crun could kill it.
+        kill -KILL "$($podman inspect --format '{{.State.Pid}}' host)"
+        is 137 $podman wait host
+        $podman rm host >/dev/null
+        [ -z "$(pgrep -x sleep)" ] || fail "a process is left"
+        alike $podman --runtime @path run --rm --pid host bb awk "-vplace=/proc" "$MOUNT" /proc/self/mountinfo
+        refuses 'read-only' $podman run --rm --pid host bb sh -c 'echo 1 >/proc/sys/kernel/domainname'
+    done
+    podman run -d --name host --pid host bb sh -c 'sleep 1000 & sleep 2000' >/dev/null
+    podman rm -f -t 0 host >/dev/null
+    [ -z "$(pgrep -x sleep)" ] || fail "a process is left"
+}
+
+18-host-cgroups() {
+    local podman
+    for podman in "${BOTH[@]}"; do
+        is "$(readlink /proc/self/ns/cgroup)" $podman run --rm --cgroupns host bb readlink /proc/self/ns/cgroup
+        says '^cgroup.procs$' $podman run --rm --cgroupns host bb ls /sys/fs/cgroup
+        refuses 'read-only|denied' $podman run --rm --cgroupns host bb mkdir /sys/fs/cgroup/new
+        alike $podman --runtime @path run --rm --cgroupns host bb ls /sys/fs/cgroup
+        says 'ro.* cgroup2$' $podman run --rm --cgroupns host bb awk -vplace=/sys/fs/cgroup "$MOUNT" /proc/self/mountinfo
+    done
+}
+
+18-privileged() {
+    local podman
+    for podman in "${BOTH[@]}"; do
+        is 'hi 0' $podman run --rm --privileged bb sh -c 'echo hi $(id -u)'
+        is /dev/pts/0 eval "$podman run --rm --privileged -t bb tty | tr -d '\r'"
+        $podman run --rm --privileged bb sh -c ': >/dev/null && : </dev/zero && mount -t tmpfs tmpfs /tmp'
+        alike $podman --runtime @path run --rm --privileged bb sh -c 'cd /dev && ls -d null zero full random urandom tty ptmx pts shm mqueue fd std*'
+        $podman run -d --name privileged --privileged bb sleep 1000 >/dev/null
+        is 0 $podman exec privileged id -u
+        is hi $podman exec --privileged privileged echo hi
+        $podman rm -f -t 0 privileged >/dev/null
+    done
+}
+
+18-sysctl() {
+    local podman
+    for podman in "${BOTH[@]}"; do
+        is 63 $podman run --rm --sysctl net.ipv4.ip_default_ttl=63 bb cat /proc/sys/net/ipv4/ip_default_ttl
+        is 63 $podman run --rm --pid host --sysctl net.ipv4.ip_default_ttl=63 bb cat /proc/sys/net/ipv4/ip_default_ttl
+        is 63 $podman run --rm -v /proc:/proc --sysctl net.ipv4.ip_default_ttl=63 bb cat /proc/sys/net/ipv4/ip_default_ttl
+    done
+    is 64 cat /proc/sys/net/ipv4/ip_default_ttl
+}
+
+18-refused-program() {
+    refused_programs
+    local podman program reason status
+    for podman in "${BOTH[@]}"; do
+        $podman run -d --name programs -v /tmp/programs:/programs bb sleep 1000 >/dev/null
+        for program in 'text exec format error' 'foreign exec format error' 'lost no such file or directory'; do
+            reason=${program#* } program=${program%% *} status=0
+            output=$($podman run --name $program -v /tmp/programs:/programs bb /programs/$program 2>&1) || status=$?
+            # It ran: runc's status, or crun's.
+            [[ $status = 255 || $status = 1 ]] || fail "status $status of $program: $output"
+            grep -qi "$reason" <<<"$output" || fail "no '$reason' in '$output'"
+            grep -qi "$reason" <<<"$($podman logs $program 2>&1)" || fail "no '$reason' in the log: $($podman logs $program 2>&1)"
+            is "exited $status" $podman inspect --format '{{.State.Status}} {{.State.ExitCode}}' $program
+            $podman rm $program >/dev/null
+            status=0
+            output=$($podman exec programs /programs/$program 2>&1) || status=$?
+            [[ $status = 255 || $status = 1 ]] || fail "status $status of $program in exec: $output"
+            grep -qi "$reason" <<<"$output" || fail "no '$reason' in '$output'"
+        done
+        $podman rm -f -t 0 programs >/dev/null
+    done
+}
+
+18-empty-program() {
+    local podman
+    for podman in "${BOTH[@]}"; do
+        exits 127 $podman run --rm --entrypoint '' bb ''
+        $podman run -d --name box bb sleep 1000 >/dev/null
+        exits 127 $podman exec box ''
+        $podman rm -f -t 0 box >/dev/null
+    done
+}
+
+# podman_with_fds PODMAN SCRIPT: a script in which podman may be called with the fds that it opens.
+podman_with_fds() {
+    case $1 in
+    user*) user bash -c "$2" ;;
+    *) bash -c "$2" ;;
+    esac
+}
+
+18-preserve-fds() {
+    [ "$NAME" != peer-runc ] || skip "runc refuses fds with gaps between them"
+    local podman
+    for podman in "${BOTH[@]}"; do
+        $podman run -d --name box bb sleep 1000 >/dev/null
+        is $'nine\nexec nine' podman_with_fds "$podman" 'exec 9>fd9; podman run --rm --preserve-fd 9 bb sh -c "echo nine >&9"
+            podman exec --preserve-fd 9 box sh -c "echo exec nine >&9"; cat fd9; rm fd9'
+        is $'four\nexec four' podman_with_fds "$podman" 'exec 3>fd3 4>&3; podman run --rm --preserve-fds 2 bb sh -c "echo four >&4"
+            podman exec --preserve-fds 2 box sh -c "echo exec four >&4"; cat fd3; rm fd3'
+        is $'five\nseven' podman_with_fds "$podman" 'exec 5>fd5 7>&5; podman run --rm --preserve-fd 5,7 bb sh -c "echo five >&5; echo seven >&7
+            [ ! -e /proc/self/fd/6 ] || echo six >&7"; cat fd5; rm fd5'
+        $podman rm -f -t 0 box >/dev/null
+    done
+}
+
+18-keep-groups() {
+    [ "$NAME" != peer-runc ] || skip "runc keeps no groups"
+    getent group extra >/dev/null || groupadd extra
+    usermod -aG extra $USER_NAME
+    echo secret >/tmp/secret
+    chgrp extra /tmp/secret
+    chmod 640 /tmp/secret
+    is secret user podman run --rm --group-add keep-groups -v /tmp/secret:/secret bb cat /secret
+    refuses denied user podman run --rm -v /tmp/secret:/secret bb cat /secret
+    is secret user podman run --rm --group-add keep-groups --user 1000 -v /tmp/secret:/secret bb cat /secret
+    is secret user podman run --rm --group-add keep-groups --userns keep-id -v /tmp/secret:/secret bb cat /secret
+    user podman run -d --name keeps --group-add keep-groups -v /tmp/secret:/secret bb sleep 1000 >/dev/null
+    is secret user podman exec keeps cat /secret
+    user podman rm -f -t 0 keeps >/dev/null
+    gpasswd -d $USER_NAME extra >/dev/null
+}
+
+18-terminal-size() {
+    # At once after the start.
+    terminal bash
+    local podman attempt
+    for podman in "${BOTH[@]}"; do
+        for attempt in 1 2 3; do
+            keys "clear; . $CHECKS/prelude.sh; set +eE; trap - ERR; clear; $podman run --rm -it bb stty size; echo ended" Enter
+            shows '^ended'
+            screen_has '^24 80' >/dev/null
+        done
+    done
+}
+
+18-terminal-output() {
+    local podman
+    for podman in "${BOTH[@]}"; do
+        $podman run -d --name box bb sleep 1000 >/dev/null
+        is $'one\r\ntwo\r' $podman run --rm -t bb printf 'one\ntwo\n'
+        is $'one\r\ntwo\r' $podman exec -t box printf 'one\ntwo\n'
+        alike $podman --runtime @path run --rm -t bb sh -c 'stty -a; env | sort; echo $((1 << 20))'
+        $podman rm -f -t 0 box >/dev/null
+    done
+}
+
+18-no-pids-limit() {
+    local podman
+    for podman in "${BOTH[@]}"; do
+        is hi $podman run --rm --pids-limit 0 bb echo hi
+    done
+    grep -qw pids /sys/fs/cgroup/cgroup.controllers || return 0
+    is max podman run --rm --pids-limit 0 bb cat /sys/fs/cgroup/pids.max
+    is max podman run --rm --pids-limit -1 bb cat /sys/fs/cgroup/pids.max
+}
+
+18-auto-userns() {
+    getent passwd containers >/dev/null || useradd -r containers
+    grep -q ^containers: /etc/subuid || echo containers:200000:1000000 | tee -a /etc/subuid >>/etc/subgid
+    says '^ +0 +[2-9][0-9]{5} +[0-9]+' podman run --rm --userns auto bb cat /proc/self/uid_map
+    # As the images of nginx do.
+    local user command='echo out >/dev/stdout; echo err >/dev/stderr'
+    for user in 0 7:8; do
+        is $'err\nout' eval "podman run --rm --userns auto --user $user bb sh -c '$command' | sort"
+        is $'err\nout' eval "podman run --rm -i --userns auto --user $user bb sh -c '$command' | sort"
+        says '^err' podman run --rm -t --userns auto --user $user bb sh -c "$command"
+        podman run -d --name nginx --userns auto --user $user bb sh -c "$command; exec sleep 1000" >/dev/null
+        soon eval "podman logs nginx 2>&1 | grep -x err"
+        is $'err\nout' eval 'podman logs nginx 2>&1 | sort'
+        is $'err\nout' eval "podman exec nginx sh -c '$command' | sort"
+        is $'err\nout' eval "podman exec --user 9:9 nginx sh -c '$command' | sort"
+        podman rm -f -t 0 nginx >/dev/null
+    done
+    podman run --rm --userns auto bb sh -c 'touch /dev/null && echo x >/dev/null'
+    alike podman --runtime @path run --rm --userns auto bb ls -ln /dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/tty
+}
+
+18-auto-userns-volume() {
+    [ "$NAME" != peer-crun ] || skip "crun drops the flags"
+    locked_volume
+    local options
+    for options in '' :ro :rslave :nosuid :noexec; do
+        says '^/locked ro,nosuid,nodev,noexec,noatime ' podman run --rm --userns auto -v /tmp/locked:/locked$options bb \
+            awk -vplace=/locked "$MOUNT" /proc/self/mountinfo
+        refuses 'read-only' podman run --rm --userns auto -v /tmp/locked:/locked$options bb touch /locked/new
+    done
+}
+
+18-host-root() {
+    pinned_mount_namespaces
+    chmod 755 /tmp/pins
+    local podman options cpu
+    for podman in "${BOTH[@]}"; do
+        for options in '' :ro :rslave; do
+            for ((cpu = 0; cpu < $(nproc --all); cpu++)); do
+                says '^etc$' taskset -c $cpu bash -c ". $CHECKS/prelude.sh; $podman run --rm -v /:/host$options bb ls /host"
+                says '^user$' taskset -c $cpu bash -c ". $CHECKS/prelude.sh; $podman run --rm -v /run:/run$options bb ls /run"
+                says '^file$' taskset -c $cpu bash -c ". $CHECKS/prelude.sh; $podman run --rm -v /tmp/pins:/pins bb ls /pins"
+            done
+        done
+    done
 }

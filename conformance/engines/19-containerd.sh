@@ -8,6 +8,28 @@ setup() {
     containerd_up
 }
 
+# without_shares FILE: a runtime for pods. Every sandbox gets shares, which no runtime can give it where no cgroup has the controller: there it
+# is a script that takes them out of the config first.
+without_shares() {
+    local script=/tmp/pods-${1##*/}
+    if grep -qw cpu /sys/fs/cgroup/cgroup.controllers; then
+        echo "$1"
+        return
+    fi
+    cat >"$script" <<END
+#!/bin/bash
+for ((i = 1; i < \$#; i++)); do
+    [ "\${!i}" = --bundle ] || continue
+    next=\$((i + 1))
+    config=\${!next}/config.json
+    jq 'del(.linux.resources.cpu)' "\$config" >"\$config.new" && mv "\$config.new" "\$config"
+done
+exec '$1' "\$@"
+END
+    chmod 755 "$script"
+    echo "$script"
+}
+
 containerd_up() {
     ctr version >/dev/null 2>&1 && return
     mkdir -p /tmp/cni
@@ -35,7 +57,12 @@ version = 3
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.$NAME]
   runtime_type = 'io.containerd.runc.v2'
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.$NAME.options]
-  BinaryName = '$RUNTIME'
+  BinaryName = '$(without_shares "$RUNTIME")'
+  SystemdCgroup = $([ -d /run/systemd/system ] && echo true || echo false)
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.peer]
+  runtime_type = 'io.containerd.runc.v2'
+[plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.peer.options]
+  BinaryName = '$(without_shares /opt/peers/runc)'
   SystemdCgroup = $([ -d /run/systemd/system ] && echo true || echo false)
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
   sandbox = '$IMAGE'
@@ -132,8 +159,6 @@ cri() {
 }
 
 19-cri-pod() {
-    # Every sandbox gets shares.
-    controller cpu
     local pod first second
     pod=$(cri run-pod pod)
     first=$(cri run "$pod" first $IMAGE sleep 1000)
@@ -155,7 +180,6 @@ cri() {
 }
 
 19-cri-shared-pids() {
-    controller cpu
     local pod container
     pod=$(cri run-pod shares --pid pod)
     container=$(cri run "$pod" --pid pod looks $IMAGE sleep 77)
@@ -164,7 +188,6 @@ cri() {
 }
 
 19-cri-exec-status() {
-    controller cpu
     local pod container
     pod=$(cri run-pod status --host-network)
     container=$(cri run "$pod" box $IMAGE sleep 1000)
@@ -193,4 +216,67 @@ clean() {
         ctr task rm -f "$id"
     done
     ctr container ls -q | xargs -r ctr container rm
+    no_pinned_mount_namespaces
 } >/dev/null 2>&1
+
+# As DaemonSets have them: agents that look at their node.
+19-cri-host-paths() {
+    pinned_mount_namespaces
+    local handler pod container late=/mnt/late
+    for handler in "$NAME" peer; do
+        pod=$(cri run-pod --handler "$handler" --pid node --host-network "agent-$handler")
+        container=$(cri run "$pod" --pid node --host-network --mount /:/host:host-to-container:ro --mount /run:/run:host-to-container \
+            --mount /tmp/pins:/pins:private --mount /:/plain:private agent $IMAGE sleep 1000)
+        says '^etc$' cri exec "$container" ls /host
+        says '^etc$' cri exec "$container" ls /plain
+        says '^containerd$' cri exec "$container" ls /run
+        says '^file$' cri exec "$container" ls /pins
+        refuses 'read-only' cri exec "$container" touch /host/new
+        is "$(readlink /proc/self/ns/pid)" cri exec "$container" readlink /proc/self/ns/pid
+        mkdir -p $late
+        mount -t tmpfs tmpfs $late
+        touch $late/file
+        is file cri exec "$container" ls /host$late
+        absent cri exec "$container" ls /plain$late
+        umount $late
+        absent cri exec "$container" ls /host$late
+        cri remove-pod "$pod"
+    done
+}
+
+19-cri-host-paths-on-each-cpu() {
+    pinned_mount_namespaces
+    on_each_cpu "$(pgrep -x containerd)" -- host_paths_pod
+}
+
+host_paths_pod() {
+    local pod container
+    pod=$(cri run-pod --privileged --pid node --host-network agent)
+    container=$(cri run "$pod" --privileged --pid node --host-network --mount /:/host:host-to-container --mount /run:/run:bidirectional \
+        --mount /tmp/pins:/pins:private agent $IMAGE sleep 1000)
+    is "$(cat /etc/hostname)" cri exec "$container" chroot /host cat /etc/hostname
+    says '^file$' cri exec "$container" ls /pins
+    is '1 0' cri exec "$container" sh -c 'touch /run/from-the-agent && echo $(ls /run | grep -c from-the-agent) $(id -u)'
+    rm /run/from-the-agent
+    cri remove-pod "$pod"
+}
+
+19-cri-refused-program() {
+    # The kubelet is to see a container that ran and failed, with the reason in its log.
+    refused_programs
+    local handler pod container program reason
+    for handler in "$NAME" peer; do
+        pod=$(cri run-pod --handler "$handler" --host-network "refused-$handler")
+        for program in 'text exec format error' 'foreign exec format error' 'lost no such file or directory'; do
+            reason=${program#* } program=${program%% *}
+            container=$(cri run "$pod" --host-network --mount /tmp/programs:/programs:private $program $IMAGE /programs/$program)
+            is '255 Error' cri wait "$container"
+            says "stderr F exec /programs/$program: $reason" cat /tmp/pods/$program.log
+            rm /tmp/pods/$program.log
+        done
+        container=$(cri run "$pod" --host-network --mount /tmp/programs:/programs:private box $IMAGE sleep 1000)
+        exits 255 cri exec "$container" /programs/text
+        says 'exec /programs/text: exec format error' echo "$output"
+        cri remove-pod "$pod"
+    done
+}

@@ -5,14 +5,16 @@ import os
 import re
 import subprocess
 import sys
+import time
 
 import grpc
 
 OUTPUT = "/tmp/cri"
 SOURCE = "/usr/share/gocode/src/k8s.io/cri-api/pkg/apis/runtime/v1/api.proto"
 IS_SYSTEMD = os.path.isdir("/run/systemd/system")
-PIDS = {"pod": 0, "container": 1}
+PIDS = {"pod": 0, "container": 1, "node": 2}
 NODE = 2
+PROPAGATION = {"private": 0, "host-to-container": 1, "bidirectional": 2}
 
 if not os.path.exists(f"{OUTPUT}/api_pb2.py"):
     os.makedirs(OUTPUT, exist_ok=True)
@@ -34,12 +36,20 @@ def call(method, request, answer):
         sys.exit(f"{method}: {error.details()}")
 
 
+def mount(text):
+    """HOST:CONTAINER:PROPAGATION, and :ro"""
+    host, container, propagation, *readonly = text.split(":")
+    return api.Mount(host_path=host, container_path=container, propagation=PROPAGATION[propagation], readonly=bool(readonly))
+
+
+def namespaces(options):
+    node = NODE if options.host_network else 0
+    return api.NamespaceOption(pid=PIDS[options.pid], network=node, ipc=node)
+
+
 def pod_config(name, options):
-    namespaces = api.NamespaceOption(pid=PIDS[options.pid], network=NODE if options.host_network else 0)
-    linux = api.LinuxPodSandboxConfig(
-        cgroup_parent="pods.slice" if IS_SYSTEMD else "/pods",
-        security_context=api.LinuxSandboxSecurityContext(namespace_options=namespaces),
-    )
+    security = api.LinuxSandboxSecurityContext(namespace_options=namespaces(options), privileged=options.privileged)
+    linux = api.LinuxPodSandboxConfig(cgroup_parent="pods.slice" if IS_SYSTEMD else "/pods", security_context=security)
     metadata = api.PodSandboxMetadata(name=name, uid=name, namespace="default")
     # A pod in the host's network has the host's name.
     hostname = "" if options.host_network else name
@@ -47,20 +57,23 @@ def pod_config(name, options):
 
 
 def run_pod(options):
-    request = api.RunPodSandboxRequest(config=pod_config(options.name, options))
+    request = api.RunPodSandboxRequest(config=pod_config(options.name, options), runtime_handler=options.handler)
     print(call("RunPodSandbox", request, api.RunPodSandboxResponse).pod_sandbox_id)
 
 
 def run(options):
-    namespaces = api.NamespaceOption(pid=PIDS[options.pid], network=NODE if options.host_network else 0)
+    user = api.Int64Value(value=options.user) if options.user else None
     linux = api.LinuxContainerConfig(
         resources=api.LinuxContainerResources(memory_limit_in_bytes=options.memory),
-        security_context=api.LinuxContainerSecurityContext(namespace_options=namespaces),
+        security_context=api.LinuxContainerSecurityContext(
+            namespace_options=namespaces(options), privileged=options.privileged, run_as_user=user
+        ),
     )
     container = api.ContainerConfig(
         metadata=api.ContainerMetadata(name=options.name),
         image=api.ImageSpec(image=options.image),
         command=options.command,
+        mounts=options.mount,
         log_path=f"{options.name}.log",
         linux=linux,
     )
@@ -68,6 +81,17 @@ def run(options):
     id = call("CreateContainer", request, api.CreateContainerResponse).container_id
     call("StartContainer", api.StartContainerRequest(container_id=id), api.StartContainerResponse)
     print(id)
+
+
+def wait(options):
+    """Prints the status of a container that ends, and the reason."""
+    for _ in range(600):
+        status = call("ContainerStatus", api.ContainerStatusRequest(container_id=options.id), api.ContainerStatusResponse).status
+        if status.state == api.CONTAINER_EXITED:
+            print(status.exit_code, status.reason)
+            return
+        time.sleep(0.1)
+    sys.exit("it does not end")
 
 
 def exec(options):
@@ -113,21 +137,26 @@ def version(options):
 
 parser = argparse.ArgumentParser()
 commands = parser.add_subparsers(required=True)
-for function in [run_pod, run, exec, update, stop, remove, stop_pod, remove_pod, pods, version]:
+for function in [run_pod, run, wait, exec, update, stop, remove, stop_pod, remove_pod, pods, version]:
     command = commands.add_parser(function.__name__.replace("_", "-"))
     command.set_defaults(function=function)
     if function in (run_pod, run):
         command.add_argument("--pid", choices=PIDS, default="container")
         command.add_argument("--host-network", action="store_true")
+        command.add_argument("--privileged", action="store_true")
+    if function is run_pod:
+        command.add_argument("--handler", default="")
     if function in (run, update):
         command.add_argument("--memory", type=int, default=0)
     if function is run:
+        command.add_argument("--mount", type=mount, action="append")
+        command.add_argument("--user", type=int, default=0)
         command.add_argument("pod")
     if function in (run_pod, run):
         command.add_argument("name")
     if function is run:
         command.add_argument("image")
-    if function in (exec, update, stop, remove, stop_pod, remove_pod):
+    if function in (exec, wait, update, stop, remove, stop_pod, remove_pod):
         command.add_argument("id")
     if function in (run, exec):
         command.add_argument("command", nargs=argparse.REMAINDER)

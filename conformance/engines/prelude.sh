@@ -57,6 +57,25 @@ soon() {
     done
 }
 
+# alike COMMAND…: status and output are the same with the peer, the runc or crun beside the runtime. @name stands for what Docker calls the
+# runtime, @path for its file; ids are no difference.
+alike() {
+    local ours theirs
+    ours=$(with "$NAME" "$RUNTIME" "$@")
+    theirs=$(with peer "/opt/peers/$PEER" "$@")
+    [ "$ours" = "$theirs" ] || fail "$(diff <(echo "$ours") <(echo "$theirs"); echo "< $NAME, > $PEER: $*")"
+}
+PEER=runc
+
+with() {
+    local name=$1 path=$2 status=0
+    shift 2
+    set -- "${@//@name/$name}"
+    set -- "${@//@path/$path}"
+    "$@" 2>&1 | sed -E 's/[0-9a-f]{12,}/ID/g' || status=$?
+    echo "status $status"
+}
+
 # absent COMMAND…: prints nothing.
 absent() {
     local got
@@ -122,6 +141,68 @@ image_archive() {
     echo $archive
 }
 
+# Programs that the kernel refuses, in /tmp/programs: a text, a binary for another machine, and one whose interpreter is not there.
+refused_programs() {
+    local programs=/tmp/programs
+    mkdir -p $programs
+    echo 'echo hi' >$programs/text
+    printf '#!/no/such/interpreter\n' >$programs/lost
+    cp "$(command -v busybox)" $programs/foreign
+    # Its machine is an Itanium, which nobody emulates.
+    printf '\x32\x00' | dd of=$programs/foreign bs=1 seek=18 conv=notrunc status=none
+    chmod 755 $programs $programs/*
+}
+
+# pinned_mount_namespaces: directory /tmp/pins has a new mount namespace of each CPU. Each CPU hands out ids of its own, and a namespace can be
+# bound to a file only where the one with the file is older, by its id: on a young machine not all are.
+pinned_mount_namespaces() {
+    local cpu pinned=0
+    mkdir -p /tmp/pins
+    mountpoint -q /tmp/pins || { mount -t tmpfs tmpfs /tmp/pins && mount --make-private /tmp/pins; }
+    touch /tmp/pins/file
+    for ((cpu = 0; cpu < $(nproc --all); cpu++)); do
+        ! mountpoint -q /tmp/pins/$cpu || umount /tmp/pins/$cpu
+        touch /tmp/pins/$cpu
+        ! taskset -c $cpu unshare --mount=/tmp/pins/$cpu true || pinned=$((pinned + 1))
+    done
+    [ $pinned -gt 0 ] || fail "no namespace can be bound"
+}
+
+no_pinned_mount_namespaces() {
+    ! mountpoint -q /tmp/pins || umount -R /tmp/pins
+}
+
+# locked_volume: directory /tmp/locked has all flags that nobody in a user namespace may take from a mount; its filesystem has none.
+locked_volume() {
+    mkdir -p /tmp/locked
+    mountpoint -q /tmp/locked && return
+    mount -t tmpfs tmpfs /tmp/locked
+    mount -o remount,bind,ro,nosuid,nodev,noexec,noatime /tmp/locked
+}
+
+no_locked_volume() {
+    ! mountpoint -q /tmp/locked || umount /tmp/locked
+}
+
+# on_each_cpu PID… -- COMMAND…: with the processes, and what they start, on one CPU after the other.
+on_each_cpu() {
+    local pids=() cpu pid
+    while [ "$1" != -- ]; do
+        pids+=("$1")
+        shift
+    done
+    shift
+    for ((cpu = 0; cpu < $(nproc --all); cpu++)); do
+        for pid in "${pids[@]}"; do
+            taskset -apc $cpu "$pid" >/dev/null
+        done
+        "$@"
+    done
+    for pid in "${pids[@]}"; do
+        taskset -apc "0-$(($(nproc --all) - 1))" "$pid" >/dev/null
+    done
+}
+
 # dockerd_up OPTION…: Docker with the runtime under test as its default, and the image bb.
 dockerd_up() {
     local pid
@@ -132,12 +213,17 @@ dockerd_up() {
     echo "$*" >/tmp/dockerd.options
     mkdir -p /etc/docker
     # In a file, not on the command line: what is there is forgotten when dockerd reads its configuration again.
-    printf '{"runtimes": {"%s": {"path": "%s"}}, "default-runtime": "%s"}\n' "$NAME" "$RUNTIME" "$NAME" >/etc/docker/daemon.json
+    docker_config >/etc/docker/daemon.json
     # BuildKit in dockerd looks at nothing else.
     DOCKER_BUILDKIT_RUNC_COMMAND=$RUNTIME setsid dockerd "$@" >>/tmp/dockerd.log 2>&1 &
     soon docker version
     docker image inspect bb >/dev/null 2>&1 ||
         docker import -c 'CMD ["sh"]' -c 'ENV FROM=image' "$(image_archive)" bb:latest >/dev/null
+}
+
+# docker_config: the runtime under test, and the peer for those who ask for it.
+docker_config() {
+    printf '{"runtimes": {"%s": {"path": "%s"}, "peer": {"path": "/opt/peers/runc"}}, "default-runtime": "%s"}\n' "$NAME" "$RUNTIME" "$NAME"
 }
 
 dockerd_down() {
@@ -147,6 +233,11 @@ dockerd_down() {
     soon eval "! kill -0 $pid"
     # It leaves its rule that nothing else is forwarded; Podman's networks would find themselves cut off.
     iptables -P FORWARD ACCEPT
+}
+
+# on_each_dockerd_cpu COMMAND…: with Docker, and what it starts, on one CPU after the other.
+on_each_dockerd_cpu() {
+    on_each_cpu "$(cat /run/docker.pid)" "$(cat /run/docker/containerd/containerd.pid)" -- "$@"
 }
 
 # All containers, networks and volumes of Docker go.
@@ -165,9 +256,9 @@ traces() {
         true
     # ip keeps the directory of named network namespaces, dockerd the host's own one, Corten an empty mount namespace.
     awk '{ print "mount " $5 }' /proc/self/mountinfo | grep -Ev ' /run/(credentials/|netns$|docker/netns/default$|corten/@mounts(/|$))' || true
-    find /run/docker/runtime-runc/moby /run/containerd/runc/*/ /run/runc /run/crun /run/corten /run/user/*/{runc,crun,corten} \
-        /run/{docker/containerd/daemon,containerd}/io.containerd.runtime.v2.task/*/ \
-        -mindepth 1 -maxdepth 1 ! -name "@*" -printf "state %p\n" 2>/dev/null || true
+    find /run/{docker,user/*/docker}/runtime-runc/moby /run/containerd/runc/*/ /run/{runc,crun,corten} /run/user/*/{runc,crun,corten} \
+        /run/{docker/containerd/daemon,user/*/docker/containerd/daemon,containerd}/io.containerd.runtime.v2.task/*/ \
+        -mindepth 1 -maxdepth 1 ! -name "[@.]*" -printf "state %p\n" 2>/dev/null || true
     local process
     for process in /proc/[0-9]*; do
         case $(cat "$process/comm" 2>/dev/null) in
@@ -187,6 +278,28 @@ new_traces() {
 
 no_new_traces() {
     absent new_traces "$1"
+}
+
+USER_NAME=tester
+
+# user_up: an ordinary user who can have containers.
+user_up() {
+    id $USER_NAME >/dev/null 2>&1 || useradd --create-home --uid 1000 --shell /bin/bash $USER_NAME
+    grep -q "^$USER_NAME:" /etc/subuid || echo "$USER_NAME:100000:65536" | tee -a /etc/subuid >>/etc/subgid
+    [ -d /run/user/1000 ] || install -d -m 700 -o 1000 -g 1000 /run/user/1000
+    chmod 666 /dev/fuse /dev/net/tun
+}
+
+# user COMMAND…: as the ordinary user, in their session if there is systemd.
+user() {
+    if [ -d /run/systemd/system ]; then
+        # What goes on in the background is not in a service that ends.
+        systemd-run --quiet --machine "$USER_NAME@.host" --user "$([ -t 0 ] && echo --pty || echo --pipe)" --wait --collect \
+            --property Delegate=yes --property KillMode=process --working-directory "/home/$USER_NAME" "$@"
+    else
+        runuser -u $USER_NAME -- env -i -C "/home/$USER_NAME" PATH="$PATH" LC_ALL=C.UTF-8 HOME="/home/$USER_NAME" \
+            XDG_RUNTIME_DIR=/run/user/1000 TERM="${TERM:-dumb}" "$@"
+    fi
 }
 
 # Podman, Buildah and their kin, told to use the runtime.

@@ -42,8 +42,8 @@ add_packages() {
 add_engines() {
     step "runtimes and engines"
     add_packages crun runc containerd docker.io docker-cli docker-compose docker-buildx podman buildah skopeo umoci docker-registry \
-        apache2-utils conmon netavark aardvark-dns passt slirp4netns catatonit containernetworking-plugins fuse-overlayfs uidmap criu \
-        python3-grpcio protobuf-compiler python3-protobuf iptables nftables busybox-static libseccomp2 strace \
+        apache2-utils conmon netavark aardvark-dns passt slirp4netns rootlesskit catatonit containernetworking-plugins fuse-overlayfs uidmap \
+        criu python3-grpcio protobuf-compiler python3-protobuf iptables nftables busybox-static libseccomp2 strace \
         jq curl tmux
     # Of the CRI's description one file, not all the sources that its package wants.
     inside sh -c 'cd /tmp && apt-get download -q golang-k8s-cri-api-dev >&2 && dpkg-deb --fsys-tarfile golang-k8s-cri-api-dev_*.deb' |

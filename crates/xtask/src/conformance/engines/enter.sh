@@ -47,4 +47,6 @@ ip link set lo up
 pivot_root . mnt
 umount -l /mnt
 cd /
+# As with systemd.
+mount --make-rshared /
 exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "TERM=${TERM:-dumb}" HOME=/root "$@"
