@@ -11,7 +11,8 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::SysError;
 
-/// Makes a file in memory with these bytes, which nobody can change any more: `memfd_create`, `fcntl(F_ADD_SEALS)`.
+/// Makes a file in memory with these bytes, which nobody can change any more, nor whether it can be executed: `memfd_create`,
+/// `fcntl(F_ADD_SEALS)`.
 ///
 /// An `executable` one is marked so where the kernel knows the mark (Linux 6.3).
 pub(crate) fn sealed_memfd(name: &CStr, bytes: &[u8], executable: bool) -> Result<OwnedFd, SysError> {
@@ -28,8 +29,13 @@ pub(crate) fn sealed_memfd(name: &CStr, bytes: &[u8], executable: bool) -> Resul
     file.write_all(bytes)
         .map_err(|error| SysError::from_io(&error, || format!("write({name:?}, {} bytes)", bytes.len())))?;
     let seals = SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
-    fcntl(&file, FcntlArg::F_ADD_SEALS(seals))
-        .map_err(|errno| SysError::new(errno, || format!("fcntl({name:?}, F_ADD_SEALS)")))?;
+    let with_mode = seals | SealFlag::from_bits_retain(libc::F_SEAL_EXEC);
+    match fcntl(&file, FcntlArg::F_ADD_SEALS(with_mode)) {
+        // Before Linux 6.3 a mode cannot be sealed.
+        Err(Errno::EINVAL) => fcntl(&file, FcntlArg::F_ADD_SEALS(seals)),
+        other => other,
+    }
+    .map_err(|errno| SysError::new(errno, || format!("fcntl({name:?}, F_ADD_SEALS)")))?;
     Ok(file.into())
 }
 
