@@ -25,6 +25,9 @@ pub enum SyncPoint {
     Network,
     /// The mounts are made and the root is not entered yet: the runtime runs its hooks, and hands over the state for init's.
     Hooks,
+    /// Init is about to open files of the container's root: the runtime has attached the device filter. Init says that it waits only
+    /// where the filter may not be attached before.
+    Devices,
     /// Everything is set up but the wait for start and the exec: the runtime finishes cgroup and state.
     Ready,
     /// `start` says go.
@@ -33,8 +36,8 @@ pub enum SyncPoint {
 
 impl SyncPoint {
     /// All points, in the order in which a container passes them.
-    pub const ALL: [Self; 7] =
-        [Self::Cgroup, Self::Mapped, Self::Made, Self::Network, Self::Hooks, Self::Ready, Self::Start];
+    pub const ALL: [Self; 8] =
+        [Self::Cgroup, Self::Mapped, Self::Made, Self::Network, Self::Hooks, Self::Devices, Self::Ready, Self::Start];
 
     /// Returns the wire form.
     pub const fn to_number(self) -> u32 {
@@ -46,6 +49,7 @@ impl SyncPoint {
             Self::Network => 5,
             Self::Cgroup => 6,
             Self::Made => 7,
+            Self::Devices => 8,
         }
     }
 
@@ -64,6 +68,7 @@ impl SyncPoint {
             Self::Network => "network",
             Self::Cgroup => "cgroup",
             Self::Made => "made",
+            Self::Devices => "devices",
         }
     }
 }

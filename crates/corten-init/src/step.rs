@@ -301,15 +301,19 @@ steps! {
     31 Capabilities { effective: u64, permitted: u64, inheritable: u64, }
     /// Sets the ambient capabilities: `prctl(PR_CAP_AMBIENT)`.
     32 AmbientCapabilities { set: u64, }
-    /// Gives stdin, stdout and stderr to the user: `fchown`; not the null device, and refusals of the filesystem are no error. `null`: 1
-    /// exchanges the null device for the one in `/dev`, if there is one: `statx`, `openat`, `dup3`. runc does the same; what is the
-    /// container's own can be restored by name from a checkpoint. Attacker: `/dev` of the rootfs; a link is not followed.
-    33 OwnStdio { uid: u64, null: u64, }
+    /// Gives stdin, stdout and stderr to the user: `fchown`; not the null device, and refusals of the filesystem are no error. The null
+    /// device is exchanged for the container's: `openat2`, `statx`, `dup3`. runc does the same; what is the container's own can be restored
+    /// by name from a checkpoint. `dev`: the mount that init has made at `/dev`, or the root, where no other mount is entered; slot 0 leaves
+    /// the null device as it is. Attacker: puts something else in its place, or another directory in the place of `/dev`: what is opened
+    /// is what was looked at, by way of the procfs in `proc`. Without one (slot 0) it is opened by name once more, and must be the same.
+    33 OwnStdio { uid: u64, dev: Slot, proc: Slot, }
     /// Enters the working directory and checks that it is inside the root: `chdir`, `getcwd` (CVE-2024-21626). Done before the
     /// change of user (`late` 0), where `EACCES` is forgiven, and after it (`late` 1) if that did not succeed. runc does the same.
     34 WorkingDirectory { path: S, late: u64, }
-    /// Takes `HOME` for [`Step::Exec`] from the container's `/etc/passwd`, `/` if the uid is not there. runc does the same.
-    35 HomeFromPasswd { uid: u64, }
+    /// Takes `HOME` for [`Step::Exec`] from the container's `/etc/passwd`, `/` if the uid is not there. runc does the same. `proc` as for
+    /// [`Step::OwnStdio`]. Attacker: a link or an exchange that leads to a device, or to a file of the kernel that reading empties
+    /// (`/proc/kmsg`): neither is opened.
+    35 HomeFromPasswd { uid: u64, proc: Slot, }
     /// Finds the program: `faccessat2`, `statx`; as the user, in the container. `search`: the value of `PATH`.
     36 FindProgram { name: S, search: S, }
     /// Tells the runtime that this point is reached and waits for its word to go on: `sendto`, `recvfrom`. The runtime's end
@@ -419,4 +423,6 @@ steps! {
     74 CloneInto { cgroup: Slot, }
     /// Takes the network namespace that the runtime has made meanwhile: `recvmsg` (`SyncPoint::Made`).
     75 TakeNetwork { slot: Slot, }
+    /// Waits for the runtime's word to go on, which may have come already: `recvfrom`. Nothing is told, as with [`Step::Sync`].
+    76 Await { point: u64, }
 }

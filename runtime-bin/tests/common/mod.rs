@@ -4,6 +4,7 @@
 
 #[path = "../../../crates/libcorten/tests/common/mod.rs"]
 mod bundles;
+pub mod exchange;
 pub mod peers;
 pub mod sleeper;
 pub mod transcripts;

@@ -257,10 +257,7 @@ impl<'s> Executor<'s> {
             WireStep::ResourceLimit { resource, soft, hard } => {
                 sys::prlimit(resource, soft, hard).from(Call::Prlimit64)
             }
-            WireStep::Umask { mask } => {
-                sys::umask(mask);
-                Ok(())
-            }
+            WireStep::Umask { mask } => process::umask(mask),
             WireStep::NoNewPrivileges {} => sys::prctl::set_no_new_privileges().from(Call::Prctl),
             WireStep::Seccomp { flags, program, privileged, notify } => {
                 self.seccomp(flags, program, privileged != 0, notify != 0)
@@ -271,11 +268,12 @@ impl<'s> Executor<'s> {
                 sys::capset(effective, permitted, inheritable).from(Call::Capset)
             }
             WireStep::AmbientCapabilities { set } => process::ambient_capabilities(set),
-            WireStep::OwnStdio { uid, null } => process::own_stdio(uid, null != 0),
+            WireStep::OwnStdio { uid, dev, proc } => self.own_stdio(uid, dev, proc),
             WireStep::WorkingDirectory { path, late } => self.working_directory(path, late != 0),
-            WireStep::HomeFromPasswd { uid } => self.home_from_passwd(uid),
+            WireStep::HomeFromPasswd { uid, proc } => self.home_from_passwd(uid, proc),
             WireStep::FindProgram { name, search } => self.find_program(name, search),
             WireStep::Sync { point } => self.sync(point),
+            WireStep::Await { point } => self.await_word(sync_point(point)?),
             WireStep::WaitForStart { listener } => self.wait_for_start(listener),
             WireStep::Exec { arguments, environment } => self.exec(arguments, environment),
             WireStep::CloseFiles { keep, slots } => self.close_files(keep, slots),
@@ -393,17 +391,20 @@ impl<'s> Executor<'s> {
     }
 
     fn sync(&mut self, point: u64) -> Outcome {
-        let number = u32::try_from(point).unwrap_or(0);
-        let Some(point) = SyncPoint::from_number(number) else {
-            return Err(Failure { call: Call::Decode, errno: Errno::EPROTO });
-        };
+        let point = sync_point(point)?;
         self.tell(&Message::Reached(point)).from(Call::Write)?;
+        self.await_word(point)?;
+        if self.listener != CLOSED && matches!(point, SyncPoint::Ready) {
+            // The runtime has handed it on. While it is open here, too, calls would wait for an agent that has gone.
+            sys::close(self.listener);
+            self.listener = CLOSED;
+        }
+        Ok(())
+    }
+
+    /// Waits until the runtime says that init may pass the point.
+    fn await_word(&self, point: SyncPoint) -> Outcome {
         if self.hears_continue(point)? {
-            if self.listener != CLOSED && matches!(point, SyncPoint::Ready) {
-                // The runtime has handed it on. While it is open here, too, calls would wait for an agent that has gone.
-                sys::close(self.listener);
-                self.listener = CLOSED;
-            }
             Ok(())
         } else {
             // The runtime has gone: what it was about to make is not wanted any more.
@@ -457,6 +458,11 @@ impl<'s> Executor<'s> {
             sys::close(self.report);
         }
     }
+}
+
+fn sync_point(number: u64) -> Outcome<SyncPoint> {
+    let point = u32::try_from(number).ok().and_then(SyncPoint::from_number);
+    point.ok_or(Failure { call: Call::Decode, errno: Errno::EPROTO })
 }
 
 /// Splits a block of strings that each end with NUL.

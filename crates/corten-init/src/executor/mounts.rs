@@ -104,14 +104,12 @@ impl Executor<'_> {
     pub(super) fn unmount(&mut self, path: &CStr, proc: Slot) -> Outcome {
         self.detail.set_cut(path.to_bytes());
         let resolve = sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_SYMLINKS | sys::RESOLVE_NO_MAGICLINKS;
-        let Fd(target) = sys::openat2(self.root, path, sys::O_PATH, 0, resolve).from(Call::Openat2)?;
+        let target = sys::openat2(self.root, path, sys::O_PATH, 0, resolve).from(Call::Openat2)?;
         // umount2(2) takes no fd; what was opened has a name in procfs, which nobody can exchange.
-        let mut name = Text::<32>::new();
-        let mut digits = [0; 10];
-        name.push(b"self/fd/").and_then(|()| name.push(decimal(target, &mut digits))).from(Call::Umount2)?;
+        let name = super::paths::name_in_proc(target).from(Call::Umount2)?;
         sys::fchdir(self.fd(proc)?).from(Call::Fchdir)?;
         sys::unmount_followed(name.as_cstr()).from(Call::Umount2)?;
-        sys::close(Fd(target));
+        sys::close(target);
         Ok(())
     }
 
@@ -348,19 +346,4 @@ fn host_mount(line: &[u8]) -> Option<Text<4096>> {
         path.push(&[byte]).ok()?;
     }
     Some(path)
-}
-
-/// Writes a number that is not negative.
-fn decimal(number: i32, digits: &mut [u8; 10]) -> &[u8] {
-    let mut rest = number.unsigned_abs();
-    let mut length = 0;
-    for place in digits.iter_mut().rev() {
-        *place = b'0' + u8::try_from(rest % 10).unwrap_or(0);
-        length += 1;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    digits.get(digits.len() - length..).unwrap_or_default()
 }

@@ -11,7 +11,7 @@ use crate::message::Call;
 use crate::step::{Slot, Target};
 use crate::sys::{self, Errno, Fd};
 
-const IN_ROOT: u64 = sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_MAGICLINKS;
+pub(super) const IN_ROOT: u64 = sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_MAGICLINKS;
 const NO_LINKS: u64 = IN_ROOT | sys::RESOLVE_NO_SYMLINKS;
 const BELOW: u64 = sys::RESOLVE_BENEATH | sys::RESOLVE_NO_MAGICLINKS | sys::RESOLVE_NO_SYMLINKS;
 /// Links that lead to nothing, one after the other, that are followed to make what is missing. The kernel's limit is the same.
@@ -38,7 +38,53 @@ pub(super) fn open_in(root: Fd, path: &CStr) -> sys::Result<Fd> {
     sys::openat2(root, path, sys::O_PATH, 0, IN_ROOT)
 }
 
+/// The name that an open file has in a procfs, below its root.
+pub(super) fn name_in_proc(Fd(file): Fd) -> sys::Result<Text<32>> {
+    let mut name = Text::new();
+    let mut digits = [0; 10];
+    name.push(b"self/fd/")?;
+    name.push(decimal(file, &mut digits))?;
+    Ok(name)
+}
+
+/// Writes a number that is not negative.
+fn decimal(number: i32, digits: &mut [u8; 10]) -> &[u8] {
+    let mut rest = number.unsigned_abs();
+    let mut length = 0;
+    for place in digits.iter_mut().rev() {
+        *place = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        length += 1;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    digits.get(digits.len() - length..).unwrap_or_default()
+}
+
+/// Where something was looked at: a directory, the path below it, and how that is resolved.
+pub(super) type Place<'p> = (Fd, &'p CStr, u64);
+
 impl Executor<'_> {
+    /// Opens what was looked at, for good: by its name in the procfs of the slot, which leads to the very file whatever has become of
+    /// its own. Without a procfs (slot 0) it is looked for once more, and must be the same.
+    pub(super) fn open_seen(&self, seen: Fd, proc: Slot, flags: u64, place: Place<'_>) -> sys::Result<Fd> {
+        if proc.0 != 0 {
+            let proc = self.fd(proc).map_err(|failure| failure.errno)?;
+            return sys::openat2(proc, name_in_proc(seen)?.as_cstr(), flags, 0, 0);
+        }
+        let (directory, path, resolve) = place;
+        let wanted = sys::stat(seen)?;
+        let file = sys::openat2(directory, path, flags, 0, resolve)?;
+        match sys::stat(file) {
+            Ok(found) if (found.device, found.inode) == (wanted.device, wanted.inode) => Ok(file),
+            _ => {
+                sys::close(file);
+                Err(Errno::EXDEV)
+            }
+        }
+    }
+
     /// Opens what is at the path in the root, `O_PATH`.
     pub(super) fn open_in_root(&self, path: &CStr) -> sys::Result<Fd> {
         open_in(self.root, path)

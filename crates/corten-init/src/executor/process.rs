@@ -4,6 +4,7 @@
 
 use core::ffi::CStr;
 
+use super::paths::IN_ROOT;
 use super::{Executor, Failure, From, Outcome, Text, exec_arrays};
 use crate::message::{Call, Message};
 use crate::step::{CallersGroups, Slot};
@@ -15,6 +16,11 @@ pub(super) fn session_keyring(name: &CStr) -> Outcome {
         Err(Errno::ENOSYS | Errno::EPERM) => Ok(()),
         other => sys::let_user_search(other.from(Call::Keyctl)?).from(Call::Keyctl),
     }
+}
+
+pub(super) fn umask(mask: u64) -> Outcome {
+    sys::umask(mask);
+    Ok(())
 }
 
 pub(super) fn bounding_set(keep: u64) -> Outcome {
@@ -57,49 +63,17 @@ pub(super) fn ambient_capabilities(set: u64) -> Outcome {
     Ok(())
 }
 
-pub(super) fn own_stdio(uid: u64, own_null: bool) -> Outcome {
-    let uid = u32::try_from(uid).unwrap_or(u32::MAX);
-    let mut null = None;
-    for fd in (0..3).map(Fd) {
-        let Ok(stat) = sys::stat(fd) else { continue };
-        if is_null(&stat) {
-            if own_null && null.is_none() {
-                null = open_null();
-            }
-            if let Some(null) = null {
-                sys::dup_to(null, fd.0, true).from(Call::Dup3)?;
-            }
-            // It is everybody's.
-            continue;
-        }
-        // What is the user's already stays as it is.
-        if stat.uid == uid {
-            continue;
-        }
-        match sys::fchown(fd, uid, u32::MAX) {
-            // Not ours to give, or a filesystem without owners: the program finds out if it cares. runc does the same.
-            Ok(()) | Err(Errno::EINVAL | Errno::EPERM | Errno::EROFS) => {}
-            Err(errno) => return Err(Failure { call: Call::Fchown, errno }),
-        }
-    }
-    null.into_iter().for_each(sys::close);
-    Ok(())
-}
-
 fn is_null(stat: &sys::Stat) -> bool {
     const NULL: (u32, u32) = (1, 3);
     stat.mode & sys::S_IFMT == sys::S_IFCHR && (stat.rdev_major, stat.rdev_minor) == NULL
 }
 
-/// Opens the container's null device; nothing else that may be in its place, and it is no error if it cannot be opened.
-fn open_null() -> Option<Fd> {
-    let name = c"/dev/null";
-    let stat = sys::stat_name(sys::WORKING_DIRECTORY, name).ok()?;
-    if is_null(&stat) {
-        sys::open_name(sys::WORKING_DIRECTORY, name, sys::O_RDWR | sys::O_NOCTTY, 0).ok()
-    } else {
-        None
-    }
+/// Whether it is a file with text in it, and none that the kernel makes up while it is read: to read such a file may take from the kernel
+/// what is the host's (`/proc/kmsg`), with rights that the container has not.
+fn holds_text(file: Fd) -> bool {
+    let is_file = |stat: sys::Stat| stat.mode & sys::S_IFMT == sys::S_IFREG && stat.size > 0;
+    let of_kernel = |magic| matches!(magic, sys::PROC_SUPER_MAGIC | sys::SYSFS_MAGIC);
+    sys::stat(file).is_ok_and(is_file) && sys::filesystem(file).is_ok_and(|magic| !of_kernel(magic))
 }
 
 /// Writes a value to a file below a directory, in one write(2): the kernel takes it whole or not at all.
@@ -158,25 +132,61 @@ impl Executor<'_> {
         }
     }
 
-    pub(super) fn home_from_passwd(&mut self, uid: u64) -> Outcome {
+    pub(super) fn own_stdio(&self, uid: u64, dev: Slot, proc: Slot) -> Outcome {
+        let uid = u32::try_from(uid).unwrap_or(u32::MAX);
+        let mut null = None;
+        for fd in (0..3).map(Fd) {
+            let Ok(stat) = sys::stat(fd) else { continue };
+            if is_null(&stat) {
+                if dev.0 != 0 && null.is_none() {
+                    null = self.open_null(self.fd(dev)?, proc);
+                }
+                if let Some(null) = null {
+                    sys::dup_to(null, fd.0, true).from(Call::Dup3)?;
+                }
+                // It is everybody's.
+                continue;
+            }
+            // What is the user's already stays as it is.
+            if stat.uid == uid {
+                continue;
+            }
+            match sys::fchown(fd, uid, u32::MAX) {
+                // Not ours to give, or a filesystem without owners: the program finds out if it cares. runc does the same.
+                Ok(()) | Err(Errno::EINVAL | Errno::EPERM | Errno::EROFS) => {}
+                Err(errno) => return Err(Failure { call: Call::Fchown, errno }),
+            }
+        }
+        null.into_iter().for_each(sys::close);
+        Ok(())
+    }
+
+    /// Opens the null device of `/dev`, which is a mount that init has made, or in the root's own mount; nothing else that may be in its
+    /// place, and it is no error if it cannot be opened.
+    fn open_null(&self, dev: Fd, proc: Slot) -> Option<Fd> {
+        let place = if dev == self.root {
+            (dev, c"dev/null", IN_ROOT | sys::RESOLVE_NO_XDEV)
+        } else {
+            (dev, c"null", sys::RESOLVE_BENEATH | sys::RESOLVE_NO_SYMLINKS)
+        };
+        let (directory, path, resolve) = place;
+        let seen = sys::openat2(directory, path, sys::O_PATH | sys::O_NOFOLLOW, 0, resolve).ok()?;
+        let is_null = sys::stat(seen).is_ok_and(|stat| is_null(&stat));
+        let null = is_null.then(|| self.open_seen(seen, proc, sys::O_RDWR | sys::O_NOCTTY, place).ok());
+        sys::close(seen);
+        null.flatten()
+    }
+
+    pub(super) fn home_from_passwd(&mut self, uid: u64, proc: Slot) -> Outcome {
         self.home.clear();
         self.home.push(b"HOME=/").from(Call::Openat2)?;
-        let resolve = sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_MAGICLINKS;
         let flags = sys::O_RDONLY | sys::O_NOCTTY | sys::O_NONBLOCK;
         // No file, no entry, a file that is none: the home is `/`.
         let Ok(seen) = self.open_in_root(c"/etc/passwd") else { return Ok(()) };
-        let regular = |file| sys::stat(file).is_ok_and(|stat| stat.mode & sys::S_IFMT == sys::S_IFREG);
-        let is_file = regular(seen);
+        let place = (self.root, c"/etc/passwd", IN_ROOT);
+        let file = holds_text(seen).then(|| self.open_seen(seen, proc, flags, place));
         sys::close(seen);
-        if !is_file {
-            return Ok(());
-        }
-        let Ok(file) = sys::openat2(self.root, c"/etc/passwd", flags, 0, resolve) else { return Ok(()) };
-        if !regular(file) {
-            // Something else has taken its place meanwhile.
-            sys::close(file);
-            return Ok(());
-        }
+        let Some(Ok(file)) = file else { return Ok(()) };
         let mut line = Text::<1024>::new();
         let mut too_long = false;
         let mut buffer = [0; 4096];

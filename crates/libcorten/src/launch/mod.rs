@@ -295,6 +295,7 @@ impl<'a> Launch<'a> {
                 Ok(())
             }
             HostStep::Release { point: SyncPoint::Hooks } => self.release_hooks(),
+            HostStep::Release { point: SyncPoint::Devices } => unless_died(self.channel()?.release(SyncPoint::Devices)),
             HostStep::Release { point } => Ok(self.channel()?.release(*point)?),
             HostStep::AwaitExec => self.await_exec(),
         }
@@ -318,11 +319,7 @@ impl<'a> Launch<'a> {
     /// Waits for the network namespace and hands it to init.
     fn hand_over_network(&mut self, at: impl Fn(SysError) -> LaunchError) -> Result<(), LaunchError> {
         let made = made(self.network.take()).map_err(at)?;
-        match self.channel()?.release_with(SyncPoint::Made, &[made.as_raw_fd()]) {
-            // Init does not wait for it yet. What it has failed at meanwhile is heard next.
-            Err(LaunchError::Died { .. }) => Ok(()),
-            released => released,
-        }
+        unless_died(self.channel()?.release_with(SyncPoint::Made, &[made.as_raw_fd()]))
     }
 
     /// Writes the config down, and takes note of what the stdio is, which is written with the next state.
@@ -666,6 +663,14 @@ impl<'a> Launch<'a> {
             }
         }
         if left.is_empty() { cause } else { LaunchError::Left { cause: Box::new(cause), left: left.join("; ") } }
+    }
+}
+
+/// Forgives init's death where init need not wait yet: what it has failed at meanwhile is heard next.
+fn unless_died(released: Result<(), LaunchError>) -> Result<(), LaunchError> {
+    match released {
+        Err(LaunchError::Died { .. }) => Ok(()),
+        other => other,
     }
 }
 

@@ -10,6 +10,8 @@
 //!  │── Console + master (if a terminal) ──▶│ hands the master on
 //!  │── Reached(hooks) ────────────────────▶│ only with hooks: runs prestart and createRuntime
 //!  │◀───────── Continue(hooks) + two files─│
+//!  │── Reached(devices) ──────────────────▶│ only where the device filter must come after the mounts: attaches it
+//!  │◀─────────────────── Continue(devices)─│ only without hooks; init does not ask for it otherwise
 //!  │── Listener(fd) ──────────────────────▶│ only with a seccomp agent
 //!  │── Reached(ready) ────────────────────▶│ writes the state and the pid file
 //!  │◀───────────────────── Continue(ready)─│

@@ -50,8 +50,10 @@ pub(super) mod slot {
     /// The container's procfs and sysfs, for what is masked in them.
     pub(in crate::plan) const PROC_MOUNT: Slot = Slot(15);
     pub(in crate::plan) const SYS_MOUNT: Slot = Slot(16);
+    /// The filesystem at `/dev`.
+    pub(in crate::plan) const DEV_MOUNT: Slot = Slot(17);
     /// The first of the sources of bind mounts, and of namespaces to join.
-    pub(in crate::plan) const FIRST_SOURCE: Slot = Slot(17);
+    pub(in crate::plan) const FIRST_SOURCE: Slot = Slot(18);
 }
 
 /// `MS_SLAVE`: mounts of the host reach the container, never the other way round. runc's default.
@@ -84,6 +86,8 @@ pub(super) struct Builder<'a> {
     pub(super) shows_own_cgroup: bool,
     /// `/dev` is the container's own, so that the default devices and links are made in it. runc: not when `/dev` is a bind mount.
     pub(super) owns_dev: bool,
+    /// The filesystem that is made at `/dev`.
+    pub(super) dev_mount: Option<Slot>,
     /// Mounts whose fds are kept for masked and readonly paths: destination and slot.
     pub(super) kept_mounts: Vec<(String, Slot)>,
     /// Mounts that become read-only when the root is complete: item and slot.
@@ -159,6 +163,7 @@ impl<'a> Builder<'a> {
             user_namespace: namespaces::user_namespace(spec),
             shows_own_cgroup: false,
             owns_dev: true,
+            dev_mount: None,
             kept_mounts: Vec::new(),
             late_readonly: Vec::new(),
             warnings: Vec::new(),
@@ -567,15 +572,14 @@ fn host_half(b: &mut Builder<'_>, process: &Process, limits: &Limits, cloned: u6
     let mut meeting = std::mem::take(&mut b.meeting);
     let is_hooks = |planned: &Planned<HostStep>| matches!(planned.step, HostStep::Await { point: SyncPoint::Hooks });
     let at_hooks = meeting.iter().position(is_hooks);
-    let mut filter = cgroups::filter(b);
-    if let Some(index) = at_hooks {
-        meeting.splice(index + 1..index + 1, filter.take());
+    match at_hooks {
+        Some(index) => drop(meeting.splice(index + 1..index + 1, cgroups::filter(b))),
+        None => meeting.extend(cgroups::filter_in_turn(b)),
     }
     b.host.extend(meeting);
     send_listener(b)?;
     b.host(c"runtime", HostStep::PrepareRecord);
     b.host(c"runtime", HostStep::Await { point: SyncPoint::Ready });
-    b.host.extend(filter);
     send_pidfd(b)?;
     b.host(c"runtime", HostStep::RecordCreated);
     pid_file(b);

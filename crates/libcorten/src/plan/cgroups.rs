@@ -17,7 +17,7 @@ use crate::spec::resources::limits;
 
 use super::build::{Builder, slot};
 use super::namespaces::{UserNamespace, host_uid};
-use super::{HostStep, PlanError, Planned, Running, devices};
+use super::{HostStep, PlanError, Planned, Running, devices, hooks, root};
 
 const DEVICES: &CStr = c"linux.resources.devices";
 
@@ -139,11 +139,38 @@ pub(super) fn finish(b: &mut Builder<'_>) {
     }
 }
 
-/// Restricts devices. Not before init has made its nodes and mounts: a block device that is mounted is none that the container
-/// may open (runc), and the list of v1 cannot be replaced in one step. Not after the runtime's hooks, which may add to it.
+/// Restricts devices. Before init opens anything of the container's root, where others may have exchanged it for a device, and not after
+/// the runtime's hooks, which may add to it.
 pub(super) fn filter(b: &Builder<'_>) -> Option<Planned<HostStep>> {
     let step = HostStep::DeviceFilter { optional: b.facts.rootless };
     (!b.facts.cgroups.is_empty()).then(|| Planned { item: DEVICES.into(), step })
+}
+
+/// The same where no hooks come after it: init is told.
+pub(super) fn filter_in_turn(b: &Builder<'_>) -> impl Iterator<Item = Planned<HostStep>> {
+    let point = SyncPoint::Devices;
+    let planned = |step| Planned { item: DEVICES.into(), step };
+    let filter = filter(b);
+    let wait = (filter.is_some() && filter_waits(b)).then(|| planned(HostStep::Await { point }));
+    let tell = filter.is_some().then(|| planned(HostStep::Release { point }));
+    wait.into_iter().chain(filter).chain(tell)
+}
+
+/// Has init wait until devices are restricted. Where hooks are, they are by then.
+pub(super) fn await_filter(b: &mut Builder<'_>) {
+    if b.joins_container || b.facts.cgroups.is_empty() || hooks::any_before_start(b) {
+        return;
+    }
+    let point = SyncPoint::Devices.to_number().into();
+    let step = if filter_waits(b) { Step::Sync { point } } else { Step::Await { point } };
+    b.inside(DEVICES, step);
+}
+
+/// Whether the filter is not attached before init has made its nodes and mounts. A block device that is mounted is none that the
+/// container may open (runc), and the list of v1 cannot be replaced in one step. Otherwise they need nothing that it forbids: every
+/// container may make nodes, and open terminals.
+fn filter_waits(b: &Builder<'_>) -> bool {
+    b.facts.legacy_controllers.contains("devices") || b.spec.mounts().iter().flatten().any(root::may_be_on_a_device)
 }
 
 fn resources<'a>(b: &Builder<'a>) -> Option<&'a LinuxResources> {

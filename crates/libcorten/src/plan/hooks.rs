@@ -18,13 +18,15 @@ use super::{HostStep, PlanError};
 /// What names the files for the output of hooks that init runs, and where init finds them.
 const OUTPUTS: [(&str, Slot); 2] = [(HOOK_OUTPUTS[0], slot::HOOK_STDOUT), (HOOK_OUTPUTS[1], slot::HOOK_STDERR)];
 
+/// Those that run before the program does.
+const BEFORE_EXEC: [HookKind; 4] =
+    [HookKind::Prestart, HookKind::CreateRuntime, HookKind::CreateContainer, HookKind::StartContainer];
+
 /// Adds what happens between the mounts and `pivot_root(2)`.
 pub(super) fn create(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let hooks = b.spec.hooks().as_ref();
-    let [prestart, runtime, container, start] =
-        [HookKind::Prestart, HookKind::CreateRuntime, HookKind::CreateContainer, HookKind::StartContainer]
-            .map(|kind| kind.of(hooks));
-    if [prestart, runtime, container, start].iter().all(|list| list.is_empty()) {
+    let [prestart, runtime, container, start] = BEFORE_EXEC.map(|kind| kind.of(hooks));
+    if !any_before_start(b) {
         return Ok(());
     }
     if !(container.is_empty() && start.is_empty()) {
@@ -51,6 +53,11 @@ pub(super) fn create(b: &mut Builder<'_>) -> Result<(), PlanError> {
 pub(super) fn start(b: &mut Builder<'_>, environment: &[String]) -> Result<(), PlanError> {
     let hooks = HookKind::StartContainer.of(b.spec.hooks().as_ref());
     run(b, HookKind::StartContainer, hooks, slot::STATE_CREATED, environment)
+}
+
+/// Whether there are hooks that run before the program, so that init waits at [`SyncPoint::Hooks`].
+pub(super) fn any_before_start(b: &Builder<'_>) -> bool {
+    BEFORE_EXEC.iter().any(|kind| !kind.of(b.spec.hooks().as_ref()).is_empty())
 }
 
 /// Whether there are hooks that look for the container's root in its mount namespace, before it is the root.

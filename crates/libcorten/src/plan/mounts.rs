@@ -211,6 +211,8 @@ fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
         _ if late => b.new_source()?,
         ("proc", "/proc") => slot::PROC_MOUNT,
         ("sysfs", "/sys") => slot::SYS_MOUNT,
+        // The container's null device is taken from there.
+        (_, "/dev") => slot::DEV_MOUNT,
         _ => slot::MOUNT,
     };
     // CVE-2019-19921: a link at /proc or /sys would take the mount elsewhere and leave the masked paths unmasked.
@@ -247,9 +249,12 @@ fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     let keep = mount != slot::MOUNT;
     attach_entry(b, entry, mount, keep);
     covers(b, &entry.destination);
+    if entry.destination == "/dev" {
+        b.dev_mount = Some(mount);
+    }
     if late {
         b.late_readonly.push((entry.item.clone(), mount));
-    } else if keep {
+    } else if matches!(mount, slot::PROC_MOUNT | slot::SYS_MOUNT) {
         b.kept_mounts.push((entry.destination.clone(), mount));
     }
     Ok(())
@@ -260,6 +265,7 @@ fn covers(b: &mut Builder<'_>, destination: &str) {
     let hidden =
         |kept: &str| kept.strip_prefix(destination).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     b.kept_mounts.retain(|(kept, _)| !hidden(kept));
+    b.dev_mount = b.dev_mount.filter(|_| !hidden("/dev"));
 }
 
 /// The options for the superblock: words and data, and the label of `linux.mountLabel`.
@@ -601,7 +607,9 @@ pub(super) fn late_readonly(b: &mut Builder<'_>) -> Result<(), PlanError> {
             Step::Reconfigure { mount, options }
         };
         b.inside(item.clone(), step);
-        b.inside(item, Step::Close { slot: mount });
+        if b.dev_mount != Some(mount) {
+            b.inside(item, Step::Close { slot: mount });
+        }
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ use crate::state::NOTIFY_SOCKET;
 
 use super::build::{Builder, annotation_item, item_at, slot};
 use super::paths::{block, path_in_root, text};
-use super::{PlanError, hooks, kernel, mounts};
+use super::{PlanError, cgroups, hooks, kernel, mounts};
 
 /// Adds the steps that turn init into the process.
 pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
@@ -53,12 +53,16 @@ pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), Pl
 
 fn stdio_and_home(b: &mut Builder<'_>, process: &Process, environment: &[String]) -> Result<(), PlanError> {
     let uid = process.user().uid().into();
+    // These open files of the container's root.
+    cgroups::await_filter(b);
+    let proc = b.kept_mounts.iter().find(|(kept, _)| kept == "/proc").map_or(slot::SYNC, |(_, slot)| *slot);
     if !environment.iter().any(|variable| variable.starts_with("HOME=")) {
-        b.inside(c"process.env", Step::HomeFromPasswd { uid });
+        b.inside(c"process.env", Step::HomeFromPasswd { uid, proc });
     }
     // Not for one that joins: its stdio is nobody's but its own (runc).
-    let null = !b.joins_container && b.has_mount_namespace() && b.owns_dev;
-    b.inside(c"process.user", Step::OwnStdio { uid, null: null.into() });
+    let own = !b.joins_container && b.has_mount_namespace() && b.owns_dev;
+    let dev = if own { b.dev_mount.unwrap_or(slot::ROOT) } else { slot::SYNC };
+    b.inside(c"process.user", Step::OwnStdio { uid, dev, proc });
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::path::{Component, Path};
 
 use corten_init::{OwnedStep as Step, TreeFlags};
 
-use crate::oci::LinuxNamespaceType;
+use crate::oci::{LinuxNamespaceType, Mount};
 use crate::spec::asks_for_bind;
 
 use super::build::{Builder, SLAVE, propagation_flags, slot};
@@ -37,7 +37,7 @@ pub(super) fn bare(b: &mut Builder<'_>) {
     let mut mounts = b.spec.mounts().iter().flatten();
     let no_path_matters = mounts.all(|mount| match mount.source() {
         Some(source) if asks_for_bind(mount) => is_plain(source),
-        _ => asks_for_bind(mount) || mount.typ().as_deref().is_some_and(|kind| WITHOUT_PATHS.contains(&kind)),
+        _ => !may_be_on_a_device(mount),
     });
     if !no_path_matters || may_visit(b) && !b.facts.finds_own_mounts {
         return;
@@ -46,6 +46,11 @@ pub(super) fn bare(b: &mut Builder<'_>) {
     if let Some(directory) = b.facts.missing_template.clone() {
         b.host(c"runtime", HostStep::MakeMountTemplate { directory });
     }
+}
+
+/// Whether the mount is of a filesystem that may name a device of the host.
+pub(super) fn may_be_on_a_device(mount: &Mount) -> bool {
+    !asks_for_bind(mount) && !mount.typ().as_deref().is_some_and(|kind| WITHOUT_PATHS.contains(&kind))
 }
 
 /// In a bare mount namespace, the way to the host's mounts and back.

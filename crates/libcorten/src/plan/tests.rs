@@ -94,6 +94,48 @@ fn golden_plan_of_a_process_that_joins() {
     insta::assert_snapshot!(Plan::for_exec(&spec, &request, &facts, &running).unwrap());
 }
 
+/// Whatever the config: devices are restricted before init opens a file of the container's root, and hooks, which may add to the
+/// filter, come after that.
+#[test]
+fn devices_are_restricted_before_init_opens_files_of_the_root() {
+    let legacy = Facts { legacy_controllers: ["devices"].into_iter().collect(), ..facts() };
+    let hooks = r#""linux": {}, "hooks": { "prestart": [{ "path": "/p" }], "startContainer": [{ "path": "/s" }] },"#;
+    let disk = r#""linux": {}, "mounts": [{ "destination": "/m", "type": "ext4", "source": "/dev/sdx" }],"#;
+    let cases = [(DEFAULT.to_owned(), facts()), (DOCKER.to_owned(), facts()), (DOCKER.to_owned(), legacy)];
+    let minimal = |more: &str| {
+        format!(
+            r#"{{ "ociVersion": "1.3.0", "root": {{ "path": "rootfs" }}, {more}
+                "process": {{ "user": {{}}, "cwd": "/", "args": ["sh"] }} }}"#
+        )
+    };
+    let more = [(minimal(hooks), facts()), (minimal(disk), facts())];
+    let options = CreateOptions { console: Console::Master, ..Default::default() };
+    for (text, facts) in cases.into_iter().chain(more) {
+        let spec = spec::parse(text.as_bytes()).unwrap();
+        let request = Request { id: "box", bundle: Path::new("/b"), wait_for_start: false, options: &options };
+        let plan = Plan::new(&spec, &request, &facts).unwrap();
+        let host: Vec<_> = plan.host.iter().map(|planned| &planned.step).collect();
+        let filter = host.iter().position(|step| matches!(step, HostStep::DeviceFilter { .. })).unwrap();
+        let told = |step: &HostStep| {
+            matches!(
+                step,
+                HostStep::Release { point: SyncPoint::Devices | SyncPoint::Hooks } | HostStep::RunHooks { .. }
+            )
+        };
+        assert!(filter < host.iter().position(|step| told(step)).unwrap(), "{plan}");
+        let point = u64::from(SyncPoint::Devices.to_number());
+        let inside: Vec<_> = plan.inside.iter().map(|planned| &planned.step).collect();
+        let waits = |step: &OwnedStep| match step {
+            OwnedStep::Await { point: at } | OwnedStep::Sync { point: at } => *at == point,
+            OwnedStep::AwaitHooks { .. } => true,
+            _ => false,
+        };
+        let opens = |step: &OwnedStep| matches!(step, OwnedStep::HomeFromPasswd { .. } | OwnedStep::OwnStdio { .. });
+        let waited = inside.iter().position(|step| waits(step)).unwrap();
+        assert!(waited < inside.iter().position(|step| opens(step)).unwrap(), "{plan}");
+    }
+}
+
 /// `docs/lifecycle.md` lists the steps of `create` of the default bundle in their order, and says of each what it is for.
 #[test]
 fn the_document_of_the_lifecycle_is_true() {
@@ -120,7 +162,7 @@ fn the_document_of_the_lifecycle_is_true() {
     assert_eq!(documented("## What the runtime does"), {
         let mut all = host;
         // Only with a terminal, which Docker's config has not.
-        let at = all.iter().position(|name| *name == "PrepareRecord").unwrap();
+        let at = all.iter().position(|name| *name == "DeviceFilter").unwrap();
         all.insert(at, "ReceiveConsole");
         all
     });
@@ -324,7 +366,7 @@ fn why_there_is_no_plan() {
         (mount(rest), InvalidConfig, message)
     };
     let bind = r#""source": "/a", "options": ["bind", "idmap"]"#;
-    let many: String = (0..=65_518).map(|_| r#"{ "destination": "/m", "source": "/a", "type": "bind" },"#).collect();
+    let many: String = (0..=65_517).map(|_| r#"{ "destination": "/m", "source": "/a", "type": "bind" },"#).collect();
     let cases = [
         inside_proc("/proc/self", "tmpfs"),
         inside_proc("/proc/sys/kernel", "bind"),
@@ -350,7 +392,7 @@ fn why_there_is_no_plan() {
         (
             format!(r#""mounts": [{}]"#, many.trim_end_matches(',')),
             InvalidConfig,
-            "mounts: 65519 bind mounts are more than the 65518 that a container may have".to_owned(),
+            "mounts: 65518 bind mounts are more than the 65517 that a container may have".to_owned(),
         ),
     ];
     let options = CreateOptions::default();

@@ -1,0 +1,165 @@
+//! Attacks that have no number: an image, or another container, exchanges what init is about to open.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests stop at what they do not expect, and say what they skip"
+)]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use common::exchange::Exchange;
+use common::{TestBundle, can_make_containers, create, run, stdout, succeed};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use serde_json::json;
+
+/// How long a race is run.
+const RACE_TIME: Duration = Duration::from_secs(3);
+
+/// Makes a device node that everybody may open.
+fn device(path: &Path, minor: u64) {
+    mknod(path, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(1, minor)).unwrap();
+}
+
+/// A directory with a null device, and beside it a device of the host's that no container may open (`/dev/kmsg`).
+fn fill(dev: &Path) {
+    fs::create_dir_all(dev).unwrap();
+    device(&dev.join("null"), 3);
+    device(&dev.join("other"), 11);
+}
+
+/// A bundle whose `/dev` comes with the image.
+fn with_images_dev(script: &str) -> TestBundle {
+    let mut test = TestBundle::new(&["sh", "-c", script]);
+    test.config["mounts"]
+        .as_array_mut()
+        .unwrap()
+        .retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
+    test.config["root"]["readonly"] = false.into();
+    test
+}
+
+/// Makes containers while the null device changes places with another one; their stdin must always be a null device.
+fn race_on_null(test: &TestBundle, dev: &Path) {
+    let _exchange = Exchange::of(&dev.join("null"), &dev.join("other"));
+    let end = Instant::now() + RACE_TIME;
+    while Instant::now() < end {
+        let output = run(test);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "1:3\n", "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+const WHAT_IS_STDIN: &str = "stat -L -c %t:%T /proc/self/fd/0";
+
+#[test]
+fn stdin_is_no_device_that_takes_the_place_of_the_images_null_device() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = with_images_dev(WHAT_IS_STDIN);
+    let dev = test.rootfs().join("dev");
+    fill(&dev);
+    race_on_null(&test, &dev);
+    test.assert_nothing_left("a race on the image's null device");
+}
+
+/// Another container has the volume, too; a link of the image makes it appear at `/dev`.
+#[test]
+fn stdin_is_no_device_of_a_volume_that_a_link_puts_at_dev() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = with_images_dev(WHAT_IS_STDIN);
+    let volume = test.beside("volume");
+    fill(&volume);
+    fs::create_dir(test.rootfs().join("dev")).unwrap();
+    symlink("/dev", test.rootfs().join("data")).unwrap();
+    let mount = json!({ "destination": "/data", "source": volume, "options": ["bind"] });
+    test.config["mounts"].as_array_mut().unwrap().push(mount);
+    race_on_null(&test, &volume);
+    test.assert_nothing_left("a race on a volume's null device");
+}
+
+/// The container's own null device takes the place of the host's, however `/dev` comes about.
+#[test]
+fn stdin_is_the_containers_null_device() {
+    if !can_make_containers() {
+        return;
+    }
+    let look = "stat -L -c %d:%i /proc/self/fd/0 /dev/null";
+    let own = |test: &TestBundle, what: &str| {
+        let seen = stdout(&run(test));
+        let (stdin, null) = seen.trim().split_once('\n').unwrap();
+        assert_eq!(stdin, null, "{what}");
+    };
+    own(&TestBundle::new(&["sh", "-c", look]), "a tmpfs");
+    own(&with_images_dev(look), "the image's directory");
+    let mut without_proc = with_images_dev("stat -L -c %d:%i /dev/stdin /dev/null");
+    fill(&without_proc.rootfs().join("dev"));
+    for list in ["maskedPaths", "readonlyPaths"] {
+        without_proc.config["linux"][list] = json!([]);
+    }
+    // The links of /dev lead to a procfs that is mounted by the process itself.
+    let mounts = without_proc.config["mounts"].as_array_mut().unwrap();
+    mounts.iter_mut().find(|mount| mount["destination"] == "/proc").unwrap()["destination"] = "/other".into();
+    without_proc.config["process"]["args"][2] = "stat -L -c %d:%i /other/self/fd/0 /dev/null".into();
+    own(&without_proc, "no procfs at /proc");
+    let mut readonly = TestBundle::new(&["sh", "-c", look]);
+    readonly.config["mounts"][1]["options"] = json!(["nosuid", "mode=755", "ro"]);
+    own(&readonly, "a read-only tmpfs");
+}
+
+/// The words that a file of the kernel shows, as a line of passwd: reading it shows in `HOME`.
+const LINE: &str = "a:b:0:0:c:/stolen:d";
+const KERNEL_FILE: &str = "/proc/sys/kernel/hostname";
+
+fn shows_home(before: &str) -> TestBundle {
+    let mut test = TestBundle::new(&["sh", "-c", &format!("{before} echo $HOME")]);
+    test.config["hostname"] = LINE.into();
+    test.config["root"]["readonly"] = false.into();
+    test
+}
+
+#[test]
+fn files_of_the_kernel_are_not_read_for_the_home_directory() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = shows_home("");
+    let passwd = test.rootfs().join("etc/passwd");
+    symlink(KERNEL_FILE, &passwd).unwrap();
+    assert_eq!(stdout(&run(&test)), "/\n");
+    // A link to a file of the image is followed.
+    fs::write(test.rootfs().join("etc/real"), "root:x:0:0::/home/root:/bin/sh\n").unwrap();
+    fs::remove_file(&passwd).unwrap();
+    symlink("/etc/real", &passwd).unwrap();
+    assert_eq!(stdout(&run(&test)), "/home/root\n");
+    let other = test.rootfs().join("etc/other");
+    symlink(KERNEL_FILE, &other).unwrap();
+    let _exchange = Exchange::of(&passwd, &other);
+    let end = Instant::now() + RACE_TIME;
+    while Instant::now() < end {
+        let home = stdout(&run(&test));
+        assert!(["/\n", "/home/root\n"].contains(&home.as_str()), "{home}");
+    }
+}
+
+#[test]
+fn files_of_the_kernel_are_not_read_for_the_home_directory_of_an_exec() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = shows_home("");
+    test.config["process"]["args"] = json!(["sleep", "1000"]);
+    symlink(KERNEL_FILE, test.rootfs().join("etc/passwd")).unwrap();
+    create(&test);
+    succeed(&test, &["start", &test.id]);
+    assert_eq!(succeed(&test, &["exec", &test.id, "sh", "-c", "echo $HOME"]), "/\n");
+    succeed(&test, &["delete", "--force", &test.id]);
+    test.assert_nothing_left("exec with a link in the place of passwd");
+}
