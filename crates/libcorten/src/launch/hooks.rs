@@ -6,10 +6,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::unistd::Pid;
@@ -17,7 +18,7 @@ use nix::unistd::Pid;
 use crate::oci::Hook;
 use crate::spec::HookKind;
 use crate::spec::annotations::HOOK_OUTPUTS;
-use crate::state::{HookState, Record, Status};
+use crate::state::{HookState, Record, StateDirectory, Status};
 use crate::sys::{self, SysError};
 
 /// The part of a hook's output that an error shows.
@@ -42,16 +43,40 @@ enum Cause {
     // The sentence says it all: no source.
     #[error("fork/exec {path}: {}", SysError::from_io(.error, String::new).errno)]
     Exec { path: String, error: std::io::Error },
+    #[error("the container's init has ended")]
+    Init,
     #[error(transparent)]
     Call(#[from] SysError),
+}
+
+impl HookError {
+    /// Whether the hook was ended because the container's init had ended.
+    pub(crate) fn is_of_init(&self) -> bool {
+        matches!(self.cause, Cause::Init)
+    }
+}
+
+/// What a hook depends on while it runs.
+#[derive(Debug)]
+pub(crate) struct Watch<'a> {
+    /// Where it writes down which process it is, so that it can be ended when this one has been killed.
+    pub(crate) directory: &'a StateDirectory,
+    /// The init without which it is of no use.
+    pub(crate) init: Option<BorrowedFd<'a>>,
 }
 
 /// Runs hooks in order; the first that fails ends the list. `status`: what the state says.
 ///
 /// # Errors
 /// The hook that failed.
-pub(crate) fn run(kind: HookKind, hooks: &[Hook], record: &Record, status: Status) -> Result<(), HookError> {
-    each(kind, hooks, record, status).find_map(Result::err).map_or(Ok(()), Err)
+pub(crate) fn run(
+    kind: HookKind,
+    hooks: &[Hook],
+    record: &Record,
+    status: Status,
+    watch: Option<&Watch<'_>>,
+) -> Result<(), HookError> {
+    each(kind, hooks, record, status, watch).find_map(Result::err).map_or(Ok(()), Err)
 }
 
 /// Runs all hooks, whatever comes of them (poststop); returns what is to be warned of.
@@ -60,7 +85,7 @@ pub(crate) fn run_all(kind: HookKind, hooks: &[Hook], record: &Record, status: S
     if hooks.is_empty() {
         return Vec::new();
     }
-    each(kind, hooks, record, status).filter_map(Result::err).collect()
+    each(kind, hooks, record, status, None).filter_map(Result::err).collect()
 }
 
 fn each(
@@ -68,11 +93,12 @@ fn each(
     hooks: &[Hook],
     record: &Record,
     status: Status,
+    watch: Option<&Watch<'_>>,
 ) -> impl Iterator<Item = Result<(), HookError>> {
     let state = state_file(record, status, record.pid);
     hooks.iter().enumerate().map(move |(index, hook)| {
         let state = state.as_ref().map_err(|error| SysError::new(error.errno.0, || error.call.clone()));
-        let ran = state.map_err(Cause::from).and_then(|state| one(hook, record, state));
+        let ran = state.map_err(Cause::from).and_then(|state| one(hook, record, state, watch));
         ran.map_err(|cause| HookError { kind, index, cause })
     })
 }
@@ -86,7 +112,7 @@ pub(crate) fn state_file(record: &Record, status: Status, pid: i32) -> Result<Fi
     Ok(file)
 }
 
-fn one(hook: &Hook, record: &Record, state: &File) -> Result<(), Cause> {
+fn one(hook: &Hook, record: &Record, state: &File, watch: Option<&Watch<'_>>) -> Result<(), Cause> {
     let failed = |call: &'static str| move |error: std::io::Error| SysError::from_io(&error, || call.to_owned());
     let mut input = state.try_clone().map_err(failed("dup(hook-state)"))?;
     input.rewind().map_err(failed("lseek(hook-state)"))?;
@@ -102,24 +128,40 @@ fn one(hook: &Hook, record: &Record, state: &File) -> Result<(), Cause> {
         command.envs(environment.iter().filter_map(|variable| variable.split_once('=')));
     }
     command.current_dir(&record.bundle).stdin(input).stdout(stdout.stdio()?).stderr(stderr.stdio()?);
+    if let Some(watch) = watch {
+        sys::introduce(&mut command, watch.directory.open_hook()?);
+    }
     sys::isolate(&mut command, Vec::new());
     let path = || hook.path().display().to_string();
     let mut child = command.spawn().map_err(|error| Cause::Exec { path: path(), error })?;
-    if let Some(seconds) = hook.timeout() {
-        let pidfd = sys::open_pidfd(Pid::from_raw(i32::try_from(child.id()).unwrap_or(0)))?;
-        let deadline = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
-        if !sys::wait_ended(&pidfd, deadline) {
-            // It may have ended just now; waiting for it says.
-            child.kill().map_err(failed("kill(hook)"))?;
-            child.wait().map_err(failed("waitid(hook)"))?;
-            return Err(Cause::Timeout { seconds });
-        }
+    let status = look_after(&mut child, hook.timeout(), watch.and_then(|watch| watch.init));
+    if status.is_err() {
+        // It may have ended just now; waiting for it says.
+        sys::kill_tree(Pid::from_raw(i32::try_from(child.id()).unwrap_or(0)));
+        child.wait().map_err(failed("waitid(hook)"))?;
     }
-    let status = child.wait().map_err(failed("waitid(hook)"))?;
+    let status = status?;
     if status.success() {
         return Ok(());
     }
     Err(Cause::Failed { how: describe(status), stdout: stdout.said(), stderr: stderr.said() })
+}
+
+/// Waits for the end of a hook, or for what is to end it.
+fn look_after(child: &mut Child, timeout: Option<i64>, init: Option<BorrowedFd<'_>>) -> Result<ExitStatus, Cause> {
+    let pid = i32::try_from(child.id()).unwrap_or(0);
+    if timeout.is_some() || init.is_some() {
+        let pidfd = sys::open_pidfd(Pid::from_raw(pid))?;
+        let deadline =
+            timeout.map_or(Duration::MAX, |seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0)));
+        let ended = sys::wait_any(pidfd.as_fd(), init, deadline);
+        match ended.map_err(|errno| SysError::new(errno, || "poll(hook)".to_owned()))? {
+            Some(true) => {}
+            Some(false) => return Err(Cause::Init),
+            None => return Err(Cause::Timeout { seconds: timeout.unwrap_or(0) }),
+        }
+    }
+    child.wait().map_err(|error| SysError::from_io(&error, || "waitid(hook)".to_owned()).into())
 }
 
 fn describe(status: ExitStatus) -> String {

@@ -34,6 +34,7 @@ use nix::unistd::Pid;
 
 pub(crate) use error::{InitFailure, LaunchError, LimitError};
 use files::{listen_for_start, pid_inside, write_pid_file, write_proc};
+pub(crate) use hooks::Watch;
 pub(crate) use id_maps::IdMapError;
 use resctrl::Resctrl;
 pub(crate) use restore::Restoration;
@@ -41,10 +42,10 @@ pub(crate) use sync::Channel;
 
 use crate::host::mount_template;
 use crate::lifecycle::{Bundle, Console, CreateOptions};
-use crate::oci::LinuxNamespaceType;
+use crate::oci::{Hook, LinuxNamespaceType};
 use crate::plan::{HostStep, Plan, Planned};
 use crate::spec::HookKind;
-use crate::state::{ProcessState, Record, StateDirectory, StateError, Status, start_time};
+use crate::state::{ProcessState, Record, StateDirectory, Status, start_time};
 use crate::sys::{self, InitProcess, InitStart, NetworkMaker, SysError};
 
 /// How long init may take from one point to the next. Mounts of slow network filesystems set the measure.
@@ -206,7 +207,7 @@ impl<'a> Launch<'a> {
         let item = || planned.item.to_string_lossy().into_owned();
         let at = |source: SysError| LaunchError::Step { item: item(), source };
         match &planned.step {
-            HostStep::RecordCreating => Ok(self.place.directory.write(self.record)?),
+            HostStep::RecordCreating => Ok(self.place.directory.write_first(self.record)?),
             HostStep::CreateCgroups { location, optional } => self.create_cgroups(location, *optional),
             HostStep::Limit { settings } => self.limit(settings),
             HostStep::StartUnit { location, properties } => self.start_unit(location, properties),
@@ -267,7 +268,7 @@ impl<'a> Launch<'a> {
                 let namespace = open::namespace_of(self.pid(), LinuxNamespaceType::Network).map_err(at)?;
                 Ok(net_devices::move_devices(namespace.as_fd(), devices)?)
             }
-            HostStep::RunHooks { kind, hooks } => Ok(hooks::run(*kind, hooks, self.record, status_during(*kind))?),
+            HostStep::RunHooks { kind, hooks } => self.run_hooks(*kind, hooks),
             HostStep::SendSeccompListener { path, metadata } => {
                 let listener = self.take_listener(at)?;
                 let container = self.joined.as_ref().map(|joined| joined.pid);
@@ -283,6 +284,7 @@ impl<'a> Launch<'a> {
             HostStep::GiveStdio { uid } => self.give_stdio(*uid).map_err(at),
             HostStep::ReceiveConsole => self.receive_console(),
             HostStep::Await { point } => self.await_point(*point),
+            HostStep::RecordInit => Ok(self.place.directory.write(self.record)?),
             HostStep::RecordConfig => self.record_config(),
             HostStep::PrepareRecord => {
                 self.record.creating = false;
@@ -326,8 +328,7 @@ impl<'a> Launch<'a> {
     fn record_config(&mut self) -> Result<(), LaunchError> {
         self.record.descriptors = stdio::describe();
         let json = self.config.ok_or(LaunchError::Order)?.json();
-        let path = || self.place.directory.path().join("config.json");
-        let json = json.map_err(|source| StateError::Damaged { path: path(), source })?;
+        let json = json.map_err(|error| self.place.directory.damaged("config.json", error))?;
         Ok(self.place.directory.write_config(&json)?)
     }
 
@@ -367,7 +368,7 @@ impl<'a> Launch<'a> {
         self.init = Some(init);
         self.channel = Some(Channel::new(ours));
         // Not yet reaped, so the pid is its own and the file is there.
-        self.record.start_time = start_time(self.record.pid).unwrap_or(0);
+        self.record.start_time = start_time(self.record.pid)?.unwrap_or(0);
         Ok(())
     }
 
@@ -405,7 +406,11 @@ impl<'a> Launch<'a> {
 
     fn create_cgroups(&mut self, location: &Location, optional: bool) -> Result<(), LaunchError> {
         match self.place.machine.create(location) {
-            Ok(cgroups) => self.cgroups = Some(cgroups),
+            Ok(cgroups) => {
+                self.cgroups = Some(cgroups);
+                // A unit's are the container's when it has been started.
+                self.record.owns_cgroups = location.unit.is_none();
+            }
             // The container stays in the caller's cgroups. What is written down is what `delete` is to remove.
             Err(error) if optional && error.is_refused() => {
                 self.record.cgroups = Location::default();
@@ -506,7 +511,8 @@ impl<'a> Launch<'a> {
         let left_out = systemd.start_unit(unit, &pids, properties.to_vec()).map_err(LaunchError::Systemd)?;
         self.warnings.extend(left_out.iter().map(ToString::to_string));
         self.unit_started = true;
-        // With init's pid: from now on whatever is in the unit is ours to kill.
+        // From now on whatever is in the unit is ours to kill.
+        self.record.owns_cgroups = true;
         self.place.directory.write(self.record)?;
         let cgroups = self.place.machine.complete(location).map_err(LaunchError::Cgroup)?;
         let cgroups = self.cgroups.insert(cgroups);
@@ -569,10 +575,10 @@ impl<'a> Launch<'a> {
     fn follow_clone(&mut self) -> Result<(), LaunchError> {
         let deadline = self.deadline();
         let pidfd = self.channel()?.await_clone(deadline)?;
-        let pid = sys::pid_of(&pidfd).ok_or(LaunchError::Died { how: None })?;
+        let pid = sys::pid_of(&pidfd)?.ok_or(LaunchError::Died { how: None })?;
         self.init.as_mut().ok_or(LaunchError::Order)?.replace(pid, pidfd)?;
         self.record.pid = pid.as_raw();
-        self.record.start_time = start_time(self.record.pid).unwrap_or(0);
+        self.record.start_time = start_time(self.record.pid)?.unwrap_or(0);
         Ok(())
     }
 
@@ -582,6 +588,14 @@ impl<'a> Launch<'a> {
         let creating = hooks::state_file(self.record, Status::Creating, pid)?;
         let created = hooks::state_file(self.record, Status::Created, pid)?;
         self.channel()?.release_with(SyncPoint::Hooks, &[creating.as_raw_fd(), created.as_raw_fd()])
+    }
+
+    /// Runs hooks. Those of the making have nothing more to do when init has died; one after the start may outlive it.
+    fn run_hooks(&self, kind: HookKind, hooks: &[Hook]) -> Result<(), LaunchError> {
+        let init = self.init()?.pidfd().as_fd();
+        let watch = Watch { directory: self.place.directory, init: (kind != HookKind::Poststart).then_some(init) };
+        hooks::run(kind, hooks, self.record, status_during(kind), Some(&watch))
+            .map_err(|error| if error.is_of_init() { LaunchError::Died { how: None } } else { error.into() })
     }
 
     /// Takes the filter's listener from init.
@@ -611,7 +625,9 @@ impl<'a> Launch<'a> {
         {
             left.push(crate::chain(&error));
         }
-        let cgroups = self.cgroups.take();
+        // Whoever removed the directory by force has removed the rest; what has these names now may be another container's.
+        let is_lost = self.config.is_some() && self.place.directory.is_gone();
+        let cgroups = self.cgroups.take().filter(|_| !is_lost);
         // Before the cgroup is gone, and with it what it knows.
         let out_of_memory = cgroups.as_ref().is_some_and(|cgroups| cgroups.oom_kills().is_ok_and(|count| count > 0));
         if let Some(cgroups) = &cgroups
@@ -637,7 +653,7 @@ impl<'a> Launch<'a> {
                 left.push(format!("process {}", init.pid()));
             }
         }
-        if let Err(error) = self.stop_unit() {
+        if !is_lost && let Err(error) = self.stop_unit() {
             left.push(crate::chain(&error));
         }
         if let Some(cgroups) = cgroups
@@ -645,7 +661,7 @@ impl<'a> Launch<'a> {
         {
             left.push(crate::chain(&error));
         }
-        if let Some(Err(errors)) = self.record.resctrl.as_ref().map(resctrl::remove) {
+        if let Some(Err(errors)) = self.record.resctrl.as_ref().filter(|_| !is_lost).map(resctrl::remove) {
             left.extend(errors.iter().map(ToString::to_string));
         }
         if let Some(path) = &self.pid_file
@@ -654,7 +670,7 @@ impl<'a> Launch<'a> {
             left.push(format!("{}: {error}", path.display()));
         }
         let hooks = HookKind::Poststop.of(self.record.hooks.as_ref());
-        if self.record.pid > 0 && !hooks.is_empty() {
+        if self.record.pid > 0 && !hooks.is_empty() && !is_lost {
             // runtime.md#lifecycle: a container that could not be made is destroyed like any other.
             self.record.pid = 0;
             let failed = hooks::run_all(HookKind::Poststop, hooks, self.record, Status::Stopped);

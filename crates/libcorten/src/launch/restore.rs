@@ -119,7 +119,7 @@ impl Launch<'_> {
             images: Some(restoration.images),
         })?;
         self.record.pid = criu.pid();
-        self.record.start_time = start_time(criu.pid()).unwrap_or(0);
+        self.record.start_time = start_time(criu.pid())?.unwrap_or(0);
         // What systemd makes is around it later.
         if let Some(cgroups) = &self.cgroups {
             cgroups.add(criu.pid()).map_err(LaunchError::Cgroup)?;
@@ -142,7 +142,7 @@ impl Launch<'_> {
                     // As at `create`: nobody else would, and an address of it may be in use.
                     net_devices::raise_loopback(namespace.as_fd()).map_err(at)?;
                 }
-                self.run_hooks()?;
+                self.run_all_hooks()?;
                 Ok(Some(process))
             }
             ("post-restore", Some(pid)) => {
@@ -169,14 +169,14 @@ impl Launch<'_> {
         let open = || sys::open_pidfd(Pid::from_raw(pid));
         *root = Some(open()?);
         self.record.pid = pid;
-        self.record.start_time = start_time(pid).unwrap_or(0);
+        self.record.start_time = start_time(pid)?.unwrap_or(0);
         Ok(open()?)
     }
 
-    fn run_hooks(&self) -> Result<(), LaunchError> {
+    fn run_all_hooks(&self) -> Result<(), LaunchError> {
         for Planned { step, .. } in &self.plan.host {
             if let HostStep::RunHooks { kind: kind @ (HookKind::Prestart | HookKind::CreateRuntime), hooks } = step {
-                hooks::run(*kind, hooks, self.record, status_during(*kind))?;
+                hooks::run(*kind, hooks, self.record, status_during(*kind), None)?;
             }
         }
         Ok(())

@@ -105,6 +105,7 @@ pub(super) fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
     let resources = bundle.spec().linux().as_ref().and_then(|linux| linux.resources().clone());
     let annotations: BTreeMap<_, _> = bundle.spec().annotations().clone().unwrap_or_default().into_iter().collect();
     Record {
+        version: Record::VERSION,
         oci_version: SPEC_VERSION.to_owned(),
         id: id.to_owned(),
         bundle: bundle.directory().to_owned(),
@@ -116,6 +117,7 @@ pub(super) fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
         resources,
         no_new_keyring: false,
         creating: true,
+        owns_cgroups: false,
         pid: 0,
         start_time: 0,
         hooks: bundle.spec().hooks().clone(),

@@ -3,22 +3,26 @@
 //! Teardown goes on after an error and reports all of them; the state directory goes last, so that what is left can be found.
 
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::unistd::Pid;
 
 use super::kill::release_killed;
 use super::{Container, LifecycleError, cgroups};
 use crate::host::{cgroup_error, systemd};
 use crate::launch::{hooks, resctrl};
 use crate::spec::HookKind;
-use crate::state::{Record, Status};
+use crate::state::{Lock, Record, Status};
 use crate::{Error, ErrorKind, Result, sys};
 
 /// How long processes may take to end, and the cgroup to become free.
 const DEADLINE: Duration = Duration::from_secs(10);
 /// How long an init that nobody knows may take to notice that its runtime has gone.
 const UNKNOWN_DEADLINE: Duration = Duration::from_secs(3);
+/// How long a command that has lost its container may hold the lock.
+const HOLDER_DEADLINE: Duration = Duration::from_secs(5);
 
 impl Container {
     /// Removes a stopped container; a created one is killed first, as engines expect (runc). With `force`, any.
@@ -27,18 +31,21 @@ impl Container {
     /// The container runs and `force` is not set. Or something could not be removed: the error names all of it, and deleting
     /// can be tried again.
     ///
-    /// Returns what went wrong with poststop hooks, one line each: they are no reason for the container to stay.
+    /// Returns what went wrong with poststop hooks, one line each: they are no reason for the container to stay. And that its state was
+    /// damaged, with how the container was found.
     pub fn delete(&self, force: bool) -> Result<Vec<String>> {
         // Before the state is read, unless somebody has it.
         let lock = self.directory.try_lock()?;
+        let mut warnings = Vec::new();
         let record = match self.directory.read() {
-            Ok(record) => record,
-            // Damaged: with force, what can be removed is.
-            Err(_) if force => None,
-            Err(error) => return Err(error.into()),
+            Err(damage) if force && damage.is_damage() => self.salvage(&damage)?.map(|salvaged| {
+                warnings.push(salvaged.warning);
+                salvaged.record
+            }),
+            read => read?,
         };
         let Some(mut record) = record else {
-            // Killed before anything was made, or so damaged that nothing is known.
+            // Killed before anything was made.
             let _lock = lock.map_or_else(|| self.directory.lock(), Ok)?;
             self.directory.remove()?;
             return Ok(Vec::new());
@@ -50,15 +57,21 @@ impl Container {
             }
         }
         let mut left = Vec::new();
+        // Nobody waits for its hook, or is to wait any more.
+        if force || lock.is_some() {
+            self.kill_clone(&record);
+            self.directory.kill_hook();
+        }
         self.kill_init(&record, &mut left);
-        let _lock = match lock {
-            Some(lock) => lock,
+        let lock = match lock {
+            Some(lock) => Some(lock),
+            None if force => self.lock_by_force(&mut record, &mut left)?,
             None => {
                 // A `create` that holds it fails and lets go when its init dies; or it has gone on meanwhile.
                 let lock = self.directory.lock()?;
-                record = self.directory.read().ok().flatten().unwrap_or(record);
+                record = self.directory.read()?.unwrap_or(record);
                 self.kill_init(&record, &mut left);
-                lock
+                Some(lock)
             }
         };
         remove_cgroups(&record, &mut left);
@@ -69,10 +82,51 @@ impl Container {
             return Err(LifecycleError::Left { left: left.join("; ") }.into());
         }
         self.directory.remove()?;
+        drop(lock);
         let stopped = Record { pid: 0, ..record };
         let hooks = HookKind::Poststop.of(stopped.hooks.as_ref());
         let failed = hooks::run_all(HookKind::Poststop, hooks, &stopped, Status::Stopped);
-        Ok(failed.into_iter().map(|error| Error::new(ErrorKind::Kernel, error).chain()).collect())
+        warnings.extend(failed.into_iter().map(|error| Error::new(ErrorKind::Kernel, error).chain()));
+        Ok(warnings)
+    }
+
+    /// Ends what there is of the container until the command that has the lock lets go of it: without init, its clone, or its hook, it
+    /// fails. `None`: it does not, as it is stopped itself; then it is not waited for. What it does when it goes on concerns a
+    /// directory that is gone, and fails.
+    fn lock_by_force(&self, record: &mut Record, left: &mut Vec<String>) -> Result<Option<Lock>> {
+        let end = Instant::now() + HOLDER_DEADLINE;
+        loop {
+            self.kill_clone(record);
+            self.directory.kill_hook();
+            self.kill_init(record, left);
+            let lock = self.directory.try_lock()?;
+            match self.directory.read() {
+                Err(damage) if damage.is_damage() => {}
+                read => *record = read?.unwrap_or_else(|| record.clone()),
+            }
+            if lock.is_some() || Instant::now() >= end {
+                self.directory.kill_hook();
+                self.kill_init(record, left);
+                return Ok(lock);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Kills a clone of the runtime that is in the cgroup and has not become init: it cannot go on where a cgroup above is frozen, and
+    /// the runtime waits for it. It still has the runtime's fds, among them the one of the state directory.
+    fn kill_clone(&self, record: &Record) {
+        // Once init is known the clone has become it. What cannot be found out now is tried again, or told when the cgroup is removed.
+        if record.pid != 0 {
+            return;
+        }
+        let pids = cgroups(record).and_then(|cgroups| cgroups.pids().map_err(cgroup_error)).unwrap_or_default();
+        for pid in pids.into_iter().map(Pid::from_raw) {
+            let Ok(pidfd) = sys::open_pidfd(pid) else { continue };
+            if self.directory.is_open_in(pid) {
+                sys::send_signal(&pidfd, libc::SIGKILL).ok();
+            }
+        }
     }
 
     /// Kills init and waits for its end.
@@ -104,9 +158,9 @@ impl Container {
 
 fn remove_cgroups(record: &Record, left: &mut Vec<String>) {
     let removed = cgroups(record).and_then(|cgroups| {
-        // A runtime that was killed before it knew init's pid may not even have made the cgroups that it wrote down: who is in
+        // A runtime that was killed before there was an init may not even have made the cgroups that it wrote down: who is in
         // there may be somebody else's. An init of ours ends by itself, as its socket has closed.
-        if record.pid == 0 {
+        if !record.owns_cgroups() {
             return cgroups.remove(UNKNOWN_DEADLINE).map_err(cgroup_error);
         }
         cgroups.kill(DEADLINE).map_err(cgroup_error)?;

@@ -163,7 +163,8 @@ impl Container {
 
     /// Says why a process could not join: maybe because the container has stopped meanwhile.
     fn joining_failed(&self, error: LaunchError) -> Error {
-        let ended = matches!(error, LaunchError::Died { .. }) && self.record().is_ok_and(|record| !record.is_alive());
+        let ended = matches!(error, LaunchError::Died { .. })
+            && self.record().is_ok_and(|record| matches!(record.is_alive(), Ok(false)));
         if ended { LifecycleError::ExecStopped.into() } else { Error::new(error.kind(), CannotStart(error)) }
     }
 
@@ -179,7 +180,7 @@ impl Container {
         let pidfd = self.open_init(&record)?.ok_or(LifecycleError::ExecStopped)?;
         let namespaces = host::other_namespaces(record.pid)?;
         // Then what was looked at was init's.
-        if !record.is_alive() {
+        if !record.is_alive()? {
             return Err(LifecycleError::ExecStopped.into());
         }
         let resctrl = record.resctrl.as_ref().map(GroupRecord::tasks).unwrap_or_default();

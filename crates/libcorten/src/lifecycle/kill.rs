@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 
 use super::{Container, LifecycleError, cgroups};
 use crate::host::cgroup_error;
-use crate::state::{Record, start_time};
+use crate::state::Record;
 use crate::{Result, sys};
 
 /// How long killed processes may take to end.
@@ -64,7 +64,7 @@ impl Container {
             Err(error) if matches!(error.errno.0, Errno::ESRCH | Errno::EINVAL) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        Ok((start_time(record.pid) == Some(record.start_time)).then_some(pidfd))
+        Ok(record.is_alive()?.then_some(pidfd))
     }
 }
 

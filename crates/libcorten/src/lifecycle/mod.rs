@@ -17,6 +17,7 @@ mod mounts;
 mod processes;
 mod readiness;
 mod restore;
+mod salvage;
 mod start;
 mod update;
 mod wait;
@@ -130,6 +131,8 @@ pub(crate) enum LifecycleError {
     NotOpen { by: &'static str, fd: u32 },
     #[error("{left}")]
     Left { left: String },
+    #[error("{damage}, and {why}: what there is of the container is not known; end it, and remove {directory:?}")]
+    Lost { damage: String, why: String, directory: PathBuf },
 }
 
 /// The error of a process that could not be started. runc's words, which users know.
@@ -141,7 +144,7 @@ impl LifecycleError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::NotOpen { .. } | Self::NoIntelRdt => ErrorKind::InvalidConfig,
-            Self::Left { .. } => ErrorKind::Kernel,
+            Self::Left { .. } | Self::Lost { .. } => ErrorKind::Kernel,
             _ => ErrorKind::WrongState,
         }
     }
@@ -412,7 +415,7 @@ impl Container {
     }
 
     fn status_in(&self, hierarchies: &Hierarchies, record: &Record) -> Result<Status> {
-        if !record.is_alive() {
+        if !record.is_alive()? {
             // Nobody there, or not yet the one who stays: still being made, if somebody holds the lock for it.
             let made = record.creating && self.directory.try_lock()?.is_none();
             return Ok(if made { Status::Creating } else { Status::Stopped });

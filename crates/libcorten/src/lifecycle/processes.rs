@@ -16,7 +16,7 @@ impl Container {
         let record = self.record()?;
         let cgroups = cgroups(&record)?;
         if cgroups.is_empty() {
-            return Ok(record.is_alive().then_some(record.pid).into_iter().collect());
+            return Ok(record.is_alive()?.then_some(record.pid).into_iter().collect());
         }
         cgroups.pids().map_err(cgroup_error)
     }

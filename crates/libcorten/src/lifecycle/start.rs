@@ -9,7 +9,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, soc
 use nix::unistd::Pid;
 
 use super::{CannotStart, Container, LifecycleError, Readiness, cgroups};
-use crate::launch::{Channel, HOOKS_DEADLINE, LaunchError, hooks};
+use crate::launch::{Channel, HOOKS_DEADLINE, LaunchError, Watch, hooks};
 use crate::spec::HookKind;
 use crate::state::{Record, START_SOCKET, Status};
 use crate::sys::{self, SysError};
@@ -66,8 +66,9 @@ impl Container {
             }
             Error::new(error.kind(), CannotStart(error))
         })?;
+        let watch = Watch { directory: &self.directory, init: None };
         let hooks = HookKind::Poststart.of(record.hooks.as_ref());
-        match hooks::run(HookKind::Poststart, hooks, &record, Status::Running) {
+        match hooks::run(HookKind::Poststart, hooks, &record, Status::Running, Some(&watch)) {
             Ok(()) => Ok(readiness),
             Err(error) => {
                 // runtime.md#lifecycle: the container is stopped. What it started besides goes with its PID namespace, or stays

@@ -215,6 +215,9 @@ impl<'a> Builder<'a> {
     /// The runtime takes the clone that takes init's place.
     pub(super) fn follow(&mut self) {
         self.meet(c"linux.namespaces", HostStep::FollowClone);
+        if !self.joins_container {
+            self.meet(c"runtime", HostStep::RecordInit);
+        }
     }
 
     /// Returns an annotation that is not empty.
@@ -565,6 +568,7 @@ fn host_half(b: &mut Builder<'_>, process: &Process, limits: &Limits, cloned: u6
         b.host(mounts::NOTIFY_ITEM, HostStep::ListenForReadiness);
     }
     b.host(c"linux.namespaces", HostStep::CloneInit { namespaces: cloned });
+    b.host(c"runtime", HostStep::RecordInit);
     b.enter();
     b.host(c"runtime", HostStep::RecordConfig);
     restrict(b, process)?;

@@ -288,6 +288,8 @@ pub enum HostStep {
         /// The point.
         point: SyncPoint,
     },
+    /// Writes down who init is: from now on whoever deletes the container can end it.
+    RecordInit,
     /// Writes the config down, for processes that join the container later.
     RecordConfig,
     /// Writes the next state beside the one that is there: created, or running.

@@ -59,6 +59,7 @@ impl HostStep {
             Self::GiveStdio { .. } => "GiveStdio",
             Self::ReceiveConsole => "ReceiveConsole",
             Self::Await { .. } => "Await",
+            Self::RecordInit => "RecordInit",
             Self::RecordConfig => "RecordConfig",
             Self::PrepareRecord => "PrepareRecord",
             Self::RecordCreated => "RecordCreated",
@@ -75,6 +76,7 @@ impl HostStep {
         match self {
             Self::RecordCreating
             | Self::ReceiveConsole
+            | Self::RecordInit
             | Self::RecordConfig
             | Self::PrepareRecord
             | Self::RecordCreated

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::fs::{DirBuilder, File};
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -13,16 +13,18 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstat, fstatat, mkdirat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
 
 use crate::ErrorKind;
 use crate::sys::{self, SysError};
 
-use super::Record;
+use super::{Record, start_time, start_time_in};
 
 const STATE: &CStr = c"state.json";
 const NEW_STATE: &CStr = c"state.json.new";
 const CONFIG: &CStr = c"config.json";
+/// What procfs has of the hook that the runtime runs, or ran last: its pid and start time (proc_pid_stat(5)).
+const HOOK: &CStr = c"hook";
 /// The socket that `start` connects to.
 pub(crate) const START_SOCKET: &CStr = c"start.sock";
 /// The directory of the socket for sd_notify(3), which the container sees as well.
@@ -57,14 +59,35 @@ pub(crate) enum StateError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: serde_json::Error,
+        source: Damage,
     },
     /// A failed call.
     #[error(transparent)]
     Call(#[from] SysError),
 }
 
+/// What can be wrong with a file of the state.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Damage {
+    #[error("it is missing, though the container was made")]
+    Missing,
+    #[error("its version is {0}, and this Corten knows no later one than {latest}", latest = Record::VERSION)]
+    Version(u32),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
 impl StateError {
+    /// Whether the state will be the same when it is read again.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } => true,
+            // What is there is no file.
+            Self::Call(error) => matches!(error.errno.0, Errno::ELOOP | Errno::EISDIR),
+            _ => false,
+        }
+    }
+
     /// Returns what kind of error this is.
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
@@ -185,6 +208,40 @@ impl StateDirectory {
         Ok(stat.st_uid)
     }
 
+    /// Opens the file in which the process of a hook writes itself down.
+    pub(crate) fn open_hook(&self) -> Result<File, SysError> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        openat(&self.fd, HOOK, flags, Mode::S_IRUSR | Mode::S_IWUSR)
+            .map(File::from)
+            .map_err(|errno| SysError::new(errno, || format!("openat({:?}, {HOOK:?}, O_CREAT)", self.path)))
+    }
+
+    /// Kills the last hook with its children, if it is still there.
+    pub(crate) fn kill_hook(&self) {
+        // Most containers have none.
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let Ok(file) = openat(&self.fd, HOOK, flags, Mode::empty()) else { return };
+        let line = read_whole(File::from(file)).unwrap_or_default();
+        let pid = line.split(|byte| *byte == b' ').next().and_then(|pid| str::from_utf8(pid).ok()?.parse().ok());
+        let (Some(pid), Ok(Some(began))) = (pid, start_time_in(&line)) else { return };
+        if start_time(pid).is_ok_and(|time| time == Some(began)) {
+            sys::kill_tree(Pid::from_raw(pid));
+        }
+    }
+
+    /// Whether a process has this directory open: whoever is neither the runtime nor its clone has not.
+    pub(crate) fn is_open_in(&self, pid: Pid) -> bool {
+        let Ok(own) = fstat(&self.fd) else { return false };
+        let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        fds.filter_map(|fd| std::fs::metadata(fd.path()).ok())
+            .any(|found| (found.dev(), found.ino()) == (own.st_dev, own.st_ino))
+    }
+
+    /// Whether the directory has been removed.
+    pub(crate) fn is_gone(&self) -> bool {
+        fstat(&self.fd).is_ok_and(|stat| stat.st_nlink == 0)
+    }
+
     /// Returns a path of a file in the directory that goes through the open directory, and is short enough for a socket.
     pub(crate) fn file_by_fd(&self, name: &CStr) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}/{}", self.fd.as_raw_fd(), name.to_string_lossy()))
@@ -197,10 +254,7 @@ impl StateDirectory {
 
     /// Removes the socket; the container has been started.
     pub(crate) fn remove_start_socket(&self) -> Result<(), StateError> {
-        match unlinkat(&self.fd, START_SOCKET, UnlinkatFlags::NoRemoveDir) {
-            Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(errno) => Err(SysError::new(errno, || format!("unlinkat({:?}, {START_SOCKET:?})", self.path)).into()),
-        }
+        self.unlink(START_SOCKET)
     }
 
     /// Makes the directory that the container sees: users of the container may pass through it, whatever the caller's umask.
@@ -235,6 +289,19 @@ impl StateDirectory {
         Ok(Some(socket))
     }
 
+    fn unlink(&self, name: &CStr) -> Result<(), StateError> {
+        match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(SysError::new(errno, || format!("unlinkat({:?}, {name:?})", self.path)).into()),
+        }
+    }
+
+    /// Writes the first record.
+    pub(crate) fn write_first(&self, record: &Record) -> Result<(), StateError> {
+        self.prepare(record)?;
+        self.rename()
+    }
+
     /// Writes the record: to a new file that then takes the old one's place.
     pub(crate) fn write(&self, record: &Record) -> Result<(), StateError> {
         self.prepare(record)?;
@@ -243,8 +310,7 @@ impl StateDirectory {
 
     /// Writes the record to a new file.
     pub(crate) fn prepare(&self, record: &Record) -> Result<(), StateError> {
-        let path = self.path.join("state.json");
-        let json = serde_json::to_vec(record).map_err(|source| StateError::Damaged { path, source })?;
+        let json = serde_json::to_vec(record).map_err(|error| self.damaged("state.json", error))?;
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
         let fd = openat(&self.fd, NEW_STATE, flags, mode)
@@ -254,15 +320,18 @@ impl StateDirectory {
             .map_err(|error| SysError::from_io(&error, || format!("write({:?}, {NEW_STATE:?})", self.path)).into())
     }
 
-    /// Puts the new file in the old one's place.
+    /// Puts the new file in the old one's place. The old one takes the new one's, where `delete --force` looks when the other is damaged.
     pub(crate) fn publish(&self) -> Result<(), StateError> {
         // A rename over a file makes filesystems on disks write the new one out at once (ext4's auto_da_alloc), and its blocks are
         // freed again soon. An exchange does not; the state need not outlive the machine's next start.
         if sys::exchange(&self.fd, NEW_STATE, STATE).is_ok() {
-            return unlinkat(&self.fd, NEW_STATE, UnlinkatFlags::NoRemoveDir)
-                .map_err(|errno| SysError::new(errno, || format!("unlinkat({:?}, {NEW_STATE:?})", self.path)).into());
+            return Ok(());
         }
-        // There is nothing to exchange yet, or the filesystem cannot.
+        // The filesystem cannot.
+        self.rename()
+    }
+
+    fn rename(&self) -> Result<(), StateError> {
         renameat(&self.fd, NEW_STATE, &self.fd, STATE)
             .map_err(|errno| SysError::new(errno, || format!("renameat({:?}, {STATE:?})", self.path)))?;
         Ok(())
@@ -288,16 +357,43 @@ impl StateDirectory {
 
     /// Reads the record; `None` if none was written yet.
     pub(crate) fn read(&self) -> Result<Option<Record>, StateError> {
+        if let Some(record) = self.read_file(STATE)? {
+            return Ok(Some(record));
+        }
+        // It comes before anything else, and goes last.
+        if !self.has_config() && !self.has_start_socket() {
+            return Ok(None);
+        }
+        // It may have come just now.
+        let missing = || StateError::Damaged { path: self.path.join("state.json"), source: Damage::Missing };
+        self.read_file(STATE)?.ok_or_else(missing).map(Some)
+    }
+
+    /// Reads the record that was there before the one that [`StateDirectory::read`] reads, or is about to come after it.
+    pub(crate) fn read_other(&self) -> Result<Option<Record>, StateError> {
+        self.read_file(NEW_STATE)
+    }
+
+    fn read_file(&self, name: &CStr) -> Result<Option<Record>, StateError> {
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = match openat(&self.fd, STATE, flags, Mode::empty()) {
+        let fd = match openat(&self.fd, name, flags, Mode::empty()) {
             Ok(fd) => fd,
             Err(Errno::ENOENT) => return Ok(None),
-            Err(errno) => return Err(SysError::new(errno, || format!("openat({:?}, {STATE:?})", self.path)).into()),
+            Err(errno) => return Err(SysError::new(errno, || format!("openat({:?}, {name:?})", self.path)).into()),
         };
         let json = read_whole(File::from(fd))
-            .map_err(|error| SysError::from_io(&error, || format!("read({:?}, {STATE:?})", self.path)))?;
-        let path = || self.path.join("state.json");
-        serde_json::from_slice(&json).map(Some).map_err(|source| StateError::Damaged { path: path(), source })
+            .map_err(|error| SysError::from_io(&error, || format!("read({:?}, {name:?})", self.path)))?;
+        record_of(&json).map(Some).map_err(|damage| self.damaged(&name.to_string_lossy(), damage))
+    }
+
+    /// The error of a file here that is not what was written.
+    pub(crate) fn damaged(&self, name: &str, source: impl Into<Damage>) -> StateError {
+        StateError::Damaged { path: self.path.join(name), source: source.into() }
+    }
+
+    /// Whether the config was written down, which is done when there is an init.
+    pub(crate) fn has_config(&self) -> bool {
+        fstatat(&self.fd, CONFIG, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
     }
 
     /// Removes the directory with all that is in it. One that is gone already is no error.
@@ -308,8 +404,12 @@ impl StateDirectory {
             Err(Errno::ENOENT) => return Ok(()),
             Err(errno) => return Err(SysError::new(errno, call("openat")).into()),
         };
+        // Removed by somebody else. The path may be another container's by now.
+        if self.is_gone() {
+            return Ok(());
+        }
         // The one directory in it. A container with all privileges may have left there what it liked.
-        match std::fs::remove_dir_all(self.path.join(NOTIFY_DIRECTORY)) {
+        match std::fs::remove_dir_all(format!("/proc/self/fd/{}/{NOTIFY_DIRECTORY}", own.as_raw_fd())) {
             Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
                 return Err(SysError::from_io(&error, call("remove notify in")).into());
             }
@@ -318,24 +418,36 @@ impl StateDirectory {
         let mut entries = Dir::from_fd(own).map_err(|errno| SysError::new(errno, call("opendir")))?;
         for entry in entries.iter() {
             let entry = entry.map_err(|errno| SysError::new(errno, call("readdir")))?;
-            if matches!(entry.file_name().to_bytes(), b"." | b"..") {
-                continue;
-            }
-            match unlinkat(&self.fd, entry.file_name(), UnlinkatFlags::NoRemoveDir) {
-                Ok(()) | Err(Errno::ENOENT) => {}
-                Err(errno) => {
-                    return Err(
-                        SysError::new(errno, || format!("unlinkat({:?}, {:?})", self.path, entry.file_name())).into()
-                    );
-                }
+            if !matches!(entry.file_name().to_bytes(), b"." | b".." | b"state.json") {
+                self.unlink(entry.file_name())?;
             }
         }
+        // Last: what is left when this is interrupted has a state.
+        self.unlink(STATE)?;
         match std::fs::remove_dir(&self.path) {
             Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
                 Err(SysError::from_io(&error, call("rmdir")).into())
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// Reads a record, if it has a form that is known.
+fn record_of(json: &[u8]) -> Result<Record, Damage> {
+    #[derive(serde::Deserialize)]
+    struct Form {
+        #[serde(default)]
+        version: u32,
+    }
+    match serde_json::from_slice::<Record>(json) {
+        Ok(record) if record.version <= Record::VERSION => Ok(record),
+        Ok(record) => Err(Damage::Version(record.version)),
+        // A later form may lack what this one has.
+        Err(error) => Err(match serde_json::from_slice::<Form>(json) {
+            Ok(form) if form.version > Record::VERSION => Damage::Version(form.version),
+            _ => Damage::Json(error),
+        }),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is known of a container: its state directory and the state that `state` shows.
 //!
-//! `<root>/<id>/` (mode 0700) holds `state.json`, written to a new file and renamed, `config.json` as it was when the container was
-//! made, `start.sock` while the container waits for `start`, and `notify/notify.sock`, where a container with a `NOTIFY_SOCKET` says
+//! `<root>/<id>/` (mode 0700) holds `state.json`, written to a new file that changes places with it, so that the state before it stays
+//! beside it (`state.json.new`); `config.json` as it was when the container was made, `start.sock` while the container waits for `start`, `hook` with the process of the last hook, and `notify/notify.sock`, where a container with a `NOTIFY_SOCKET` says
 //! that it is ready. The directory is locked (`flock`) by whoever changes the container. Alive means: the pid's start time is the
 //! one that was written down.
 //! Spec: runtime.md#state. Attacker: none; the state root belongs to the caller alone.
@@ -13,8 +13,11 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 
+use nix::errno::Errno;
+
 use crate::launch::resctrl::GroupRecord;
-pub(crate) use directory::{NOTIFY_DIRECTORY, NOTIFY_SOCKET, START_SOCKET, StateDirectory, StateError, ids};
+use crate::sys::SysError;
+pub(crate) use directory::{Lock, NOTIFY_DIRECTORY, NOTIFY_SOCKET, START_SOCKET, StateDirectory, StateError, ids};
 pub use time::rfc3339;
 
 /// The status of a container (runtime.md#state, plus runc's `paused`).
@@ -75,6 +78,9 @@ pub struct State {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Record {
+    /// The form of the record; 0 for what was written before there were several.
+    #[serde(default)]
+    pub(crate) version: u32,
     pub(crate) oci_version: String,
     pub(crate) id: String,
     pub(crate) bundle: PathBuf,
@@ -95,6 +101,9 @@ pub(crate) struct Record {
     pub(crate) no_new_keyring: bool,
     /// Still being made: what is named here may or may not exist.
     pub(crate) creating: bool,
+    /// The cgroups were made for this container: whoever is in them is its.
+    #[serde(default)]
+    pub(crate) owns_cgroups: bool,
     /// Pid of init; 0 before there is one.
     pub(crate) pid: i32,
     /// Start time of init, in clock ticks since boot (proc_pid_stat(5)).
@@ -171,24 +180,52 @@ impl ProcessState<'_> {
 }
 
 impl Record {
+    /// The form that is written.
+    pub(crate) const VERSION: u32 = 1;
+
+    /// Whether whoever is in the cgroups is the container's.
+    pub(crate) fn owns_cgroups(&self) -> bool {
+        // The first form had a pid when it was so.
+        self.owns_cgroups || self.version == 0 && self.pid != 0
+    }
+
     /// Whether init is alive: the same process, and not a zombie.
-    pub(crate) fn is_alive(&self) -> bool {
-        self.pid > 0 && start_time(self.pid).is_some_and(|found| found == self.start_time)
+    ///
+    /// # Errors
+    /// That cannot be seen now. It is no sign of death.
+    pub(crate) fn is_alive(&self) -> Result<bool, SysError> {
+        Ok(self.pid > 0 && start_time(self.pid)? == Some(self.start_time))
     }
 }
 
-/// Returns the start time of a process that is no zombie, in clock ticks since boot.
-pub(crate) fn start_time(pid: i32) -> Option<u64> {
-    start_time_in(&directory::read_whole(File::open(format!("/proc/{pid}/stat")).ok()?).ok()?)
+/// Returns the start time of a process that is no zombie, in clock ticks since boot; `None` if there is none.
+///
+/// # Errors
+/// That cannot be seen now: no fd is left, or there is no procfs of this PID namespace at `/proc`.
+pub(crate) fn start_time(pid: i32) -> Result<Option<u64>, SysError> {
+    let path = format!("/proc/{pid}/stat");
+    let failed = |error: &std::io::Error| SysError::from_io(error, || format!("read({path:?})"));
+    let is_gone = |error: &std::io::Error| matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH));
+    let line = match File::open(&path).and_then(directory::read_whole) {
+        Ok(line) => line,
+        // Not there; in a procfs where this process is.
+        Err(error) if is_gone(&error) => {
+            return std::fs::symlink_metadata("/proc/self/stat").map(|_| None).map_err(|error| failed(&error));
+        }
+        Err(error) => return Err(failed(&error)),
+    };
+    start_time_in(&line).map_err(|()| SysError::new(Errno::EPROTO, || format!("read({path:?})")))
 }
 
 /// Of all fields of the line two are wanted, by every command and of every container (proc_pid_stat(5), 3 and 22). The name, which is the
 /// process's own choice, ends with the last parenthesis.
-fn start_time_in(stat: &[u8]) -> Option<u64> {
-    let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
-    let mut fields = str::from_utf8(stat.get(name_ends + 1..)?).ok()?.split_ascii_whitespace();
-    let state = fields.next()?;
-    fields.nth(18)?.parse().ok().filter(|_| !matches!(state, "Z" | "X"))
+fn start_time_in(stat: &[u8]) -> Result<Option<u64>, ()> {
+    let name_ends = stat.iter().rposition(|byte| *byte == b')').ok_or(())?;
+    let rest = stat.get(name_ends + 1..).and_then(|rest| str::from_utf8(rest).ok()).ok_or(())?;
+    let mut fields = rest.split_ascii_whitespace();
+    let state = fields.next().ok_or(())?;
+    let time = fields.nth(18).and_then(|time| time.parse().ok()).ok_or(())?;
+    Ok((!matches!(state, "Z" | "X")).then_some(time))
 }
 
 #[cfg(test)]
@@ -201,13 +238,15 @@ mod tests {
             format!("42 ({name}) {state} 1 42 42 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 7777 9 10\n")
         };
         for name in ["sh", "a b", ") S 1 (", "((", "\u{fffd}"] {
-            assert_eq!(start_time_in(line(name, "S").as_bytes()), Some(7777), "{name}");
-            assert_eq!(start_time_in(line(name, "Z").as_bytes()), None, "{name}");
+            assert_eq!(start_time_in(line(name, "S").as_bytes()), Ok(Some(7777)), "{name}");
+            assert_eq!(start_time_in(line(name, "Z").as_bytes()), Ok(None), "{name}");
         }
-        assert_eq!(start_time_in(b""), None);
-        assert_eq!(start_time_in(b"42 (sh) S 1 42"), None);
+        // Not what a kernel writes: no sign of death.
+        assert_eq!(start_time_in(b""), Err(()));
+        assert_eq!(start_time_in(b"42 (sh) S 1 42"), Err(()));
         let own = i32::try_from(std::process::id()).unwrap();
         let by_procfs = procfs::process::Process::new(own).unwrap().stat().unwrap().starttime;
-        assert_eq!(start_time(own), Some(by_procfs));
+        assert_eq!(start_time(own).unwrap(), Some(by_procfs));
+        assert_eq!(start_time(i32::MAX).unwrap(), None);
     }
 }

@@ -20,11 +20,12 @@ pub(crate) fn open_pidfd(pid: Pid) -> Result<OwnedFd, SysError> {
 }
 
 /// Returns the pid of a pidfd's process in the PID namespace of the mounted procfs (proc_pid_fdinfo(5)), `None` if it has ended.
-pub(crate) fn pid_of(pidfd: impl AsFd) -> Option<Pid> {
+pub(crate) fn pid_of(pidfd: impl AsFd) -> Result<Option<Pid>, SysError> {
     let path = format!("/proc/self/fdinfo/{}", pidfd.as_fd().as_raw_fd());
-    let info = std::fs::read_to_string(path).ok()?;
-    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()?;
-    (pid > 0).then(|| Pid::from_raw(pid))
+    let info =
+        std::fs::read_to_string(&path).map_err(|error| SysError::from_io(&error, || format!("read({path:?})")))?;
+    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")).and_then(|pid| pid.trim().parse().ok());
+    Ok(pid.filter(|pid| *pid > 0).map(Pid::from_raw))
 }
 
 /// Copies an fd of another process: `pidfd_getfd`.
@@ -45,6 +46,23 @@ pub(crate) fn send_signal(pidfd: impl AsFd, signal: i32) -> Result<(), SysError>
     // SAFETY: the info pointer is null, which the call allows: the kernel fills it in as kill(2) does.
     let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, none, 0) };
     Errno::result(result).map(drop).map_err(|errno| SysError::new(errno, || format!("pidfd_send_signal({signal})")))
+}
+
+/// Kills a process and, as far as they can be found, its descendants. What has ended meanwhile is no error.
+pub(crate) fn kill_tree(pid: Pid) {
+    // Stopped it makes no more children while they are looked for.
+    let Ok(pidfd) = open_pidfd(pid) else { return };
+    if send_signal(&pidfd, libc::SIGSTOP).is_err() {
+        return;
+    }
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        let children = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        children.split_ascii_whitespace().filter_map(|child| child.parse().ok()).for_each(|child| {
+            kill_tree(Pid::from_raw(child));
+        });
+    }
+    // It has ended, or is not the caller's to kill: nothing more can be done.
+    send_signal(&pidfd, libc::SIGKILL).ok();
 }
 
 /// Waits for the end of a process, any process, with poll(2); false if it has not ended by the deadline.

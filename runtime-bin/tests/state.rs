@@ -1,0 +1,317 @@
+//! What is known of a container when its state is damaged, cannot be read, or was left behind by a runtime that was killed.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests stop at what they do not expect, and say what they skip"
+)]
+
+mod common;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{CORTEN, TestBundle, can_make_containers, corten, create, fail, quietly, state, succeed, until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+/// A container that runs in the background; returns init's pid.
+fn background(test: &TestBundle) -> i32 {
+    let path = test.write().path();
+    quietly(test, &["run", "--detach", "--bundle", path.to_str().unwrap(), &test.id]);
+    i32::try_from(state(test)["pid"].as_i64().unwrap()).unwrap()
+}
+
+/// Whether a process is there and no zombie.
+fn is_alive(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().and_then(|rest| rest.split_ascii_whitespace().next()).is_some_and(|state| state != "Z")
+}
+
+fn file(test: &TestBundle, name: &str) -> PathBuf {
+    test.state_root().join(&test.id).join(name)
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).trim_end().to_owned()
+}
+
+/// Damages a file in one of many ways.
+fn damage(path: &Path, how: &str) {
+    let text = fs::read_to_string(path).unwrap();
+    let without = |field: &str| {
+        let mut state: Value = serde_json::from_str(&text).unwrap();
+        state.as_object_mut().unwrap().remove(field).unwrap();
+        fs::write(path, state.to_string()).unwrap();
+    };
+    match how {
+        "empty" => fs::write(path, "").unwrap(),
+        "cut" => fs::write(path, &text[..text.len() / 2]).unwrap(),
+        "garbage" => fs::write(path, "{{{").unwrap(),
+        "null" => fs::write(path, "null").unwrap(),
+        "missing" => fs::remove_file(path).unwrap(),
+        "without pid" => without("pid"),
+        "without cgroups" => without("cgroups"),
+        "of the future" => fs::write(path, text.replacen("\"version\":1", "\"version\":77", 1)).unwrap(),
+        "a link" => {
+            fs::remove_file(path).unwrap();
+            std::os::unix::fs::symlink("/dev/null", path).unwrap();
+        }
+        "a directory" => {
+            fs::remove_file(path).unwrap();
+            fs::create_dir(path).unwrap();
+        }
+        _ => unreachable!("{how}"),
+    }
+}
+
+const DAMAGES: [&str; 9] =
+    ["empty", "cut", "garbage", "null", "missing", "without pid", "without cgroups", "of the future", "a link"];
+
+/// A running container, a paused and a created one whose state is damaged in each way: other commands fail, `delete --force` ends and
+/// removes it, and says how it was found: by the state before, or by the config if that is damaged, too.
+#[test]
+fn containers_with_a_damaged_state_are_ended_by_force() {
+    if !can_make_containers() {
+        return;
+    }
+    for (both, status) in
+        [(false, "running"), (true, "running"), (false, "paused"), (true, "paused"), (true, "created")]
+    {
+        for how in DAMAGES {
+            let what = format!("{how}, {status}, both copies: {both}");
+            let test = TestBundle::new(&["sleep", "1000"]);
+            let pid = match status {
+                "created" => i32::try_from(create(&test)).unwrap(),
+                _ => background(&test),
+            };
+            if status == "paused" {
+                succeed(&test, &["pause", &test.id]);
+            }
+            damage(&file(&test, "state.json"), how);
+            if both {
+                damage(&file(&test, "state.json.new"), how);
+            }
+            for arguments in [&["delete", &test.id][..], &["state", &test.id], &["kill", &test.id, "KILL"]] {
+                let error = fail(&test, arguments);
+                assert!(error.contains("state.json"), "{what}: {error}");
+            }
+            assert!(is_alive(pid), "{what}");
+            let deleted = corten(&test, &["delete", "--force", &test.id]).output().unwrap();
+            assert_eq!(deleted.status.code(), Some(0), "{what}: {}", said(&deleted));
+            let by = if both { "linux.cgroupsPath of its config" } else { "its state before that" };
+            assert!(said(&deleted).contains(by) && said(&deleted).lines().count() == 1, "{what}: {}", said(&deleted));
+            assert!(!is_alive(pid), "{what}: it runs on");
+            test.assert_nothing_left(&what);
+        }
+    }
+}
+
+/// The cgroup of a container whose config names none, or a relative path, depends on the runtime's own.
+#[test]
+fn a_cgroup_that_cannot_be_found_is_not_forgotten() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = TestBundle::new(&["sleep", "1000"]);
+    test.config["linux"]["cgroupsPath"] = test.id.clone().into();
+    let pid = background(&test);
+    let kept = fs::read(file(&test, "state.json")).unwrap();
+    for name in ["state.json", "state.json.new"] {
+        damage(&file(&test, name), "cut");
+    }
+    let config = fs::read_to_string(file(&test, "config.json")).unwrap();
+    fs::write(file(&test, "config.json"), config.replace(&format!("{:?}", test.id), "\"elsewhere\"")).unwrap();
+    let error = fail(&test, &["delete", "--force", &test.id]);
+    assert!(error.contains("there is no cgroup \"elsewhere\"") && error.contains("end it, and remove"), "{error}");
+    assert!(is_alive(pid));
+    fs::write(file(&test, "config.json"), "{").unwrap();
+    let error = fail(&test, &["delete", "--force", &test.id]);
+    assert!(error.contains("its config cannot be read"), "{error}");
+    assert!(is_alive(pid));
+    // Where it is where the config says, it is found.
+    fs::write(file(&test, "config.json"), config).unwrap();
+    let deleted = corten(&test, &["delete", "--force", &test.id]).output().unwrap();
+    assert_eq!(deleted.status.code(), Some(0), "{}", said(&deleted));
+    assert!(!is_alive(pid));
+    assert!(!file(&test, "state.json").exists() && !kept.is_empty());
+}
+
+/// With fewer and fewer fds, and with none to spare: a command on a running container succeeds with all that it means or fails, and a
+/// container is never taken for dead.
+#[test]
+fn a_want_of_fds_is_no_sign_of_death() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = TestBundle::new(&["sleep", "1000"]);
+    let mut pid = background(&test);
+    let limited = |fds: u32, arguments: &[&str]| {
+        let script = format!("ulimit -n {fds}; exec \"$@\"");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, "-", CORTEN, "--root"]).arg(test.state_root()).args(arguments);
+        command.stdin(Stdio::null()).output().unwrap()
+    };
+    let mut failed = 0;
+    for fds in 3..24 {
+        let state = limited(fds, &["state", &test.id]);
+        if state.status.success() {
+            let state: Value = serde_json::from_slice(&state.stdout).unwrap();
+            assert_eq!(state["status"], "running", "{fds} fds");
+        }
+        let killed = limited(fds, &["kill", &test.id, "0"]);
+        assert!(killed.status.success() || !said(&killed).contains("not running"), "{fds} fds: {}", said(&killed));
+        failed += u32::from(!killed.status.success());
+        let deleted = limited(fds, &["delete", &test.id]);
+        assert!(!deleted.status.success() && is_alive(pid), "{fds} fds: {}", said(&deleted));
+        let forced = limited(fds, &["delete", "--force", &test.id]);
+        if forced.status.success() {
+            assert!(!is_alive(pid), "{fds} fds");
+            test.assert_nothing_left(&format!("{fds} fds"));
+            pid = background(&test);
+        } else if !is_alive(pid) {
+            // Ended, and not yet all removed: it can be tried again.
+            succeed(&test, &["delete", "--force", &test.id]);
+            pid = background(&test);
+        }
+    }
+    assert!(failed > 0, "too many fds");
+    succeed(&test, &["delete", "--force", &test.id]);
+    test.assert_nothing_left("after all");
+}
+
+/// Without a procfs, or with one of another PID namespace, nobody can say whether a container runs; none is taken for dead.
+#[test]
+fn a_missing_procfs_is_no_sign_of_death() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = TestBundle::new(&["sleep", "1000"]);
+    let pid = background(&test);
+    let without = |hide: &str, arguments: &[&str]| {
+        let script = format!("{hide}; exec \"$@\"");
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-c", &script, "-", CORTEN, "--root"]);
+        command.arg(test.state_root()).args(arguments).stdin(Stdio::null()).output().unwrap()
+    };
+    for hide in ["mount -t tmpfs none /proc", "mount --bind /sys /proc"] {
+        for arguments in [&["state", &test.id][..], &["kill", &test.id, "0"], &["delete", &test.id], &["list"]] {
+            let output = without(hide, arguments);
+            let text = format!("{}{}", said(&output), String::from_utf8_lossy(&output.stdout));
+            assert!(text.contains("/proc/") && !text.contains("stopped") && !text.contains("not running"), "{text}");
+            assert!(is_alive(pid), "{arguments:?}");
+        }
+    }
+    let other = TestBundle::new(&["true"]);
+    let path = other.write().path();
+    let made = without("mount -t tmpfs none /proc", &["create", "--bundle", path.to_str().unwrap(), &other.id]);
+    assert!(!made.status.success());
+    assert_eq!(state(&test)["status"], "running");
+    succeed(&test, &["delete", "--force", &test.id]);
+    until("it runs on", || !is_alive(pid));
+    test.assert_nothing_left("after all");
+}
+
+/// A bundle with a hook that never ends, and says so first.
+fn with_hook_that_hangs(kind: &str) -> TestBundle {
+    let mut test = TestBundle::new(&["sleep", "1000"]);
+    let script = format!("echo $$ > {}; sleep 1000; true", test.beside("hook").display());
+    test.config["hooks"][kind] = serde_json::json!([{ "path": "/bin/sh", "args": ["sh", "-c", script] }]);
+    if kind == "createContainer" {
+        // Inside the same path is another file.
+        test.config["hooks"][kind][0]["args"][2] = "echo $$ > tmp/hook; sleep 1000; true".into();
+    }
+    test.write();
+    test
+}
+
+/// `create`, or `run` with poststart, which hangs in the hook. Returns the command and the pids of the hook and its child.
+fn hang(test: &TestBundle, kind: &str) -> (Child, Vec<i32>) {
+    let command = if kind == "poststart" { &["run", "--detach"][..] } else { &["create"] };
+    let errors = File::create(test.beside("errors")).unwrap();
+    let path = test.path();
+    let arguments = [command, &["--bundle", path.to_str().unwrap(), &test.id]].concat();
+    let child = corten(test, &arguments).stdout(Stdio::null()).stderr(errors).spawn().unwrap();
+    let said = if kind == "createContainer" { test.rootfs().join("tmp/hook") } else { test.beside("hook") };
+    until("no hook", || fs::read_to_string(&said).is_ok_and(|text| text.ends_with('\n')));
+    let mut pids = vec![fs::read_to_string(said).unwrap().trim().parse().unwrap()];
+    if kind == "createContainer" {
+        // In another PID namespace.
+        pids.clear();
+        test.wait_for_program("sleep");
+        return (child, pids);
+    }
+    let mut sleeper = String::new();
+    until("no sleep", || {
+        sleeper = fs::read_to_string(format!("/proc/{0}/task/{0}/children", pids[0])).unwrap();
+        !sleeper.is_empty()
+    });
+    pids.push(sleeper.trim().parse().unwrap());
+    (child, pids)
+}
+
+const HANGING_HOOKS: [&str; 4] = ["prestart", "createRuntime", "createContainer", "poststart"];
+
+/// A container that hangs in a hook can be killed, which ends the hooks of its making with it.
+#[test]
+fn a_container_that_hangs_in_a_hook_is_killed() {
+    if !can_make_containers() {
+        return;
+    }
+    for kind in ["prestart", "createRuntime", "createContainer"] {
+        let test = with_hook_that_hangs(kind);
+        let (mut command, pids) = hang(&test, kind);
+        assert_eq!(state(&test)["status"], "creating", "{kind}");
+        succeed(&test, &["kill", &test.id, "KILL"]);
+        assert_eq!(command.wait().unwrap().code(), Some(1), "{kind}");
+        let errors = fs::read_to_string(test.beside("errors")).unwrap();
+        assert!(errors.contains("container init ended unexpectedly: killed by signal 9"), "{kind}: {errors}");
+        until(&format!("{kind}: the hook runs on"), || !pids.iter().any(|pid| is_alive(*pid)));
+        test.assert_nothing_left(kind);
+    }
+}
+
+/// It can be deleted by force: while the runtime waits for the hook, when that has been killed, and when it has been stopped.
+#[test]
+fn a_container_that_hangs_in_a_hook_is_deleted_by_force() {
+    if !can_make_containers() {
+        return;
+    }
+    for (kind, sent) in HANGING_HOOKS.iter().flat_map(|kind| ["", "KILL", "STOP"].map(|sent| (*kind, sent))) {
+        let what = format!("{kind}, runtime {sent:?}");
+        let test = with_hook_that_hangs(kind);
+        let (mut command, pids) = hang(&test, kind);
+        let pid = i32::try_from(command.id()).unwrap();
+        let send = |signal| kill(Pid::from_raw(pid), signal).unwrap();
+        match sent {
+            "KILL" => {
+                send(Signal::SIGKILL);
+                command.wait().unwrap();
+            }
+            "STOP" => send(Signal::SIGSTOP),
+            _ => {}
+        }
+        assert!(pids.iter().all(|pid| is_alive(*pid)), "{what}");
+        let begun = Instant::now();
+        succeed(&test, &["delete", "--force", &test.id]);
+        assert!(begun.elapsed() < Duration::from_secs(15), "{what}: {:?}", begun.elapsed());
+        until(&format!("{what}: the hook runs on"), || !pids.iter().any(|pid| is_alive(*pid)));
+        if sent == "STOP" {
+            // Another container has the names by now: what the first one takes back is not this one's.
+            let mut other = TestBundle::new(&["sleep", "1000"]);
+            other.config["linux"]["cgroupsPath"] = test.config["linux"]["cgroupsPath"].clone();
+            let path = other.write().path();
+            quietly(&test, &["run", "--detach", "--bundle", path.to_str().unwrap(), &test.id]);
+            send(Signal::SIGCONT);
+            assert_eq!(command.wait().unwrap().code(), Some(1), "{what}");
+            assert_eq!(state(&test)["status"], "running", "{what}");
+            succeed(&test, &["delete", "--force", &test.id]);
+        } else if sent.is_empty() {
+            assert_eq!(command.wait().unwrap().code(), Some(1), "{what}");
+        }
+        test.assert_nothing_left(&what);
+    }
+}
