@@ -29,7 +29,7 @@ mod executor;
 mod sys;
 
 pub use encode::{EncodeError, EncodedStep, encode};
-pub use message::{Call, MAX_MESSAGE, Message, MessageError, SyncPoint};
+pub use message::{Call, MAX_FDS, MAX_MESSAGE, Message, MessageError, SyncPoint};
 pub use step::{CallersGroups, OwnedStep, STEP_NAMES, Slot, Step, Target, TreeFlags, Value, WireStep};
 pub use wire::{DecodeError, MAX_STEPS, Program};
 

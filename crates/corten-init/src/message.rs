@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! init → runtime   Reached(point)   Console + one fd   Cloned + one fd   Listener(fd)   Failed{step, call, errno, item, detail}
-//! runtime → init   Continue(point)   (at `made` with one fd, at `hooks` with two)
+//! runtime → init   Continue(point)   (at `made` with one fd, at `hooks` with two, at `opened` with some)
 //! ```
 //!
 //! The end of the stream after the last point means that execve succeeded (the socket is close-on-exec). `docs/protocol.md` has
@@ -10,6 +10,9 @@
 
 /// The most bytes that a message has.
 pub const MAX_MESSAGE: usize = 4096;
+
+/// The most fds that come with a message.
+pub const MAX_FDS: usize = 16;
 
 /// Places where init waits for the runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,6 +26,8 @@ pub enum SyncPoint {
     Made,
     /// Init is in its network namespace: the runtime moves network devices there.
     Network,
+    /// The runtime hands over trees that it has opened after the clone. Init does not say that it waits.
+    Opened,
     /// The mounts are made and the root is not entered yet: the runtime runs its hooks, and hands over the state for init's.
     Hooks,
     /// Init is about to open files of the container's root: the runtime has attached the device filter. Init says that it waits only
@@ -36,8 +41,8 @@ pub enum SyncPoint {
 
 impl SyncPoint {
     /// All points, in the order in which a container passes them.
-    pub const ALL: [Self; 8] =
-        [Self::Cgroup, Self::Mapped, Self::Made, Self::Network, Self::Hooks, Self::Devices, Self::Ready, Self::Start];
+    pub const ALL: [Self; 9] =
+        [Self::Cgroup, Self::Mapped, Self::Made, Self::Network, Self::Opened, Self::Hooks, Self::Devices, Self::Ready, Self::Start];
 
     /// Returns the wire form.
     pub const fn to_number(self) -> u32 {
@@ -50,6 +55,7 @@ impl SyncPoint {
             Self::Cgroup => 6,
             Self::Made => 7,
             Self::Devices => 8,
+            Self::Opened => 9,
         }
     }
 
@@ -69,6 +75,7 @@ impl SyncPoint {
             Self::Cgroup => "cgroup",
             Self::Made => "made",
             Self::Devices => "devices",
+            Self::Opened => "opened",
         }
     }
 }

@@ -425,4 +425,6 @@ steps! {
     75 TakeNetwork { slot: Slot, }
     /// Waits for the runtime's word to go on, which may have come already: `recvfrom`. Nothing is told, as with [`Step::Sync`].
     76 Await { point: u64, }
+    /// Takes trees that the runtime has opened meanwhile: `recvmsg` (`SyncPoint::Opened`). `count`: how many, into the slots from `first` on.
+    77 TakeTrees { first: Slot, count: u64, }
 }

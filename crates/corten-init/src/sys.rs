@@ -330,20 +330,20 @@ pub fn send_fd(to: Fd, bytes: &[u8], carried: Fd) -> Result<()> {
 }
 
 /// Receives bytes and up to two fds; returns the number of bytes.
-pub fn receive_fds(from: Fd, bytes: &mut [u8], fds: &mut [Fd; 2]) -> Result<usize> {
+pub fn receive_fds<const N: usize>(from: Fd, bytes: &mut [u8], fds: &mut [Fd; N]) -> Result<usize> {
     #[repr(C)]
-    struct ControlMessage {
+    struct ControlMessage<const N: usize> {
         length: usize,
         level: i32,
         kind: i32,
-        fds: [i32; 2],
+        fds: [i32; N],
     }
     const SCM_RIGHTS: i32 = 1;
     const MSG_CMSG_CLOEXEC: usize = 0x4000_0000;
-    let mut control = ControlMessage { length: 0, level: 0, kind: 0, fds: [-1; 2] };
+    let mut control = ControlMessage { length: 0, level: 0, kind: 0, fds: [-1; N] };
     let iov = [bytes.as_mut_ptr() as usize, bytes.len()];
     // struct msghdr: name, its length, iov, their number, control, its length, flags.
-    let mut header = [0, 0, &raw const iov as usize, 1, &raw mut control as usize, size_of::<ControlMessage>(), 0usize];
+    let mut header = [0, 0, &raw const iov as usize, 1, &raw mut control as usize, size_of::<ControlMessage<N>>(), 0usize];
     let length = loop {
         // SAFETY: header, iov, control buffer and bytes are laid out as recvmsg(2) wants (64-bit) and outlive the call.
         match unsafe { call(nr::RECVMSG, [from.arg(), &raw mut header as usize, MSG_CMSG_CLOEXEC]) } {
@@ -352,7 +352,7 @@ pub fn receive_fds(from: Fd, bytes: &mut [u8], fds: &mut [Fd; 2]) -> Result<usiz
         }
     };
     if control.kind == SCM_RIGHTS {
-        // One fd makes 20 bytes, two make 24; what was not sent stays -1.
+        // What was not sent stays -1.
         *fds = control.fds.map(Fd);
     }
     Ok(length)

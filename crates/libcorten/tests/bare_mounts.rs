@@ -11,10 +11,13 @@ mod common;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
 
 use common::{TestBundle, can_make_containers, skip};
 use libcorten::{Bundle, CreateOptions, Exit, Runtime};
-use nix::mount::{MntFlags, umount2};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::statfs::{NSFS_MAGIC, statfs};
 use serde_json::json;
 use tempfile::TempDir;
@@ -54,7 +57,7 @@ impl Place {
     }
 
     fn has_template(&self) -> bool {
-        let found = statfs(&self.directory().join("mnt"));
+        let found = statfs(&self.directory().join("empty"));
         found.is_ok_and(|found| found.filesystem_type() == NSFS_MAGIC)
     }
 
@@ -87,7 +90,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let directory = self.directory();
         // The namespace, and the directory where it was mounted on itself.
-        for path in [directory.join("mnt"), directory] {
+        for path in [directory.join("empty"), directory] {
             umount2(&path, MntFlags::MNT_DETACH).ok();
         }
     }
@@ -111,7 +114,7 @@ fn the_first_container_makes_the_template_and_all_see_the_same() {
     assert_eq!(first, without);
     assert_eq!(second, without);
     // Unmounted, it is made again.
-    umount2(&directory.join("mnt"), MntFlags::MNT_DETACH).unwrap();
+    umount2(&directory.join("empty"), MntFlags::MNT_DETACH).unwrap();
     assert_eq!(place.run(Some(&directory)), without);
     assert!(place.has_template());
 }
@@ -143,4 +146,56 @@ fn a_directory_of_others_is_not_used() {
         assert!(!place.has_template());
         assert_eq!(fs::read_dir(place.directory()).unwrap().count(), 0);
     }
+}
+
+#[test]
+fn the_template_is_left_out_of_recursive_bind_mounts() {
+    if !can_make_containers() {
+        return;
+    }
+    let place = Place::new();
+    place.run(Some(&place.directory()));
+    if !place.has_template() {
+        return skip("Linux makes empty mount namespaces itself");
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let above = mounts.lines().find(|line| line.contains(&format!(" {} ", place.directory().display()))).unwrap();
+    assert!(above.contains(" unbindable "), "{above}");
+    let copy = tempfile::tempdir().unwrap();
+    let script = "mount --rbind \"$1\" \"$2\" && ! grep \" $2/.*mnt:\" /proc/self/mountinfo && ls -A \"$2/mounts\"";
+    let mut bind = Command::new("unshare");
+    bind.args(["--mount", "--propagation", "private", "sh", "-ec", script, "sh"]);
+    let output = bind.arg(place.template.path()).arg(copy.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What is below the root of a container is the same for all containers. Looked at by one with more rights than any container.
+#[test]
+fn nothing_can_be_written_below_the_root() {
+    if !can_make_containers() {
+        return;
+    }
+    let place = Place::new();
+    place.run(Some(&place.directory()));
+    if !place.has_template() {
+        return skip("Linux makes empty mount namespaces itself");
+    }
+    let namespace = place.directory().join("empty");
+    let written = thread::spawn(move || {
+        let namespace = fs::File::open(namespace).unwrap();
+        unshare(CloneFlags::CLONE_FS).unwrap();
+        setns(namespace, CloneFlags::CLONE_NEWNS).unwrap();
+        let none: Option<&str> = None;
+        // The mount alone becomes writable; then the filesystem, which must not.
+        mount(none, "/", none, MsFlags::MS_REMOUNT | MsFlags::MS_BIND, none).unwrap();
+        let filesystem = mount(none, "/", none, MsFlags::MS_REMOUNT, none);
+        let larger = mount(none, "/", none, MsFlags::MS_REMOUNT, Some("nr_inodes=100,size=1m"));
+        let file = fs::write("/file", "");
+        let directory = fs::create_dir("/directory");
+        let mode = fs::set_permissions("/", Permissions::from_mode(0o777));
+        (filesystem, larger, [file, directory, mode].map(|done| done.unwrap_err().raw_os_error()))
+    });
+    let (filesystem, larger, files) = written.join().unwrap();
+    assert!(filesystem.is_err() && larger.is_err(), "{filesystem:?} {larger:?}");
+    assert_eq!(files, [Some(libc::EROFS); 3]);
 }

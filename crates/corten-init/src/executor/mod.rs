@@ -300,6 +300,7 @@ impl<'s> Executor<'s> {
             WireStep::MemoryPolicy { mode, nodes } => sys::set_mempolicy(mode, nodes).from(Call::SetMempolicy),
             WireStep::WriteOwn { proc, path, value } => self.write_own(proc, path, value),
             WireStep::TakeNetwork { slot } => self.take_network(slot),
+            WireStep::TakeTrees { first, count } => self.take_trees(first, count),
             WireStep::AwaitHooks { creating, created } => self.await_hooks(creating, created),
             WireStep::RunHook { path, arguments, environment, home, timeout, state, stdout, stderr } => {
                 self.run_hook(path, [arguments, environment], home != 0, timeout, [state, stdout, stderr])
@@ -428,8 +429,8 @@ impl<'s> Executor<'s> {
     }
 
     /// Waits for `Continue(point)` and the fds that come with it.
-    fn receive(&self, point: SyncPoint) -> Outcome<[Fd; 2]> {
-        let (mut buffer, mut fds) = ([0; MAX_MESSAGE], [CLOSED; 2]);
+    fn receive<const N: usize>(&self, point: SyncPoint) -> Outcome<[Fd; N]> {
+        let (mut buffer, mut fds) = ([0; MAX_MESSAGE], [CLOSED; N]);
         let length = match sys::receive_fds(self.report, &mut buffer, &mut fds) {
             // A runtime that was killed with our message unread.
             Err(Errno::ECONNRESET) => 0,

@@ -7,11 +7,19 @@
 use core::ffi::CStr;
 
 use super::{CLOSED, Executor, Failure, From, Outcome, Text};
-use crate::message::Call;
+use crate::message::{Call, MAX_FDS, SyncPoint};
 use crate::step::{Slot, TreeFlags};
 use crate::sys::{self, Errno, Fd};
 
 impl Executor<'_> {
+    pub(super) fn take_trees(&mut self, first: Slot, count: u64) -> Outcome {
+        let trees: [Fd; MAX_FDS] = self.receive(SyncPoint::Opened)?;
+        for (slot, tree) in (first.0..).zip(trees).take(usize::try_from(count).unwrap_or(0)) {
+            self.put(Slot(slot), tree)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn set_propagation(&mut self, flags: u64) -> Outcome {
         self.detail.set_cut(b"/");
         sys::mount_setattr(None, true, 0, 0, flags).from(Call::MountSetattr)

@@ -15,7 +15,7 @@ impl Executor<'_> {
     }
 
     pub(super) fn take_network(&mut self, slot: Slot) -> Outcome {
-        let [namespace, _] = self.receive(SyncPoint::Made)?;
+        let [namespace] = self.receive(SyncPoint::Made)?;
         self.put(slot, namespace)
     }
 

@@ -71,6 +71,13 @@ pub(crate) fn bare_mounts(facts: &mut Facts, template: Option<&Path>) {
     }
 }
 
+/// Whether a mount namespace is mounted somewhere.
+pub(crate) fn has_mounted_mount_namespaces() -> bool {
+    // The fourth field is the root of the mount: `mnt:[4026531841]` (proc_pid_mountinfo(5)).
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    mounts.lines().any(|mount| mount.split(' ').nth(3).is_some_and(|root| root.starts_with("mnt:[")))
+}
+
 /// The kernel's version; of flags that an older one refuses it is the only sign that costs nothing.
 pub(crate) fn kernel_version() -> (u32, u32) {
     let release = nix::sys::utsname::uname().map(|name| name.release().to_owned()).unwrap_or_default();

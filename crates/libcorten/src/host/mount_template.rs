@@ -2,7 +2,8 @@
 //!
 //! Stage: host, before planning; made by the first container after the machine has started, and used by all that follow.
 //! Privilege: root of the whole machine. Kernel: `unshare(2)`, `pivot_root(2)`, a bind mount of `/proc/PID/ns/mnt`.
-//! Attacker: whoever could put another namespace here would see every container being made: the directory is root's alone.
+//! Attacker: whoever could put another namespace here would see every container being made: the directory is root's alone. A container
+//! with CAP_SYS_ADMIN, which may take its root away and change what is below: all containers have that directory in common.
 //!
 //! A new mount namespace is a copy of the caller's: its cost grows with the host's mounts, and all of them have to be taken away
 //! again, which waits for an RCU grace period. A copy of this one has an empty directory, over which the container's root goes.
@@ -17,12 +18,12 @@ use nix::fcntl::{Flock, FlockArg, OFlag, open, openat};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, fstat};
-use nix::unistd::{chdir, geteuid, pivot_root};
+use nix::unistd::{chdir, geteuid, mkdir, pivot_root};
 
 use crate::sys;
 
 /// The file that the namespace is mounted on.
-const FILE: &str = "mnt";
+const FILE: &str = "empty";
 
 /// Returns the template's file in this directory, if it is there.
 pub(crate) fn find(directory: &Path) -> Option<PathBuf> {
@@ -71,18 +72,25 @@ fn try_make(path: &Path) -> nix::Result<()> {
         return Ok(());
     }
     let namespace = empty_namespace(path)?;
-    match attach(path, &namespace) {
-        // A mount namespace cannot be mounted where mounts propagate to other namespaces, as they do below /run under systemd.
-        Err(Errno::EINVAL) => {
-            let none: Option<&Path> = None;
-            mount(Some(path), path, none, MsFlags::MS_BIND, none)?;
-            mount(none, path, none, MsFlags::MS_PRIVATE, none)?;
-            attach(path, &namespace)?;
-        }
-        other => other?,
-    }
+    hide(path)?;
+    attach(path, &namespace)?;
     drop(lock);
     Ok(())
+}
+
+/// Mounts the directory on itself, so that what is in it is nobody else's: a recursive bind mount of `/` or `/run` leaves it out (and would
+/// fail with a mount namespace in it, `check_for_nsfs_mounts`, fs/namespace.c), and no mount propagates, as they do below `/run` under systemd.
+fn hide(directory: &Path) -> nix::Result<()> {
+    let none: Option<&Path> = None;
+    let leave_out = || mount(none, directory, none, MsFlags::MS_UNBINDABLE, none);
+    match leave_out() {
+        // Not a mount yet.
+        Err(Errno::EINVAL) => {
+            mount(Some(directory), directory, none, MsFlags::MS_BIND, none)?;
+            leave_out()
+        }
+        other => other,
+    }
 }
 
 /// Mounts the namespace on its file, which is made if it is missing.
@@ -99,8 +107,9 @@ fn by_fd(fd: impl AsFd) -> String {
     format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())
 }
 
-/// Makes a mount namespace whose root is an empty, read-only directory. In a thread of its own, which leaves the process's; the
-/// directory serves as mount point in the new namespace alone.
+/// Makes a mount namespace whose root is an empty directory that nobody can put anything in: an overlay without an upper layer, which no
+/// remount makes writable. (A tmpfs could be, by a container with CAP_SYS_ADMIN; its files would then be in all containers, and charged to
+/// none.) In a thread of its own, which leaves the process's; the directory serves as mount point in the new namespace alone.
 fn empty_namespace(place: &Path) -> nix::Result<OwnedFd> {
     let made = std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
@@ -108,8 +117,15 @@ fn empty_namespace(place: &Path) -> nix::Result<OwnedFd> {
             unshare(CloneFlags::CLONE_NEWNS)?;
             let namespace = open("/proc/thread-self/ns/mnt", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
             mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
-            let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-            mount(Some("corten"), place, Some("tmpfs"), flags, Some("mode=555,nr_blocks=1,nr_inodes=1"))?;
+            let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+            mount(Some("corten"), place, Some("tmpfs"), flags, Some("mode=555,nr_blocks=1,nr_inodes=3"))?;
+            chdir(place)?;
+            // An overlay without an upper layer takes two.
+            for layer in ["a", "b"] {
+                mkdir(layer, Mode::from_bits_truncate(0o555))?;
+            }
+            let overlay = Some("lowerdir=a:b");
+            mount(Some("corten"), ".", Some("overlay"), flags | MsFlags::MS_RDONLY, overlay)?;
             chdir(place)?;
             // The old root lies over the new one then; the working directory is still in it.
             pivot_root(".", ".")?;

@@ -136,6 +136,15 @@ impl LaunchError {
         }
     }
 
+    /// Whether a tree could not be attached because a mount namespace is mounted below it (`check_for_nsfs_mounts`, fs/namespace.c).
+    pub(crate) fn meets_mount_namespace(&self) -> bool {
+        match self {
+            Self::Init(failure) => failure.call == Call::MoveMount && failure.errno.0 == Errno::ELOOP,
+            Self::Warned { cause, .. } => cause.meets_mount_namespace(),
+            _ => false,
+        }
+    }
+
     /// Says how init ended, when that is all there is to say.
     pub(super) fn explain(&mut self, waited: Waited) {
         let Self::Died { how } = self else { return };

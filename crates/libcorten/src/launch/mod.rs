@@ -8,6 +8,7 @@
 //! A failed launch leaves nothing: init is killed and reaped, the cgroup removed; the caller removes the state directory.
 
 mod agents;
+mod copied_mounts;
 mod error;
 mod files;
 pub(crate) mod hooks;
@@ -33,6 +34,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::Pid;
 
 pub(crate) use error::{InitFailure, LaunchError, LimitError};
+use copied_mounts::CopiedMounts;
 use files::{listen_for_start, pid_inside, write_pid_file, write_proc};
 pub(crate) use hooks::Watch;
 pub(crate) use id_maps::IdMapError;
@@ -81,6 +83,10 @@ pub(crate) struct Launch<'a> {
     pub(crate) joined: Option<Joined>,
     /// The network namespace, if its making has begun.
     network: Option<NetworkMaker>,
+    /// A copy of the caller's mount namespace, if trees come from one.
+    copied_mounts: Option<CopiedMounts>,
+    /// When trees must come from there, the caller begins again.
+    may_begin_again: bool,
     /// Fds by slot.
     fds: Vec<Option<OwnedFd>>,
     cgroups: Option<Cgroups>,
@@ -144,6 +150,8 @@ impl<'a> Launch<'a> {
             config: None,
             joined: None,
             network: None,
+            copied_mounts: None,
+            may_begin_again: false,
             fds,
             cgroups: None,
             own_cpus: None,
@@ -168,6 +176,12 @@ impl<'a> Launch<'a> {
     /// The making of the network namespace has begun.
     pub(crate) fn with_network(mut self, network: Option<NetworkMaker>) -> Self {
         self.network = network;
+        self
+    }
+
+    /// A launch that fails for a mount namespace below a source is going to be tried again with another plan.
+    pub(crate) fn beginning_again(mut self, may_begin_again: bool) -> Self {
+        self.may_begin_again = may_begin_again;
         self
     }
 
@@ -230,10 +244,16 @@ impl<'a> Launch<'a> {
                 mount_template::make(directory);
                 Ok(())
             }
-            HostStep::OpenTree { source, recursive, directory, link_itself, locked, slot } => {
+            HostStep::OpenTree { source, recursive, directory, link_itself, locked, copied, slot } => {
                 let how = sys::OpenTree { recursive: *recursive, link_itself: *link_itself };
-                self.put(*slot, open::tree(source, how, *directory, *locked).map_err(at)?)
+                let tree = if *copied {
+                    self.copied_mounts().and_then(|mounts| mounts.tree(source, how, *directory, *locked))
+                } else {
+                    open::tree(source, how, *directory, *locked)
+                };
+                self.put(*slot, tree.map_err(at)?)
             }
+            HostStep::SendTrees { first, count } => self.send_trees(*first, *count),
             HostStep::MapTree { slot, maps, recursive } => {
                 let tree = self.fds.get(usize::from(slot.0)).and_then(Option::as_ref).ok_or(LaunchError::Order)?;
                 open::map_tree(tree, maps, *recursive).map_err(|source| LaunchError::IdMap { item: item(), source })
@@ -318,10 +338,28 @@ impl<'a> Launch<'a> {
         Ok(())
     }
 
+    /// The copy of the caller's mount namespace, which is made for the first tree that comes from it.
+    fn copied_mounts(&mut self) -> Result<&CopiedMounts, SysError> {
+        let mounts = self.copied_mounts.take().map_or_else(CopiedMounts::start, Ok)?;
+        Ok(self.copied_mounts.insert(mounts))
+    }
+
     /// Waits for the network namespace and hands it to init.
     fn hand_over_network(&mut self, at: impl Fn(SysError) -> LaunchError) -> Result<(), LaunchError> {
         let made = made(self.network.take()).map_err(at)?;
         unless_died(self.channel()?.release_with(SyncPoint::Made, &[made.as_raw_fd()]))
+    }
+
+    /// Hands trees to init, and keeps none of them open.
+    fn send_trees(&mut self, first: Slot, count: u16) -> Result<(), LaunchError> {
+        let first = usize::from(first.0);
+        let slots = self.fds.get_mut(first..first + usize::from(count)).ok_or(LaunchError::Order)?;
+        let trees: Vec<OwnedFd> = slots.iter_mut().map_while(Option::take).collect();
+        let numbers: Vec<RawFd> = trees.iter().map(AsRawFd::as_raw_fd).collect();
+        let deadline = self.deadline();
+        let channel = self.channel()?;
+        channel.await_room(SyncPoint::Opened, deadline)?;
+        unless_died(channel.release_with(SyncPoint::Opened, &numbers))
     }
 
     /// Writes the config down, and takes note of what the stdio is, which is written with the next state.
@@ -363,7 +401,7 @@ impl<'a> Launch<'a> {
             sys::run_on_again(&cpus)?;
         }
         // Init has its copies; ours would keep mounts and sockets alive.
-        self.fds.clear();
+        self.fds.fill_with(|| None);
         self.record.pid = init.pid().as_raw();
         self.init = Some(init);
         self.channel = Some(Channel::new(ours));
@@ -620,6 +658,7 @@ impl<'a> Launch<'a> {
         let mut left = Vec::new();
         // There may be too few fds for what follows.
         self.fds.clear();
+        self.copied_mounts = None;
         if let Some(cpus) = self.own_cpus.take()
             && let Err(error) = sys::run_on_again(&cpus)
         {
@@ -670,7 +709,8 @@ impl<'a> Launch<'a> {
             left.push(format!("{}: {error}", path.display()));
         }
         let hooks = HookKind::Poststop.of(self.record.hooks.as_ref());
-        if self.record.pid > 0 && !hooks.is_empty() && !is_lost {
+        let begins_again = self.may_begin_again && cause.meets_mount_namespace();
+        if self.record.pid > 0 && !hooks.is_empty() && !is_lost && !begins_again {
             // runtime.md#lifecycle: a container that could not be made is destroyed like any other.
             self.record.pid = 0;
             let failed = hooks::run_all(HookKind::Poststop, hooks, self.record, Status::Stopped);

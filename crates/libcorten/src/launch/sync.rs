@@ -7,6 +7,7 @@
 //!  │── Reached(mapped) ───────────────────▶│ only with a new user namespace: writes the id maps
 //!  │◀──────────────────── Continue(mapped)─│
 //!  │◀─────────── Continue(made) + a file ──│ only with a network namespace that the runtime makes; init does not ask for it
+//!  │◀──────── Continue(opened) + some files │ only with many bind mounts that the runtime opens; init does not ask for them
 //!  │── Console + master (if a terminal) ──▶│ hands the master on
 //!  │── Reached(hooks) ────────────────────▶│ only with hooks: runs prestart and createRuntime
 //!  │◀───────── Continue(hooks) + two files─│
@@ -30,7 +31,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
 use super::error::{InitFailure, LaunchError};
-use crate::sys::{SysError, wait_readable};
+use crate::sys::{SysError, wait_readable, wait_writable};
 
 /// A connection to init.
 #[derive(Debug)]
@@ -110,6 +111,15 @@ impl Channel {
             Ok(_) => Ok(()),
             Err(Errno::EPIPE | Errno::ECONNRESET) => Err(LaunchError::Died { how: None }),
             Err(errno) => Err(SysError::new(errno, || format!("sendmsg(Continue({}))", point.name())).into()),
+        }
+    }
+
+    /// Waits until there is room for another message, of which init may have taken none yet.
+    pub(crate) fn await_room(&mut self, point: SyncPoint, deadline: Duration) -> Result<(), LaunchError> {
+        match wait_writable(&self.socket, deadline) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(LaunchError::Deadline { what: point.name(), seconds: deadline.as_secs() }),
+            Err(errno) => Err(SysError::new(errno, || format!("poll({})", point.name())).into()),
         }
     }
 

@@ -14,7 +14,7 @@ use crate::launch::{Launch, LaunchError, Place};
 use crate::plan::{HostStep, Planned, Request, has_network_of_its_own};
 use crate::state::{Record, StateDirectory, rfc3339};
 use crate::sys::NetworkMaker;
-use crate::{CgroupManager, Error, Plan, Result, sys};
+use crate::{CgroupManager, Error, ErrorKind, Plan, Result, sys};
 
 /// A container that is to be made: what of, and where.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub(super) struct Creation<'a> {
     pub(super) id: &'a str,
     pub(super) bundle: &'a Bundle,
     pub(super) options: &'a CreateOptions,
+    /// Trees are opened in a copy of the caller's mount namespace.
+    pub(super) copies_mounts: bool,
 }
 
 impl<'a> Creation<'a> {
@@ -43,15 +45,17 @@ impl<'a> Creation<'a> {
             CgroupManager::Systemd => Some(host::systemd(host::is_rootless()?)?),
             _ => None,
         };
-        Ok(Self { runtime, machine, systemd, id, bundle, options })
+        Ok(Self { runtime, machine, systemd, id, bundle, options, copies_mounts: false })
     }
 
     /// Probes the host and works the plan out.
     pub(super) fn plan(&self, wait_for_start: bool) -> Result<Plan> {
-        let Self { runtime, machine, systemd, id, bundle, options } = self;
+        let Self { runtime, machine, systemd, id, bundle, options, copies_mounts } = self;
         let request = Request { id, bundle: bundle.directory(), wait_for_start, options };
         let mut facts = host::facts(bundle.spec(), &request, runtime.root(), machine, systemd.as_ref())?;
         host::bare_mounts(&mut facts, runtime.mount_template.as_deref());
+        // Devices that have been moved cannot be moved again: such a container must not have to begin again.
+        facts.copies_mounts = *copies_mounts || has_net_devices(bundle) && host::has_mounted_mount_namespaces();
         Plan::new(bundle.spec(), &request, &facts).map_err(|error| Error::new(error.kind(), error))
     }
 
@@ -62,20 +66,44 @@ impl<'a> Creation<'a> {
         (may && has_network_of_its_own(self.bundle.spec())).then(|| NetworkMaker::start().ok()).flatten()
     }
 
-    /// Carries a plan out, in a new state directory.
-    pub(super) fn launch(
-        self,
-        plan: &Plan,
-        network: Option<NetworkMaker>,
+    /// Makes the container, once more if a mount namespace is mounted below one of the trees. To find that out before would be to look at all
+    /// mounts of the host for every container; and it is all taken back when it is found out, as it is before hooks have run.
+    pub(super) fn make(
+        mut self,
+        wait_for_start: bool,
         observe: &mut dyn FnMut(&Planned<HostStep>),
     ) -> Result<Container> {
+        let network = self.network();
+        let plan = self.plan(wait_for_start)?;
+        if let Some(container) = self.attempt(&plan, network, true, observe)? {
+            return Ok(container);
+        }
+        self.copies_mounts = true;
+        let plan = self.plan(wait_for_start)?;
+        self.launch(&plan, observe)
+    }
+
+    /// Carries a plan out, in a new state directory.
+    pub(super) fn launch(&self, plan: &Plan, observe: &mut dyn FnMut(&Planned<HostStep>)) -> Result<Container> {
+        let container = self.attempt(plan, None, false, observe)?;
+        container.ok_or_else(|| Error::new(ErrorKind::Internal, CannotStart(LaunchError::Order)))
+    }
+
+    /// The same; `None` if it may begin again and has to.
+    fn attempt(
+        &self,
+        plan: &Plan,
+        network: Option<NetworkMaker>,
+        may_begin_again: bool,
+        observe: &mut dyn FnMut(&Planned<HostStep>),
+    ) -> Result<Option<Container>> {
         check_preserved(self.options.listen_fds, self.options.preserve_fds)?;
         let (directory, lock) = StateDirectory::create(self.runtime.root(), self.id)?;
         let mut record =
             Record { no_new_keyring: self.options.no_new_keyring, ..new_record(self.id, self.bundle, plan) };
         let place = Place { machine: &self.machine, systemd: self.systemd.as_ref(), directory: &directory };
         let launch = Launch::new(plan, place, &mut record, self.options).of(self.bundle).with_network(network);
-        match launch.run(observe) {
+        match launch.beginning_again(may_begin_again).run(observe) {
             Ok(launched) => {
                 drop(lock);
                 let init = Some((launched.pidfd, Pid::from_raw(record.pid)));
@@ -84,7 +112,11 @@ impl<'a> Creation<'a> {
                 let (id, console) = (self.id.to_owned(), launched.master);
                 let warnings = plan.warnings.iter().cloned().chain(launched.warnings).collect();
                 let root = self.runtime.root().to_owned();
-                Ok(Container { id, root, directory, init, console, readiness, warnings })
+                Ok(Some(Container { id, root, directory, init, console, readiness, warnings }))
+            }
+            Err(error) if may_begin_again && error.meets_mount_namespace() => {
+                directory.remove()?;
+                Ok(None)
             }
             Err(error) => {
                 // While something is left, the directory stays, so that `delete --force` can find and remove it.
@@ -95,6 +127,11 @@ impl<'a> Creation<'a> {
             }
         }
     }
+}
+
+fn has_net_devices(bundle: &Bundle) -> bool {
+    let linux = bundle.spec().linux().as_ref();
+    linux.and_then(|linux| linux.net_devices().as_ref()).is_some_and(|devices| !devices.is_empty())
 }
 
 pub(super) fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {

@@ -231,10 +231,7 @@ impl Runtime {
         wait_for_start: bool,
         observe: &mut dyn FnMut(&Planned<HostStep>),
     ) -> Result<Container> {
-        let creation = Creation::new(self, id, bundle, options)?;
-        let network = creation.network();
-        let plan = creation.plan(wait_for_start)?;
-        creation.launch(&plan, network, observe)
+        Creation::new(self, id, bundle, options)?.make(wait_for_start, observe)
     }
 
     /// Makes a container by a plan of [`Runtime::plan`], which may have been changed. `observe` sees each host step before it
@@ -250,7 +247,7 @@ impl Runtime {
         plan: &Plan,
         observe: &mut dyn FnMut(&Planned<HostStep>),
     ) -> Result<Container> {
-        Creation::new(self, id, bundle, options)?.launch(plan, None, observe)
+        Creation::new(self, id, bundle, options)?.launch(plan, observe)
     }
 
     /// Finds a container.

@@ -203,6 +203,11 @@ impl<'a> Builder<'a> {
         list.push(Planned { item: item.into(), step });
     }
 
+    /// Adds a step to the runtime's half, after the clone of init and what it does in turn with it then.
+    pub(super) fn after_entry(&mut self, item: impl Into<CString>, step: HostStep) {
+        self.entry.push(Planned { item: item.into(), step });
+    }
+
     /// Adds, after the clone of init, what the runtime does in turn with init: while it enters namespaces, and after that.
     pub(super) fn enter(&mut self) {
         self.host.append(&mut self.entry);

@@ -143,8 +143,17 @@ pub enum HostStep {
         link_itself: bool,
         /// What options ask of flags that a user namespace must keep: refused then.
         locked: Option<LockedFlags>,
+        /// It comes from a copy of the caller's mount namespace, which leaves out mount namespaces that are mounted below the source.
+        copied: bool,
         /// Where init finds it.
         slot: Slot,
+    },
+    /// Hands trees to init, which takes them when their turn comes: `sendmsg`. For trees that are opened after the clone.
+    SendTrees {
+        /// The slot of the first.
+        first: Slot,
+        /// How many; their slots follow each other.
+        count: u16,
     },
     /// Maps the ids of a detached tree: `mount_setattr(MOUNT_ATTR_IDMAP)`.
     MapTree {
@@ -390,6 +399,8 @@ pub(crate) struct Facts {
     pub(crate) bare_mounts: Option<BareMounts>,
     /// Where [`BareMounts::Template`] could be and is not.
     pub(crate) missing_template: Option<PathBuf>,
+    /// Trees must come from a copy of the caller's mount namespace: a mount namespace is mounted below one of them.
+    pub(crate) copies_mounts: bool,
     /// Init can find its own mount namespace again: `PIDFD_GET_MNT_NAMESPACE` (Linux 6.11).
     pub(crate) finds_own_mounts: bool,
 }
@@ -423,6 +434,7 @@ impl Default for Facts {
             notify_directory: None,
             bare_mounts: None,
             missing_template: None,
+            copies_mounts: false,
             finds_own_mounts: false,
         }
     }

@@ -76,10 +76,9 @@ pub(super) fn mounts(b: &mut Builder<'_>) -> Result<(), PlanError> {
             (Some(_), _) if entry.options.remount => remount(b, entry)?,
             (Some(bind), _) => {
                 if opened.is_empty() {
-                    opened = visit_sources(b, &entries[index..])?;
+                    opened = open_sources(b, &entries[index..])?;
                 }
-                let locked = locked_flags(entry, &entries[index..]);
-                bind_mount(b, entry, bind.recursive, opened.pop_front(), locked)?;
+                bind_mount(b, entry, bind.recursive, opened.pop_front())?;
             }
             (None, _) if entry.options.remount => reconfigure(b, entry)?,
             (None, "cgroup") => cgroup(b, entry)?,
@@ -102,8 +101,8 @@ fn notify_directory(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let mut mount = Mount::default();
     mount.set_destination(NOTIFY_DIRECTORY.into()).set_source(Some(source)).set_options(Some(options));
     let entry = Entry { item: NOTIFY_ITEM.into(), ..Entry::new(usize::MAX, &mount)? };
-    let opened = visit_sources(b, std::slice::from_ref(&entry))?.pop_front();
-    bind_mount(b, &entry, false, opened, None)
+    let opened = open_sources(b, std::slice::from_ref(&entry))?.pop_front();
+    bind_mount(b, &entry, false, opened)
 }
 
 /// Takes mounts away, the last one first.
@@ -343,12 +342,19 @@ fn reconfigure(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> 
     Ok(())
 }
 
+/// Opens the sources of the bind mounts that `entries` begins with together, where that can be; those of the others init opens one by one.
+fn open_sources(b: &mut Builder<'_>, entries: &[Entry<'_>]) -> Result<VecDeque<Slot>, PlanError> {
+    let visited = visit_sources(b, entries)?;
+    if visited.is_empty() { take_sources(b, entries) } else { Ok(visited) }
+}
+
+/// How many sources are open at the same time: each is an fd until its mount is attached.
+const AT_ONCE: usize = corten_init::MAX_FDS;
+
 /// In a bare mount namespace, opens the sources of the bind mounts that `entries` begins with, on one visit to the host's mounts. There none
 /// of the container's mounts can be in the way of the next source; but the directory for a later mount may be made in the source of an
 /// earlier one, and be the source of a third, whose turn then comes after that. (Paths are compared by their words: a link in one is not seen.)
 fn visit_sources(b: &mut Builder<'_>, entries: &[Entry<'_>]) -> Result<VecDeque<Slot>, PlanError> {
-    /// Each is an fd until its mount is attached.
-    const AT_ONCE: usize = 64;
     let (mut opened, mut sources) = (VecDeque::new(), Vec::<PathBuf>::new());
     let Some((host, own)) = b.to_and_from_host else { return Ok(opened) };
     for entry in entries.iter().take(AT_ONCE) {
@@ -370,6 +376,39 @@ fn visit_sources(b: &mut Builder<'_>, entries: &[Entry<'_>]) -> Result<VecDeque<
         b.inside(entries[last].item.clone(), Step::Visit { namespace: own });
     }
     Ok(opened)
+}
+
+/// Has the runtime open the sources of the bind mounts that `entries` begins with while init is at work, and hand them over together: of all that
+/// there are, neither holds more than these.
+fn take_sources(b: &mut Builder<'_>, entries: &[Entry<'_>]) -> Result<VecDeque<Slot>, PlanError> {
+    let mut taken = VecDeque::new();
+    if !namespaces::runtime_opens(b) {
+        return Ok(taken);
+    }
+    for (index, entry) in entries.iter().take(AT_ONCE).enumerate() {
+        let bind = entry.options.bind.filter(|_| !entry.options.remount && copied_link(b, entry).is_none());
+        let Some((bind, source)) = bind.zip(entry.source) else { break };
+        let source = b.request.bundle.join(source);
+        if opened_in_turn(b, entry, &source) {
+            break;
+        }
+        let tree = b.new_source()?;
+        let locked = locked_flags(entry, &entries[index..]);
+        let step = namespaces::tree_step(b, &source, entry.tree_flags(bind.recursive), locked, tree);
+        b.after_entry(entry.item.clone(), step);
+        if let Some(step) = map_step(b, entry, tree)? {
+            b.after_entry(entry.item.clone(), step);
+        }
+        taken.push_back(tree);
+    }
+    if let Some(first) = taken.front().copied() {
+        // Messages come in the order of their steps.
+        namespaces::enter_network(b);
+        let (item, count) = (&entries[0].item, taken.len().try_into().unwrap_or(0));
+        b.after_entry(item.clone(), HostStep::SendTrees { first, count });
+        b.inside(item.clone(), Step::TakeTrees { first, count: count.into() });
+    }
+    Ok(taken)
 }
 
 /// Whether a path is below another, of which there are many to compare with.
@@ -411,7 +450,6 @@ fn bind_mount(
     entry: &Entry<'_>,
     recursive: bool,
     opened: Option<Slot>,
-    locked: Option<LockedFlags>,
 ) -> Result<(), PlanError> {
     if let Some(target) = copied_link(b, entry) {
         let (path, target) = (entry.path()?, text("mounts", target.as_os_str().as_encoded_bytes())?);
@@ -428,8 +466,8 @@ fn bind_mount(
             if opened_in_turn(b, entry, &source) {
                 namespaces::open_source(b, &entry.item, &source, flags, tree)?;
             } else {
-                namespaces::open_tree(b, &entry.item, &source, flags, locked, tree)?;
-                map_ids(b, entry, tree)?;
+                namespaces::open_tree(b, &entry.item, &source, flags, tree)?;
+                map_step(b, entry, tree)?;
             }
             tree
         }
@@ -473,12 +511,12 @@ fn opened_in_turn(b: &Builder<'_>, entry: &Entry<'_>, source: &Path) -> bool {
 }
 
 /// `idmap`, `ridmap`, `uidMappings`: the runtime maps the tree before init gets it.
-fn map_ids(b: &mut Builder<'_>, entry: &Entry<'_>, tree: Slot) -> Result<(), PlanError> {
+fn map_step(b: &Builder<'_>, entry: &Entry<'_>, tree: Slot) -> Result<Option<HostStep>, PlanError> {
     let item = |name: &str| format!("mounts[{}].{name}", entry.index);
     let listed = |maps: &Option<Vec<LinuxIdMapping>>| maps.iter().flatten().copied().collect::<Vec<_>>();
     let (uids, gids) = (listed(entry.mount.uid_mappings()), listed(entry.mount.gid_mappings()));
     let recursive = match &entry.options.id_map {
-        None if uids.is_empty() && gids.is_empty() => return Ok(()),
+        None if uids.is_empty() && gids.is_empty() => return Ok(None),
         // The spec says that the option should be there; runc does without.
         None => false,
         Some(id_map) => id_map.recursive,
@@ -504,8 +542,7 @@ fn map_ids(b: &mut Builder<'_>, entry: &Entry<'_>, tree: Slot) -> Result<(), Pla
             None => return Err(PlanError::HalfIdMap { item: item("options") }),
         },
     };
-    b.host(entry.item.clone(), HostStep::MapTree { slot: tree, maps, recursive });
-    Ok(())
+    Ok(Some(HostStep::MapTree { slot: tree, maps, recursive }))
 }
 
 /// The map of an option, in ids of the host; `None` if a relative one is not all within one of the container's.
@@ -670,7 +707,7 @@ fn legacy_cgroup(b: &mut Builder<'_>, entry: &Entry<'_>, hierarchy: &LegacyHiera
     }
     let mount = b.new_source()?;
     let flags = TreeFlags { directory: true, ..TreeFlags::default() };
-    namespaces::open_tree(b, &entry.item, &hierarchy.path, flags, None, mount)?;
+    namespaces::open_tree(b, &entry.item, &hierarchy.path, flags, mount)?;
     let clear = if set & libc::MOUNT_ATTR__ATIME == 0 { 0 } else { libc::MOUNT_ATTR__ATIME };
     let step = Step::SetAttributes { mount, set, clear, unnamed: 0, propagation: SLAVE, recursive: 0 };
     b.inside(entry.item.clone(), step);

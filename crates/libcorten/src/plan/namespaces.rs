@@ -284,18 +284,33 @@ pub(super) fn open_tree(
     item: &CString,
     source: &Path,
     flags: TreeFlags,
-    locked: Option<LockedFlags>,
     slot: Slot,
 ) -> Result<(), PlanError> {
-    // In a container that runs init has left the caller's mount namespace by then.
-    if b.facts.privileged || b.joins_container {
-        let TreeFlags { recursive, directory, link_itself } = flags;
-        let source = source.to_owned();
-        b.host(item.clone(), HostStep::OpenTree { source, recursive, directory, link_itself, locked, slot });
+    if runtime_opens(b) {
+        let step = tree_step(b, source, flags, None, slot);
+        b.host(item.clone(), step);
         return Ok(());
     }
     b.early(item.clone(), source_step(item, source, flags, slot)?);
     Ok(())
+}
+
+/// Whether the runtime opens trees. In a container that runs init has left the caller's mount namespace by then.
+pub(super) fn runtime_opens(b: &Builder<'_>) -> bool {
+    b.facts.privileged || b.joins_container
+}
+
+/// The runtime's step that opens a tree.
+pub(super) fn tree_step(
+    b: &Builder<'_>,
+    source: &Path,
+    flags: TreeFlags,
+    locked: Option<LockedFlags>,
+    slot: Slot,
+) -> HostStep {
+    let TreeFlags { recursive, directory, link_itself } = flags;
+    let (source, copied) = (source.to_owned(), recursive && b.facts.copies_mounts);
+    HostStep::OpenTree { source, recursive, directory, link_itself, locked, copied, slot }
 }
 
 /// Opens what is mounted at `source`, by init, now.
@@ -329,7 +344,7 @@ pub(super) fn open_device(
         b.host(item.clone(), HostStep::OpenDevice { path: path.to_owned(), kind, major, minor, slot });
         return Ok(());
     }
-    open_tree(b, item, path, TreeFlags::default(), None, slot)?;
+    open_tree(b, item, path, TreeFlags::default(), slot)?;
     b.early(item.clone(), Step::CheckDevice { device: slot, mode: kind.into(), major, minor });
     Ok(())
 }

@@ -33,6 +33,7 @@ impl HostStep {
             Self::RunOn { .. } => "RunOn",
             Self::DelegateCgroup { .. } => "DelegateCgroup",
             Self::OpenTree { .. } => "OpenTree",
+            Self::SendTrees { .. } => "SendTrees",
             Self::OpenCgroup { .. } => "OpenCgroup",
             Self::MapTree { .. } => "MapTree",
             Self::OpenDevice { .. } => "OpenDevice",
@@ -107,13 +108,15 @@ impl HostStep {
             | Self::SendSeccompListener { path: file, .. } => {
                 vec![path(file)]
             }
-            Self::OpenTree { source, recursive, directory, link_itself, slot, .. } => vec![
+            Self::OpenTree { source, recursive, directory, link_itself, copied, slot, .. } => vec![
                 ("source", source.display().to_string()),
                 ("recursive", recursive.to_string()),
                 ("directory", directory.to_string()),
                 ("link_itself", link_itself.to_string()),
+                ("copied", copied.to_string()),
                 at(slot),
             ],
+            Self::SendTrees { first, count } => vec![("first", first.0.to_string()), ("count", count.to_string())],
             Self::MapTree { slot, maps, recursive } => {
                 let mut operands = vec![at(slot), ("recursive", recursive.to_string())];
                 match maps {

@@ -23,11 +23,12 @@ const WITHOUT_PATHS: [&str; 11] =
 /// Judges whether the mount namespace can do without a copy of the caller's mounts. Hooks before `pivot_root(2)` see the host's mounts;
 /// so does a filesystem that is on a device or on other directories, and a source that lies in the container's own root, where an
 /// earlier mount may have changed what is there. A user namespace may mount proc and sysfs only where they are to be seen already
-/// (`mount_too_revealing`, fs/namespace.c).
+/// (`mount_too_revealing`, fs/namespace.c). Sources with a mount namespace below are found in a copy alone.
 pub(super) fn bare(b: &mut Builder<'_>) {
     let wants_new = b.has_new_namespace(LinuxNamespaceType::Mount)
         && b.user_namespace == UserNamespace::Same
-        && !b.request.options.no_pivot;
+        && !b.request.options.no_pivot
+        && !b.facts.copies_mounts;
     let Some(root) = b.spec.root().as_ref().filter(|_| wants_new && !hooks::see_the_root(b)) else { return };
     let root = b.request.bundle.join(root.path());
     let is_plain = |source: &Path| {
@@ -78,7 +79,7 @@ pub(super) fn root(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let root = b.spec.root().as_ref().ok_or(PlanError::Missing { item: "root" })?;
     let source = b.request.bundle.join(root.path());
     let flags = TreeFlags { recursive: true, directory: true, ..TreeFlags::default() };
-    namespaces::open_tree(b, &CString::from(c"root.path"), &source, flags, None, slot::ROOT)?;
+    namespaces::open_tree(b, &CString::from(c"root.path"), &source, flags, slot::ROOT)?;
     if !b.has_mount_namespace() {
         // config-linux.md#namespaces: the runtime's own is inherited. The tree stays detached and the process is shut up in it:
         // none of its mounts shows up in the namespace (mounts on detached trees: Linux 6.15).
@@ -93,6 +94,11 @@ pub(super) fn root(b: &mut Builder<'_>) -> Result<(), PlanError> {
     }
     let propagation = b.tree_propagation().unwrap_or(SLAVE);
     b.inside(c"linux.rootfsPropagation", mounts::set_propagation(slot::ROOT, propagation));
+    if propagation != libc::MS_PRIVATE {
+        // runc: what the host mounts in the directory later is none of the container's; mounts below the root may get some.
+        let own = Step::SetAttributes { mount: slot::ROOT, set: 0, clear: 0, unnamed: 0, propagation: libc::MS_PRIVATE, recursive: 0 };
+        b.inside(c"linux.rootfsPropagation", own);
+    }
     // In a joined or bare mount namespace there is no such directory; nothing but targets is looked up there.
     if b.bare_mounts.is_none() && !b.joins_mount_namespace() || hooks::see_the_root(b) {
         let path = text("root.path", source.into_os_string().into_encoded_bytes())?;

@@ -13,7 +13,7 @@ fn location(path: &str) -> corten_cgroup::Location {
 /// A host with pure cgroup v2, an empty mount namespace and no compiled filter at hand.
 fn facts() -> Facts {
     let filter = seccomp::Filter { flags: 4, program: vec![0; 8 * 10], notify: false };
-    let bare_mounts = Some(BareMounts::Template("/run/corten/@mounts/mnt".into()));
+    let bare_mounts = Some(BareMounts::Template("/run/corten/@mounts/empty".into()));
     Facts { cgroups: location("/box"), seccomp: Some(filter), bare_mounts, finds_own_mounts: true, ..Facts::default() }
 }
 
@@ -207,7 +207,7 @@ fn mount_namespaces_are_bare_unless_the_host_must_be_seen() {
     let bare = plan_with(&|_| {}, &nothing);
     assert!(!names(&bare).iter().any(|name| ["PivotRoot", "Propagation", "Visit"].contains(name)), "{bare}");
     assert!(
-        bare.to_string().contains("OpenNamespace        linux.namespaces                 path=/run/corten/@mounts/mnt")
+        bare.to_string().contains("OpenNamespace        linux.namespaces                 path=/run/corten/@mounts/empty")
     );
     let bound = plan_with(&|config| add(config, mount("bind", "/src", "bind")), &nothing);
     let at = names(&bound).iter().position(|name| *name == "OpenSource").unwrap();

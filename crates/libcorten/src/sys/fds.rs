@@ -29,17 +29,28 @@ pub(crate) fn wait_readable(fd: impl AsFd, deadline: Duration) -> Result<bool, E
     Ok(wait_any(fd.as_fd(), None, deadline)?.is_some())
 }
 
+/// Waits until something can be written, or nobody reads any more; false if neither comes by the deadline.
+pub(crate) fn wait_writable(fd: impl AsFd, deadline: Duration) -> Result<bool, Errno> {
+    Ok(wait_for(&[(fd.as_fd(), PollFlags::POLLOUT)], deadline)?.is_some())
+}
+
 /// Waits until there is something to read from `one` (true), or else from `other` (false); `None` if neither comes by the deadline.
 pub(crate) fn wait_any(
     one: BorrowedFd<'_>,
     other: Option<BorrowedFd<'_>>,
     deadline: Duration,
 ) -> Result<Option<bool>, Errno> {
+    let fds: Vec<_> = std::iter::once(one).chain(other).map(|fd| (fd, PollFlags::POLLIN)).collect();
+    wait_for(&fds, deadline)
+}
+
+/// Waits for one of these; says whether it was the first.
+fn wait_for(events: &[(BorrowedFd<'_>, PollFlags)], deadline: Duration) -> Result<Option<bool>, Errno> {
     // A deadline that no clock reaches is none.
     let end = Instant::now().checked_add(deadline);
     loop {
         let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
-        let mut fds: Vec<_> = std::iter::once(one).chain(other).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        let mut fds: Vec<_> = events.iter().map(|(fd, event)| PollFd::new(*fd, *event)).collect();
         match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
             Ok(0) if left.is_zero() => return Ok(None),
             Ok(0) | Err(Errno::EINTR) => {}

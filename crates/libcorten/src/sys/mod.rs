@@ -17,7 +17,7 @@ pub(crate) mod term;
 
 pub(crate) use clone::{InitProcess, InitStart, UserNamespaceHolder};
 pub(crate) use exchange::exchange;
-pub(crate) use fds::{adopt_received, copy_inherited, is_inherited, wait_any, wait_readable};
+pub(crate) use fds::{adopt_received, copy_inherited, is_inherited, wait_any, wait_readable, wait_writable};
 pub(crate) use hook::{introduce, isolate};
 pub(crate) use memfd::{memfd, sealed_memfd};
 pub(crate) use mount::{OpenTree, clone_opened, clone_tree, map_tree, open_tree};

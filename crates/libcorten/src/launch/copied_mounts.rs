@@ -1,0 +1,81 @@
+//! Trees without the mount namespaces that are mounted below them.
+//!
+//! Stage: host. Kernel: `unshare(CLONE_NEWNS)`, which leaves such mounts out of the copy (`copy_mnt_ns`, fs/namespace.c). The kernel attaches no
+//! tree in which a mount namespace is mounted on a file (snapd keeps one for each snap, `unshare --mount=FILE` makes one) to one that is younger (ELOOP).
+//! Mounts of the copy are peers of the caller's: what is mounted there later propagates as if the trees came from the caller's own.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{Builder, JoinHandle};
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{SigSet, SigmaskHow};
+
+use crate::plan::LockedFlags;
+use crate::sys::{OpenTree, SysError};
+
+/// What the thread is asked for: the operands of [`super::open::tree`].
+type Request = (PathBuf, OpenTree, bool, Option<LockedFlags>);
+
+/// A thread in a copy of the caller's mount namespace, which opens trees there. It ends, and the copy with it, when this is dropped.
+#[derive(Debug)]
+pub(super) struct CopiedMounts {
+    requests: Option<Sender<Request>>,
+    opened: Receiver<Result<OwnedFd, SysError>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl CopiedMounts {
+    /// Starts the thread, which no signal reaches: none of the caller's handlers runs in it.
+    pub(super) fn start() -> Result<Self, SysError> {
+        let masked = |errno| SysError::new(errno, || "rt_sigprocmask(SIG_BLOCK)".to_owned());
+        let (requests, asked) = channel::<Request>();
+        let (answers, opened) = channel();
+        let work = move || {
+            let copied = unshare(CloneFlags::CLONE_NEWNS)
+                .map_err(|errno| SysError::new(errno, || "unshare(CLONE_NEWNS)".to_owned()));
+            if let Err(error) = copied {
+                // It is heard in the place of the first tree; if nobody listens any more, nobody wants it.
+                answers.send(Err(error)).ok();
+                return;
+            }
+            for (source, how, directory, locked) in asked {
+                if answers.send(super::open::tree(&source, how, directory, locked)).is_err() {
+                    return;
+                }
+            }
+        };
+        let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(masked)?;
+        let thread = Builder::new().name("corten-mounts".to_owned()).spawn(work);
+        before.thread_set_mask().map_err(masked)?;
+        let thread = thread.map_err(|error| SysError::from_io(&error, || "clone(thread)".to_owned()))?;
+        Ok(Self { requests: Some(requests), opened, thread: Some(thread) })
+    }
+
+    /// Opens a tree, as [`super::open::tree`] does.
+    pub(super) fn tree(
+        &self,
+        source: &Path,
+        how: OpenTree,
+        directory: bool,
+        locked: Option<LockedFlags>,
+    ) -> Result<OwnedFd, SysError> {
+        let ended = || SysError::new(Errno::EIO, || "thread(copy of the mount namespace)".to_owned());
+        if let Some(requests) = &self.requests {
+            // A thread that has ended has left the reason.
+            requests.send((source.to_owned(), how, directory, locked)).ok();
+        }
+        self.opened.recv().map_err(|_| ended())?
+    }
+}
+
+impl Drop for CopiedMounts {
+    fn drop(&mut self) {
+        self.requests.take();
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
