@@ -501,13 +501,13 @@ fn propagation_of_the_root() {
         return;
     }
     let cases = [
-        ("", "master"),
-        ("slave", "master"),
-        ("rslave", "master"),
+        ("", ""),
+        ("slave", ""),
+        ("rslave", ""),
         ("private", ""),
         ("rprivate", ""),
-        ("shared", "shared master"),
-        ("rshared", "shared master"),
+        ("shared", "shared"),
+        ("rshared", "shared"),
         ("unbindable", "unbindable"),
         ("runbindable", "unbindable"),
     ];
