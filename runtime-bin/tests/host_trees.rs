@@ -125,7 +125,8 @@ fn beginning_again_runs_hooks_once_and_says_nothing() {
     let mut test = script("cat /x/file");
     let (source, log) = (test.beside("host"), test.beside("log"));
     bind(&mut test, &source, "/x", &["rbind"]);
-    let hook = |name: &str| json!([{ "path": "/bin/sh", "args": ["sh", "-c", format!("echo {name} >>{}", log.display())] }]);
+    let hook =
+        |name: &str| json!([{ "path": "/bin/sh", "args": ["sh", "-c", format!("echo {name} >>{}", log.display())] }]);
     test.config["hooks"] = json!({ "poststart": hook("poststart"), "poststop": hook("poststop") });
     let cpus = run_on_each_cpu(&test).lines().count();
     assert_eq!(std::fs::read_to_string(log).unwrap(), "poststart\npoststop\n".repeat(cpus));
@@ -138,7 +139,8 @@ fn mounts_are_added_from_a_tree_with_mount_namespaces_below() {
         return;
     }
     let test = TestBundle::new(&["sleep", "1000"]);
-    let mounts = json!([{ "destination": "/tmp", "type": "bind", "source": test.beside("host"), "options": ["rbind"] }]);
+    let mounts =
+        json!([{ "destination": "/tmp", "type": "bind", "source": test.beside("host"), "options": ["rbind"] }]);
     std::fs::write(test.beside("mounts.json"), mounts.to_string()).unwrap();
     // The container must be younger than what is mounted.
     let script = format!(
@@ -195,7 +197,8 @@ fn more_mounts_than_there_may_be_files_open() {
         if mapped {
             test.map_ids();
         }
-        let run = format!("ulimit -n 64; \"$@\" run {} --bundle {:?} {}", words.join(" "), test.write().path(), test.id);
+        let run =
+            format!("ulimit -n 64; \"$@\" run {} --bundle {:?} {}", words.join(" "), test.write().path(), test.id);
         assert_eq!(stdout(&on_host(&test, &run)), "150\n64\n64\n", "{mapped} {words:?}");
         test.assert_nothing_left("run");
     }

@@ -41,8 +41,17 @@ pub enum SyncPoint {
 
 impl SyncPoint {
     /// All points, in the order in which a container passes them.
-    pub const ALL: [Self; 9] =
-        [Self::Cgroup, Self::Mapped, Self::Made, Self::Network, Self::Opened, Self::Hooks, Self::Devices, Self::Ready, Self::Start];
+    pub const ALL: [Self; 9] = [
+        Self::Cgroup,
+        Self::Mapped,
+        Self::Made,
+        Self::Network,
+        Self::Opened,
+        Self::Hooks,
+        Self::Devices,
+        Self::Ready,
+        Self::Start,
+    ];
 
     /// Returns the wire form.
     pub const fn to_number(self) -> u32 {

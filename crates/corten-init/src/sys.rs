@@ -343,7 +343,8 @@ pub fn receive_fds<const N: usize>(from: Fd, bytes: &mut [u8], fds: &mut [Fd; N]
     let mut control = ControlMessage { length: 0, level: 0, kind: 0, fds: [-1; N] };
     let iov = [bytes.as_mut_ptr() as usize, bytes.len()];
     // struct msghdr: name, its length, iov, their number, control, its length, flags.
-    let mut header = [0, 0, &raw const iov as usize, 1, &raw mut control as usize, size_of::<ControlMessage<N>>(), 0usize];
+    let mut header =
+        [0, 0, &raw const iov as usize, 1, &raw mut control as usize, size_of::<ControlMessage<N>>(), 0usize];
     let length = loop {
         // SAFETY: header, iov, control buffer and bytes are laid out as recvmsg(2) wants (64-bit) and outlive the call.
         match unsafe { call(nr::RECVMSG, [from.arg(), &raw mut header as usize, MSG_CMSG_CLOEXEC]) } {

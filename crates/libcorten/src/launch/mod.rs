@@ -33,8 +33,8 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::Pid;
 
-pub(crate) use error::{InitFailure, LaunchError, LimitError};
 use copied_mounts::CopiedMounts;
+pub(crate) use error::{InitFailure, LaunchError, LimitError};
 use files::{listen_for_start, pid_inside, write_pid_file, write_proc};
 pub(crate) use hooks::Watch;
 pub(crate) use id_maps::IdMapError;

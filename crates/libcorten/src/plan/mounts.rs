@@ -445,12 +445,7 @@ fn locked_flags(entry: &Entry<'_>, from: &[Entry<'_>]) -> Option<LockedFlags> {
 }
 
 /// A bind mount: the runtime opens the source, or init, which may have `opened` it by now; init attaches the copy.
-fn bind_mount(
-    b: &mut Builder<'_>,
-    entry: &Entry<'_>,
-    recursive: bool,
-    opened: Option<Slot>,
-) -> Result<(), PlanError> {
+fn bind_mount(b: &mut Builder<'_>, entry: &Entry<'_>, recursive: bool, opened: Option<Slot>) -> Result<(), PlanError> {
     if let Some(target) = copied_link(b, entry) {
         let (path, target) = (entry.path()?, text("mounts", target.as_os_str().as_encoded_bytes())?);
         b.inside(entry.item.clone(), Step::CopyLink { path, target });

@@ -96,7 +96,14 @@ pub(super) fn root(b: &mut Builder<'_>) -> Result<(), PlanError> {
     b.inside(c"linux.rootfsPropagation", mounts::set_propagation(slot::ROOT, propagation));
     if propagation != libc::MS_PRIVATE {
         // runc: what the host mounts in the directory later is none of the container's; mounts below the root may get some.
-        let own = Step::SetAttributes { mount: slot::ROOT, set: 0, clear: 0, unnamed: 0, propagation: libc::MS_PRIVATE, recursive: 0 };
+        let own = Step::SetAttributes {
+            mount: slot::ROOT,
+            set: 0,
+            clear: 0,
+            unnamed: 0,
+            propagation: libc::MS_PRIVATE,
+            recursive: 0,
+        };
         b.inside(c"linux.rootfsPropagation", own);
     }
     // In a joined or bare mount namespace there is no such directory; nothing but targets is looked up there.

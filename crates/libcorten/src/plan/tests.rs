@@ -207,7 +207,8 @@ fn mount_namespaces_are_bare_unless_the_host_must_be_seen() {
     let bare = plan_with(&|_| {}, &nothing);
     assert!(!names(&bare).iter().any(|name| ["PivotRoot", "Propagation", "Visit"].contains(name)), "{bare}");
     assert!(
-        bare.to_string().contains("OpenNamespace        linux.namespaces                 path=/run/corten/@mounts/empty")
+        bare.to_string()
+            .contains("OpenNamespace        linux.namespaces                 path=/run/corten/@mounts/empty")
     );
     let bound = plan_with(&|config| add(config, mount("bind", "/src", "bind")), &nothing);
     let at = names(&bound).iter().position(|name| *name == "OpenSource").unwrap();
