@@ -314,7 +314,8 @@ steps! {
     /// [`Step::OwnStdio`]. Attacker: a link or an exchange that leads to a device, or to a file of the kernel that reading empties
     /// (`/proc/kmsg`): neither is opened.
     35 HomeFromPasswd { uid: u64, proc: Slot, }
-    /// Finds the program: `faccessat2`, `statx`; as the user, in the container. `search`: the value of `PATH`.
+    /// Finds the program: `faccessat2`, `statx`; as the user, with the capabilities that are effective at the exec, in the container.
+    /// `search`: the value of `PATH`.
     36 FindProgram { name: S, search: S, }
     /// Tells the runtime that this point is reached and waits for its word to go on: `sendto`, `recvfrom`. The runtime's end
     /// of the socket closing ends init.

@@ -32,6 +32,14 @@ pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), Pl
     b.inside(c"process.user.umask", Step::Umask { mask: process.user().umask().unwrap_or(0o022).into() });
     b.inside(c"process.capabilities.bounding", Step::BoundingSet { keep: sets.bounding });
     change_user(b, process)?;
+    // What the program may do decides whether it is found, and what exec will check is what it is looked up with.
+    let keeps_one = b.facts.seccomp.is_some() && !no_new_privileges(process);
+    if keeps_one {
+        give_up_all_but_one(b, sets);
+    } else {
+        give_up_capabilities(b, sets);
+    }
+    late_working_directory(b, process)?;
     find_program(b, process, &environment)?;
     if no_new_privileges(process) {
         b.inside(c"process.noNewPrivileges", Step::NoNewPrivileges {});
@@ -39,7 +47,9 @@ pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), Pl
     if filter == FilterPlace::Early {
         load_filter(b, process);
     }
-    give_up_capabilities(b, sets);
+    if keeps_one {
+        give_up_capabilities(b, sets);
+    }
     wait(b);
     if filter == FilterPlace::ForHooks {
         load_filter(b, process);
@@ -86,14 +96,20 @@ fn own_limits(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// The user, and the working directory before and after: only root or only the user may be able to enter it.
+/// The user, and the working directory before: only root may be able to enter it.
 fn change_user(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     let user = process.user();
     let path = path_in_root("process.cwd", process.cwd())?;
-    b.inside(c"process.cwd", Step::WorkingDirectory { path: path.clone(), late: 0 });
+    b.inside(c"process.cwd", Step::WorkingDirectory { path, late: 0 });
     let groups = user.additional_gids().iter().flatten().flat_map(|gid| gid.to_ne_bytes()).collect();
     let keep_groups = callers_groups(b).to_number();
     b.inside(c"process.user", Step::User { uid: user.uid().into(), gid: user.gid().into(), groups, keep_groups });
+    Ok(())
+}
+
+/// The working directory again: only the user may be able to enter it.
+fn late_working_directory(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
+    let path = path_in_root("process.cwd", process.cwd())?;
     b.inside(c"process.cwd", Step::WorkingDirectory { path, late: 1 });
     Ok(())
 }
@@ -139,6 +155,13 @@ fn load_filter(b: &mut Builder<'_>, process: &Process) {
         let (privileged, notify) = ((!no_new_privileges(process)).into(), filter.notify.into());
         b.inside(c"linux.seccomp", Step::Seccomp { flags, program, privileged, notify });
     }
+}
+
+/// The final sets, but that the filter can still be loaded: that takes CAP_SYS_ADMIN, which is permitted and not effective.
+fn give_up_all_but_one(b: &mut Builder<'_>, sets: CapabilitySets) {
+    let CapabilitySets { effective, inheritable, .. } = sets;
+    let permitted = sets.permitted | 1 << caps::Capability::CAP_SYS_ADMIN.index();
+    b.inside(c"process.capabilities", Step::Capabilities { effective, permitted, inheritable });
 }
 
 fn give_up_capabilities(b: &mut Builder<'_>, sets: CapabilitySets) {
