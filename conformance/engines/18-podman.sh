@@ -343,9 +343,9 @@ MOUNT='$5 == place { print $5, $6, $(NF - 2) }'
     local podman
     for podman in "${BOTH[@]}"; do
         exits 127 $podman run --rm --entrypoint '' bb ''
-        $podman run -d --name box bb sleep 1000 >/dev/null
-        exits 127 $podman exec box ''
-        $podman rm -f -t 0 box >/dev/null
+        $podman run -d --name empty bb sleep 1000 >/dev/null
+        exits 127 $podman exec empty ''
+        $podman rm -f -t 0 empty >/dev/null
     done
 }
 
@@ -361,14 +361,14 @@ podman_with_fds() {
     [ "$NAME" != peer-runc ] || skip "runc refuses fds with gaps between them"
     local podman
     for podman in "${BOTH[@]}"; do
-        $podman run -d --name box bb sleep 1000 >/dev/null
+        $podman run -d --name fds bb sleep 1000 >/dev/null
         is $'nine\nexec nine' podman_with_fds "$podman" 'exec 9>fd9; podman run --rm --preserve-fd 9 bb sh -c "echo nine >&9"
-            podman exec --preserve-fd 9 box sh -c "echo exec nine >&9"; cat fd9; rm fd9'
+            podman exec --preserve-fd 9 fds sh -c "echo exec nine >&9"; cat fd9; rm fd9'
         is $'four\nexec four' podman_with_fds "$podman" 'exec 3>fd3 4>&3; podman run --rm --preserve-fds 2 bb sh -c "echo four >&4"
-            podman exec --preserve-fds 2 box sh -c "echo exec four >&4"; cat fd3; rm fd3'
+            podman exec --preserve-fds 2 fds sh -c "echo exec four >&4"; cat fd3; rm fd3'
         is $'five\nseven' podman_with_fds "$podman" 'exec 5>fd5 7>&5; podman run --rm --preserve-fd 5,7 bb sh -c "echo five >&5; echo seven >&7
             [ ! -e /proc/self/fd/6 ] || echo six >&7"; cat fd5; rm fd5'
-        $podman rm -f -t 0 box >/dev/null
+        $podman rm -f -t 0 fds >/dev/null
     done
 }
 
@@ -405,11 +405,11 @@ podman_with_fds() {
 18-terminal-output() {
     local podman
     for podman in "${BOTH[@]}"; do
-        $podman run -d --name box bb sleep 1000 >/dev/null
+        $podman run -d --name prints bb sleep 1000 >/dev/null
         is $'one\r\ntwo\r' $podman run --rm -t bb printf 'one\ntwo\n'
-        is $'one\r\ntwo\r' $podman exec -t box printf 'one\ntwo\n'
+        is $'one\r\ntwo\r' $podman exec -t prints printf 'one\ntwo\n'
         alike $podman --runtime @path run --rm -t bb sh -c 'stty -a; env | sort; echo $((1 << 20))'
-        $podman rm -f -t 0 box >/dev/null
+        $podman rm -f -t 0 prints >/dev/null
     done
 }
 
