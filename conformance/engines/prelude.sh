@@ -237,7 +237,8 @@ dockerd_down() {
 
 # on_each_dockerd_cpu COMMAND…: with Docker, and what it starts, on one CPU after the other.
 on_each_dockerd_cpu() {
-    on_each_cpu "$(cat /run/docker.pid)" "$(cat /run/docker/containerd/containerd.pid)" -- "$@"
+    # containerd is Docker's own, or one that it has found.
+    on_each_cpu $(pgrep -x 'dockerd|containerd') -- "$@"
 }
 
 # All containers, networks and volumes of Docker go.
@@ -309,6 +310,7 @@ engines_config() {
 [engine]
 runtime = "$NAME"
 runtime_supports_json = ["$NAME"]
+runtime_supports_nocgroup = ["$NAME"]
 cgroup_manager = "$([ -d /run/systemd/system ] && echo systemd || echo cgroupfs)"
 events_logger = "file"
 [engine.runtimes]

@@ -121,7 +121,7 @@ fn podman(path: &str, is_default: bool) -> String {
     format!(
         r#"[engine]
 {default}runtime_supports_json = ["{NAME}", "crun", "runc", "kata", "runsc", "youki", "krun"]
-runtime_supports_nocgroups = ["{NAME}", "crun", "krun"]
+runtime_supports_nocgroup = ["{NAME}", "crun", "krun"]
 
 [engine.runtimes]
 {NAME} = [{path:?}]
