@@ -11,6 +11,7 @@ mod common;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use common::exchange::Exchange;
@@ -162,4 +163,107 @@ fn files_of_the_kernel_are_not_read_for_the_home_directory_of_an_exec() {
     assert_eq!(succeed(&test, &["exec", &test.id, "sh", "-c", "echo $HOME"]), "/\n");
     succeed(&test, &["delete", "--force", &test.id]);
     test.assert_nothing_left("exec with a link in the place of passwd");
+}
+
+/// What a process named corten-init may do that is in a PID namespace below the host's, among those of the test's containers.
+fn capabilities_of_visible_inits(test: &TestBundle) -> Vec<u64> {
+    let mut found = Vec::new();
+    for pid in test.processes() {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let field =
+            |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
+        let inside = field("NSpid").is_some_and(|pids| pids.split_whitespace().count() > 1);
+        if inside && field("Name") == Some("corten-init") {
+            found.extend(field("CapPrm").map(|set| u64::from_str_radix(set, 16).unwrap()));
+        }
+    }
+    found
+}
+
+/// A process of the container with CAP_SYS_PTRACE could take hold of any that it sees, and of what that one may do.
+#[test]
+fn an_exec_appears_in_the_container_with_the_capabilities_of_its_program() {
+    if !can_make_containers() {
+        return;
+    }
+    let filter = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [
+            { "names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38 },
+            { "names": ["swapon"], "action": "SCMP_ACT_ERRNO" },
+        ],
+    });
+    for (filter, no_new_privileges) in [(None, true), (Some(&filter), true), (Some(&filter), false)] {
+        let mut test = TestBundle::new(&["sleep", "1000"]);
+        test.config["process"]["noNewPrivileges"] = no_new_privileges.into();
+        if let Some(filter) = filter {
+            test.config["linux"]["seccomp"] = filter.clone();
+        }
+        create(&test);
+        succeed(&test, &["start", &test.id]);
+        let allowed = capabilities_of(&test.config["process"]["capabilities"]["permitted"]);
+        for _ in 0..25 {
+            let command = ["exec", &test.id, "grep", "^Cap\\|^Seccomp:\\|^NSsid", "/proc/self/status"];
+            let child = common::corten(&test, &command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            let child = std::thread::spawn(|| child.wait_with_output().unwrap());
+            while !child.is_finished() {
+                for seen in capabilities_of_visible_inits(&test) {
+                    assert_eq!(seen & !allowed, 0, "more than {allowed:x} with {filter:?}");
+                }
+            }
+            let seen = stdout(&child.join().unwrap());
+            assert!(seen.contains(&format!("CapEff:\t{allowed:016x}")), "{seen}");
+            assert!(seen.contains(if filter.is_some() { "Seccomp:\t2" } else { "Seccomp:\t0" }), "{seen}");
+        }
+        succeed(&test, &["delete", "--force", &test.id]);
+        test.assert_nothing_left("exec");
+    }
+}
+
+/// The default bundle's capabilities, as bits.
+fn capabilities_of(names: &serde_json::Value) -> u64 {
+    let number = |name: &serde_json::Value| match name.as_str().unwrap() {
+        "CAP_KILL" => 5,
+        "CAP_NET_BIND_SERVICE" => 10,
+        "CAP_AUDIT_WRITE" => 29,
+        other => panic!("{other}"),
+    };
+    names.as_array().unwrap().iter().fold(0, |all, name| all | 1 << number(name))
+}
+
+/// A filter that forbids the clone, and loading it that needs privileges: the process is made as before, and runs.
+#[test]
+fn an_exec_under_a_filter_without_clone() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = TestBundle::new(&["sleep", "1000"]);
+    test.config["process"]["noNewPrivileges"] = false.into();
+    test.config["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{ "names": ["clone", "clone3", "fork", "vfork"], "action": "SCMP_ACT_ERRNO" }],
+    });
+    create(&test);
+    succeed(&test, &["start", &test.id]);
+    assert_eq!(succeed(&test, &["exec", &test.id, "echo", "here"]), "here\n");
+    succeed(&test, &["delete", "--force", &test.id]);
+}
+
+/// For a moment the process is two; the limit is for one.
+#[test]
+fn an_exec_at_the_limit_of_processes() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = TestBundle::new(&["sleep", "1000"]);
+    // Nobody else's on this machine.
+    let user = 1_000_000 + std::process::id() % 1_000_000;
+    test.config["process"]["user"] = json!({ "uid": user, "gid": user });
+    test.config["process"]["rlimits"] = json!([{ "type": "RLIMIT_NPROC", "hard": 2, "soft": 2 }]);
+    test.own_rootfs(0);
+    create(&test);
+    succeed(&test, &["start", &test.id]);
+    let limits = succeed(&test, &["exec", &test.id, "grep", "processes", "/proc/self/limits"]);
+    assert_eq!(limits.split_whitespace().collect::<Vec<_>>(), ["Max", "processes", "2", "2", "processes"]);
+    succeed(&test, &["delete", "--force", &test.id]);
 }

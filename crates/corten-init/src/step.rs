@@ -259,8 +259,8 @@ steps! {
     14 SendConsole { master: Slot, }
     /// Makes a detached mount of what the slot holds: `open_tree(OPEN_TREE_CLONE)`.
     15 CloneMount { from: Slot, slot: Slot, }
-    /// Makes the terminal stdin, stdout, stderr and the controlling terminal: `dup3`, `TIOCSCTTY`; closes the slot.
-    16 ControllingTerminal { peer: Slot, }
+    /// Makes the terminal that is stdin the controlling terminal of the session: `TIOCSCTTY`.
+    16 ControllingTerminal {}
     /// Makes the attached root the root of the mount namespace and drops the old one: `pivot_root(".", ".")`, `umount2`.
     17 PivotRoot {}
     /// Sets the host name: `sethostname`. Spec: config.md#hostname.
@@ -428,4 +428,6 @@ steps! {
     76 Await { point: u64, }
     /// Takes trees that the runtime has opened meanwhile: `recvmsg` (`SyncPoint::Opened`). `count`: how many, into the slots from `first` on.
     77 TakeTrees { first: Slot, count: u64, }
+    /// Makes the terminal stdin, stdout and stderr: `dup3`; closes the slot.
+    78 TerminalAsStdio { peer: Slot, }
 }

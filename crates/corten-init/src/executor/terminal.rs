@@ -42,13 +42,12 @@ impl Executor<'_> {
         self.close(master)
     }
 
-    pub(super) fn controlling_terminal(&mut self, peer: Slot) -> Outcome {
+    pub(super) fn terminal_as_stdio(&mut self, peer: Slot) -> Outcome {
         let terminal = self.fd(peer)?;
         for stdio in 0..3 {
             sys::dup_to(terminal, stdio, true).from(Call::Dup3)?;
         }
-        self.close(peer)?;
-        sys::set_controlling_terminal(sys::Fd(0)).from(Call::Ioctl)
+        self.close(peer)
     }
 }
 

@@ -74,6 +74,8 @@ pub(super) struct Builder<'a> {
     pub(super) entered: bool,
     /// The process joins a container that runs.
     pub(super) joins_container: bool,
+    /// It enters the PID namespace, where others see it, when it has nothing left that they have not.
+    pub(super) appears_last: bool,
     next_source: u16,
     /// How the container's mount namespace comes about if it is not a copy of the caller's.
     pub(super) bare_mounts: Option<&'a BareMounts>,
@@ -156,6 +158,7 @@ impl<'a> Builder<'a> {
             inside: Vec::with_capacity(128),
             entered: false,
             joins_container: false,
+            appears_last: false,
             next_source: slot::FIRST_SOURCE.0,
             bare_mounts: None,
             network: None,
@@ -416,7 +419,8 @@ fn terminal(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     let target = corten_init::Target::LinkItself(slot::MOUNT).to_number();
     b.inside(item, Step::OpenTarget { path: c"/dev/console".into(), target, in_proc: 0, slot: slot::TARGET });
     b.inside(item, Step::MoveMount { mount: slot::MOUNT, target: slot::TARGET, keep: 0 });
-    b.inside(item, Step::ControllingTerminal { peer });
+    b.inside(item, Step::TerminalAsStdio { peer });
+    b.inside(item, Step::ControllingTerminal {});
     Ok(())
 }
 

@@ -4,14 +4,15 @@
 //! join. The namespaces are those of the container's init, by its pidfd: whatever their paths and whoever made them, and never
 //! those of a process that has got the same pid since.
 //! Spec: config.md#process for the process; the command itself is runc's. Attacker: processes in the container, which run, and see
-//! the new one as soon as it is in their PID namespace. It is not dumpable until its exec, and it holds nothing of the host that they
-//! could reach by CAP_SYS_PTRACE: a procfs of the host only where that capability is one of another user namespace.
+//! the new one as soon as it is in their PID namespace. With CAP_SYS_PTRACE they could take hold of it then, dumpable or not, and of
+//! what it may do: so it is made in the runtime's PID namespace, where they do not see it, and enters theirs with the capabilities, the
+//! user and the filter that the program will have. In a user namespace that capability is no power over a process that is not dumpable.
 
 use std::path::PathBuf;
 
 use corten_init::{OwnedStep as Step, SyncPoint};
 
-use crate::oci::{Process, Spec};
+use crate::oci::{Mount, Process, Spec};
 
 use super::build::{self, Builder, slot};
 use super::{Facts, HostStep, Plan, PlanError, Request, cgroups, kernel, mounts, namespaces, process};
@@ -45,19 +46,30 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts, running: &
     build::host_proc(b);
     cgroups::join(b, running)?;
     build::oom_score(b)?;
+    b.appears_last = process::can_appear_last(b, process, running.namespaces);
     namespaces::join_init(b, running.namespaces)?;
     b.entered = true;
-    b.inside(c"runtime", Step::NewSession {});
     root(b, running.namespaces);
     if process.terminal().unwrap_or(false) {
         build::open_terminal(b, process);
-        b.inside(c"process.terminal", Step::ControllingTerminal { peer: slot::PEER });
+        b.inside(c"process.terminal", Step::TerminalAsStdio { peer: slot::PEER });
+    }
+    if !b.appears_last {
+        session(b, process);
     }
     build::kernel_files(b, process)?;
     build::keyring(b)?;
     process::become_it(b, process)?;
     host_half(b, process, running)?;
     Ok(builder.finish())
+}
+
+/// The session, and its terminal: of the process that stays.
+pub(super) fn session(b: &mut Builder<'_>, process: &Process) {
+    b.inside(c"runtime", Step::NewSession {});
+    if process.terminal().unwrap_or(false) {
+        b.inside(c"process.terminal", Step::ControllingTerminal {});
+    }
 }
 
 /// What becomes of mounts of a container that runs.
@@ -81,7 +93,12 @@ pub(super) fn plan_mounts(
     let b = &mut builder;
     b.joins_container = true;
     b.user_namespace = namespaces::joined_user_namespace(running.namespaces);
-    namespaces::join_init(b, running.namespaces)?;
+    // Where others could take hold of it, it appears only for a procfs, which is that of its own PID namespace.
+    let is_proc = |mount: &Mount| mount.typ().as_deref() == Some("proc");
+    let appears = change == MountChange::Add && spec.mounts().iter().flatten().any(is_proc);
+    let hides = !appears && !b.in_user_namespace();
+    let joined = if hides { namespaces::without_pid(running.namespaces) } else { running.namespaces };
+    namespaces::join_init(b, joined)?;
     b.entered = true;
     root(b, running.namespaces);
     match change {
@@ -134,12 +151,13 @@ fn host_half(b: &mut Builder<'_>, process: &Process, running: &Running) -> Resul
     }
     b.host(c"runtime", HostStep::CloneInit { namespaces: 0 });
     b.enter();
+    build::receive_console(b, process);
+    // What follows is about the process that stays.
+    b.meet_all();
     if !running.resctrl.is_empty() {
         b.host(c"linux.intelRdt", HostStep::JoinIntelRdt { tasks: running.resctrl.clone() });
     }
     build::restrict_process(b, process)?;
-    build::receive_console(b, process);
-    b.meet_all();
     build::send_listener(b)?;
     b.host(c"runtime", HostStep::Await { point: SyncPoint::Ready });
     if let Some(path) = b.request.options.pidfd_socket.clone() {

@@ -131,10 +131,22 @@ pub(super) fn join_init(b: &mut Builder<'_>, joined: u64) -> Result<(), PlanErro
     }
     if joined & flag(Type::Pid) != 0 {
         // Only children are in it.
-        b.early(item, Step::CloneAgain { flags: 0 });
-        b.follow();
+        if !b.appears_last {
+            b.early(item, Step::CloneAgain { flags: 0 });
+            b.follow();
+        }
     }
     Ok(())
+}
+
+/// Whether a PID namespace is among these.
+pub(super) fn has_pid(joined: u64) -> bool {
+    joined & flag(Type::Pid) != 0
+}
+
+/// These without the PID namespace.
+pub(super) fn without_pid(joined: u64) -> u64 {
+    joined & !flag(Type::Pid)
 }
 
 /// What the user namespace is for a process that joins these.

@@ -18,7 +18,8 @@ use crate::state::NOTIFY_SOCKET;
 
 use super::build::{Builder, annotation_item, item_at, slot};
 use super::paths::{block, path_in_root, text};
-use super::{PlanError, cgroups, hooks, kernel, mounts};
+use super::seccomp::{Call, Filter};
+use super::{PlanError, cgroups, exec as joining, hooks, kernel, mounts, namespaces};
 
 /// Adds the steps that turn init into the process.
 pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
@@ -50,6 +51,7 @@ pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), Pl
     if keeps_one {
         give_up_capabilities(b, sets);
     }
+    appear(b, process)?;
     wait(b);
     if filter == FilterPlace::ForHooks {
         load_filter(b, process);
@@ -91,7 +93,29 @@ fn own_limits(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
         return Ok(());
     }
     for Limit { item, resource, soft, hard } in limits(process)? {
-        b.inside(item, Step::ResourceLimit { resource, soft, hard });
+        if !(b.appears_last && resource == PROCESSES) {
+            b.inside(item, Step::ResourceLimit { resource, soft, hard });
+        } else if may_grant(b, Capability::SysResource) {
+            // For a moment the process is two. From here it can be lowered without privileges.
+            let room = hard.saturating_add(1);
+            b.inside(item, Step::ResourceLimit { resource, soft: room, hard: room });
+        }
+    }
+    Ok(())
+}
+
+/// Makes the process that stays, in the PID namespace that it joins.
+fn appear(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
+    if !b.appears_last {
+        return Ok(());
+    }
+    b.inside(c"linux.namespaces", Step::CloneAgain { flags: 0 });
+    b.follow();
+    joining::session(b, process);
+    for Limit { item, resource, soft, hard } in limits(process)? {
+        if resource == PROCESSES {
+            b.inside(item, Step::ResourceLimit { resource, soft, hard });
+        }
     }
     Ok(())
 }
@@ -215,6 +239,36 @@ fn callers_groups(b: &Builder<'_>) -> CallersGroups {
         None => CallersGroups::Replaced,
     }
 }
+
+/// Whether the process can be made outside of the PID namespace among those that it joins, and enter that one last. Not if it is then
+/// no longer what it has become: a scheduling policy may not pass to children; nor if the filter, which is in force by then, does not
+/// let it clone itself. In a user namespace there is no need.
+pub(super) fn can_appear_last(b: &Builder<'_>, process: &Process, joined: u64) -> bool {
+    let clones = |filter: &Filter| !filter.notify && AFTER_FILTER.iter().all(|call| filter.allows(*call));
+    let filtered = filter_place(b, process) == FilterPlace::Early && !b.facts.seccomp.as_ref().is_none_or(clones);
+    namespaces::has_pid(joined)
+        && !b.in_user_namespace()
+        && b.facts.privileged
+        && process.scheduler().is_none()
+        && !filtered
+}
+
+/// What init calls after a filter that it loads before it gives up its capabilities, to clone itself and to begin a session.
+const AFTER_FILTER: [Call; 10] = [
+    (libc::SYS_pipe2, [0; 6]),
+    (libc::SYS_clone, [(libc::CLONE_PARENT | libc::CLONE_PIDFD | libc::SIGCHLD).cast_unsigned() as u64, 0, 0, 0, 0, 0]),
+    (libc::SYS_sendmsg, [0; 6]),
+    (libc::SYS_close, [0; 6]),
+    (libc::SYS_exit_group, [0; 6]),
+    (libc::SYS_read, [0; 6]),
+    (libc::SYS_write, [0; 6]),
+    (libc::SYS_setsid, [0; 6]),
+    (libc::SYS_prlimit64, [0; 6]),
+    (libc::SYS_ioctl, [0, libc::TIOCSCTTY, 0, 0, 0, 0]),
+];
+
+/// `RLIMIT_NPROC`, as in [`Limit`].
+const PROCESSES: u64 = libc::RLIMIT_NPROC as u64;
 
 /// A resource limit, with its config item.
 pub(super) struct Limit {

@@ -8,6 +8,7 @@
 //!
 //! Compiling Docker's profile takes 9 ms; `host::seccomp_cache` keeps the results.
 
+mod answer;
 mod enosys;
 
 use std::collections::HashSet;
@@ -20,6 +21,8 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use oci_spec::runtime::{
     Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSeccompOperator,
 };
+
+pub(crate) use answer::Call;
 
 use crate::ErrorKind;
 use crate::spec::annotations::SECCOMP_PROGRAM;

@@ -190,7 +190,7 @@ impl TestBundle {
 
     /// The processes in cgroups of this test's containers: a process keeps its cgroup to the end, even one that has been
     /// removed. Zombies count if they are this process's to reap; those of a runtime that has ended are their new parent's.
-    fn processes(&self) -> Vec<String> {
+    pub fn processes(&self) -> Vec<String> {
         let (exact, longer) = (format!("/{}", self.id), format!("/{}-", self.id));
         let is_ours = |line: &str| {
             let line = line.trim_end_matches(" (deleted)");
