@@ -122,13 +122,15 @@ impl Executor<'_> {
             single.push(name).from(Call::Mkdirat)?;
             walked.push(b"/").from(Call::Mkdirat)?;
             walked.push(name).from(Call::Mkdirat)?;
-            match sys::mkdirat(here, single.as_cstr(), mode) {
-                Ok(()) | Err(Errno::EEXIST) => {}
+            let is_readonly = match sys::mkdirat(here, single.as_cstr(), mode) {
+                Ok(()) | Err(Errno::EEXIST) => false,
                 // A read-only filesystem says so before it looks whether the name exists.
-                Err(Errno::EROFS) => {}
+                Err(Errno::EROFS) => true,
                 Err(errno) => return Err(Failure { call: Call::Mkdirat, errno }),
-            }
+            };
             let next = match sys::openat2(here, single.as_cstr(), flags, 0, BELOW) {
+                // "No such file" would be told of a program, by engines.
+                Err(Errno::ENOENT) if is_readonly => return Err(Failure { call: Call::Mkdirat, errno: Errno::EROFS }),
                 // A link, or the `..` of one: let the kernel resolve it, inside the root.
                 Err(Errno::ELOOP | Errno::EXDEV) if resolve == IN_ROOT => {
                     match sys::openat2(self.root, walked.as_cstr(), flags, 0, IN_ROOT) {
