@@ -54,8 +54,8 @@ const RULES: &[Rule] = &[
     propagation_is_known,
     sysctls_are_namespaced,
     devices_are_sound,
-    masked_paths_are_absolute,
-    readonly_paths_are_absolute,
+    masked_paths_are_given,
+    readonly_paths_are_given,
     resources::resources_are_sound,
     seccomp_rules_are_sound,
     seccomp_notify_is_sound,
@@ -339,12 +339,12 @@ fn device_is_sound(index: usize, device: &LinuxDevice) -> Result<(), SpecError> 
     in_range(device.file_mode().unwrap_or(0), 0, 0o17_7777, || field("fileMode"))
 }
 
-fn masked_paths_are_absolute(spec: &Spec) -> Result<(), SpecError> {
-    in_linux(spec, |linux| all_absolute("linux.maskedPaths", linux.masked_paths()))
+fn masked_paths_are_given(spec: &Spec) -> Result<(), SpecError> {
+    in_linux(spec, |linux| all_given("linux.maskedPaths", linux.masked_paths()))
 }
 
-fn readonly_paths_are_absolute(spec: &Spec) -> Result<(), SpecError> {
-    in_linux(spec, |linux| all_absolute("linux.readonlyPaths", linux.readonly_paths()))
+fn readonly_paths_are_given(spec: &Spec) -> Result<(), SpecError> {
+    in_linux(spec, |linux| all_given("linux.readonlyPaths", linux.readonly_paths()))
 }
 
 fn seccomp_rules_are_sound(spec: &Spec) -> Result<(), SpecError> {
@@ -429,14 +429,15 @@ fn in_range(found: impl Into<i128>, min: i64, max: i64, field: impl FnOnce() -> 
     require(sound, || (field(), Problem::Range { min, max, found }))
 }
 
+/// runc: a relative path counts from the root.
+fn all_given(field: &str, paths: &Option<Vec<String>>) -> Result<(), SpecError> {
+    let mut paths = paths.iter().flatten().enumerate();
+    paths.try_for_each(|(index, path)| require(!path.is_empty(), || (format!("{field}[{index}]"), Problem::Empty)))
+}
+
 fn absolute(path: &Path, field: impl Fn() -> String) -> Result<(), SpecError> {
     require(!path.as_os_str().is_empty(), || (field(), Problem::Empty))?;
     require(path.is_absolute(), || (field(), Problem::NotAbsolute { found: shorten(&path.display().to_string(), 128) }))
-}
-
-fn all_absolute(field: &str, paths: &Option<Vec<String>>) -> Result<(), SpecError> {
-    let mut paths = paths.iter().flatten().enumerate();
-    paths.try_for_each(|(index, path)| absolute(Path::new(path), || format!("{field}[{index}]")))
 }
 
 fn is_assignment(text: &str, field: impl FnOnce() -> String) -> Result<(), SpecError> {
