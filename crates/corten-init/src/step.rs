@@ -64,17 +64,27 @@ pub struct TreeFlags {
     pub directory: bool,
     /// A link under the last name is the object itself.
     pub link_itself: bool,
+    /// What the host has made unbindable is copied, too: nothing of the container is mounted in the namespace.
+    pub unbindable: bool,
 }
 
 impl TreeFlags {
     /// Returns the wire form.
     pub const fn to_number(self) -> u64 {
-        self.recursive as u64 | (self.directory as u64) << 1 | (self.link_itself as u64) << 2
+        self.recursive as u64
+            | (self.directory as u64) << 1
+            | (self.link_itself as u64) << 2
+            | (self.unbindable as u64) << 3
     }
 
     /// Reads the wire form.
     pub const fn from_number(number: u64) -> Self {
-        Self { recursive: number & 1 != 0, directory: number & 2 != 0, link_itself: number & 4 != 0 }
+        Self {
+            recursive: number & 1 != 0,
+            directory: number & 2 != 0,
+            link_itself: number & 4 != 0,
+            unbindable: number & 8 != 0,
+        }
     }
 }
 
@@ -350,7 +360,7 @@ steps! {
     /// procfs are its own to write, too (proc(5)).
     47 Dumpable { on: u64, }
     /// Copies what is mounted at a path of the caller's namespace: `open_tree`. For a runtime that may not do it outside.
-    /// `flags`: [`TreeFlags`].
+    /// `flags`: [`TreeFlags`]. An unbindable mount is copied in a copy of the namespace, where it is a slave: `unshare`, `mount_setattr`.
     48 OpenSource { path: S, flags: u64, slot: Slot, }
     /// Checks that the object in the slot is the device of this type (`S_IFCHR`, `S_IFBLK`) and number: `statx`.
     49 CheckDevice { device: Slot, mode: u64, major: u64, minor: u64, }

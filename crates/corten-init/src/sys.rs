@@ -79,6 +79,7 @@ pub const S_IFBLK: u32 = 0o060_000;
 pub const S_IFREG: u32 = 0o100_000;
 pub const S_IFLNK: u32 = 0o120_000;
 pub const CLONE_NEWNS: u64 = 0x0002_0000;
+pub const MS_SLAVE: u64 = 0x0008_0000;
 pub const CLONE_NEWCGROUP: u64 = 0x0200_0000;
 pub const MOUNT_ATTR_RDONLY: u64 = 0x1;
 pub const MOUNT_ATTR_NOSUID: u64 = 0x2;

@@ -309,7 +309,7 @@ impl<'s> Executor<'s> {
             WireStep::ResetAffinity {} => sys::reset_affinity().from(Call::SchedSetaffinity),
             WireStep::Loopback {} => sys::loopback_up().from(Call::Ioctl),
             WireStep::CopyLink { path, target } => self.copy_link(path, target),
-            WireStep::CheckProc { mount } => mounts::check_proc(self.fd(mount)?),
+            WireStep::CheckProc { mount } => self.check_proc(mount),
             WireStep::EnterTree { tree } => self.fd(tree).map(|tree| self.root = tree),
             WireStep::FindRoot {} => self.find_root(),
             WireStep::Unmount { path, proc } => self.unmount(path, proc),

@@ -122,13 +122,29 @@ impl Executor<'_> {
     }
 
     pub(super) fn open_source(&mut self, path: &'static CStr, flags: u64, slot: Slot) -> Outcome {
-        let TreeFlags { recursive, directory, link_itself } = TreeFlags::from_number(flags);
+        let TreeFlags { recursive, directory, link_itself, unbindable } = TreeFlags::from_number(flags);
         self.detail.set_cut(path.to_bytes());
-        let tree = sys::open_tree_at(path, recursive, !link_itself).from(Call::OpenTree)?;
+        let tree = match sys::open_tree_at(path, recursive, !link_itself) {
+            Err(Errno::EINVAL) if unbindable => {
+                sys::unshare(sys::CLONE_NEWNS).from(Call::Unshare)?;
+                sys::mount_setattr(None, true, 0, 0, sys::MS_SLAVE).from(Call::MountSetattr)?;
+                sys::open_tree_at(path, recursive, !link_itself)
+            }
+            opened => opened,
+        }
+        .from(Call::OpenTree)?;
         if directory && sys::stat(tree).from(Call::Fstat)?.mode & sys::S_IFMT != sys::S_IFDIR {
             return Err(Failure { call: Call::OpenTree, errno: Errno::ENOTDIR });
         }
         self.put(slot, tree)
+    }
+
+    pub(super) fn check_proc(&mut self, mount: Slot) -> Outcome {
+        if sys::filesystem(self.fd(mount)?).from(Call::Fstatfs)? == sys::PROC_SUPER_MAGIC {
+            return Ok(());
+        }
+        self.detail.set_cut(b"/proc: not of type proc");
+        Err(Failure { call: Call::Fstatfs, errno: Errno::EINVAL })
     }
 
     /// `numbers`: type bits, major, minor.
@@ -293,13 +309,6 @@ fn octal(mode: u32) -> Text<8> {
         text.push(&[b'0' + digit]).ok();
     }
     text
-}
-
-pub(super) fn check_proc(mount: Fd) -> Outcome {
-    match sys::filesystem(mount).from(Call::Fstatfs)? {
-        sys::PROC_SUPER_MAGIC => Ok(()),
-        _ => Err(Failure { call: Call::Fstatfs, errno: Errno::EINVAL }),
-    }
 }
 
 /// Returns the mount point of the nth whole procfs or sysfs of the mount table, from the beginning of the file.

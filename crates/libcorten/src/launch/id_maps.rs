@@ -54,6 +54,38 @@ pub(super) fn write(pid: Pid, uids: &[LinuxIdMapping], gids: &[LinuxIdMapping]) 
     write_one(pid, "linux.gidMappings", "gid_map", "newgidmap", gids)
 }
 
+/// Checks that the user namespace of a process has this map, in whatever pieces.
+pub(super) fn check(pid: Pid, file: &str, maps: &[LinuxIdMapping]) -> Result<(), SysError> {
+    let path = format!("/proc/{pid}/{file}");
+    let text =
+        std::fs::read_to_string(&path).map_err(|error| SysError::from_io(&error, || format!("read({path:?})")))?;
+    let number = |field: Option<&str>| field?.parse().ok();
+    let line = |line: &str| {
+        let mut fields = line.split_whitespace();
+        Some((number(fields.next())?, number(fields.next())?, number(fields.next())?))
+    };
+    let asked = maps.iter().map(|map| (map.container_id(), map.host_id(), map.size()));
+    if joined_up(text.lines().filter_map(line)) == joined_up(asked) {
+        return Ok(());
+    }
+    let text = || format!("the user namespace that is joined has other mappings ({file}: {:?})", text.trim());
+    Err(SysError::new(Errno::EINVAL, text))
+}
+
+/// Ranges of ids (inside, outside, how many) in order, with those made one that go on where another ends.
+fn joined_up(ranges: impl Iterator<Item = (u32, u32, u32)>) -> Vec<(u32, u32, u32)> {
+    let mut sorted: Vec<_> = ranges.collect();
+    sorted.sort_unstable();
+    sorted.dedup_by(|(inside, outside, size), (first, host, length)| {
+        let goes_on = first.checked_add(*length) == Some(*inside) && host.checked_add(*length) == Some(*outside);
+        if goes_on {
+            *length = length.saturating_add(*size);
+        }
+        goes_on
+    });
+    sorted
+}
+
 /// Makes a user namespace with these maps.
 pub(super) fn namespace(uids: &[LinuxIdMapping], gids: &[LinuxIdMapping]) -> Result<OwnedFd, IdMapError> {
     let field = "mounts[].uidMappings";

@@ -27,7 +27,10 @@ pub(super) fn tree(source: &Path, how: OpenTree, locked: LockedFlags) -> Result<
     if let Some(refusal) = refusal(&table, mount_id(&info), &path_of(&file)?, how.recursive, locked) {
         return Err(SysError::new(Errno::EPERM, || format!("{source:?}: {refusal}")));
     }
-    sys::clone_opened(&file, source, how)
+    match sys::clone_opened(&file, source, how) {
+        Err(error) if error.errno.0 == Errno::EINVAL => super::open::clone(source, how),
+        opened => opened,
+    }
 }
 
 /// The mount in a file of `/proc/self/fdinfo`.

@@ -278,6 +278,7 @@ impl<'a> Launch<'a> {
             HostStep::WriteIdMaps { uids, gids } => {
                 id_maps::write(self.pid(), uids, gids).map_err(|source| LaunchError::IdMap { item: item(), source })
             }
+            HostStep::CheckIdMap { file, maps } => id_maps::check(self.pid(), file, maps).map_err(at),
             HostStep::LoadDeviceFilter { rules, optional } => self.load_device_filter(rules, *optional),
             HostStep::DeviceFilter { optional } => self.attach_device_filter(*optional),
             HostStep::IntelRdt { config } => self.join_resctrl(config),

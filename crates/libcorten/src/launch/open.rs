@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::stat::{SFlag, fstat, stat};
 use nix::unistd::Pid;
 
@@ -27,7 +28,7 @@ pub(super) fn tree(
 ) -> Result<OwnedFd, SysError> {
     let tree = match locked {
         Some(locked) => locked_flags::tree(source, how, locked)?,
-        None => sys::open_tree(source, how)?,
+        None => clone(source, how)?,
     };
     if directory {
         let found = fstat(&tree).map_err(|errno| SysError::new(errno, || format!("fstat({source:?})")))?;
@@ -43,9 +44,38 @@ pub(super) fn tree(
     Ok(tree)
 }
 
+/// Copies what is mounted at a path. What the host has made unbindable can be copied in a mount namespace where it is a slave: runc and crun
+/// begin with one.
+pub(super) fn clone(source: &Path, how: OpenTree) -> Result<OwnedFd, SysError> {
+    match sys::open_tree(source, how) {
+        Err(error) if error.errno.0 == Errno::EINVAL => {
+            in_a_thread(|| clone_of_slave(source, how)).ok_or(error)
+        }
+        opened => opened,
+    }
+}
+
+/// Does something in a thread, whose namespaces end with it, and which no signal reaches: none of the caller's handlers runs in it.
+fn in_a_thread<T: Send>(work: impl FnOnce() -> Option<T> + Send) -> Option<T> {
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK).ok()?;
+    let done = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().spawn_scoped(scope, work).ok()?;
+        thread.join().ok().flatten()
+    });
+    before.thread_set_mask().ok()?;
+    done
+}
+
+fn clone_of_slave(source: &Path, how: OpenTree) -> Option<OwnedFd> {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).ok()?;
+    let flags = nix::mount::MsFlags::MS_REC | nix::mount::MsFlags::MS_SLAVE;
+    nix::mount::mount(None::<&str>, "/", None::<&str>, flags, None::<&str>).ok()?;
+    sys::open_tree(source, how).ok()
+}
+
 /// Opens a device as a detached mount, checked: what the host has at the path must be this one.
 pub(super) fn device(path: &Path, kind: u32, major: u64, minor: u64) -> Result<OwnedFd, SysError> {
-    let tree = sys::open_tree(path, OpenTree::default())?;
+    let tree = clone(path, OpenTree::default())?;
     let found = fstat(&tree).map_err(|errno| SysError::new(errno, || format!("fstat({path:?})")))?;
     let same_kind = found.st_mode & libc::S_IFMT == kind;
     if same_kind && found.st_rdev == nix::sys::stat::makedev(major, minor) {

@@ -54,6 +54,12 @@ pub(crate) enum PlanError {
         /// The destination.
         path: String,
     },
+    /// Something else where the container's procfs must be (CVE-2019-16884).
+    #[error("mounts[{index}].type: \"/proc\" cannot be mounted because it is not of type proc")]
+    NotProc {
+        /// Position in `mounts`.
+        index: usize,
+    },
     /// An ID-mapped mount without both maps.
     #[error("{item}: id-mapped mounts must have both uid and gid mappings specified")]
     HalfIdMap {

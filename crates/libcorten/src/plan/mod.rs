@@ -6,6 +6,7 @@
 //! Spec: config.md, config-linux.md. Attacker: none yet; the bundle is trusted, what it names on disk is not looked at.
 
 mod build;
+mod cgroup_mounts;
 mod cgroups;
 mod devices;
 mod error;
@@ -227,6 +228,13 @@ pub enum HostStep {
         uids: Vec<crate::oci::LinuxIdMapping>,
         /// Group ids.
         gids: Vec<crate::oci::LinuxIdMapping>,
+    },
+    /// Checks that the user namespace that init has joined has these maps.
+    CheckIdMap {
+        /// `uid_map` or `gid_map`.
+        file: &'static str,
+        /// Ids of the config.
+        maps: Vec<crate::oci::LinuxIdMapping>,
     },
     /// Has the kernel check the device filter: `bpf`. In v1 there is nothing to do yet.
     LoadDeviceFilter {

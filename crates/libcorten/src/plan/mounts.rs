@@ -15,14 +15,15 @@ use corten_init::{OwnedStep as Step, Slot, Target, TreeFlags};
 use crate::oci::{LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespaceType, Mount};
 use crate::spec::{annotations, clean_in_root, namespace};
 
-use super::build::{Builder, SLAVE, item_at, slot};
+use super::build::{Builder, item_at, slot};
 use super::mount_options::{self, MountOptions};
 use super::namespaces::{self, UserNamespace};
 use super::paths::{block, text};
-use super::{HostStep, IdMapSource, LegacyHierarchy, LockedFlags, PlanError};
+use super::{HostStep, IdMapSource, LockedFlags, PlanError, cgroup_mounts};
 
-/// Files of procfs that a bind mount may cover: what lxcfs and its kin provide. runc has the same list.
-const PROC_COVERS: [&str; 11] = [
+/// Files of procfs that a bind mount may cover: what lxcfs and its kin provide. runc has the same list. (`/proc/net/dev` is not one of
+/// them: it lies in the directory of one process, and others would not see the cover.)
+const PROC_COVERS: [&str; 10] = [
     "/proc/cpuinfo",
     "/proc/diskstats",
     "/proc/meminfo",
@@ -33,20 +34,19 @@ const PROC_COVERS: [&str; 11] = [
     "/proc/slabinfo",
     "/proc/sys/kernel/ns_last_pid",
     "/proc/sys/crypto/fips_enabled",
-    "/proc/net/dev",
 ];
 
 /// Filesystems that are the same in every network namespace. sysfs shows the mounter's, and NFS works in it.
 const WITHOUT_NETWORK: [&str; 4] = ["devpts", "mqueue", "proc", "tmpfs"];
 
 /// One mount, looked at from all sides.
-struct Entry<'a> {
-    item: CString,
+pub(super) struct Entry<'a> {
+    pub(super) item: CString,
     index: usize,
-    destination: String,
+    pub(super) destination: String,
     fstype: &'a str,
     source: Option<&'a Path>,
-    options: MountOptions,
+    pub(super) options: MountOptions,
     /// What its mount came with stays: a mount of the host in a user namespace.
     keeps_flags: bool,
     mount: &'a Mount,
@@ -56,7 +56,7 @@ struct Entry<'a> {
 pub(super) fn mounts(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let listed = b.spec.mounts().iter().flatten().enumerate();
     let mut entries: Vec<Entry<'_>> =
-        listed.map(|(index, mount)| Entry::new(index, mount)).collect::<Result<_, _>>()?;
+        listed.map(|(index, mount)| Entry::new(b, index, mount)).collect::<Result<_, _>>()?;
     if b.in_user_namespace() {
         keep_flags(&mut entries);
     }
@@ -81,7 +81,7 @@ pub(super) fn mounts(b: &mut Builder<'_>) -> Result<(), PlanError> {
                 bind_mount(b, entry, bind.recursive, opened.pop_front())?;
             }
             (None, _) if entry.options.remount => reconfigure(b, entry)?,
-            (None, "cgroup") => cgroup(b, entry)?,
+            (None, "cgroup") => cgroup_mounts::cgroup(b, entry)?,
             (None, _) => filesystem(b, entry)?,
         }
     }
@@ -100,7 +100,7 @@ fn notify_directory(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let options = ["bind", "nosuid", "noexec", "nodev", "ro"].map(str::to_owned).to_vec();
     let mut mount = Mount::default();
     mount.set_destination(NOTIFY_DIRECTORY.into()).set_source(Some(source)).set_options(Some(options));
-    let entry = Entry { item: NOTIFY_ITEM.into(), ..Entry::new(usize::MAX, &mount)? };
+    let entry = Entry { item: NOTIFY_ITEM.into(), ..Entry::new(b, usize::MAX, &mount)? };
     let opened = open_sources(b, std::slice::from_ref(&entry))?.pop_front();
     bind_mount(b, &entry, false, opened)
 }
@@ -109,7 +109,7 @@ fn notify_directory(b: &mut Builder<'_>) -> Result<(), PlanError> {
 pub(super) fn remove(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let Some(mounts) = b.spec.mounts().as_ref() else { return Ok(()) };
     for (index, mount) in mounts.iter().enumerate().rev() {
-        let path = text("mounts", clean_in_root(mount.destination()).as_os_str().as_encoded_bytes())?;
+        let path = text("mounts", in_root(b, mount.destination()).as_os_str().as_encoded_bytes())?;
         if path.as_bytes() == b"/" {
             return Err(PlanError::Unsupported {
                 item: format!("mounts[{index}].destination"),
@@ -121,14 +121,24 @@ pub(super) fn remove(b: &mut Builder<'_>) -> Result<(), PlanError> {
     Ok(())
 }
 
+/// The path of a destination in the root. runc: one that begins with the path of the rootfs means the place in it.
+fn in_root(b: &Builder<'_>, destination: &Path) -> PathBuf {
+    let destination = clean_in_root(destination);
+    let root = b.spec.root().as_ref().map(|root| clean_in_root(&b.request.bundle.join(root.path())));
+    match root.as_deref().filter(|root| *root != Path::new("/")).map(|root| destination.strip_prefix(root)) {
+        Some(Ok(inside)) => clean_in_root(inside),
+        _ => destination,
+    }
+}
+
 impl<'a> Entry<'a> {
-    fn new(index: usize, mount: &'a Mount) -> Result<Self, PlanError> {
+    fn new(b: &Builder<'_>, index: usize, mount: &'a Mount) -> Result<Self, PlanError> {
         let no_options = Vec::new();
         let options = mount.options().as_ref().unwrap_or(&no_options);
         Ok(Self {
             item: item_at("mounts", index)?,
             index,
-            destination: clean_in_root(mount.destination()).to_string_lossy().into_owned(),
+            destination: in_root(b, mount.destination()).to_string_lossy().into_owned(),
             fstype: mount.typ().as_deref().unwrap_or("none"),
             source: mount.source().as_deref(),
             options: mount_options::parse(index, mount.typ().as_deref(), options)?,
@@ -142,7 +152,10 @@ impl<'a> Entry<'a> {
         let path = self.destination.as_str();
         let inside = path.strip_prefix("/proc").is_some_and(|rest| rest.starts_with('/'));
         let over = path == "/proc" && self.fstype != "proc" && self.options.bind.is_none();
-        if over || inside && !PROC_COVERS.contains(&path) {
+        if over {
+            return Err(PlanError::NotProc { index: self.index });
+        }
+        if inside && !PROC_COVERS.contains(&path) {
             return Err(PlanError::InsideProc { index: self.index, path: path.to_owned() });
         }
         Ok(())
@@ -161,15 +174,15 @@ impl<'a> Entry<'a> {
 
     /// How the source of a bind mount is opened.
     fn tree_flags(&self, recursive: bool) -> TreeFlags {
-        TreeFlags { recursive, directory: false, link_itself: self.options.source_nofollow }
+        TreeFlags { recursive, link_itself: self.options.source_nofollow, ..TreeFlags::default() }
     }
 
-    fn path(&self) -> Result<CString, PlanError> {
+    pub(super) fn path(&self) -> Result<CString, PlanError> {
         text("mounts", self.destination.as_str())
     }
 }
 
-fn open_target(b: &mut Builder<'_>, item: &CString, path: CString, target: Target) {
+pub(super) fn open_target(b: &mut Builder<'_>, item: &CString, path: CString, target: Target) {
     // What may be in a procfs has been judged by its words (`check_proc`); links must not lead others there.
     let words = path.to_string_lossy();
     let in_proc = words == "/proc" || words.starts_with("/proc/") || target == Target::PlainDirectory;
@@ -179,7 +192,7 @@ fn open_target(b: &mut Builder<'_>, item: &CString, path: CString, target: Targe
 
 /// Attaches an entry's mount and changes its propagation then: what is attached below a shared mount becomes shared. A tree that
 /// is in no namespace has no such mounts, and its mounts cannot be changed later.
-fn attach_entry(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot, keep: bool) {
+pub(super) fn attach_entry(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot, keep: bool) {
     let late = b.has_mount_namespace() && !entry.options.propagation.is_empty();
     if !late {
         propagate(b, entry, mount);
@@ -194,7 +207,7 @@ fn attach_entry(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot, keep: bool)
     }
 }
 
-fn attach(b: &mut Builder<'_>, item: &CString, mount: Slot) {
+pub(super) fn attach(b: &mut Builder<'_>, item: &CString, mount: Slot) {
     b.inside(item.clone(), Step::MoveMount { mount, target: slot::TARGET, keep: 0 });
 }
 
@@ -320,7 +333,7 @@ fn overlay_layers(text: &str) -> Vec<(&'static str, String)> {
 }
 
 /// Options as the executor reads them: a string begins with `=`, a flag has none.
-fn option_block(item: &str, words: &[(String, Option<String>)]) -> Result<Vec<u8>, PlanError> {
+pub(super) fn option_block(item: &str, words: &[(String, Option<String>)]) -> Result<Vec<u8>, PlanError> {
     let value = |value: &Option<String>| value.as_ref().map(|value| format!("={value}")).unwrap_or_default();
     let pairs: Vec<String> = words.iter().flat_map(|(key, given)| [key.clone(), value(given)]).collect();
     block(item, pairs.iter().map(String::as_str))
@@ -368,7 +381,8 @@ fn visit_sources(b: &mut Builder<'_>, entries: &[Entry<'_>]) -> Result<VecDeque<
             b.inside(entry.item.clone(), Step::Visit { namespace: host });
         }
         let tree = b.new_source()?;
-        namespaces::open_source(b, &entry.item, &source, entry.tree_flags(bind.recursive), tree)?;
+        let flags = TreeFlags { unbindable: true, ..entry.tree_flags(bind.recursive) };
+        namespaces::open_source(b, &entry.item, &source, flags, tree)?;
         opened.push_back(tree);
         sources.push(source);
     }
@@ -588,7 +602,7 @@ fn remount(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
 }
 
 /// Attributes of a mount alone, and its propagation if that is to change. A new filesystem is made with them.
-fn own_attributes(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot, propagation: u64) {
+pub(super) fn own_attributes(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot, propagation: u64) {
     let (set, clear, mut unnamed) = (entry.options.set, entry.options.clear, entry.options.unnamed());
     if entry.keeps_flags {
         // As if the kernel had locked them (`LockedFlags`); this one it cannot lock.
@@ -610,7 +624,7 @@ fn propagate(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot) {
 }
 
 /// Attributes of a mount and of all below.
-fn tree_attributes(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot) {
+pub(super) fn tree_attributes(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot) {
     let (set, clear) = (entry.options.recursive_set, entry.options.recursive_clear);
     if (set, clear) != (0, 0) {
         let step = Step::SetAttributes { mount, set, clear, unnamed: 0, propagation: 0, recursive: 1 };
@@ -644,105 +658,6 @@ pub(super) fn late_readonly(b: &mut Builder<'_>) -> Result<(), PlanError> {
         }
     }
     Ok(())
-}
-
-/// A `cgroup` mount: cgroup2, or on a hybrid machine a directory with one mount for each v1 hierarchy, as runc makes it.
-fn cgroup(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
-    if b.in_user_namespace() && !b.has_new_namespace(LinuxNamespaceType::Cgroup) {
-        return cgroup_in_user_namespace(b, entry);
-    }
-    if !b.facts.legacy.is_empty() {
-        return legacy_cgroups(b, entry);
-    }
-    open_target(b, &entry.item, entry.path()?, Target::Directory);
-    // No flags for the superblock: there is one for the whole machine.
-    b.inside(entry.item.clone(), cgroup_fs(entry.options.set, c"cgroup2", &[])?);
-    tree_attributes(b, entry, slot::MOUNT);
-    attach_entry(b, entry, slot::MOUNT, false);
-    Ok(())
-}
-
-fn legacy_cgroups(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
-    open_target(b, &entry.item, entry.path()?, Target::Directory);
-    let directory = b.new_source()?;
-    let step = Step::MountFs {
-        fstype: c"tmpfs".into(),
-        source: c"tmpfs".into(),
-        options: block("mounts", ["mode", "=755"])?,
-        attributes: entry.options.set & !libc::MOUNT_ATTR_RDONLY,
-        slot: directory,
-    };
-    b.inside(entry.item.clone(), step);
-    let late = entry.options.set & libc::MOUNT_ATTR_RDONLY != 0;
-    b.inside(entry.item.clone(), Step::MoveMount { mount: directory, target: slot::TARGET, keep: late.into() });
-    if late {
-        b.late_readonly.push((entry.item.clone(), directory));
-    }
-    for hierarchy in &b.facts.legacy {
-        let mount = legacy_cgroup(b, entry, hierarchy)?;
-        let path = text("mounts", format!("{}/{}", entry.destination, hierarchy.name))?;
-        open_target(b, &entry.item, path, Target::Directory);
-        attach(b, &entry.item, mount);
-    }
-    for (name, target) in &b.facts.legacy_links {
-        let path = text("mounts", format!("{}/{name}", entry.destination))?;
-        let target = text("mounts", target.as_str())?;
-        b.inside(entry.item.clone(), Step::MakeLink { path, target, replace: 0 });
-    }
-    Ok(())
-}
-
-/// Shows one hierarchy; returns the slot of the mount. A cgroup that is not the container's own is read-only whatever the options
-/// say.
-fn legacy_cgroup(b: &mut Builder<'_>, entry: &Entry<'_>, hierarchy: &LegacyHierarchy) -> Result<Slot, PlanError> {
-    let set = entry.options.set | if hierarchy.is_own { 0 } else { libc::MOUNT_ATTR_RDONLY };
-    if b.has_new_namespace(LinuxNamespaceType::Cgroup) {
-        b.inside(entry.item.clone(), cgroup_fs(set, c"cgroup", &hierarchy.options)?);
-        return Ok(slot::MOUNT);
-    }
-    let mount = b.new_source()?;
-    let flags = TreeFlags { directory: true, ..TreeFlags::default() };
-    namespaces::open_tree(b, &entry.item, &hierarchy.path, flags, mount)?;
-    let clear = if set & libc::MOUNT_ATTR__ATIME == 0 { 0 } else { libc::MOUNT_ATTR__ATIME };
-    let step = Step::SetAttributes { mount, set, clear, unnamed: 0, propagation: SLAVE, recursive: 0 };
-    b.inside(entry.item.clone(), step);
-    Ok(mount)
-}
-
-/// Without a cgroup namespace of its own a user namespace cannot mount cgroups: what shows is the container's own cgroup. A
-/// runtime without privileges may have none, and what it could show would be the caller's, which the container could write
-/// to (CVE-2023-25809): then nothing shows.
-fn cgroup_in_user_namespace(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
-    open_target(b, &entry.item, entry.path()?, Target::Directory);
-    if b.facts.rootless || !b.facts.legacy.is_empty() {
-        b.inside(entry.item.clone(), empty_directory(b, entry.options.set, slot::MOUNT)?);
-        attach(b, &entry.item, slot::MOUNT);
-        return Ok(());
-    }
-    b.shows_own_cgroup = true;
-    let mount = slot::CGROUP;
-    b.inside(entry.item.clone(), set_propagation(mount, SLAVE));
-    own_attributes(b, entry, mount, 0);
-    tree_attributes(b, entry, mount);
-    attach_entry(b, entry, mount, false);
-    Ok(())
-}
-
-fn cgroup_fs(attributes: u64, fstype: &std::ffi::CStr, options: &[String]) -> Result<Step, PlanError> {
-    let words: Vec<_> = options
-        .iter()
-        .map(|option| match option.split_once('=') {
-            Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-            None => (option.clone(), None),
-        })
-        .collect();
-    Ok(Step::MountFs {
-        fstype: fstype.into(),
-        source: c"cgroup".into(),
-        options: option_block("mounts", &words)?,
-        attributes,
-        slot: slot::MOUNT,
-    })
 }
 
 /// An empty directory that nothing can be put in: one for all masked directories.

@@ -222,6 +222,9 @@ fn clone_beside_joined(b: &mut Builder<'_>, new: u64) -> Result<(), PlanError> {
     let with_clone = b.bare_mounts.map_or(0, |_| flag(Type::Mount));
     b.early(c"linux.namespaces", Step::CloneAgain { flags: new & !time & !with_clone });
     b.follow();
+    if b.user_namespace == UserNamespace::Joined {
+        check_maps(b);
+    }
     unshare_mounts(b, new);
     Ok(())
 }
@@ -259,6 +262,20 @@ fn map_ids(b: &mut Builder<'_>) {
     b.meet(c"linux.uidMappings", HostStep::Await { point: SyncPoint::Mapped });
     b.meet(c"linux.uidMappings", HostStep::WriteIdMaps { uids, gids });
     b.meet(c"linux.uidMappings", HostStep::Release { point: SyncPoint::Mapped });
+}
+
+/// Maps beside a joined user namespace are no more than a statement about it, which must be true: owners and mapped mounts are worked out
+/// with them.
+fn check_maps(b: &mut Builder<'_>) {
+    let linux = b.spec.linux().as_ref();
+    let list = |maps: Option<&Option<Vec<LinuxIdMapping>>>| maps.cloned().flatten().filter(|maps| !maps.is_empty());
+    let (uids, gids) = (list(linux.map(Linux::uid_mappings)), list(linux.map(Linux::gid_mappings)));
+    if let Some(maps) = uids {
+        b.meet(c"linux.uidMappings", HostStep::CheckIdMap { file: "uid_map", maps });
+    }
+    if let Some(maps) = gids {
+        b.meet(c"linux.gidMappings", HostStep::CheckIdMap { file: "gid_map", maps });
+    }
 }
 
 /// Init becomes the owner of what it makes: root, or the process's own user where the maps have no root.
@@ -303,6 +320,7 @@ pub(super) fn open_tree(
         b.host(item.clone(), step);
         return Ok(());
     }
+    let flags = TreeFlags { unbindable: b.has_new_namespace(Type::Mount), ..flags };
     b.early(item.clone(), source_step(item, source, flags, slot)?);
     Ok(())
 }
@@ -320,7 +338,7 @@ pub(super) fn tree_step(
     locked: Option<LockedFlags>,
     slot: Slot,
 ) -> HostStep {
-    let TreeFlags { recursive, directory, link_itself } = flags;
+    let TreeFlags { recursive, directory, link_itself, .. } = flags;
     let (source, copied) = (source.to_owned(), recursive && b.facts.copies_mounts);
     HostStep::OpenTree { source, recursive, directory, link_itself, locked, copied, slot }
 }

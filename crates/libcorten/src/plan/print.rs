@@ -34,6 +34,7 @@ impl HostStep {
             Self::DelegateCgroup { .. } => "DelegateCgroup",
             Self::OpenTree { .. } => "OpenTree",
             Self::SendTrees { .. } => "SendTrees",
+            Self::CheckIdMap { .. } => "CheckIdMap",
             Self::OpenCgroup { .. } => "OpenCgroup",
             Self::MapTree { .. } => "MapTree",
             Self::OpenDevice { .. } => "OpenDevice",
@@ -117,6 +118,7 @@ impl HostStep {
                 at(slot),
             ],
             Self::SendTrees { first, count } => vec![("first", first.0.to_string()), ("count", count.to_string())],
+            Self::CheckIdMap { file, maps } => vec![("file", (*file).to_owned()), ("maps", ids(maps))],
             Self::MapTree { slot, maps, recursive } => {
                 let mut operands = vec![at(slot), ("recursive", recursive.to_string())];
                 match maps {

@@ -371,7 +371,11 @@ fn why_there_is_no_plan() {
     let cases = [
         inside_proc("/proc/self", "tmpfs"),
         inside_proc("/proc/sys/kernel", "bind"),
-        inside_proc("/proc", "tmpfs"),
+        (
+            r#""mounts": [{ "destination": "/proc", "type": "tmpfs", "source": "/a" }]"#.to_owned(),
+            InvalidConfig,
+            r#"mounts[0].type: "/proc" cannot be mounted because it is not of type proc"#.to_owned(),
+        ),
         not_bind(&format!(r#""type": "tmpfs", {maps}"#), "uidMappings"),
         not_bind(r#""type": "tmpfs", "options": ["ridmap=uids=0-1-1;gids=0-1-1"]"#, "options"),
         not_bind(r#""source": "/a", "options": ["bind", "remount", "idmap"]"#, "options"),

@@ -1,0 +1,139 @@
+//! Mounts of type `cgroup` (`mounts`): cgroup2, or on a hybrid machine a directory with one mount for each v1 hierarchy, as runc makes it.
+//!
+//! Stage: plan; the steps run inside. Spec: config-linux.md, "Default Filesystems". Attacker: the container, which must not write to cgroups
+//! of the host that are not its own (CVE-2023-25809).
+
+use std::path::Path;
+
+use corten_init::{OwnedStep as Step, Slot, Target, TreeFlags};
+
+use crate::oci::LinuxNamespaceType;
+use crate::spec::namespace;
+
+use super::build::{Builder, SLAVE, slot};
+use super::mounts::{
+    Entry, attach, attach_entry, open_target, option_block, own_attributes, set_propagation, tree_attributes,
+};
+use super::namespaces;
+use super::paths::{block, text};
+use super::{LegacyHierarchy, PlanError};
+
+/// Where the caller's cgroup2 is.
+const UNIFIED: &str = "/sys/fs/cgroup";
+
+/// A `cgroup` mount.
+pub(super) fn cgroup(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
+    if !b.facts.legacy.is_empty() {
+        return legacy_cgroups(b, entry);
+    }
+    open_target(b, &entry.item, entry.path()?, Target::Directory);
+    if !b.has_new_namespace(LinuxNamespaceType::Cgroup) {
+        if b.facts.rootless && (b.in_user_namespace() || namespace(b.spec, LinuxNamespaceType::Cgroup).is_none()) {
+            return callers_cgroups(b, entry);
+        }
+        if b.in_user_namespace() {
+            return own_cgroup(b, entry);
+        }
+    }
+    // No flags for the superblock: there is one for the whole machine. Options of cgroup2 the kernel takes from its first cgroup namespace
+    // alone.
+    b.inside(entry.item.clone(), cgroup_fs(entry.options.set, c"cgroup2", &entry.options.data)?);
+    tree_attributes(b, entry, slot::MOUNT);
+    attach_entry(b, entry, slot::MOUNT, false);
+    Ok(())
+}
+
+/// Without a cgroup namespace of its own a user namespace cannot mount cgroups: what shows is the container's own cgroup.
+fn own_cgroup(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
+    b.shows_own_cgroup = true;
+    show(b, entry, slot::CGROUP);
+    Ok(())
+}
+
+/// A runtime that is not root of the machine may not mount the host's cgroups, and may have none to make the container's in: what shows are
+/// those of the caller (runc). They are the user's to write, so that they are read-only unless `rw` asks for them (CVE-2023-25809).
+fn callers_cgroups(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
+    let mount = b.new_source()?;
+    let flags = TreeFlags { recursive: true, directory: true, ..TreeFlags::default() };
+    namespaces::open_tree(b, &entry.item, Path::new(UNIFIED), flags, mount)?;
+    if entry.options.clear & libc::MOUNT_ATTR_RDONLY == 0 {
+        let set = libc::MOUNT_ATTR_RDONLY;
+        let step = Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: 0, recursive: 1 };
+        b.inside(entry.item.clone(), step);
+    }
+    show(b, entry, mount);
+    Ok(())
+}
+
+/// Attaches what is mounted already, with the entry's attributes.
+fn show(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot) {
+    b.inside(entry.item.clone(), set_propagation(mount, SLAVE));
+    own_attributes(b, entry, mount, 0);
+    tree_attributes(b, entry, mount);
+    attach_entry(b, entry, mount, false);
+}
+
+fn legacy_cgroups(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
+    open_target(b, &entry.item, entry.path()?, Target::Directory);
+    let directory = b.new_source()?;
+    let step = Step::MountFs {
+        fstype: c"tmpfs".into(),
+        source: c"tmpfs".into(),
+        options: block("mounts", ["mode", "=755"])?,
+        attributes: entry.options.set & !libc::MOUNT_ATTR_RDONLY,
+        slot: directory,
+    };
+    b.inside(entry.item.clone(), step);
+    let late = entry.options.set & libc::MOUNT_ATTR_RDONLY != 0;
+    b.inside(entry.item.clone(), Step::MoveMount { mount: directory, target: slot::TARGET, keep: late.into() });
+    if late {
+        b.late_readonly.push((entry.item.clone(), directory));
+    }
+    for hierarchy in &b.facts.legacy {
+        let mount = legacy_cgroup(b, entry, hierarchy)?;
+        let path = text("mounts", format!("{}/{}", entry.destination, hierarchy.name))?;
+        open_target(b, &entry.item, path, Target::Directory);
+        attach(b, &entry.item, mount);
+    }
+    for (name, target) in &b.facts.legacy_links {
+        let path = text("mounts", format!("{}/{name}", entry.destination))?;
+        let target = text("mounts", target.as_str())?;
+        b.inside(entry.item.clone(), Step::MakeLink { path, target, replace: 0 });
+    }
+    Ok(())
+}
+
+/// Shows one hierarchy; returns the slot of the mount. A cgroup that is not the container's own is read-only whatever the options
+/// say.
+fn legacy_cgroup(b: &mut Builder<'_>, entry: &Entry<'_>, hierarchy: &LegacyHierarchy) -> Result<Slot, PlanError> {
+    let set = entry.options.set | if hierarchy.is_own { 0 } else { libc::MOUNT_ATTR_RDONLY };
+    if b.has_new_namespace(LinuxNamespaceType::Cgroup) {
+        let words: Vec<_> = hierarchy.options.iter().map(|option| word(option)).collect();
+        b.inside(entry.item.clone(), cgroup_fs(set, c"cgroup", &words)?);
+        return Ok(slot::MOUNT);
+    }
+    let mount = b.new_source()?;
+    let flags = TreeFlags { directory: true, ..TreeFlags::default() };
+    namespaces::open_tree(b, &entry.item, &hierarchy.path, flags, mount)?;
+    let clear = if set & libc::MOUNT_ATTR__ATIME == 0 { 0 } else { libc::MOUNT_ATTR__ATIME };
+    let step = Step::SetAttributes { mount, set, clear, unnamed: 0, propagation: SLAVE, recursive: 0 };
+    b.inside(entry.item.clone(), step);
+    Ok(mount)
+}
+
+fn word(option: &str) -> (String, Option<String>) {
+    match option.split_once('=') {
+        Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+        None => (option.to_owned(), None),
+    }
+}
+
+fn cgroup_fs(attributes: u64, fstype: &std::ffi::CStr, words: &[(String, Option<String>)]) -> Result<Step, PlanError> {
+    Ok(Step::MountFs {
+        fstype: fstype.into(),
+        source: c"cgroup".into(),
+        options: option_block("mounts", words)?,
+        attributes,
+        slot: slot::MOUNT,
+    })
+}
