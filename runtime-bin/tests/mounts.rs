@@ -58,6 +58,11 @@ fn last(test: &TestBundle) -> String {
     format!("mounts[{}]", test.config["mounts"].as_array().unwrap().len() - 1)
 }
 
+/// What a container printed, whatever it ended with.
+fn stdout_of_failed(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
 /// Runs the container after a script of the host, in a mount namespace of its own. `$1` is the directory beside the bundle.
 fn run_after(test: &TestBundle, host: &str) -> Output {
     run_in(test, host, &["--mount", "--propagation", "private"], &[])
@@ -264,37 +269,31 @@ fn options_of_a_bind_mount() {
     for (index, (given, _)) in OF_SUPERBLOCK.iter().enumerate() {
         bind(&mut test, &source, &format!("/s/{index}"), &words(given));
     }
-    for mapped in [false, true] {
-        if mapped {
-            test.map_ids();
+    let plain = mounts(&answer(&run_after(&test, "mount -t tmpfs tmpfs src")));
+    let locked_down = "mount -t tmpfs -o nosuid,nodev,noexec,noatime tmpfs src; mount -o remount,bind,ro,nosuid,nodev,noexec,noatime,nosymfollow src";
+    let strict = mounts(&answer(&run_after(&test, locked_down)));
+    for (index, (given, expected)) in ATTRIBUTES.iter().enumerate() {
+        let point = format!("/m/{index}");
+        assert_eq!(at(&plain, &point).options, set(expected), "{given}");
+        // What nobody named is kept when nothing is named, and lost when anything is; the access time is kept.
+        let names_none = ["", "defaults", "norelatime", "silent", "loud", "iversion", "noiversion"].contains(given);
+        let mut expected = if names_none { set("ro nosuid nodev noexec noatime nosymfollow") } else { set(expected) };
+        if !given.contains("atime") || given.contains("diratime") && !given.contains("noatime") {
+            expected.remove("relatime");
+            expected.insert("noatime".to_owned());
         }
-        let plain = mounts(&answer(&run_after(&test, "mount -t tmpfs tmpfs src")));
-        let locked_down = "mount -t tmpfs -o nosuid,nodev,noexec,noatime tmpfs src; mount -o remount,bind,ro,nosuid,nodev,noexec,noatime,nosymfollow src";
-        let strict = mounts(&answer(&run_after(&test, locked_down)));
-        for (index, (given, expected)) in ATTRIBUTES.iter().enumerate() {
-            let point = format!("/m/{index}");
-            assert_eq!(at(&plain, &point).options, set(expected), "{given}");
-            // What nobody named is kept when nothing is named, and lost when anything is; the access time is kept.
-            let names_none = ["", "defaults", "norelatime", "silent", "loud", "iversion", "noiversion"].contains(given);
-            let mut expected =
-                if names_none { set("ro nosuid nodev noexec noatime nosymfollow") } else { set(expected) };
-            if !given.contains("atime") || given.contains("diratime") && !given.contains("noatime") {
-                expected.remove("relatime");
-                expected.insert("noatime".to_owned());
-            }
-            let found = &at(&strict, &point).options;
-            // A change within the field of access times takes it whole.
-            if !given.contains("diratime") {
-                assert_eq!(found, &expected, "{given} on a source with all");
-            }
+        let found = &at(&strict, &point).options;
+        // A change within the field of access times takes it whole.
+        if !given.contains("diratime") {
+            assert_eq!(found, &expected, "{given} on a source with all");
         }
-        for (index, (given, expected)) in OF_SUPERBLOCK.iter().enumerate() {
-            let (plain, strict) = (at(&plain, &format!("/s/{index}")), at(&strict, &format!("/s/{index}")));
-            assert!(plain.superblock.contains("rw"), "{given}");
-            assert!(!plain.superblock.contains("sync") && !plain.superblock.contains("dirsync"), "{given}");
-            let names_none = !given.contains("ro") && !given.contains("noexec");
-            assert_eq!(strict.options.contains("nosuid"), names_none, "{given} {expected}");
-        }
+    }
+    for (index, (given, expected)) in OF_SUPERBLOCK.iter().enumerate() {
+        let (plain, strict) = (at(&plain, &format!("/s/{index}")), at(&strict, &format!("/s/{index}")));
+        assert!(plain.superblock.contains("rw"), "{given}");
+        assert!(!plain.superblock.contains("sync") && !plain.superblock.contains("dirsync"), "{given}");
+        let names_none = !given.contains("ro") && !given.contains("noexec");
+        assert_eq!(strict.options.contains("nosuid"), names_none, "{given} {expected}");
     }
     test.assert_nothing_left("bind options");
 }
@@ -314,25 +313,20 @@ fn options_of_a_tree() {
     bind(&mut test, &source, "/one", &["rbind", "ro"]);
     bind(&mut test, &source, "/both", &["rbind", "ro", "rnoexec"]);
     bind(&mut test, &source, "/flat", &["rro"]);
-    for mapped in [false, true] {
-        if mapped {
-            test.map_ids();
+    let host = "mount -t tmpfs -o nosuid,noatime tmpfs src; mkdir src/a; mount -t tmpfs -o nosuid,noatime tmpfs src/a; \
+        mkdir src/a/b; mount -t tmpfs -o nosuid,noatime tmpfs src/a/b; mkdir src/a/c; mount --bind src/a src/a/c";
+    let mounts = mounts(&answer(&run_after(&test, host)));
+    for (index, (given, expected)) in RECURSIVE.iter().enumerate() {
+        for below in ["", "/a", "/a/b", "/a/c"] {
+            assert_eq!(at(&mounts, &format!("/m/{index}{below}")).options, set(expected), "{given} {below}");
         }
-        let host = "mount -t tmpfs -o nosuid,noatime tmpfs src; mkdir src/a; mount -t tmpfs -o nosuid,noatime tmpfs src/a; \
-            mkdir src/a/b; mount -t tmpfs -o nosuid,noatime tmpfs src/a/b; mkdir src/a/c; mount --bind src/a src/a/c";
-        let mounts = mounts(&answer(&run_after(&test, host)));
-        for (index, (given, expected)) in RECURSIVE.iter().enumerate() {
-            for below in ["", "/a", "/a/b", "/a/c"] {
-                assert_eq!(at(&mounts, &format!("/m/{index}{below}")).options, set(expected), "{given} {below}");
-            }
-        }
-        assert_eq!(at(&mounts, "/one").options, set("ro noatime"));
-        assert_eq!(at(&mounts, "/one/a/b").options, set("rw nosuid noatime"));
-        assert_eq!(at(&mounts, "/both").options, set("ro noexec noatime"));
-        assert_eq!(at(&mounts, "/both/a/b").options, set("rw nosuid noexec noatime"));
-        assert_eq!(at(&mounts, "/flat").options, set("ro nosuid noatime"));
-        assert!(!mounts.iter().any(|mount| mount.point.starts_with("/flat/")), "bind took the tree along");
     }
+    assert_eq!(at(&mounts, "/one").options, set("ro noatime"));
+    assert_eq!(at(&mounts, "/one/a/b").options, set("rw nosuid noatime"));
+    assert_eq!(at(&mounts, "/both").options, set("ro noexec noatime"));
+    assert_eq!(at(&mounts, "/both/a/b").options, set("rw nosuid noexec noatime"));
+    assert_eq!(at(&mounts, "/flat").options, set("ro nosuid noatime"));
+    assert!(!mounts.iter().any(|mount| mount.point.starts_with("/flat/")), "bind took the tree along");
     test.assert_nothing_left("trees");
 }
 
@@ -2242,6 +2236,30 @@ fn devices_with_the_hosts_dev() {
     }
 }
 
+/// In a user namespace the host's nodes are as in any container, and `/dev/ptmx` of a config is the link to that of the devpts: engines list
+/// the host's devices for privileged containers.
+#[test]
+fn devices_of_the_host_in_use() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = script("touch /dev/null && echo touched; readlink /dev/ptmx; stat -c %t:%T /dev/pts/ptmx");
+    let ptmx = json!({ "path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2 });
+    test.config["linux"]["devices"] = json!([ptmx, { "path": "/dev/tty", "type": "c", "major": 5, "minor": 0 }]);
+    assert_eq!(answer(&run(&test)), "touched\npts/ptmx\n5:2");
+    let without = "d=$1; shift; set -- $d setpriv --bounding-set=-mknod --inh-caps=-mknod \"$@\"";
+    for set in ["bounding", "effective", "permitted"] {
+        test.config["process"]["capabilities"][set] = json!(["CAP_DAC_OVERRIDE"]);
+    }
+    assert_eq!(stdout_of_failed(&run_after(&test, without)), "pts/ptmx\n5:2");
+    test.map_ids();
+    // A device that nobody else's test uses has its times changed.
+    let host = "mkdir host-dev; mount -t tmpfs -o mode=755 tmpfs host-dev; for n in zero full random urandom tty; do touch host-dev/$n; \
+        mount --bind /dev/$n host-dev/$n; done; mknod -m 666 host-dev/null c 1 3; mount --rbind host-dev /dev; ";
+    assert_eq!(answer(&run_after(&test, host)), "touched\npts/ptmx\n5:2");
+    test.assert_nothing_left("devices in use");
+}
+
 // Flags that the kernel has locked
 
 /// A runtime in a user namespace: what it was given with less it cannot give more.
@@ -2378,4 +2396,162 @@ fn locked_flags_in_a_user_namespace() {
     tmpfs(&mut test, "/m", &["noexec"]);
     mount(&mut test, again(&["nosuid"]));
     assert_eq!(at(&mounts(&answer(&run(&test))), "/m").options, set("rw nosuid relatime"));
+}
+
+// What the host has, and where
+
+/// runc and crun make every mount a slave before they bind, which an unbindable one is then no more.
+#[test]
+fn unbindable_sources_and_roots() {
+    if !can_make_containers() {
+        return;
+    }
+    let host = "mount -t tmpfs tmpfs src; mkdir src/d; echo U > src/d/file; mount --make-unbindable src; ";
+    for (what, options, change) in [
+        ("whole", &["rbind"][..], None),
+        ("readonly", &["bind", "ro"], None),
+        ("user namespace", &["rbind"], Some("user")),
+        ("user namespace, judged", &["rbind", "rw"], Some("user")),
+        ("shared root", &["rbind"], Some("shared")),
+    ] {
+        let mut test = script("cat /m/d/file /e/file");
+        let source = test.beside("src");
+        fs::create_dir(&source).unwrap();
+        bind(&mut test, &source, "/m", options);
+        bind(&mut test, &source.join("d"), "/e", options);
+        match change {
+            Some("user") => test.map_ids(),
+            Some(_) => test.config["linux"]["rootfsPropagation"] = "shared".into(),
+            None => {}
+        }
+        assert_eq!(answer(&run_after(&test, host)), "U\nU", "{what}");
+        test.assert_nothing_left(what);
+    }
+    let test = script("echo in");
+    let unbindable = "mount --bind bundle/rootfs bundle/rootfs; mount --make-unbindable bundle/rootfs; ";
+    assert_eq!(answer(&run_after(&test, unbindable)), "in");
+    test.assert_nothing_left("an unbindable root");
+}
+
+/// An engine reads "no such file or directory" as a program that is missing.
+#[test]
+fn what_is_missing_on_a_readonly_filesystem() {
+    if !can_make_containers() {
+        return;
+    }
+    type Change = fn(&mut Value);
+    let cases: [(&str, &str, Change); 5] = [
+        ("mounts[", "/v/missing", |config| {
+            let tmpfs = json!({ "destination": "/v/missing", "type": "tmpfs", "source": "tmpfs" });
+            config["mounts"].as_array_mut().unwrap().push(tmpfs);
+        }),
+        ("mounts[", "/v/a/b/c", |config| {
+            let tmpfs = json!({ "destination": "/v/a/b/c", "type": "tmpfs", "source": "tmpfs" });
+            config["mounts"].as_array_mut().unwrap().push(tmpfs);
+        }),
+        ("mounts[", "/v/a/file", |config| {
+            let file = json!({ "destination": "/v/a/file", "source": "/etc/passwd", "options": ["bind"] });
+            config["mounts"].as_array_mut().unwrap().push(file);
+        }),
+        ("process.cwd", "/v/new", |config| config["process"]["cwd"] = "/v/new".into()),
+        ("linux.devices[0]", "/v/a/dev", |config| {
+            config["linux"]["devices"] = json!([{ "path": "/v/a/dev", "type": "c", "major": 1, "minor": 3 }]);
+        }),
+    ];
+    for (item, path, change) in cases {
+        for options in [&["ro"][..], &["ro", "nosuid"]] {
+            let mut test = script("true");
+            let source = test.beside("src");
+            fs::create_dir(&source).unwrap();
+            bind(&mut test, &source, "/v", options);
+            change(&mut test.config);
+            let error = refused(&test, &run(&test));
+            assert!(error.contains(item) && error.contains(path) && error.contains("read-only file system"), "{error}");
+        }
+    }
+}
+
+/// runc: the path of the rootfs at the beginning of a destination is not looked for in it once more.
+#[test]
+fn destinations_in_the_path_of_the_rootfs() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = script("grep -c ' /m tmpfs\\| /n ' /proc/self/mountinfo; cat /n/file; ls /");
+    let rootfs = test.rootfs();
+    tmpfs(&mut test, &format!("{}/./m", rootfs.display()), &[]);
+    let source = test.beside("src");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("file"), "here\n").unwrap();
+    bind(&mut test, &source, &format!("{}/n", rootfs.display()), &[]);
+    // A name that only begins like it.
+    tmpfs(&mut test, &format!("{}-other/m", rootfs.display()), &[]);
+    let seen = answer(&run(&test));
+    assert!(seen.starts_with("1\nhere\n"), "{seen}");
+    let names: Vec<&str> = seen.lines().collect();
+    assert!(names.contains(&"m") && names.contains(&"n"), "{seen}");
+    let made = rootfs.join(rootfs.strip_prefix("/").unwrap());
+    assert!(!made.exists(), "{made:?}");
+    assert!(made.with_file_name("rootfs-other").join("m").exists(), "{made:?}");
+}
+
+/// runc: a relative path counts from the root.
+#[test]
+fn relative_masked_and_readonly_paths() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = script("wc -c < /proc/uptime; touch /tmp/x 2>&1; ls /etc | wc -l");
+    test.config["linux"]["maskedPaths"] = json!(["proc/uptime", "./etc"]);
+    test.config["linux"]["readonlyPaths"] = json!(["../tmp"]);
+    assert_eq!(answer(&run(&test)), "0\ntouch: /tmp/x: Read-only file system\n0");
+    for field in ["maskedPaths", "readonlyPaths"] {
+        test.config["linux"][field] = json!([""]);
+        assert!(refused(&test, &run(&test)).contains(&format!("linux.{field}[0]: must not be empty")));
+        test.config["linux"][field] = json!([]);
+    }
+}
+
+/// Options of cgroup2 come to the kernel, which knows which there are.
+#[test]
+fn options_of_cgroup2() {
+    if !can_make_containers() {
+        return;
+    }
+    if !Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        skip("v1 hierarchies, which have no such options");
+        return;
+    }
+    let mut test = script(TABLE);
+    let options = |test: &mut TestBundle, words: &[&str]| {
+        let mounts = test.config["mounts"].as_array_mut().unwrap();
+        mounts.iter_mut().find(|mount| mount["type"] == "cgroup").unwrap()["options"] = json!(words);
+    };
+    options(&mut test, &["ro", "nsdelegate", "memory_recursiveprot"]);
+    assert_eq!(at(&mounts(&answer(&run(&test))), "/sys/fs/cgroup").fstype, "cgroup2");
+    options(&mut test, &["ro", "no_such_option"]);
+    let error = refused(&test, &run(&test));
+    assert!(error.contains("mounts[") && error.contains("no_such_option"), "{error}");
+}
+
+/// Files of one process, and what is no procfs.
+#[test]
+fn what_may_not_be_at_or_in_proc() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = script("true");
+    let source = test.beside("src");
+    fs::write(&source, "").unwrap();
+    bind(&mut test, &source, "/proc/net/dev", &["ro"]);
+    assert!(refused(&test, &run(&test)).contains("\"/proc/net/dev\" cannot be mounted because it is inside /proc"));
+    let mut test = script("true");
+    tmpfs(&mut test, "/proc", &[]);
+    let error = refused(&test, &run(&test));
+    assert!(error.contains("\"/proc\" cannot be mounted because it is not of type proc"), "{error}");
+    let mut test = script("true");
+    let source = test.beside("src");
+    fs::create_dir(&source).unwrap();
+    bind(&mut test, &source, "/proc", &["ro"]);
+    assert!(refused(&test, &run(&test)).contains("not of type proc"));
 }

@@ -302,8 +302,16 @@ fn cgroups_show_the_container_alone() {
     let output = run(&test);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains(&format!("0::/{}\n", test.id)), "{said}");
-    // Where v1 hierarchies are, too, there is no cgroup of the container's in them to show.
-    assert_eq!(!hybrid, said.contains("cgroup.controllers"), "{said}");
+    if hybrid {
+        // Every hierarchy of v1, and the links beside them, as with runc.
+        let names =
+            fs::read_dir("/sys/fs/cgroup").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let missing: Vec<_> =
+            names.filter(|name| name != "unified" && !said.lines().any(|line| line == name)).collect();
+        assert!(missing.is_empty(), "no {missing:?}: {said}");
+    } else {
+        assert!(said.contains("cgroup.controllers"), "{said}");
+    }
     assert!(!said.contains(&format!("{}\n{}\n", test.id, test.id)), "{said}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("Read-only file system"), "{output:?}");
     test.assert_nothing_left("without one");
@@ -590,6 +598,40 @@ fn a_joined_user_namespace_without_root() {
         assert!(error.contains("process.user: setres") && error.contains("invalid argument"), "{error}");
     }
     test.assert_nothing_left("no root in a joined one");
+}
+
+/// Maps beside the path of a user namespace must be that one's.
+#[test]
+fn maps_of_a_joined_user_namespace() {
+    if !can_make_containers() {
+        return;
+    }
+    let holder = Holder::mapped(&OWN_OF_EACH);
+    let map = |inside: u32, host: u32, size: u32| json!({ "containerID": inside, "hostID": host, "size": size });
+    let right = json!([map(0, HELD_ROOT, 65536)]);
+    let cases = [
+        (right.clone(), right.clone(), None),
+        // The same in two pieces.
+        (json!([map(1000, HELD_ROOT + 1000, 64536), map(0, HELD_ROOT, 1000)]), right.clone(), None),
+        (json!([map(0, HELD_ROOT + 1, 65536)]), right.clone(), Some("linux.uidMappings")),
+        (json!([map(0, HELD_ROOT, 65535)]), right.clone(), Some("linux.uidMappings")),
+        (right.clone(), json!([map(0, 0, 65536)]), Some("linux.gidMappings")),
+    ];
+    for (uids, gids, wrong) in cases {
+        let mut test = looking_around();
+        test.own_rootfs(HELD_ROOT);
+        namespace(&mut test, "user", Some(&holder.path("user")));
+        test.config["linux"]["uidMappings"] = uids;
+        test.config["linux"]["gidMappings"] = gids;
+        match wrong {
+            None => assert_joined(&test, &holder, &["user"]),
+            Some(item) => {
+                let error = one_error(&run(&test));
+                assert!(error.contains(item) && error.contains("has other mappings"), "{error}");
+                test.assert_nothing_left(item);
+            }
+        }
+    }
 }
 
 #[test]
@@ -1419,6 +1461,67 @@ fn corten_inside_a_user_namespace() {
     assert_eq!(words(&stdout(&run())), wanted);
     assert_eq!(fs::metadata(test.rootfs().join("tmp/f")).unwrap().uid(), HELD_ROOT + 1000);
     test.assert_nothing_left("nested");
+}
+
+/// What engines of ordinary users ask for, who run corten in their user namespace: the host's PID and cgroup namespaces.
+#[test]
+fn corten_inside_a_user_namespace_with_the_hosts() {
+    if !can_make_containers() {
+        return;
+    }
+    let holder = Holder::mapped(&["--mount"]);
+    let nested = |test: &TestBundle| {
+        let binary = corten_beside(test);
+        let path = test.write().path();
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &holder.pid().to_string(), "--user", "--mount", "--setuid", "0", "--setgid", "0"]);
+        command.arg(binary).arg("--root").arg(test.state_root()).args(["run", "-b", path.to_str().unwrap(), &test.id]);
+        let output = stdout(&command.stdin(Stdio::null()).output().unwrap());
+        test.assert_nothing_left("nested");
+        output
+    };
+    let bundle = |script: &str| {
+        let mut test = TestBundle::new(&["sh", "-c", script]);
+        test.own_rootfs(HELD_ROOT);
+        fs::create_dir(test.state_root()).unwrap();
+        chown(test.state_root(), Some(HELD_ROOT), Some(HELD_ROOT)).unwrap();
+        test.config["linux"].as_object_mut().unwrap().remove("cgroupsPath");
+        test
+    };
+    let bound = |destination: &str| json!({ "destination": destination, "type": "bind", "source": destination, "options": ["rbind", "nosuid", "noexec", "nodev"] });
+
+    // A parameter of the network is written in the host's procfs, whatever the container has at /proc.
+    let ttl = "cat /proc/sys/net/ipv4/ip_default_ttl";
+    for own_pids in [false, true] {
+        let mut test = bundle(ttl);
+        if !own_pids {
+            without(&mut test, "pid");
+        }
+        unmount(&mut test, "/proc");
+        test.config["mounts"].as_array_mut().unwrap().insert(0, bound("/proc"));
+        test.config["linux"]["sysctl"] = json!({ "net.ipv4.ip_default_ttl": "77" });
+        assert_eq!(nested(&test), "77\n", "PID namespace: {own_pids}");
+    }
+
+    // Without a cgroup namespace what shows is the caller's, to be written only where that is asked for.
+    for (options, word) in [(&["ro", "nosuid"][..], "ro"), (&["nosuid"], "ro"), (&["nosuid", "rw"], "rw")] {
+        let pure = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+        let below = if pure { "" } else { "/" };
+        let mut test = bundle(&format!(
+            "ls /sys/fs/cgroup | wc -l; awk '$5 ~ \"^/sys/fs/cgroup{below}\" {{ print $6 }}' /proc/self/mountinfo"
+        ));
+        symlink("busybox", test.rootfs().join("bin/awk")).unwrap();
+        without(&mut test, "cgroup");
+        let mounts = test.config["mounts"].as_array_mut().unwrap();
+        mounts.iter_mut().find(|mount| mount["type"] == "cgroup").unwrap()["options"] = json!(options);
+        let seen = nested(&test);
+        let (count, attributes) = seen.split_once('\n').unwrap();
+        assert!(count.trim().parse::<u32>().unwrap() > 1, "{seen}");
+        // The caller's own in the hierarchies of v1 are not for the container.
+        let wanted = if pure { word } else { "ro" };
+        let mut cgroups = attributes.lines();
+        assert!(cgroups.all(|words| words.split(',').any(|found| found == wanted)), "{options:?}: {seen}");
+    }
 }
 
 /// As `unshare --map-root-user` makes it: one id, and no `setgroups(2)`.

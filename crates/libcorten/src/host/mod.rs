@@ -12,10 +12,11 @@ use corten_cgroup::{Layout, Location, Machine, legacy};
 
 use nix::errno::Errno;
 
-use crate::oci::Spec;
+use crate::oci::{LinuxNamespaceType, Spec};
 use crate::plan::seccomp::{CompileOptions, Filter, SeccompError, flags, from_raw, notifies};
 use crate::plan::{BareMounts, Facts, LegacyHierarchy, Request, namespace_types};
 use crate::spec::annotations::{self, annotation};
+use crate::spec::namespace;
 use crate::state::NOTIFY_DIRECTORY;
 use crate::sys::{self, SysError};
 use crate::{CgroupManager, Error, ErrorKind, Result};
@@ -48,7 +49,11 @@ pub(crate) fn facts(
     };
     let shows_cgroups = spec.mounts().iter().flatten().any(|mount| mount.typ().as_deref() == Some("cgroup"));
     if shows_cgroups && machine.layout() != Layout::Unified {
-        (facts.legacy, facts.legacy_links) = legacy_hierarchies(&facts.cgroups)?;
+        // An ordinary user's container may have to do without cgroups of its own.
+        let none = Location::default();
+        let has_namespace = namespace(spec, LinuxNamespaceType::Cgroup).is_some();
+        let own = if facts.rootless && !has_namespace { &none } else { &facts.cgroups };
+        (facts.legacy, facts.legacy_links) = legacy_hierarchies(own)?;
     }
     security(&mut facts, spec, root)?;
     Ok(facts)

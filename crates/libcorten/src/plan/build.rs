@@ -353,9 +353,16 @@ pub(super) fn host_proc(b: &mut Builder<'_>) {
     let offsets = b.spec.linux().as_ref().and_then(|linux| linux.time_offsets().as_ref());
     let offsets = offsets.is_some_and(|offsets| !offsets.is_empty());
     let score = own_oom_score(b).is_some();
-    if offsets || score || b.request.options.no_pivot || b.in_user_namespace() && b.needs_proc() {
+    let hosts = b.in_user_namespace() || b.facts.rootless && !has_procfs_of_its_own(b);
+    if offsets || score || b.request.options.no_pivot || hosts && b.needs_proc() {
         b.host(c"runtime", HostStep::OpenHostProc { slot: slot::PROC });
     }
+}
+
+/// Whether the container has a PID namespace of its own, and its procfs, so that init can make another one.
+fn has_procfs_of_its_own(b: &Builder<'_>) -> bool {
+    let mut mounts = b.spec.mounts().iter().flatten();
+    b.has_new_namespace(LinuxNamespaceType::Pid) && mounts.any(|mount| mount.typ().as_deref() == Some("proc"))
 }
 
 /// The OOM score where the runtime cannot write it.

@@ -54,6 +54,10 @@ pub(super) fn devices(b: &mut Builder<'_>) -> Result<(), PlanError> {
         if !own && path.starts_with("/dev") {
             continue;
         }
+        // Made below, as the link to that of the container's devpts (runc).
+        if own && path == Path::new("/dev/ptmx") {
+            continue;
+        }
         let kind = match device.typ() {
             LinuxDeviceType::B => libc::S_IFBLK,
             LinuxDeviceType::C | LinuxDeviceType::U => libc::S_IFCHR,
@@ -108,7 +112,7 @@ fn make(b: &mut Builder<'_>, item: &CString, node: &Node) -> Result<(), PlanErro
         let source = b.new_source()?;
         // What the host has under the same name; it must be the same device.
         namespaces::open_device(b, item, Path::new(&node.path), node.kind, node.number, source)?;
-        b.inside(item.clone(), keep_attributes(source));
+        b.inside(item.clone(), if has_hosts_root(b) { keep_attributes(source) } else { keep_private(source) });
         let target = Target::File.to_number();
         b.inside(item.clone(), Step::OpenTarget { path, target, in_proc: 0, slot: slot::TARGET });
         b.inside(item.clone(), Step::MoveMount { mount: source, target: slot::TARGET, keep: 0 });
@@ -121,9 +125,23 @@ fn make(b: &mut Builder<'_>, item: &CString, node: &Node) -> Result<(), PlanErro
     Ok(())
 }
 
+/// Whether a user of the container may be root of the host, and with it the owner of the host's devices.
+fn has_hosts_root(b: &Builder<'_>) -> bool {
+    if b.facts.rootless {
+        return false;
+    }
+    let maps = b.spec.linux().as_ref().and_then(|linux| linux.uid_mappings().as_deref()).unwrap_or_default();
+    !b.in_user_namespace() || maps.is_empty() || maps.iter().any(|map| map.host_id() == 0)
+}
+
+/// Makes the mount of a device of the host private: the copy starts as a peer of the host's mount, and what the container then mounted on
+/// the device would be mounted on that of the host, too.
+fn keep_private(mount: Slot) -> Step {
+    Step::SetAttributes { mount, set: 0, clear: 0, unnamed: 0, propagation: libc::MS_PRIVATE, recursive: 0 }
+}
+
 /// Makes the mount of a device of the host read-only and private. It can be read and written as before, but whoever owns it, the
-/// root of a container that is root of the host, cannot change its mode, owner and times for the host. The copy starts as a peer of
-/// the host's mount: what the container then mounted on the device would be mounted on that of the host, too.
+/// root of a container that is root of the host, cannot change its mode, owner and times for the host.
 pub(super) fn keep_attributes(mount: Slot) -> Step {
     let set = libc::MOUNT_ATTR_RDONLY;
     Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: libc::MS_PRIVATE, recursive: 0 }
