@@ -246,12 +246,9 @@ impl<'a> Launch<'a> {
             }
             HostStep::OpenTree { source, recursive, directory, link_itself, locked, copied, slot } => {
                 let how = sys::OpenTree { recursive: *recursive, link_itself: *link_itself };
-                let tree = if *copied {
-                    self.copied_mounts().and_then(|mounts| mounts.tree(source, how, *directory, *locked))
-                } else {
-                    open::tree(source, how, *directory, *locked)
-                };
-                self.put(*slot, tree.map_err(at)?)
+                let mounts = copied.then(|| self.copied_mounts()).transpose().map_err(at)?;
+                let opened = mounts.map(|mounts| mounts.tree(source, how, *directory, *locked));
+                self.put(*slot, opened.unwrap_or_else(|| open::tree(source, how, *directory, *locked)).map_err(at)?)
             }
             HostStep::SendTrees { first, count } => self.send_trees(*first, *count),
             HostStep::MapTree { slot, maps, recursive } => {
@@ -290,12 +287,7 @@ impl<'a> Launch<'a> {
                 Ok(net_devices::move_devices(namespace.as_fd(), devices)?)
             }
             HostStep::RunHooks { kind, hooks } => self.run_hooks(*kind, hooks),
-            HostStep::SendSeccompListener { path, metadata } => {
-                let listener = self.take_listener(at)?;
-                let container = self.joined.as_ref().map(|joined| joined.pid);
-                let data = ProcessState::json(self.record, container, metadata.as_deref());
-                agents::send(path, &data, listener.as_fd()).map_err(at)
-            }
+            HostStep::SendSeccompListener { path, metadata } => self.send_listener(path, metadata.as_deref(), at),
             HostStep::SendPidfd { path, name } => {
                 agents::send(path, name.as_bytes(), self.init()?.pidfd().as_fd()).map_err(at)
             }
@@ -635,6 +627,19 @@ impl<'a> Launch<'a> {
         let watch = Watch { directory: self.place.directory, init: (kind != HookKind::Poststart).then_some(init) };
         hooks::run(kind, hooks, self.record, status_during(kind), Some(&watch))
             .map_err(|error| if error.is_of_init() { LaunchError::Died { how: None } } else { error.into() })
+    }
+
+    /// Sends the filter's listener to its agent.
+    fn send_listener(
+        &mut self,
+        agent: &Path,
+        metadata: Option<&str>,
+        at: impl Fn(SysError) -> LaunchError,
+    ) -> Result<(), LaunchError> {
+        let listener = self.take_listener(&at)?;
+        let container = self.joined.as_ref().map(|joined| joined.pid);
+        let data = ProcessState::json(self.record, container, metadata);
+        agents::send(agent, &data, listener.as_fd()).map_err(at)
     }
 
     /// Takes the filter's listener from init.

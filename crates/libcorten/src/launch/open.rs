@@ -48,9 +48,7 @@ pub(super) fn tree(
 /// begin with one.
 pub(super) fn clone(source: &Path, how: OpenTree) -> Result<OwnedFd, SysError> {
     match sys::open_tree(source, how) {
-        Err(error) if error.errno.0 == Errno::EINVAL => {
-            in_a_thread(|| clone_of_slave(source, how)).ok_or(error)
-        }
+        Err(error) if error.errno.0 == Errno::EINVAL => in_a_thread(|| clone_of_slave(source, how)).ok_or(error),
         opened => opened,
     }
 }
