@@ -31,11 +31,26 @@ pub struct Cgroup {
 impl Cgroup {
     /// Opens the cgroup `name` below `above`; `None` if it does not exist.
     pub(crate) fn open(above: OwnedFd, name: &OsStr, path: &Path) -> Result<Option<Self>, Error> {
-        match sys::open_below(&above, Path::new(name), OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
-            Ok(fd) => Ok(Some(Self { above, name: name.to_owned(), fd, path: path.to_owned() })),
+        match Self::open_directory(&above, name) {
+            Ok(fd) => Ok(Some(Self::new(above, name, path, fd))),
             Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(failed(errno, || format!("openat2({path:?}, O_DIRECTORY)"))),
         }
+    }
+
+    /// Opens the directory of one.
+    pub(crate) fn open_directory(above: &OwnedFd, name: &OsStr) -> nix::Result<OwnedFd> {
+        sys::open_below(above, Path::new(name), OFlag::O_RDONLY | OFlag::O_DIRECTORY)
+    }
+
+    /// One whose directory has been opened.
+    pub(crate) fn new(above: OwnedFd, name: &OsStr, path: &Path, fd: OwnedFd) -> Self {
+        Self { above, name: name.to_owned(), fd, path: path.to_owned() }
+    }
+
+    /// The directory that it is in.
+    pub(crate) fn above(&self) -> &OwnedFd {
+        &self.above
     }
 
     /// Returns the path below the mount point.
@@ -295,11 +310,11 @@ impl Cgroup {
     /// Waits with poll(2) until a line of `cgroup.events` says so; false if it does not by the deadline. A cgroup that is gone
     /// has no processes, and frozen are all of them.
     fn wait_event(&self, key: &'static str, wanted: bool, deadline: Duration) -> Result<bool, Error> {
-        let call = |errno| failed(errno, || format!("poll({:?}/cgroup.events)", self.path));
+        let call = |call: &'static str| move |errno| failed(errno, || format!("{call}({:?}/cgroup.events)", self.path));
         let events = match sys::open_below(&self.fd, Path::new("cgroup.events"), OFlag::O_RDONLY) {
             Ok(events) => events,
             Err(Errno::ENOENT | Errno::ENODEV) => return Ok(true),
-            Err(errno) => return Err(call(errno)),
+            Err(errno) => return Err(call("openat2")(errno)),
         };
         let end = Instant::now() + deadline;
         loop {
@@ -307,7 +322,7 @@ impl Cgroup {
             let text = match sys::read_from_start(&events) {
                 Ok(text) => text,
                 Err(Errno::ENODEV) => return Ok(true),
-                Err(errno) => return Err(call(errno)),
+                Err(errno) => return Err(call("read")(errno)),
             };
             if event_is_set(&text, key) == wanted {
                 return Ok(true);
@@ -319,7 +334,7 @@ impl Cgroup {
             let mut fds = [PollFd::new(events.as_fd(), PollFlags::POLLPRI)];
             match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
                 Ok(_) | Err(Errno::EINTR) => {}
-                Err(errno) => return Err(call(errno)),
+                Err(errno) => return Err(call("poll")(errno)),
             }
         }
     }

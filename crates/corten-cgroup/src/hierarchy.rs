@@ -119,10 +119,7 @@ impl Hierarchy {
         loop {
             tries += 1;
             let mut made = Vec::new();
-            let created = self.make_one(path, unused, &mut made).and_then(|cgroup| {
-                self.enable_controllers(&cgroup)?;
-                Ok(cgroup)
-            });
+            let created = self.make_one(path, unused, &mut made);
             let Err(error) = created else { return created };
             // Whatever has come into one of them meanwhile keeps it, and those above.
             made.iter().rev().for_each(|(above, name): &(OwnedFd, OsString)| {
@@ -134,6 +131,7 @@ impl Hierarchy {
         }
     }
 
+    /// The parents that it makes are added to `made`, whether it fails or not.
     fn make_one(&self, path: &Path, unused: bool, made: &mut Vec<(OwnedFd, OsString)>) -> Result<Cgroup, Error> {
         let (parent, name) = (path.parent().unwrap_or(Path::new("/")), path.file_name().unwrap_or_default());
         if name.is_empty() {
@@ -146,17 +144,35 @@ impl Hierarchy {
             Err(errno) => return Err(failed(errno, || format!("openat2({}, {parent:?})", self.mount_point))),
         };
         let existed = match nix::sys::stat::mkdirat(&above, name, Mode::from_bits_truncate(0o755)) {
-            Ok(()) => {
-                if let Ok(above) = above.try_clone() {
-                    made.push((above, name.to_owned()));
-                }
-                false
-            }
+            Ok(()) => false,
             Err(Errno::EEXIST) => true,
             Err(errno) => return Err(failed(errno, || format!("mkdir({}{})", self.mount_point, path.display()))),
         };
-        let cgroup = Cgroup::open(above, name, path)?
-            .ok_or_else(|| failed(Errno::ENOENT, || format!("openat2({}{})", self.mount_point, path.display())))?;
+        // Needs no fd: there may be none left.
+        let undo = |above: &OwnedFd| {
+            if !existed {
+                unlinkat(above, name, UnlinkatFlags::RemoveDir).ok();
+            }
+        };
+        let fd = match Cgroup::open_directory(&above, name) {
+            Ok(fd) => fd,
+            Err(errno) => {
+                undo(&above);
+                return Err(failed(errno, || format!("openat2({}{})", self.mount_point, path.display())));
+            }
+        };
+        let cgroup = Cgroup::new(above, name, path, fd);
+        match self.prepare(&cgroup, existed, unused) {
+            Ok(()) => Ok(cgroup),
+            Err(error) => {
+                undo(cgroup.above());
+                Err(error)
+            }
+        }
+    }
+
+    /// Checks that a cgroup can be used, and gives it its controllers.
+    fn prepare(&self, cgroup: &Cgroup, existed: bool, unused: bool) -> Result<(), Error> {
         if existed && unused {
             let count = cgroup.pids()?.len();
             if count > 0 {
@@ -167,7 +183,7 @@ impl Hierarchy {
         if unused && cgroup.stopped()? {
             return Err(Repr::Frozen.into());
         }
-        Ok(cgroup)
+        self.enable_controllers(cgroup)
     }
 
     /// Gives a cgroup all controllers of the hierarchy, by way of its parents, as far as they may be given (a rootless caller
@@ -248,8 +264,11 @@ impl Hierarchy {
                 Err(Errno::EEXIST) => false,
                 Err(errno) => return Err(call("mkdir")(errno)),
             };
-            let below = sys::open_below(&here, Path::new(name), DIRECTORY).map_err(call("openat2"))?;
-            let above = std::mem::replace(&mut here, below);
+            let below = sys::open_below(&here, Path::new(name), DIRECTORY);
+            if is_new && below.is_err() {
+                unlinkat(&here, name, UnlinkatFlags::RemoveDir).ok();
+            }
+            let above = std::mem::replace(&mut here, below.map_err(call("openat2"))?);
             if is_new {
                 made.push((above, name.to_owned()));
             }

@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::uio::pread;
 
 use crate::error::{Error, Reason, Repr};
 
@@ -36,9 +36,13 @@ pub(crate) fn errno(error: &std::io::Error) -> Errno {
 
 /// Reads a small file from its start without moving the fd's offset.
 pub(crate) fn read_from_start(fd: &OwnedFd) -> nix::Result<String> {
-    let file = File::from(fd.try_clone().map_err(|_| Errno::EMFILE)?);
     let mut bytes = [0; 4096];
-    let length = file.read_at(&mut bytes, 0).map_err(|error| errno(&error))?;
+    let length = loop {
+        match pread(fd, &mut bytes, 0) {
+            Err(Errno::EINTR) => {}
+            other => break other?,
+        }
+    };
     Ok(String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned())
 }
 

@@ -55,7 +55,8 @@ pub(crate) fn for_each_below(
     visit: &mut dyn FnMut(BorrowedFd<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     visit(directory)?;
-    let call = |errno| failed_io(&std::io::Error::from_raw_os_error(errno as i32), || "reading sub-cgroups".to_owned());
+    let call =
+        |errno| failed_io(&std::io::Error::from_raw_os_error(errno as i32), || "readdir(sub-cgroups)".to_owned());
     let mut failed = None;
     let walked = walk(
         directory,

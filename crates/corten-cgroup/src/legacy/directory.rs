@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,7 @@ pub(super) struct Directory {
     pub(super) path: PathBuf,
     /// On the machine, for errors.
     pub(super) shown: PathBuf,
-    pub(super) above: OwnedFd,
+    pub(super) above: Arc<OwnedFd>,
     pub(super) name: OsString,
     pub(super) fd: OwnedFd,
 }
@@ -143,11 +144,11 @@ impl Directory {
 
     /// Removes it if there is nothing in it; false if there is.
     fn remove_empty(&self) -> Result<bool, Error> {
-        match unlinkat(&self.above, self.name.as_os_str(), UnlinkatFlags::RemoveDir) {
+        match unlinkat(&*self.above, self.name.as_os_str(), UnlinkatFlags::RemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(true),
             Err(Errno::EBUSY) => Ok(false),
             // A mount that is read-only says so even of what is not there.
-            Err(errno) => match sys::open_below(&self.above, Path::new(&self.name), OFlag::O_PATH) {
+            Err(errno) => match sys::open_below(&*self.above, Path::new(&self.name), OFlag::O_PATH) {
                 Err(Errno::ENOENT) => Ok(true),
                 _ => Err(failed(errno, || format!("rmdir({:?})", self.shown))),
             },

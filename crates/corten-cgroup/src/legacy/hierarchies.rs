@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -33,6 +34,9 @@ pub type Paths = BTreeMap<String, PathBuf>;
 /// The hierarchies that are mounted below `/sys/fs/cgroup`: those with controllers, and `name=systemd`.
 #[derive(Debug)]
 pub struct Hierarchies(Vec<Hierarchy>);
+
+/// Cgroups that have been made, each by the one above, in their order.
+type Made = Vec<(Arc<OwnedFd>, OsString)>;
 
 #[derive(Debug)]
 struct Hierarchy {
@@ -129,7 +133,7 @@ impl Hierarchies {
     /// Limits come next, then [`Cgroups::add`]: a process that is in a real-time class cannot enter before there is a budget
     /// for it, and the cpus of the container may have to differ from those above.
     ///
-    /// Only the controllers of `paths` matter; a failure in `name=systemd` is no error, as with runc.
+    /// Only the controllers of `paths` matter; that the caller may not make one in `name=systemd` is no error, as with runc.
     ///
     /// # Errors
     /// One has processes or is frozen, or cannot be made. What was made is removed again, parents included.
@@ -147,30 +151,16 @@ impl Hierarchies {
     }
 
     fn make(&self, paths: &Paths, unused: bool) -> Result<Cgroups, Error> {
-        let mut made: Vec<(&Hierarchy, Vec<PathBuf>)> = Vec::new();
+        let mut made = Vec::new();
         let mut directories = Vec::new();
         for hierarchy in &self.0 {
             let Some(path) = paths.get(&hierarchy.name) else { continue };
-            let mut made_here = Vec::new();
-            let directory = hierarchy.make(&clean(path), &mut made_here).and_then(|(directory, existed)| {
-                if existed && unused {
-                    directory.check_unused()?;
-                }
-                Ok(directory)
-            });
-            match directory {
-                Ok(directory) => {
-                    directories.push(directory);
-                    made.push((hierarchy, made_here));
-                }
+            let before = made.len();
+            match hierarchy.make(&clean(path), unused, &mut made) {
+                Ok(directory) => directories.push(directory),
+                Err(error) if hierarchy.is_named() && error.is_refused() => unmake(made.drain(before..)),
                 Err(error) => {
-                    hierarchy.unmake(&made_here);
-                    if hierarchy.is_named() && error.errno().is_some() {
-                        continue;
-                    }
-                    for (hierarchy, paths) in made.iter().rev() {
-                        hierarchy.unmake(paths);
-                    }
+                    unmake(made.drain(..));
                     return Err(error);
                 }
             }
@@ -188,8 +178,8 @@ impl Hierarchies {
             let Some(path) = paths.get(&hierarchy.name) else { continue };
             let path = clean(path);
             let Some(parent) = path.parent() else { continue };
-            let opened =
-                sys::open_below(&hierarchy.fd, parent, DIRECTORY).and_then(|above| hierarchy.open(above, &path));
+            let opened = sys::open_below(&hierarchy.fd, parent, DIRECTORY)
+                .and_then(|above| hierarchy.open(Arc::new(above), &path));
             match opened {
                 Ok(directory) => directories.push(directory),
                 Err(Errno::ENOENT) => {}
@@ -197,6 +187,14 @@ impl Hierarchies {
             }
         }
         Ok(Cgroups(directories))
+    }
+}
+
+/// Takes back what was made, unless somebody uses it by now. Needs no fd: there may be none left.
+fn unmake(made: impl DoubleEndedIterator<Item = (Arc<OwnedFd>, OsString)>) {
+    for (above, name) in made.rev() {
+        // Used by another container, or gone; the error that is on its way to the caller says more.
+        unlinkat(&*above, name.as_os_str(), UnlinkatFlags::RemoveDir).ok();
     }
 }
 
@@ -209,27 +207,11 @@ impl Hierarchy {
         self.name.starts_with("name=")
     }
 
-    /// Makes a cgroup and tells whether it existed. What it made is added to `made`, whether it fails or not.
-    fn make(&self, path: &Path, made: &mut Vec<PathBuf>) -> Result<(Directory, bool), Error> {
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-            // The root of the hierarchy, which always has processes.
-            return Err(Repr::NotEmpty { count: 1 }.into());
-        };
+    /// Makes a cgroup. What it made is added to `made`, whether it fails or not.
+    fn make(&self, path: &Path, unused: bool, made: &mut Made) -> Result<Directory, Error> {
         let mut tries = TRIES;
         loop {
-            let above = self.parents(parent, made);
-            let directory = above.and_then(|above| {
-                let existed = match mkdirat(&above, name, Mode::from_bits_truncate(0o755)) {
-                    Ok(()) => false,
-                    Err(Errno::EEXIST) => true,
-                    Err(errno) => return Err(self.failed("mkdir", path)(errno)),
-                };
-                if !existed {
-                    made.push(path.to_owned());
-                }
-                Ok((self.open(above, path).map_err(self.failed("openat2", path))?, existed))
-            });
-            match directory {
+            match self.make_once(path, unused, made) {
                 // Whoever shares the parents has removed them meanwhile.
                 Err(error) if error.errno() == Some(Errno::ENOENT as i32) && tries > 1 => tries -= 1,
                 other => return other,
@@ -237,51 +219,60 @@ impl Hierarchy {
         }
     }
 
+    fn make_once(&self, path: &Path, unused: bool, made: &mut Made) -> Result<Directory, Error> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            // The root of the hierarchy, which always has processes.
+            return Err(Repr::NotEmpty { count: 1 }.into());
+        };
+        let above = self.parents(parent, made)?;
+        let existed = match mkdirat(&*above, name, Mode::from_bits_truncate(0o755)) {
+            Ok(()) => false,
+            Err(Errno::EEXIST) => true,
+            Err(errno) => return Err(self.failed("mkdir", path)(errno)),
+        };
+        if !existed {
+            made.push((above.clone(), name.to_owned()));
+        }
+        let directory = self.open(above, path).map_err(self.failed("openat2", path))?;
+        if existed && unused {
+            directory.check_unused()?;
+        }
+        Ok(directory)
+    }
+
     /// Opens a directory, and makes it with its parents where they do not exist.
-    fn parents(&self, path: &Path, made: &mut Vec<PathBuf>) -> Result<OwnedFd, Error> {
+    fn parents(&self, path: &Path, made: &mut Made) -> Result<Arc<OwnedFd>, Error> {
         if !self.has("cpuset") {
             match sys::open_below(&self.fd, path, DIRECTORY) {
                 Err(Errno::ENOENT) => {}
-                other => return other.map_err(self.failed("openat2", path)),
+                other => return other.map(Arc::new).map_err(self.failed("openat2", path)),
             }
         }
-        let mut here = sys::open_below(&self.fd, Path::new("."), DIRECTORY).map_err(self.failed("openat2", path))?;
+        let here = sys::open_below(&self.fd, Path::new("."), DIRECTORY).map_err(self.failed("openat2", path))?;
+        let mut here = Arc::new(here);
         let mut so_far = PathBuf::from("/");
         for component in path.components() {
             let Component::Normal(name) = component else { continue };
             so_far.push(name);
-            match mkdirat(&here, name, Mode::from_bits_truncate(0o755)) {
-                Ok(()) => made.push(so_far.clone()),
+            match mkdirat(&*here, name, Mode::from_bits_truncate(0o755)) {
+                Ok(()) => made.push((here.clone(), name.to_owned())),
                 Err(Errno::EEXIST) => {}
                 Err(errno) => return Err(self.failed("mkdir", &so_far)(errno)),
             }
-            let inner = sys::open_below(&here, Path::new(name), DIRECTORY).map_err(self.failed("openat2", &so_far))?;
+            let inner = sys::open_below(&*here, Path::new(name), DIRECTORY).map_err(self.failed("openat2", &so_far))?;
             if self.has("cpuset") {
                 cpuset::fill(inner.as_fd(), here.as_fd(), &self.shown(&so_far))?;
             }
-            here = inner;
+            here = Arc::new(inner);
         }
         Ok(here)
     }
 
-    fn open(&self, above: OwnedFd, path: &Path) -> nix::Result<Directory> {
+    fn open(&self, above: Arc<OwnedFd>, path: &Path) -> nix::Result<Directory> {
         let name = path.file_name().ok_or(Errno::ENOENT)?.to_owned();
-        let fd = sys::open_below(&above, Path::new(&name), DIRECTORY)?;
+        let fd = sys::open_below(&*above, Path::new(&name), DIRECTORY)?;
         let shown = self.shown(path);
         Ok(Directory { hierarchy: self.name.clone(), path: path.to_owned(), shown, above, name, fd })
-    }
-
-    /// Takes back what was made, unless somebody uses it by now.
-    fn unmake(&self, paths: &[PathBuf]) {
-        for path in paths.iter().rev() {
-            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
-            #[expect(
-                clippy::let_underscore_must_use,
-                reason = "used by another container, or gone; the error that is on its way to the caller says more"
-            )]
-            let _ = sys::open_below(&self.fd, parent, DIRECTORY)
-                .and_then(|above| unlinkat(&above, name, UnlinkatFlags::RemoveDir));
-        }
     }
 
     fn shown(&self, path: &Path) -> PathBuf {

@@ -3,6 +3,7 @@
 //! Source: cgroups(7), `/proc/PID/cgroup`.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, failed_io};
@@ -38,12 +39,23 @@ pub fn mounts() -> Result<Mounts, Error> {
     let mut found = Mounts::default();
     let mut hierarchies: Vec<Mount> = lines(&text).map(mount).collect();
     hierarchies.reverse();
-    found.mounts = hierarchies.into_iter().filter(|mount| directory.join(&mount.name).is_dir()).collect();
+    for mount in hierarchies {
+        let path = directory.join(&mount.name);
+        match std::fs::metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => found.mounts.push(mount),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(failed_io(&error, || format!("stat({path:?})"))),
+        }
+    }
     let call = || format!("readdir({directory:?})");
     for entry in std::fs::read_dir(directory).map_err(|error| failed_io(&error, call))? {
         let entry = entry.map_err(|error| failed_io(&error, call))?;
-        if let Ok(target) = std::fs::read_link(entry.path()) {
-            found.links.push((entry.file_name(), target.into_os_string()));
+        match std::fs::read_link(entry.path()) {
+            Ok(target) => found.links.push((entry.file_name(), target.into_os_string())),
+            // No link.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => {}
+            Err(error) => return Err(failed_io(&error, || format!("readlink({:?})", entry.path()))),
         }
     }
     found.links.sort();

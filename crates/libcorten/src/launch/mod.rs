@@ -205,7 +205,8 @@ impl<'a> Launch<'a> {
         for planned in &self.plan.host {
             observe(planned);
             if let Err(error) = self.step(planned) {
-                return Err(self.undo(error));
+                let has_processes = self.init.is_some();
+                return Err(self.undo(error, has_processes));
             }
         }
         match self.init {
@@ -659,8 +660,8 @@ impl<'a> Launch<'a> {
         Ok(())
     }
 
-    /// Takes back what was made. Goes on after an error and reports all of them.
-    fn undo(mut self, mut cause: LaunchError) -> LaunchError {
+    /// Takes back what was made; `has_processes`: there may be some in the cgroups. Goes on after an error and reports all of them.
+    fn undo(mut self, mut cause: LaunchError, has_processes: bool) -> LaunchError {
         let mut left = Vec::new();
         // There may be too few fds for what follows.
         self.fds.clear();
@@ -675,7 +676,8 @@ impl<'a> Launch<'a> {
         let cgroups = self.cgroups.take().filter(|_| !is_lost);
         // Before the cgroup is gone, and with it what it knows.
         let out_of_memory = cgroups.as_ref().is_some_and(|cgroups| cgroups.oom_kills().is_ok_and(|count| count > 0));
-        if let Some(cgroups) = &cgroups
+        // To look takes fds, of which there may be none left.
+        if let Some(cgroups) = cgroups.as_ref().filter(|_| has_processes)
             && let Err(error) = cgroups.kill(KILL_DEADLINE)
         {
             left.push(crate::chain(&error));

@@ -75,7 +75,7 @@ impl Launch<'_> {
                     // It is CRIU's, which has ended.
                     self.record.pid = 0;
                 }
-                let error = self.undo(error);
+                let error = self.undo(error, true);
                 Err(match left {
                     Some(left) => LaunchError::Left { cause: Box::new(error), left },
                     None => error,

@@ -14,7 +14,7 @@ use crate::launch::{Launch, LaunchError, Place};
 use crate::plan::{HostStep, Planned, Request, has_network_of_its_own};
 use crate::state::{Record, StateDirectory, rfc3339};
 use crate::sys::NetworkMaker;
-use crate::{CgroupManager, Error, ErrorKind, Plan, Result, sys};
+use crate::{CgroupManager, Error, ErrorKind, Plan, Result, chain, sys};
 
 /// A container that is to be made: what of, and where.
 #[derive(Debug)]
@@ -120,9 +120,13 @@ impl<'a> Creation<'a> {
             }
             Err(error) => {
                 // While something is left, the directory stays, so that `delete --force` can find and remove it.
-                if !matches!(error, LaunchError::Left { .. }) {
-                    directory.remove()?;
-                }
+                let error = match error {
+                    LaunchError::Left { .. } => error,
+                    error => match directory.remove() {
+                        Ok(()) => error,
+                        Err(left) => LaunchError::Left { cause: Box::new(error), left: chain(&left) },
+                    },
+                };
                 Err(Error::new(error.kind(), CannotStart(error)))
             }
         }

@@ -61,6 +61,14 @@ pub(crate) enum StateError {
         #[source]
         source: Damage,
     },
+    /// The directory of a container that could not be made has not been removed.
+    #[error("{path:?} left behind after")]
+    Left {
+        /// The directory.
+        path: PathBuf,
+        /// Why the container could not be made.
+        source: Box<StateError>,
+    },
     /// A failed call.
     #[error(transparent)]
     Call(#[from] SysError),
@@ -96,6 +104,7 @@ impl StateError {
             Self::NotFound => ErrorKind::NotFound,
             Self::Locked => ErrorKind::WrongState,
             Self::Damaged { .. } => ErrorKind::Internal,
+            Self::Left { source, .. } => source.kind(),
             Self::Call(error) if matches!(error.errno.0, Errno::EACCES | Errno::EPERM) => ErrorKind::Permission,
             Self::Call(_) => ErrorKind::Kernel,
         }
@@ -148,9 +157,16 @@ impl StateDirectory {
             Err(Errno::EEXIST) => return Err(StateError::Exists),
             Err(errno) => return Err(SysError::new(errno, || format!("mkdir({path:?}, 0700)")).into()),
         }
-        let directory = Self::open_path(path)?;
-        let lock = directory.lock()?;
-        Ok((directory, lock))
+        let locked = Self::open_path(path.clone()).and_then(|directory| {
+            let lock = directory.lock()?;
+            Ok((directory, lock))
+        });
+        // There is nothing in it yet, and there may be no fds left to look.
+        match locked.map_err(|error| (error, unlinkat(nix::fcntl::AT_FDCWD, &path, UnlinkatFlags::RemoveDir))) {
+            Ok(locked) => Ok(locked),
+            Err((error, Ok(()) | Err(Errno::ENOENT))) => Err(error),
+            Err((error, Err(_))) => Err(StateError::Left { path, source: Box::new(error) }),
+        }
     }
 
     /// Opens the directory of a container.

@@ -74,14 +74,16 @@ fn leave_this_cpu<T>(thread: &JoinHandle<T>) {
 /// Moves this thread into a new network namespace, brings loopback up and opens the namespace.
 fn make() -> Result<OwnedFd, SysError> {
     unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| SysError::new(errno, || "unshare(CLONE_NEWNET)".to_owned()))?;
-    loopback_up().map_err(|errno| SysError::new(errno, || "ioctl(SIOCSIFFLAGS, lo)".to_owned()))?;
+    loopback_up()?;
     let path = "/proc/thread-self/ns/net";
     let opened = File::open(path).map_err(|error| SysError::from_io(&error, || format!("open({path:?})")))?;
     Ok(opened.into())
 }
 
-fn loopback_up() -> nix::Result<()> {
-    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+fn loopback_up() -> Result<(), SysError> {
+    let call = |call: &'static str| move |errno| SysError::new(errno, || call.to_owned());
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)
+        .map_err(call("socket(AF_INET, SOCK_DGRAM)"))?;
     let mut name = [0; libc::IFNAMSIZ];
     for (to, from) in name.iter_mut().zip(b"lo") {
         *to = libc::c_char::from_ne_bytes([*from]);
@@ -91,5 +93,5 @@ fn loopback_up() -> nix::Result<()> {
     let request = libc::ifreq { ifr_name: name, ifr_ifru: flags };
     // SAFETY: the request reads a struct ifreq (netdevice(7)), which outlives the call.
     let result = unsafe { libc::syscall(libc::SYS_ioctl, socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
-    Errno::result(result).map(drop)
+    Errno::result(result).map(drop).map_err(call("ioctl(SIOCSIFFLAGS, lo)"))
 }

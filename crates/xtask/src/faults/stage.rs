@@ -29,7 +29,7 @@ pub(super) const LOOK: &str = r#"b() { /bin/busybox "$@"; }
 b grep -E '^(Uid|Gid|Groups|Cap...|NoNewPrivs|Seccomp|Cpus_allowed|SigIgn|SigBlk):' /proc/self/status
 b cut -d' ' -f4- /proc/self/mountinfo
 b stat -c '%n %a %F %t:%T %u' /dev/* /dev/pts/ptmx
-b env | b sort; b hostname; b pwd; umask; ulimit -n; ulimit -u; b grep -v name=systemd /proc/self/cgroup; b cat /proc/self/oom_score_adj /proc/self/comm
+b env | b sort; b hostname; b pwd; umask; ulimit -c; b grep -v name=systemd /proc/self/cgroup; b cat /proc/self/oom_score_adj /proc/self/comm
 for n in cgroup ipc mnt net pid user uts; do b readlink /proc/self/ns/$n; done
 b ls /proc/self/fd /sys/class/net; b cat /proc/sys/net/ipv4/ping_group_range; b touch /written 2>&1
 echo end"#;
@@ -87,6 +87,8 @@ impl Stage {
                 config["linux"]["cgroupsPath"] = json!(format!("/{}/{ID}", stage.parent));
                 config["linux"]["resources"]["pids"] = json!({ "limit": 100 });
                 config["linux"]["resources"]["memory"] = json!({ "limit": 64 << 20 });
+                // Not of fds: those are what is scarce.
+                config["process"]["rlimits"] = json!([{ "type": "RLIMIT_CORE", "soft": 0, "hard": 0 }]);
                 config["hostname"] = json!("faults");
             })?;
         }
