@@ -12,6 +12,7 @@ use std::fs::DirBuilder;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::thread::Builder;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg, OFlag, open, openat};
@@ -112,7 +113,7 @@ fn by_fd(fd: impl AsFd) -> String {
 /// none.) In a thread of its own, which leaves the process's; the directory serves as mount point in the new namespace alone.
 fn empty_namespace(place: &Path) -> nix::Result<OwnedFd> {
     let made = std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
+        let thread = Builder::new().spawn_scoped(scope, || {
             let none: Option<&str> = None;
             unshare(CloneFlags::CLONE_NEWNS)?;
             let namespace = open("/proc/thread-self/ns/mnt", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
@@ -132,7 +133,8 @@ fn empty_namespace(place: &Path) -> nix::Result<OwnedFd> {
             umount2(".", MntFlags::MNT_DETACH)?;
             Ok(namespace)
         });
-        thread.join()
+        thread.ok()?.join().ok()
     });
-    made.unwrap_or(Err(Errno::EIO))
+    // Without a thread there is none.
+    made.unwrap_or(Err(Errno::EAGAIN))
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat, renameat};
+use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, OFlag, openat, renameat};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstat, fstatat, mkdirat};
 use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
@@ -162,7 +162,7 @@ impl StateDirectory {
             Ok((directory, lock))
         });
         // There is nothing in it yet, and there may be no fds left to look.
-        match locked.map_err(|error| (error, unlinkat(nix::fcntl::AT_FDCWD, &path, UnlinkatFlags::RemoveDir))) {
+        match locked.map_err(|error| (error, unlinkat(AT_FDCWD, &path, UnlinkatFlags::RemoveDir))) {
             Ok(locked) => Ok(locked),
             Err((error, Ok(()) | Err(Errno::ENOENT))) => Err(error),
             Err((error, Err(_))) => Err(StateError::Left { path, source: Box::new(error) }),
@@ -412,13 +412,31 @@ impl StateDirectory {
         fstatat(&self.fd, CONFIG, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
     }
 
+    /// Removes the directory with what the runtime has put there. Needs no fd: there may be none left.
+    fn remove_blindly(&self) -> nix::Result<()> {
+        let is_gone = |removed: nix::Result<()>| match removed {
+            Err(Errno::ENOENT) => Ok(()),
+            removed => removed,
+        };
+        is_gone(unlinkat(&self.fd, NOTIFY_DIRECTORY, UnlinkatFlags::RemoveDir))?;
+        for name in [START_SOCKET, CONFIG, NEW_STATE, STATE] {
+            is_gone(unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir))?;
+        }
+        is_gone(unlinkat(AT_FDCWD, &self.path, UnlinkatFlags::RemoveDir))
+    }
+
     /// Removes the directory with all that is in it. One that is gone already is no error.
     pub(crate) fn remove(&self) -> Result<(), StateError> {
         let call = |call: &'static str| move || format!("{call}({:?})", self.path);
         let own = match openat(&self.fd, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
             Ok(own) => own,
             Err(Errno::ENOENT) => return Ok(()),
-            Err(errno) => return Err(SysError::new(errno, call("openat")).into()),
+            Err(errno) => {
+                return match self.remove_blindly() {
+                    Ok(()) => Ok(()),
+                    Err(_) => Err(SysError::new(errno, call("openat")).into()),
+                };
+            }
         };
         // Removed by somebody else. The path may be another container's by now.
         if self.is_gone() {
@@ -427,7 +445,7 @@ impl StateDirectory {
         // The one directory in it. A container with all privileges may have left there what it liked.
         match std::fs::remove_dir_all(format!("/proc/self/fd/{}/{NOTIFY_DIRECTORY}", own.as_raw_fd())) {
             Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
-                return Err(SysError::from_io(&error, call("remove notify in")).into());
+                return Err(SysError::from_io(&error, call("unlinkat(notify) in")).into());
             }
             _ => {}
         }

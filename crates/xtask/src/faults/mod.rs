@@ -133,6 +133,10 @@ fn run_part(options: &Options, part: usize) -> Result {
     let stage = Stage::new(corten, directory.path())?;
     let mut figures = Figures::default();
     for scenario in ALL {
+        if scenario == Scenario::Update && !stage.has_limits() {
+            println!("update: left out: nothing can be limited here");
+            continue;
+        }
         if options.only.is_empty() || options.only.iter().any(|name| name == scenario.command()) {
             try_scenario(options, part, &stage, scenario, &mut figures)?;
         }

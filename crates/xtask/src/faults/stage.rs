@@ -85,8 +85,10 @@ impl Stage {
             }
             bundle::edit(&stage.path(name), |config| {
                 config["linux"]["cgroupsPath"] = json!(format!("/{}/{ID}", stage.parent));
-                config["linux"]["resources"]["pids"] = json!({ "limit": 100 });
-                config["linux"]["resources"]["memory"] = json!({ "limit": 64 << 20 });
+                if stage.has_limits() {
+                    config["linux"]["resources"]["pids"] = json!({ "limit": 100 });
+                    config["linux"]["resources"]["memory"] = json!({ "limit": 64 << 20 });
+                }
                 // Not of fds: those are what is scarce.
                 config["process"]["rlimits"] = json!([{ "type": "RLIMIT_CORE", "soft": 0, "hard": 0 }]);
                 config["hostname"] = json!("faults");
@@ -97,6 +99,14 @@ impl Stage {
             fs::create_dir(hierarchy.join(&stage.parent)).ok();
         }
         Ok(stage)
+    }
+
+    /// Whether there are controllers of processes and memory, which pure v2 lacks on a machine that has them in v1.
+    pub(super) fn has_limits(&self) -> bool {
+        self.hierarchies.iter().any(|hierarchy| {
+            let controllers = fs::read_to_string(hierarchy.join("cgroup.controllers")).unwrap_or_default();
+            hierarchy.ends_with("pids") || controllers.split_whitespace().any(|name| name == "pids")
+        })
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
