@@ -315,3 +315,186 @@ fn a_container_that_hangs_in_a_hook_is_deleted_by_force() {
         test.assert_nothing_left(&what);
     }
 }
+
+/// A container with a startContainer hook that waits until it is told to go on, by `go`.
+fn with_start_hook(test: &mut TestBundle) {
+    let script = "echo > tmp/waits; until busybox test -e tmp/go; do busybox sleep 0.01; done";
+    test.config["root"]["readonly"] = false.into();
+    let hook = serde_json::json!([{ "path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/bin"] }]);
+    test.config["hooks"] = serde_json::json!({ "startContainer": hook });
+    test.write();
+}
+
+fn wait_for_hook(test: &TestBundle) {
+    until("no hook", || test.rootfs().join("tmp/waits").exists());
+}
+
+/// Init is killed between the wait for `start` and the exec: that no program ran is an error of `start` and of `run`.
+#[test]
+fn a_program_that_never_ran_is_an_error_of_start() {
+    if !can_make_containers() {
+        return;
+    }
+    for command in ["start", "run"] {
+        let mut test = TestBundle::new(&["sleep", "1000"]);
+        with_start_hook(&mut test);
+        let path = test.path();
+        let errors = File::create(test.beside("errors")).unwrap();
+        let arguments = match command {
+            "start" => {
+                create(&test);
+                vec!["start", &test.id]
+            }
+            _ => vec!["run", "--detach", "--bundle", path.to_str().unwrap(), &test.id],
+        };
+        let mut starts = corten(&test, &arguments).stdout(Stdio::null()).stderr(errors).spawn().unwrap();
+        wait_for_hook(&test);
+        let pid = i32::try_from(state(&test)["pid"].as_i64().unwrap()).unwrap();
+        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+        assert_eq!(starts.wait().unwrap().code(), Some(1), "{command}");
+        let errors = fs::read_to_string(test.beside("errors")).unwrap();
+        assert!(errors.contains("container init ended unexpectedly"), "{command}: {errors}");
+        succeed(&test, &["delete", "--force", &test.id]);
+        test.assert_nothing_left(command);
+    }
+}
+
+/// A filter that keeps init from saying that it executes is no failure.
+#[test]
+fn a_program_that_may_not_write_runs() {
+    if !can_make_containers() {
+        return;
+    }
+    for hook in [false, true] {
+        let mut test = TestBundle::new(&["sleep", "1000"]);
+        let seccomp = serde_json::json!({ "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{ "names": ["write"], "action": "SCMP_ACT_ERRNO" }] });
+        test.config["linux"]["seccomp"] = seccomp;
+        if hook {
+            test.config["hooks"] = serde_json::json!({ "startContainer": [{ "path": "/bin/true" }] });
+        }
+        background(&test);
+        assert_eq!(state(&test)["status"], "running", "hook: {hook}");
+        succeed(&test, &["delete", "--force", &test.id]);
+        test.assert_nothing_left("after delete");
+    }
+}
+
+/// A `start` that was killed after init had gone on leaves a container that runs, and is not deleted like a created one.
+#[test]
+fn a_killed_start_leaves_a_container_that_runs() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = TestBundle::new(&["sleep", "1000"]);
+    with_start_hook(&mut test);
+    let pid = i32::try_from(create(&test)).unwrap();
+    let mut start = corten(&test, &["start", &test.id]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for_hook(&test);
+    start.kill().unwrap();
+    start.wait().unwrap();
+    fs::write(test.rootfs().join("tmp/go"), "").unwrap();
+    until("no program", || fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n"));
+    assert!(file(&test, "start.sock").exists());
+    assert_eq!(state(&test)["status"], "running");
+    assert!(fail(&test, &["delete", &test.id]).ends_with("is not stopped: running"));
+    assert_eq!(fail(&test, &["start", &test.id]), "cannot start an already running container");
+    assert!(is_alive(pid));
+    succeed(&test, &["delete", "--force", &test.id]);
+    test.assert_nothing_left("after delete");
+}
+
+/// What ends a program by itself ends a created container, as with runc, though init is the first of a PID namespace; other signals do not.
+#[test]
+fn signals_end_created_containers() {
+    if !can_make_containers() {
+        return;
+    }
+    for signal in ["TERM", "INT", "HUP", "QUIT"] {
+        let test = TestBundle::new(&["sleep", "1000"]);
+        create(&test);
+        succeed(&test, &["kill", &test.id, signal]);
+        common::wait_for(&test, "stopped");
+        assert_eq!(fail(&test, &["start", &test.id]), "cannot start a container that has stopped", "{signal}");
+        succeed(&test, &["delete", &test.id]);
+        test.assert_nothing_left(signal);
+    }
+    let test = TestBundle::new(&["sleep", "1000"]);
+    create(&test);
+    for signal in ["USR1", "WINCH", "0"] {
+        succeed(&test, &["kill", &test.id, signal]);
+    }
+    succeed(&test, &["start", &test.id]);
+    // The program is its own affair.
+    succeed(&test, &["kill", &test.id, "TERM"]);
+    assert_eq!(state(&test)["status"], "running");
+    succeed(&test, &["delete", "--force", &test.id]);
+    test.assert_nothing_left("after delete");
+}
+
+/// `kill KILL` of a container in the host's PID namespace, or in one that it has joined, reaches what init has left behind.
+#[test]
+fn what_init_has_left_behind_is_killed() {
+    if !can_make_containers() {
+        return;
+    }
+    let namespace = TestBundle::new(&["sleep", "1000"]);
+    let joined = background(&namespace);
+    for path in [None, Some(format!("/proc/{joined}/ns/pid"))] {
+        let what = format!("{path:?}");
+        let mut test = TestBundle::new(&["sh", "-c", "sleep 1000 & echo $! > /tmp/left; exit 0"]);
+        test.config["root"]["readonly"] = false.into();
+        let namespaces = test.config["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|namespace| namespace["type"] != "pid");
+        if let Some(path) = path {
+            namespaces.push(serde_json::json!({ "type": "pid", "path": path }));
+        }
+        background(&test);
+        common::wait_for(&test, "stopped");
+        test.wait_for_program("sleep");
+        assert_eq!(fail(&test, &["kill", &test.id, "TERM"]), "container not running", "{what}");
+        succeed(&test, &["kill", &test.id, "KILL"]);
+        assert_eq!(fail(&test, &["kill", &test.id, "KILL"]), "container not running", "{what}");
+        succeed(&test, &["delete", &test.id]);
+        test.assert_nothing_left(&what);
+    }
+    // While init lives, too: it is not the first of its PID namespace.
+    let mut test = TestBundle::new(&["sh", "-c", "sleep 1000 & exec sleep 1001"]);
+    let namespaces = test.config["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.retain(|namespace| namespace["type"] != "pid");
+    namespaces.push(serde_json::json!({ "type": "pid", "path": format!("/proc/{joined}/ns/pid") }));
+    background(&test);
+    test.wait_for_program("sleep");
+    succeed(&test, &["kill", &test.id, "KILL"]);
+    common::wait_for(&test, "stopped");
+    assert_eq!(fail(&test, &["kill", &test.id, "KILL"]), "container not running");
+    succeed(&test, &["delete", &test.id]);
+    test.assert_nothing_left("both");
+    succeed(&namespace, &["delete", "--force", &namespace.id]);
+}
+
+/// What a poststop hook has to undo does not depend on a bundle that is gone, or on a directory that `delete` begins in.
+#[test]
+fn poststop_hooks_run_when_the_bundle_is_gone() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = TestBundle::new(&["sleep", "1000"]);
+    let script = format!("pwd >> {}", test.beside("ran").display());
+    test.config["hooks"]["poststop"] = serde_json::json!([{ "path": "/bin/sh", "args": ["sh", "-c", script] }]);
+    background(&test);
+    fs::rename(test.path(), test.beside("moved")).unwrap();
+    succeed(&test, &["delete", "--force", &test.id]);
+    assert_eq!(fs::read_to_string(test.beside("ran")).unwrap(), "/\n");
+    fs::rename(test.beside("moved"), test.path()).unwrap();
+    background(&test);
+    let directory = test.beside("gone");
+    fs::create_dir(&directory).unwrap();
+    let script = "cd \"$1\" && rmdir \"$1\" && shift && exec \"$@\"";
+    let mut delete = Command::new("sh");
+    delete.args(["-c", script, "-"]).arg(&directory).args([CORTEN, "--root"]).arg(test.state_root());
+    let output = delete.args(["delete", "--force", &test.id]).stdin(Stdio::null()).output().unwrap();
+    common::stdout(&output);
+    assert_eq!(fs::read_to_string(test.beside("ran")).unwrap(), format!("/\n{}\n", test.path().display()));
+    test.assert_nothing_left("after delete");
+}

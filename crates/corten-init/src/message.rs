@@ -1,11 +1,11 @@
 //! What init and the runtime say to each other, over one SOCK_SEQPACKET pair: a datagram is a message.
 //!
 //! ```text
-//! init → runtime   Reached(point)   Console + one fd   Cloned + one fd   Listener(fd)   Failed{step, call, errno, item, detail}
+//! init → runtime   Reached(point)   Console + one fd   Cloned + one fd   Listener(fd)   Executing   Failed{step, call, errno, item, detail}
 //! runtime → init   Continue(point)   (at `made` with one fd, at `hooks` with two, at `opened` with some)
 //! ```
 //!
-//! The end of the stream after the last point means that execve succeeded (the socket is close-on-exec). `docs/protocol.md` has
+//! The end of the stream after `Executing` means that execve succeeded (the socket is close-on-exec). `docs/protocol.md` has
 //! the diagram. The same messages go over the connection that `start` makes.
 
 /// The most bytes that a message has.
@@ -176,6 +176,8 @@ pub enum Message<'a> {
     },
     /// Init may pass the point.
     Continue(SyncPoint),
+    /// Init executes the program next.
+    Executing,
 }
 
 const HEAD: usize = 20;
@@ -190,6 +192,7 @@ impl<'a> Message<'a> {
             Self::Continue(point) => (4, point.to_number(), 0, 0, &[], &[]),
             Self::Cloned => (5, 0, 0, 0, &[], &[]),
             Self::Listener { fd } => (6, 0, 0, fd, &[], &[]),
+            Self::Executing => (7, 0, 0, 0, &[], &[]),
         };
         let item = item.get(..1024).unwrap_or(item);
         let mut at = 0;
@@ -234,6 +237,7 @@ impl<'a> Message<'a> {
             4 => Ok(Self::Continue(point()?)),
             5 => Ok(Self::Cloned),
             6 => Ok(Self::Listener { fd: word(3).cast_signed() }),
+            7 => Ok(Self::Executing),
             _ => Err(MessageError),
         }
     }

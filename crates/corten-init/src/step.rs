@@ -440,4 +440,6 @@ steps! {
     77 TakeTrees { first: Slot, count: u64, }
     /// Makes the terminal stdin, stdout and stderr: `dup3`; closes the slot.
     78 TerminalAsStdio { peer: Slot, }
+    /// Tells the runtime that nothing is left but the filter and the exec: `write`. Without it the end of the stream is init's death.
+    79 Announce {}
 }

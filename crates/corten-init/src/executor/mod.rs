@@ -314,7 +314,14 @@ impl<'s> Executor<'s> {
             WireStep::FindRoot {} => self.find_root(),
             WireStep::Unmount { path, proc } => self.unmount(path, proc),
             WireStep::Affinity { cpus } => sys::set_affinity(cpus).from(Call::SchedSetaffinity),
-            WireStep::End {} => sys::exit(0),
+            WireStep::Announce {} => {
+                self.announce();
+                Ok(())
+            }
+            WireStep::End {} => {
+                self.announce();
+                sys::exit(0)
+            }
             WireStep::TargetMode { target } => self.target_mode(target),
             WireStep::Reconfigure { mount, options } => self.reconfigure(mount, options),
         }
@@ -383,6 +390,11 @@ impl<'s> Executor<'s> {
         let mut buffer = [0; MAX_MESSAGE];
         let length = message.encode(&mut buffer);
         sys::write(self.report, buffer.get(..length).unwrap_or_default()).map(drop)
+    }
+
+    /// Says that the exec comes next. A filter may forbid it: then the runtime looks whether init lives.
+    fn announce(&self) {
+        self.tell(&Message::Executing).ok();
     }
 
     /// Sends a message with an fd.

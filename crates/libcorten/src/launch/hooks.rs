@@ -98,7 +98,7 @@ fn each(
     let state = state_file(record, status, record.pid);
     hooks.iter().enumerate().map(move |(index, hook)| {
         let state = state.as_ref().map_err(|error| SysError::new(error.errno.0, || error.call.clone()));
-        let ran = state.map_err(Cause::from).and_then(|state| one(hook, record, state, watch));
+        let ran = state.map_err(Cause::from).and_then(|state| one(kind, hook, record, state, watch));
         ran.map_err(|cause| HookError { kind, index, cause })
     })
 }
@@ -112,7 +112,7 @@ pub(crate) fn state_file(record: &Record, status: Status, pid: i32) -> Result<Fi
     Ok(file)
 }
 
-fn one(hook: &Hook, record: &Record, state: &File, watch: Option<&Watch<'_>>) -> Result<(), Cause> {
+fn one(kind: HookKind, hook: &Hook, record: &Record, state: &File, watch: Option<&Watch<'_>>) -> Result<(), Cause> {
     let failed = |call: &'static str| move |error: std::io::Error| SysError::from_io(&error, || call.to_owned());
     let mut input = state.try_clone().map_err(failed("dup(hook-state)"))?;
     input.rewind().map_err(failed("lseek(hook-state)"))?;
@@ -127,7 +127,9 @@ fn one(hook: &Hook, record: &Record, state: &File, watch: Option<&Watch<'_>>) ->
         command.env_clear();
         command.envs(environment.iter().filter_map(|variable| variable.split_once('=')));
     }
-    command.current_dir(&record.bundle).stdin(input).stdout(stdout.stdio()?).stderr(stderr.stdio()?);
+    // What a poststop hook has to do does not depend on a bundle that is gone by then.
+    let directory = if kind == HookKind::Poststop && !record.bundle.is_dir() { Path::new("/") } else { &record.bundle };
+    command.current_dir(directory).stdin(input).stdout(stdout.stdio()?).stderr(stderr.stdio()?);
     if let Some(watch) = watch {
         sys::introduce(&mut command, watch.directory.open_hook()?);
     }

@@ -54,6 +54,8 @@ use crate::sys::{self, InitProcess, InitStart, NetworkMaker, SysError};
 const INIT_DEADLINE: Duration = Duration::from_secs(120);
 /// How long init may take when it runs hooks, which may have no limit of their own.
 pub(crate) const HOOKS_DEADLINE: Duration = Duration::from_secs(3600);
+/// How long an init that has closed its files may take to be seen to be dead.
+pub(crate) const DEATH_DEADLINE: Duration = Duration::from_secs(1);
 /// How long the processes of a failed launch may take to die.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
 /// What the kernel says of a cgroup that takes no processes: it gives controllers to those below, is threaded, or is gone.
@@ -433,7 +435,8 @@ impl<'a> Launch<'a> {
 
     fn await_exec(&mut self) -> Result<(), LaunchError> {
         let deadline = self.deadline();
-        self.channel()?.await_end(deadline)
+        let init = self.init()?.pidfd().clone();
+        self.channel()?.await_exec(deadline, || Ok(!sys::wait_ended(init.as_fd(), DEATH_DEADLINE)))
     }
 
     fn create_cgroups(&mut self, location: &Location, optional: bool) -> Result<(), LaunchError> {

@@ -16,7 +16,8 @@
 //!  │── Listener(fd) ──────────────────────▶│ only with a seccomp agent
 //!  │── Reached(ready) ────────────────────▶│ writes the state and the pid file
 //!  │◀───────────────────── Continue(ready)─│
-//!  │ waits for `start`, or execs           │ `run` waits for the end of the stream
+//!  │ waits for `start`                     │
+//!  │── Executing ─────────────────────────▶│ and execs: `run` waits for the end of the stream
 //! ```
 //!
 //! Instead of any of its messages init may send `Failed` and end. The stream ends with init's exec, or with its death. Every
@@ -46,6 +47,7 @@ enum Heard {
     Console(OwnedFd),
     Cloned(OwnedFd),
     Listener(i32),
+    Executing,
     /// The stream has ended.
     End,
 }
@@ -87,11 +89,21 @@ impl Channel {
         }
     }
 
-    /// Waits for the end of the stream: init has become the program.
-    pub(crate) fn await_end(&mut self, deadline: Duration) -> Result<(), LaunchError> {
-        match self.hear(deadline, "exec")? {
-            Heard::End => Ok(()),
-            _ => Err(LaunchError::Protocol),
+    /// Waits for the end of the stream: init has become the program, or has died. `is_alive` is asked where init has not said before
+    /// that it executes.
+    pub(crate) fn await_exec(
+        &mut self,
+        deadline: Duration,
+        is_alive: impl FnOnce() -> Result<bool, LaunchError>,
+    ) -> Result<(), LaunchError> {
+        let mut announced = false;
+        loop {
+            match self.hear(deadline, "exec")? {
+                Heard::Executing => announced = true,
+                Heard::End if announced || is_alive()? => return Ok(()),
+                Heard::End => return Err(LaunchError::Died { how: None }),
+                _ => return Err(LaunchError::Protocol),
+            }
         }
     }
 
@@ -162,6 +174,7 @@ impl Channel {
             Ok(Message::Console) => carried.map(Heard::Console).ok_or(LaunchError::Protocol),
             Ok(Message::Cloned) => carried.map(Heard::Cloned).ok_or(LaunchError::Protocol),
             Ok(Message::Listener { fd }) => Ok(Heard::Listener(fd)),
+            Ok(Message::Executing) => Ok(Heard::Executing),
             Ok(Message::Failed { call, errno, item, detail, .. }) => {
                 Err(InitFailure::new(call, errno, item, detail).into())
             }

@@ -74,6 +74,17 @@ impl Container {
                 Some(lock)
             }
         };
+        self.remove(record, lock, left).map(|warned| [warnings, warned].concat())
+    }
+
+    /// Ends and removes a container that this process has locked.
+    pub(super) fn destroy(&self, record: Record, lock: Option<Lock>, mut left: Vec<String>) -> Result<Vec<String>> {
+        self.kill_init(&record, &mut left);
+        self.remove(record, lock, left)
+    }
+
+    /// Removes what is left of a container whose init has ended. `left`: what could not be done before.
+    fn remove(&self, record: Record, lock: Option<Lock>, mut left: Vec<String>) -> Result<Vec<String>> {
         remove_cgroups(&record, &mut left);
         if let Some(Err(errors)) = record.resctrl.as_ref().map(resctrl::remove) {
             left.extend(errors.iter().map(ToString::to_string));
@@ -86,8 +97,7 @@ impl Container {
         let stopped = Record { pid: 0, ..record };
         let hooks = HookKind::Poststop.of(stopped.hooks.as_ref());
         let failed = hooks::run_all(HookKind::Poststop, hooks, &stopped, Status::Stopped);
-        warnings.extend(failed.into_iter().map(|error| Error::new(ErrorKind::Kernel, error).chain()));
-        Ok(warnings)
+        Ok(failed.into_iter().map(|error| Error::new(ErrorKind::Kernel, error).chain()).collect())
     }
 
     /// Ends what there is of the container until the command that has the lock lets go of it: without init, its clone, or its hook, it

@@ -8,11 +8,15 @@ use nix::unistd::Pid;
 
 use super::{Container, LifecycleError, cgroups};
 use crate::host::cgroup_error;
-use crate::state::Record;
-use crate::{Result, sys};
+use crate::oci::LinuxNamespaceType;
+use crate::state::{Record, Status};
+use crate::{Error, Result, spec, sys};
 
 /// How long killed processes may take to end.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What ends a created container, as with runc, whose init handles these.
+const ENDS_CREATED: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
 impl Container {
     /// Sends a signal to init. A SIGKILL goes to every process of the container where init is not the first of a PID namespace
@@ -22,18 +26,41 @@ impl Container {
     /// The container is not running.
     pub fn kill(&self, signal: i32) -> Result<()> {
         let record = self.record()?;
-        let init = self.open_init(&record)?.ok_or(LifecycleError::NotRunning)?;
-        if signal == libc::SIGKILL && !has_own_pid_namespace(record.pid) {
+        let Some(init) = self.open_init(&record)? else { return self.kill_rest(&record, signal) };
+        // While it waits for `start` init ignores what it has no handler for, as the first process of its PID namespace.
+        let waits = ENDS_CREATED.contains(&signal) && self.status(&record)? == Status::Created;
+        let signal = if waits { libc::SIGKILL } else { signal };
+        if signal == libc::SIGKILL && !is_first_of_namespace(record.pid) {
             let cgroups = cgroups(&record)?;
             if !cgroups.is_empty() {
                 return cgroups.kill(KILL_DEADLINE).map_err(cgroup_error);
             }
         }
         match sys::send_signal(init.as_fd(), signal) {
-            Err(error) if error.errno.0 == Errno::ESRCH => return Err(LifecycleError::NotRunning.into()),
+            Err(error) if error.errno.0 == Errno::ESRCH => return self.kill_rest(&record, signal),
             other => other?,
         }
         if signal == libc::SIGKILL { release_killed(&record) } else { Ok(()) }
+    }
+
+    /// Kills what an init that has ended has left in the container's cgroups: it was not the first of a PID namespace of its own.
+    fn kill_rest(&self, record: &Record, signal: i32) -> Result<()> {
+        if signal != libc::SIGKILL || record.creating || self.has_own_pid_namespace()? {
+            return Err(LifecycleError::NotRunning.into());
+        }
+        let cgroups = cgroups(record)?;
+        if cgroups.pids().map_err(cgroup_error)?.is_empty() {
+            return Err(LifecycleError::NotRunning.into());
+        }
+        cgroups.kill(KILL_DEADLINE).map_err(cgroup_error)
+    }
+
+    /// Whether the config gives the container a new PID namespace.
+    fn has_own_pid_namespace(&self) -> Result<bool> {
+        let config = spec::load(self.directory.open_config()?).map_err(|error| Error::new(error.kind(), error))?;
+        let own =
+            spec::namespace(&config, LinuxNamespaceType::Pid).is_some_and(|namespace| !spec::is_joined(namespace));
+        Ok(own)
     }
 
     /// Sends a signal to every process of the container, those that `exec` made and those that init has left behind included.
@@ -77,9 +104,10 @@ pub(super) fn release_killed(record: &Record) -> Result<()> {
     cgroups(record)?.release_killed().map_err(cgroup_error)
 }
 
-/// Whether the process is in another PID namespace than the caller. When in doubt, it is not.
-fn has_own_pid_namespace(pid: i32) -> bool {
-    let theirs = std::fs::read_link(format!("/proc/{pid}/ns/pid"));
-    let ours = std::fs::read_link("/proc/self/ns/pid");
-    matches!((theirs, ours), (Ok(theirs), Ok(ours)) if theirs != ours)
+/// Whether the process is the first of a PID namespace, whose end is that of all others in it. When in doubt, it is not.
+fn is_first_of_namespace(pid: i32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    let numbers: Vec<_> = numbers.into_iter().flat_map(str::split_ascii_whitespace).collect();
+    numbers.len() > 1 && numbers.last() == Some(&"1")
 }

@@ -44,7 +44,7 @@ use create::Creation;
 use crate::host::cgroup_error;
 use crate::launch::LaunchError;
 use crate::plan::{HostStep, Planned};
-use crate::state::{Record, State, StateDirectory, StateError, Status, ids};
+use crate::state::{Life, Record, State, StateDirectory, StateError, Status, ids};
 use crate::{Error, ErrorKind, Plan, Result, sys};
 
 /// Where an empty mount namespace is kept. Not below the state root, of which a host may have many, and which may have to go.
@@ -412,7 +412,8 @@ impl Container {
     }
 
     fn status_in(&self, hierarchies: &Hierarchies, record: &Record) -> Result<Status> {
-        if !record.is_alive()? {
+        let life = record.life()?;
+        if life == Life::Ended {
             // Nobody there, or not yet the one who stays: still being made, if somebody holds the lock for it.
             let made = record.creating && self.directory.try_lock()?.is_none();
             return Ok(if made { Status::Creating } else { Status::Stopped });
@@ -423,6 +424,8 @@ impl Container {
         if hierarchies.frozen(record)? {
             return Ok(Status::Paused);
         }
-        Ok(if self.directory.has_start_socket() { Status::Created } else { Status::Running })
+        // A `start` that was killed leaves the socket.
+        let waits = life == Life::Init && self.directory.has_start_socket();
+        Ok(if waits { Status::Created } else { Status::Running })
     }
 }

@@ -9,7 +9,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, soc
 use nix::unistd::Pid;
 
 use super::{CannotStart, Container, LifecycleError, Readiness, cgroups};
-use crate::launch::{Channel, HOOKS_DEADLINE, LaunchError, Watch, hooks};
+use crate::launch::{Channel, DEATH_DEADLINE, HOOKS_DEADLINE, LaunchError, Watch, hooks};
 use crate::spec::HookKind;
 use crate::state::{Record, START_SOCKET, Status};
 use crate::sys::{self, SysError};
@@ -18,6 +18,11 @@ use crate::{Error, ErrorKind, Result};
 /// Whether a process of the container was killed for want of memory.
 fn out_of_memory(record: &Record) -> bool {
     cgroups(record).is_ok_and(|cgroups| cgroups.oom_kills().is_ok_and(|count| count > 0))
+}
+
+/// An error, and what went wrong after it.
+fn told(error: &Error, more: &str) -> String {
+    format!("{}; {more}", error.chain())
 }
 
 impl Container {
@@ -39,7 +44,7 @@ impl Container {
     }
 
     fn start_with(&self, listen: bool) -> Result<Option<Readiness>> {
-        let _lock = self.directory.lock()?;
+        let lock = self.directory.lock()?;
         let record = self.record()?;
         match self.status(&record)? {
             Status::Created => {}
@@ -57,7 +62,9 @@ impl Container {
             }
             Err(error) => return Err(error.into()),
         };
-        let started = channel.release(SyncPoint::Start).and_then(|()| channel.await_end(HOOKS_DEADLINE));
+        let started = channel
+            .release(SyncPoint::Start)
+            .and_then(|()| channel.await_exec(HOOKS_DEADLINE, || self.has_survived(&record)));
         // Whatever came of it, init waits no more.
         self.directory.remove_start_socket()?;
         started.map_err(|mut error| {
@@ -71,14 +78,21 @@ impl Container {
         match hooks::run(HookKind::Poststart, hooks, &record, Status::Running, Some(&watch)) {
             Ok(()) => Ok(readiness),
             Err(error) => {
-                // runtime.md#lifecycle: the container is stopped. What it started besides goes with its PID namespace, or stays
-                // for `delete`; a container that has ended by itself is as good.
-                if let Some(init) = self.open_init(&record)? {
-                    sys::send_signal(init.as_fd(), libc::SIGKILL).ok();
+                // runtime.md#lifecycle: the container is stopped, and destroyed like any other.
+                let error = Error::new(ErrorKind::Kernel, error);
+                match self.destroy(record, Some(lock), Vec::new()) {
+                    Ok(warnings) if warnings.is_empty() => Err(error),
+                    Ok(warnings) => Err(LifecycleError::Left { left: told(&error, &warnings.join("; ")) }.into()),
+                    Err(left) => Err(LifecycleError::Left { left: told(&error, &left.chain()) }.into()),
                 }
-                Err(Error::new(ErrorKind::Kernel, error))
             }
         }
+    }
+
+    /// Whether init, which has closed its end without a word, lives on as the program.
+    fn has_survived(&self, record: &Record) -> Result<bool, LaunchError> {
+        let init = self.open_init(record).map_err(|_| LaunchError::Died { how: None })?;
+        Ok(init.is_some_and(|init| !sys::wait_ended(init.as_fd(), DEATH_DEADLINE)))
     }
 
     /// Opens the container's `NOTIFY_SOCKET`, before there is anybody to use it.

@@ -57,6 +57,9 @@ pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), Pl
         load_filter(b, process);
     }
     hooks::start(b, &environment)?;
+    if process.args().as_ref().is_some_and(|arguments| !arguments.is_empty()) {
+        b.inside(c"process.args", Step::Announce {});
+    }
     if filter == FilterPlace::Last {
         load_filter(b, process);
     }

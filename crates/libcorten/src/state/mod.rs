@@ -179,6 +179,20 @@ impl ProcessState<'_> {
     }
 }
 
+/// What init calls itself until it executes the program, and what follows in procfs.
+const INIT_NAME: &[u8] = b"corten-init) ";
+
+/// What has become of a container's init.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// It makes the container, or waits.
+    Init,
+    /// It is the program by now.
+    Program,
+    /// It is no more, or but a zombie.
+    Ended,
+}
+
 impl Record {
     /// The form that is written.
     pub(crate) const VERSION: u32 = 1;
@@ -194,7 +208,25 @@ impl Record {
     /// # Errors
     /// That cannot be seen now. It is no sign of death.
     pub(crate) fn is_alive(&self) -> Result<bool, SysError> {
-        Ok(self.pid > 0 && start_time(self.pid)? == Some(self.start_time))
+        Ok(self.life()? != Life::Ended)
+    }
+
+    /// What has become of init.
+    ///
+    /// # Errors
+    /// As [`Record::is_alive`].
+    pub(crate) fn life(&self) -> Result<Life, SysError> {
+        let seen = if self.pid > 0 { look_at(self.pid)? } else { None };
+        Ok(match seen {
+            Some((time, is_init)) if time == self.start_time => {
+                if is_init {
+                    Life::Init
+                } else {
+                    Life::Program
+                }
+            }
+            _ => Life::Ended,
+        })
     }
 }
 
@@ -203,6 +235,11 @@ impl Record {
 /// # Errors
 /// That cannot be seen now: no fd is left, or there is no procfs of this PID namespace at `/proc`.
 pub(crate) fn start_time(pid: i32) -> Result<Option<u64>, SysError> {
+    Ok(look_at(pid)?.map(|(time, _)| time))
+}
+
+/// Returns the start time, and whether the process still has init's name.
+fn look_at(pid: i32) -> Result<Option<(u64, bool)>, SysError> {
     let path = format!("/proc/{pid}/stat");
     let failed = |error: &std::io::Error| SysError::from_io(error, || format!("read({path:?})"));
     let is_gone = |error: &std::io::Error| matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH));
@@ -214,7 +251,10 @@ pub(crate) fn start_time(pid: i32) -> Result<Option<u64>, SysError> {
         }
         Err(error) => return Err(failed(&error)),
     };
-    start_time_in(&line).map_err(|()| SysError::new(Errno::EPROTO, || format!("read({path:?})")))
+    let time = start_time_in(&line).map_err(|()| SysError::new(Errno::EPROTO, || format!("read({path:?})")))?;
+    // The name is in the first parentheses.
+    let is_init = line.splitn(2, |byte| *byte == b'(').nth(1).is_some_and(|rest| rest.starts_with(INIT_NAME));
+    Ok(time.map(|time| (time, is_init)))
 }
 
 /// Of all fields of the line two are wanted, by every command and of every container (proc_pid_stat(5), 3 and 22). The name, which is the

@@ -177,8 +177,9 @@ impl UserNamespaceHolder {
     pub(crate) fn start() -> Result<Self, SysError> {
         let stack = Stack::new()?;
         let arguments = CloneArguments::on(&stack, libc::CLONE_NEWUSER.cast_unsigned().into());
-        // SAFETY: the stack lives until the process has been reaped (`drop`); `holder_main` uses no data.
-        let (pid, pidfd) = unsafe { spawn(arguments, holder_main, std::ptr::null()) }
+        let parent = std::ptr::without_provenance(std::process::id() as usize);
+        // SAFETY: the stack lives until the process has been reaped (`drop`); `holder_main` follows no pointer.
+        let (pid, pidfd) = unsafe { spawn(arguments, holder_main, parent) }
             .map_err(|errno| SysError::new(errno, || "clone3(CLONE_NEWUSER)".to_owned()))?;
         Ok(Self { pid, pidfd, _stack: stack })
     }
@@ -197,14 +198,21 @@ impl Drop for UserNamespaceHolder {
     }
 }
 
-/// The process of [`UserNamespaceHolder`]: waits to be killed, by its parent or with it.
+/// The process of [`UserNamespaceHolder`]: waits to be killed, by its parent or with it. `parent`: its pid, and no pointer.
 ///
 /// # Safety
 /// None beyond that of being called on a stack of its own.
-unsafe extern "C" fn holder_main(_: *const ChildData) -> ! {
+unsafe extern "C" fn holder_main(parent: *const ChildData) -> ! {
+    // SAFETY: numbers only, and the table of fds is this process's own: no lock of the caller's is held by it.
+    unsafe { raw(libc::SYS_close_range, [0, u32::MAX as usize, 0, 0, 0]) };
     // SAFETY: PR_SET_PDEATHSIG takes numbers.
     unsafe { raw(libc::SYS_prctl, [1, libc::SIGKILL.cast_unsigned() as usize, 0, 0, 0]) };
     loop {
+        // SAFETY: as above; the caller blocks until this process is killed, but may have been killed itself before the call above.
+        if unsafe { raw(libc::SYS_getppid, [0; 5]) }.cast_unsigned() as usize != parent.addr() {
+            // SAFETY: ends the process.
+            unsafe { raw(libc::SYS_exit_group, [0; 5]) };
+        }
         // SAFETY: no fds, no time limit, no mask: waits for a signal that ends the process.
         unsafe { raw(libc::SYS_ppoll, [0, 0, 0, 0, 0]) };
     }
@@ -384,4 +392,23 @@ unsafe fn raw(number: libc::c_long, args: [usize; 5]) -> libc::c_long {
         );
     }
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::UserNamespaceHolder;
+
+    /// A lock of the caller's would be held for as long as the process lives, should the caller be killed.
+    #[test]
+    fn the_holder_of_a_namespace_holds_no_file() {
+        // Not all who run the tests may make one.
+        let Ok(holder) = UserNamespaceHolder::start() else { return };
+        let open = || std::fs::read_dir(format!("/proc/{}/fd", holder.pid())).unwrap().count();
+        let end = Instant::now() + Duration::from_secs(10);
+        while open() > 0 {
+            assert!(Instant::now() < end, "it has {} fds", open());
+        }
+    }
 }
