@@ -870,6 +870,52 @@ fn a_failed_create_leaves_no_cgroup() {
     }
 }
 
+/// `unified` is for limits: by no file of it can a config get at processes, its own or the host's.
+#[test]
+fn unified_moves_freezes_and_kills_nobody() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut of_the_host = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let pid = of_the_host.id().to_string();
+    let cgroups = || fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let before = cgroups();
+    let refused = [
+        ("cgroup.procs", &*pid),
+        ("cgroup.threads", &*pid),
+        ("cgroup.kill", "1"),
+        ("cgroup.freeze", "1"),
+        ("cgroup.type", "threaded"),
+        ("cgroup.subtree_control", "+pids"),
+        ("cgroup.new", "1"),
+        ("../cgroup.procs", &*pid),
+        ("cgroup..", "1"),
+        ("..", "1"),
+        ("", "1"),
+    ];
+    for (file, value) in refused {
+        let resources = json!({ "unified": { file: value } });
+        let error = one_error(&run(&bundle(&resources, &["true"])));
+        assert!(error.contains(&format!("linux.resources.unified[{file:?}]")), "{error}");
+    }
+    let test =
+        bundle(&json!({ "unified": { "cgroup.max.descendants": "5", "cgroup.max.depth": "2" } }), &["sleep", "1000"]);
+    start(&test);
+    let resources = test.beside("resources.json");
+    let recorded_before = recorded(&test);
+    for (file, value) in refused {
+        fs::write(&resources, json!({ "unified": { file: value } }).to_string()).unwrap();
+        let error = fail(&test, &["update", "-r", resources.to_str().unwrap(), &test.id]);
+        assert!(error.contains(&format!("linux.resources.unified[{file:?}]")), "{error}");
+    }
+    assert_eq!((common::state(&test)["status"].as_str(), recorded(&test)), (Some("running"), recorded_before));
+    delete(&test);
+    assert_eq!(cgroups(), before);
+    assert!(of_the_host.try_wait().unwrap().is_none(), "killed");
+    of_the_host.kill().unwrap();
+    of_the_host.wait().unwrap();
+}
+
 /// The runtime itself does not count: nothing heavy runs in the container's cgroup.
 #[test]
 fn a_low_memory_limit_is_enough() {

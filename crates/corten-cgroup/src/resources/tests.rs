@@ -385,6 +385,11 @@ fn values_that_cannot_be() {
             &none,
             "unified[\"../pids.max\"]: unified resource \"../pids.max\" must be a file name (no slashes)",
         ),
+        (
+            unified("cgroup.procs"),
+            &none,
+            "unified[\"cgroup.procs\"]: \"cgroup.procs\" limits nothing: what is in the cgroup and what becomes of it is the runtime's to say",
+        ),
         (unified("max"), &none, "unified[\"max\"]: unified resource \"max\" must be in the form CONTROLLER.PARAMETER"),
     ] {
         assert_eq!(resources.settings(legacy).unwrap_err().to_string(), error);

@@ -6,6 +6,10 @@ use super::table::{CPU_PERIOD, LegacyControllers};
 use crate::error::Error;
 use crate::systemd::{Property, cpu_mask};
 
+/// The files of cgroups themselves that limit something. The others move processes, kill, freeze, or hand out controllers: with
+/// `cgroup.procs` a config could take any process of the host, which would be killed with the container.
+const CORE_LIMITS: [&str; 3] = ["cgroup.max.depth", "cgroup.max.descendants", "cgroup.pressure"];
+
 /// Makes the setting of a file.
 pub(super) fn setting(file: &str, value: &str, legacy: &LegacyControllers) -> Result<Setting, Error> {
     let field = format!("unified[{file:?}]");
@@ -20,6 +24,11 @@ pub(super) fn setting(file: &str, value: &str, legacy: &LegacyControllers) -> Re
             format!("unified resource {file:?} must be in the form CONTROLLER.PARAMETER"),
         ));
     };
+    if controller == "cgroup" && !CORE_LIMITS.contains(&file) {
+        let reason =
+            format!("{file:?} limits nothing: what is in the cgroup and what becomes of it is the runtime's to say");
+        return Err(Error::value(&field, reason));
+    }
     let legacy_name = if controller == "io" { "blkio" } else { controller };
     if legacy.contains(legacy_name) {
         let reason = format!("cannot be set, as the {controller} controller is in a cgroup v1 hierarchy");
