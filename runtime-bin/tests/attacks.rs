@@ -62,9 +62,13 @@ fn stdin_is_no_device_that_takes_the_place_of_the_images_null_device() {
     if !can_make_containers() {
         return;
     }
-    let test = with_images_dev(WHAT_IS_STDIN);
+    let mut test = with_images_dev(WHAT_IS_STDIN);
     let dev = test.rootfs().join("dev");
     fill(&dev);
+    race_on_null(&test, &dev);
+    // Nor one that the container may open itself: its output would go there.
+    let may_open = json!({ "allow": true, "type": "c", "major": 1, "minor": 11, "access": "rw" });
+    test.config["linux"]["resources"]["devices"].as_array_mut().unwrap().push(may_open);
     race_on_null(&test, &dev);
     test.assert_nothing_left("a race on the image's null device");
 }
@@ -266,4 +270,128 @@ fn an_exec_at_the_limit_of_processes() {
     let limits = succeed(&test, &["exec", &test.id, "grep", "processes", "/proc/self/limits"]);
     assert_eq!(limits.split_whitespace().collect::<Vec<_>>(), ["Max", "processes", "2", "2", "processes"]);
     succeed(&test, &["delete", "--force", &test.id]);
+}
+
+/// A container that waits for `start`, in each way that it comes about; a root with the default capabilities that is in it.
+#[test]
+fn an_init_that_waits_cannot_be_looked_at_from_inside() {
+    if !can_make_containers() {
+        return;
+    }
+    for way in WAYS {
+        let test = made(way, &["true"]);
+        create(&test);
+        let look =
+            ["exec", &test.id, "sh", "-c", "cat /proc/self/environ >/dev/null && readlink /proc/1/exe || echo refused"];
+        let output = common::corten(&test, &look).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "refused\n", "{way}");
+        succeed(&test, &["delete", "--force", &test.id]);
+    }
+}
+
+/// The ways in which a container's namespaces come about.
+const WAYS: [&str; 4] = ["an empty namespace", "a copied namespace, with a hook", "no pivot_root", "a user namespace"];
+
+fn made(way: &str, arguments: &[&str]) -> TestBundle {
+    let mut test = TestBundle::new(arguments);
+    match way {
+        "a copied namespace, with a hook" => test.config["hooks"] = json!({ "prestart": [{ "path": "/bin/true" }] }),
+        // A source in the root itself: the namespace begins as a copy.
+        "no pivot_root" => {
+            let source = test.rootfs().join("etc");
+            let mount = json!({ "destination": "/copy", "source": source, "options": ["bind"] });
+            test.config["mounts"].as_array_mut().unwrap().push(mount);
+            test.config["root"]["readonly"] = false.into();
+        }
+        "a user namespace" => test.map_ids(),
+        _ => {}
+    }
+    test
+}
+
+/// Links that would lead to the host's paths if they counted from the host's root.
+#[test]
+fn links_of_the_image_lead_nowhere_on_the_host() {
+    if !can_make_containers() {
+        return;
+    }
+    for way in WAYS {
+        let mut test = made(way, &["cat", "/data/marker"]);
+        let host = test.beside("host");
+        fs::create_dir(&host).unwrap();
+        fs::set_permissions(&host, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        symlink(&host, test.rootfs().join("data")).unwrap();
+        let source = test.beside("source");
+        fs::create_dir(&source).unwrap();
+        fs::write(source.join("marker"), "mounted").unwrap();
+        test.config["root"]["readonly"] = false.into();
+        let mount = json!({ "destination": "/data", "source": source, "options": ["bind"] });
+        test.config["mounts"].as_array_mut().unwrap().push(mount);
+        assert_eq!(stdout(&run(&test)), "mounted", "{way}");
+        assert_eq!(fs::read_dir(&host).unwrap().count(), 0, "{way}");
+    }
+}
+
+/// CVE-2024-21626 once more: the caller itself hands a directory of the host on.
+#[test]
+fn a_directory_of_the_host_that_is_handed_on_is_no_working_directory() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = TestBundle::new(&["sleep", "1000"]);
+    create(&test);
+    succeed(&test, &["start", &test.id]);
+    let script = format!(
+        "exec 3</; exec {} --root {} exec --preserve-fds 1 --cwd /proc/self/fd/3 {} cat etc/hostname",
+        common::CORTEN,
+        test.state_root().display(),
+        test.id
+    );
+    let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+    assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("getcwd"), "{output:?}");
+    succeed(&test, &["delete", "--force", &test.id]);
+}
+
+/// What a link of the image puts at `/dev` is not the container's own: nothing is taken from it.
+#[test]
+fn stdin_of_a_volume_at_dev_stays_the_hosts() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = with_images_dev("stat -L -c %d:%i /proc/self/fd/0 /dev/null");
+    let volume = test.beside("volume");
+    fill(&volume);
+    fs::create_dir(test.rootfs().join("dev")).unwrap();
+    symlink("/dev", test.rootfs().join("data")).unwrap();
+    let mount = json!({ "destination": "/data", "source": volume, "options": ["bind"] });
+    test.config["mounts"].as_array_mut().unwrap().push(mount);
+    let seen = stdout(&run(&test));
+    let (stdin, null) = seen.trim().split_once('\n').unwrap();
+    assert_ne!(stdin, null);
+}
+
+#[test]
+fn the_root_of_the_host_is_no_rootfs() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = TestBundle::new(&["true"]);
+    test.config["root"]["path"] = "/proc/self/root/".into();
+    let error = common::one_error(&run(&test));
+    assert!(error.contains("is the root of the host"), "{error}");
+    test.assert_nothing_left(&error);
+}
+
+#[test]
+fn readonly_paths_cannot_be_written() {
+    if !can_make_containers() {
+        return;
+    }
+    for way in WAYS {
+        let test = made(way, &["sh", "-c", "echo 1 > /proc/sys/kernel/shm_rmid_forced || echo refused"]);
+        let output = run(&test);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "refused\n", "{way}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("Read-only"), "{way}: {output:?}");
+    }
 }

@@ -13,6 +13,7 @@ mod install;
 mod libtest;
 mod man;
 mod musl;
+mod mutants;
 mod order;
 mod packages;
 mod shell;
@@ -57,6 +58,8 @@ enum Task {
     },
     /// Build the release binary, linked against musl, and print its path
     Musl(musl::Options),
+    /// Take out each defence and see its test fail
+    Mutants(mutants::Options),
     /// Find out which functions the commands of a container call, and write it down for the linker
     Order(order::Options),
     /// Remove what install has made, and corten from the engines' configuration
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         Task::Install(options) => install::run(&options),
         Task::Man { directory } => man::run(&directory),
         Task::Musl(options) => musl::run(&options),
+        Task::Mutants(options) => mutants::run(&options),
         Task::Order(options) => order::run(&options),
         Task::Uninstall(place) => install::uninstall(&place),
     };

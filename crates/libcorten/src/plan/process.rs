@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::CString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use corten_init::{CallersGroups, OwnedStep as Step, SyncPoint};
@@ -245,14 +245,19 @@ fn callers_groups(b: &Builder<'_>) -> CallersGroups {
 
 /// Whether the process can be made outside of the PID namespace among those that it joins, and enter that one last. Not if it is then
 /// no longer what it has become: a scheduling policy may not pass to children; nor if the filter, which is in force by then, does not
-/// let it clone itself. In a user namespace there is no need.
+/// let it clone itself, or its directory or program is named by way of the process. In a user namespace there is no need.
 pub(super) fn can_appear_last(b: &Builder<'_>, process: &Process, joined: u64) -> bool {
     let clones = |filter: &Filter| !filter.notify && AFTER_FILTER.iter().all(|call| filter.allows(*call));
     let filtered = filter_place(b, process) == FilterPlace::Early && !b.facts.seccomp.as_ref().is_none_or(clones);
+    // `/proc/self` is nothing in the container's procfs until the process is in its PID namespace.
+    let is_of_process = |path: &Path| path.starts_with("/proc") || path.starts_with("/dev");
+    let program = process.args().iter().flatten().next();
+    let names_itself = is_of_process(process.cwd()) || program.is_some_and(|program| is_of_process(Path::new(program)));
     namespaces::has_pid(joined)
         && !b.in_user_namespace()
         && b.facts.privileged
         && process.scheduler().is_none()
+        && !names_itself
         && !filtered
 }
 
