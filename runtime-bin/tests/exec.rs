@@ -63,6 +63,7 @@ fn exit_statuses() {
     }
     for (command, message) in [
         ("nothing", "exec: \"nothing\": executable file not found in $PATH"),
+        ("", "exec: \"\": executable file not found in $PATH"),
         ("/nothing", "exec: \"/nothing\": stat /nothing: no such file or directory"),
         ("/etc", "exec: \"/etc\": is a directory"),
         ("/proc/version", "exec: \"/proc/version\": permission denied"),

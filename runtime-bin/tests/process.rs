@@ -294,6 +294,7 @@ fn three_messages_about_programs() {
     }
     for (program, words) in [
         ("missing", "exec: \"missing\": executable file not found in $PATH"),
+        ("", "exec: \"\": executable file not found in $PATH"),
         ("/missing", "exec: \"/missing\": stat /missing: no such file or directory"),
         ("./missing", "exec: \"./missing\": stat ./missing: no such file or directory"),
         ("/bin/busybox/x", "exec: \"/bin/busybox/x\": stat /bin/busybox/x: not a directory"),
