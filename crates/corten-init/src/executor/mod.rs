@@ -314,14 +314,8 @@ impl<'s> Executor<'s> {
             WireStep::FindRoot {} => self.find_root(),
             WireStep::Unmount { path, proc } => self.unmount(path, proc),
             WireStep::Affinity { cpus } => sys::set_affinity(cpus).from(Call::SchedSetaffinity),
-            WireStep::Announce {} => {
-                self.announce();
-                Ok(())
-            }
-            WireStep::End {} => {
-                self.announce();
-                sys::exit(0)
-            }
+            WireStep::Announce {} => self.announce(),
+            WireStep::End {} => self.announce().and_then(|()| sys::exit(0)),
             WireStep::TargetMode { target } => self.target_mode(target),
             WireStep::Reconfigure { mount, options } => self.reconfigure(mount, options),
         }
@@ -393,8 +387,9 @@ impl<'s> Executor<'s> {
     }
 
     /// Says that the exec comes next. A filter may forbid it: then the runtime looks whether init lives.
-    fn announce(&self) {
+    fn announce(&self) -> Outcome {
         self.tell(&Message::Executing).ok();
+        Ok(())
     }
 
     /// Sends a message with an fd.

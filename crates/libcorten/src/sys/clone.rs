@@ -209,7 +209,7 @@ unsafe extern "C" fn holder_main(parent: *const ChildData) -> ! {
     unsafe { raw(libc::SYS_prctl, [1, libc::SIGKILL.cast_unsigned() as usize, 0, 0, 0]) };
     loop {
         // SAFETY: as above; the caller blocks until this process is killed, but may have been killed itself before the call above.
-        if unsafe { raw(libc::SYS_getppid, [0; 5]) }.cast_unsigned() as usize != parent.addr() {
+        if unsafe { raw(libc::SYS_getppid, [0; 5]) } != parent.addr().cast_signed() as libc::c_long {
             // SAFETY: ends the process.
             unsafe { raw(libc::SYS_exit_group, [0; 5]) };
         }
