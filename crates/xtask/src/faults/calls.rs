@@ -51,7 +51,9 @@ impl Call {
         let is_named = std::iter::once(&self.name).chain(self.words).any(|word| line.contains(word));
         // What the kernel says when not even init fits into the container's memory.
         let is_known = errno == ENOMEM && line.contains("OOM-killed");
-        is_named && line.to_lowercase().contains(text) || is_known
+        // A caller that may not make a cgroup in the hierarchy without controllers has none there, and cannot mount it.
+        let is_told_later = matches!(errno, EACCES | EPERM | EROFS) && line.contains("/sys/fs/cgroup/systemd/");
+        is_named && line.to_lowercase().contains(text) || is_known || is_told_later
     }
 }
 

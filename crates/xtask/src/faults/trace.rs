@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -23,7 +24,7 @@ use crate::Result;
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// What the links of init's executable begin with.
-const INIT: &str = "/memfd:corten";
+const INIT: &[u8] = b"/memfd:corten";
 
 /// A call: the one that is to fail.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -134,7 +135,7 @@ impl Tracer<'_> {
         if is(Event::PTRACE_EVENT_EXEC) {
             self.has_begun |= pid == self.first;
             let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-            if pid != self.first && !program.starts_with(INIT) {
+            if pid != self.first && !program.as_os_str().as_bytes().starts_with(INIT) {
                 // The container's own.
                 self.tasks.remove(&pid);
                 ptrace::detach(pid, None).or_else(gone)?;
