@@ -117,6 +117,13 @@ impl Log {
         }
     }
 
+    /// Notes what the user has been told elsewhere: in the log alone.
+    pub(crate) fn note(&self, message: &str) {
+        if self.level >= LogLevel::Warning {
+            self.target.write(LogLevel::Warning, &one_line(message));
+        }
+    }
+
     /// Reports a failure: once on stderr, once in the log. Engines read either.
     pub(crate) fn fail(self, failure: &Failure) -> ExitCode {
         let message = &one_line(failure.message.trim_end());

@@ -153,19 +153,6 @@ fn missing_programs_are_told_apart() {
         );
         test.assert_nothing_left(program);
     }
-    // Found and executable, yet nothing that the kernel runs: known only at the exec.
-    let test = TestBundle::new(&["/etc/data"]);
-    fs::write(test.rootfs().join("etc/data"), "data").unwrap();
-    fs::set_permissions(test.rootfs().join("etc/data"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let (path, pid_file) = (test.write().path(), test.beside("pid"));
-    let arguments = ["run", "-b", path.to_str().unwrap(), "--pid-file", pid_file.to_str().unwrap(), &test.id];
-    assert_eq!(fail(&test, &arguments), format!("corten run failed: {init}exec /etc/data: exec format error"));
-    assert!(!pid_file.exists(), "a pid file of a container that there is not");
-    create(&test);
-    assert_eq!(fail(&test, &["start", &test.id]), format!("{init}exec /etc/data: exec format error"));
-    wait_for(&test, "stopped");
-    succeed(&test, &["delete", &test.id]);
-    test.assert_nothing_left("exec format error");
 }
 
 #[test]

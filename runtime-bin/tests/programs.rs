@@ -1,4 +1,4 @@
-//! The program: with which rights it is looked for.
+//! The program: with which rights it is looked for, and what becomes of one that the kernel refuses.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,9 +10,9 @@ mod common;
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 
-use common::{TestBundle, can_make_containers, copy_program, corten, one_error, quietly, run, stdout, succeed};
+use common::{TestBundle, can_make_containers, copy_program, corten, one_error, quietly, run, stdout, succeed, wait_for};
 use serde_json::json;
 
 /// A bundle with a program in a directory that is root's alone, and one that only root may execute.
@@ -150,4 +150,88 @@ fn a_working_directory_is_entered_with_the_final_capabilities() {
     become_user(&mut test, 5, &[SEARCH], false);
     assert_eq!(stdout(&run(&test)), "/closed\n");
     test.assert_nothing_left("working directory");
+}
+
+/// Programs that are found and that the kernel refuses, with the reason.
+const REFUSED: [(&str, &[u8], &str); 4] = [
+    ("/tmp/garbage", b"\0garbage", "exec format error"),
+    ("/tmp/script", b"echo no shebang\n", "exec format error"),
+    ("/tmp/shebang", b"#!/no/such/shell\n", "no such file or directory"),
+    ("/tmp/empty", b"", "exec format error"),
+];
+
+fn write_refused(test: &TestBundle) {
+    for (name, bytes, _) in REFUSED {
+        let path = test.rootfs().join(name.trim_start_matches('/'));
+        fs::write(&path, bytes).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+/// What was written to stderr, which is the container's alone, and the exit status.
+fn said(output: &Output) -> (Option<i32>, String) {
+    assert!(output.stdout.is_empty());
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// runc's contract, for which engines are made: the container has started by then.
+#[test]
+fn a_container_of_a_program_that_the_kernel_refuses_has_started() {
+    if !can_make_containers() {
+        return;
+    }
+    for (name, _, reason) in REFUSED {
+        for mapped in [false, true] {
+            let mut test = TestBundle::new(&[name]);
+            write_refused(&test);
+            if mapped {
+                test.map_ids();
+            }
+            // With a filter that comes right before the exec.
+            filter(&mut test);
+            let (path, log) = (test.write().path().to_owned(), test.beside("log"));
+            let (path, log) = (path.to_str().unwrap(), log.to_str().unwrap());
+            let line = format!("exec {name}: {reason}\n");
+            assert_eq!(said(&run(&test)), (Some(255), line.clone()), "run");
+            let (pid_file, errors) = (test.beside("pid"), test.beside("errors"));
+            for (command, before) in [("run", &["-d", "--pid-file", pid_file.to_str().unwrap()][..]), ("create", &[])] {
+                let mut command = corten(&test, &[&["--log", log, command, "-b", path], before, &[&test.id]].concat());
+                let status = command.stdout(Stdio::null()).stderr(File::create(&errors).unwrap()).status().unwrap();
+                assert_eq!(status.code(), Some(0), "{}", fs::read_to_string(&errors).unwrap());
+                if before.is_empty() {
+                    assert_eq!(succeed(&test, &["--log", log, "start", &test.id]), "");
+                } else {
+                    assert!(pid_file.exists());
+                }
+                wait_for(&test, "stopped");
+                assert_eq!(fs::read_to_string(&errors).unwrap(), line);
+                let noted = fs::read_to_string(log).unwrap();
+                assert_eq!(noted.lines().count(), 1, "{noted}");
+                assert!(noted.contains(&format!("level=warning msg=\"exec {name}: {reason}\"")), "{noted}");
+                fs::remove_file(log).unwrap();
+                succeed(&test, &["delete", &test.id]);
+            }
+            test.assert_nothing_left(name);
+        }
+    }
+}
+
+#[test]
+fn an_exec_of_a_program_that_the_kernel_refuses_has_started() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = TestBundle::new(&["sleep", "1000"]);
+    write_refused(&test);
+    let path = test.write().path();
+    quietly(&test, &["run", "-d", "-b", path.to_str().unwrap(), &test.id]);
+    for (name, _, reason) in REFUSED {
+        for (flags, status) in [(&[][..], 255), (&["-d"], 0)] {
+            let arguments = [&["exec"], flags, &[&test.id, name]].concat();
+            let output = corten(&test, &arguments).output().unwrap();
+            assert_eq!(said(&output), (Some(status), format!("exec {name}: {reason}\n")));
+        }
+    }
+    succeed(&test, &["delete", "--force", &test.id]);
+    test.assert_nothing_left("refused execs");
 }

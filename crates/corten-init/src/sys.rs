@@ -38,6 +38,31 @@ impl Errno {
     pub const EPROTO: Self = Self(71);
     pub const ECONNRESET: Self = Self(104);
     pub const ETIMEDOUT: Self = Self(110);
+
+    /// Returns the words for what execve(2) fails with.
+    pub fn reason(self) -> &'static str {
+        match self.0 {
+            1 => "operation not permitted",
+            2 => "no such file or directory",
+            5 => "input/output error",
+            7 => "argument list too long",
+            8 => "exec format error",
+            11 => "resource temporarily unavailable",
+            12 => "cannot allocate memory",
+            13 => "permission denied",
+            14 => "bad address",
+            20 => "not a directory",
+            21 => "is a directory",
+            22 => "invalid argument",
+            23 => "too many open files in system",
+            24 => "too many open files",
+            26 => "text file busy",
+            36 => "file name too long",
+            40 => "too many levels of symbolic links",
+            80 => "accessing a corrupted shared library",
+            _ => "refused by the kernel",
+        }
+    }
 }
 
 pub type Result<T> = core::result::Result<T, Errno>;

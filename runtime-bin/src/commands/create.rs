@@ -37,6 +37,7 @@ pub(super) fn make(
         }
     })?;
     container.warnings().iter().for_each(|warning| log.warn(warning));
+    container.refused().into_iter().for_each(|refused| log.note(refused));
     Ok(container)
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use libcorten::lifecycle::foreground::{Signals, attach_process};
 use libcorten::oci::{Capability, LinuxCapabilities, Process};
-use libcorten::{Console, Container, ExecOptions, SubCgroup, spec};
+use libcorten::{Console, Container, ExecOptions, ExecProcess, SubCgroup, spec};
 
 use super::create::pid_file;
 use super::run::restore_terminal_on_panic;
@@ -52,7 +52,7 @@ fn exec(log: &Log, global: &Global, options: &Exec) -> Outcome {
     };
     if options.detach {
         let process = container.exec(&process, &exec_options)?;
-        process.warnings().iter().for_each(|warning| log.warn(warning));
+        tell(log, &process);
         return Ok(0);
     }
     if terminal {
@@ -60,10 +60,15 @@ fn exec(log: &Log, global: &Global, options: &Exec) -> Outcome {
     }
     let signals = Signals::block()?;
     let mut process = container.exec(&process, &exec_options)?;
-    process.warnings().iter().for_each(|warning| log.warn(warning));
+    tell(log, &process);
     let console = process.take_console();
     let exit = attach_process(&process, console, &signals)?;
     Ok(u8::try_from(exit.code()).unwrap_or(u8::MAX))
+}
+
+fn tell(log: &Log, process: &ExecProcess) {
+    process.warnings().iter().for_each(|warning| log.warn(warning));
+    process.refused().into_iter().for_each(|refused| log.note(refused));
 }
 
 fn from_file(file: &Path) -> Result<Process, Failure> {

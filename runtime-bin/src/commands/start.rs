@@ -8,8 +8,12 @@ use crate::{Outcome, caller};
 pub(crate) fn run(global: &Global, log: &Log, options: &Id) -> Outcome {
     let container = runtime(global)?.load(&options.id)?;
     if caller::notify_socket().is_none() {
-        container.start()?;
-    } else if let Some(readiness) = container.start_and_listen()? {
+        container.start()?.into_iter().for_each(|refused| log.note(&refused));
+        return Ok(0);
+    }
+    let (readiness, refused) = container.start_and_listen()?;
+    refused.into_iter().for_each(|refused| log.note(&refused));
+    if let Some(readiness) = readiness {
         caller::forward(readiness, None)?.into_iter().for_each(|warning| log.warn(warning));
     }
     Ok(0)

@@ -120,6 +120,8 @@ struct Executor<'s> {
     listener: Fd,
     /// What the failed call was about.
     detail: Text<1024>,
+    /// The kernel has refused the program: the container's output is told of it, too.
+    refused: bool,
     /// The directory in which nodes and links are being made, one after the other, and its path.
     filled: Option<(&'static [u8], Fd)>,
 }
@@ -184,6 +186,7 @@ impl<'s> Executor<'s> {
             home: Text::new(),
             listener: CLOSED,
             detail: Text::new(),
+            refused: false,
             filled: None,
         };
         this.report = this.fd_at(SYNC);
@@ -215,6 +218,10 @@ impl<'s> Executor<'s> {
         let Failure { call, errno: Errno(errno) } = failure;
         // If nobody listens any more there is nobody to tell.
         self.tell(&Message::Failed { step, call, errno, item, detail: self.detail.as_bytes() }).ok();
+        if self.refused {
+            self.tell_container(failure.errno);
+            sys::exit(255);
+        }
         sys::exit(1)
     }
 

@@ -282,6 +282,17 @@ impl Executor<'_> {
         // SAFETY: the addresses are those of strings that end with NUL, of the mapped program and of `home`; both arrays
         // end with 0.
         let errno = unsafe { sys::execve(self.program.as_cstr(), argv, envp) };
+        self.refused = true;
         Err(Failure { call: Call::Execve, errno })
+    }
+
+    /// Says on stderr, which is the container's by now, why there is no program: the container has started. runc's words.
+    pub(super) fn tell_container(&self, errno: Errno) {
+        let mut line = Text::<4400>::new();
+        let reason = errno.reason();
+        let parts = [b"exec ", self.program.as_bytes(), b": ", reason.as_bytes(), b"\n"];
+        // Fits by construction; a container without stderr is not told.
+        parts.into_iter().try_for_each(|part| line.push(part)).ok();
+        sys::write(Fd(2), line.as_bytes()).ok();
     }
 }

@@ -204,6 +204,8 @@ pub(crate) struct InitFailure {
     pub(crate) detail: String,
     /// and why.
     pub(crate) errno: ErrnoText,
+    /// It is the program itself that the kernel has refused.
+    pub(crate) is_program: bool,
     /// The errno again, unless the sentence says it all.
     #[source]
     source: Option<ErrnoText>,
@@ -222,7 +224,8 @@ impl InitFailure {
             _ => (format!("{item}: {} {detail:?}", call.name()), false),
         };
         let errno = ErrnoText(errno);
-        Self { sentence, call, detail, errno, source: (!is_all).then_some(errno) }
+        let is_program = call == Call::Execve && !item.starts_with("hooks.");
+        Self { sentence, call, detail, errno, is_program, source: (!is_all).then_some(errno) }
     }
 }
 

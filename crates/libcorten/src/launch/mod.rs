@@ -105,6 +105,7 @@ pub(crate) struct Launch<'a> {
     notify_socket: Option<OwnedFd>,
     pid_file: Option<PathBuf>,
     warnings: Vec<String>,
+    refused: Option<String>,
 }
 
 /// The container that a process joins.
@@ -138,6 +139,8 @@ pub(crate) struct Launched {
     pub(crate) master: Option<OwnedFd>,
     pub(crate) notify_socket: Option<OwnedFd>,
     pub(crate) warnings: Vec<String>,
+    /// Why the kernel has refused the program, if it has.
+    pub(crate) refused: Option<String>,
 }
 
 impl<'a> Launch<'a> {
@@ -166,6 +169,7 @@ impl<'a> Launch<'a> {
             notify_socket: None,
             pid_file: None,
             warnings: Vec::new(),
+            refused: None,
         }
     }
 
@@ -213,8 +217,8 @@ impl<'a> Launch<'a> {
         }
         match self.init {
             Some(init) => {
-                let Self { master, notify_socket, warnings, .. } = self;
-                Ok(Launched { pidfd: init.pidfd().clone(), master, notify_socket, warnings })
+                let Self { master, notify_socket, warnings, refused, .. } = self;
+                Ok(Launched { pidfd: init.pidfd().clone(), master, notify_socket, warnings, refused })
             }
             None => Err(LaunchError::Order),
         }
@@ -436,7 +440,9 @@ impl<'a> Launch<'a> {
     fn await_exec(&mut self) -> Result<(), LaunchError> {
         let deadline = self.deadline();
         let init = self.init()?.pidfd().clone();
-        self.channel()?.await_exec(deadline, || Ok(!sys::wait_ended(init.as_fd(), DEATH_DEADLINE)))
+        let refused = self.channel()?.await_exec(deadline, || Ok(!sys::wait_ended(init.as_fd(), DEATH_DEADLINE)))?;
+        self.refused = refused.map(|refused| crate::chain(&refused));
+        Ok(())
     }
 
     fn create_cgroups(&mut self, location: &Location, optional: bool) -> Result<(), LaunchError> {

@@ -90,19 +90,21 @@ impl Channel {
     }
 
     /// Waits for the end of the stream: init has become the program, or has died. `is_alive` is asked where init has not said before
-    /// that it executes.
+    /// that it executes. Returns why the kernel has refused the program, if it has: the container has started then, and ends.
     pub(crate) fn await_exec(
         &mut self,
         deadline: Duration,
         is_alive: impl FnOnce() -> Result<bool, LaunchError>,
-    ) -> Result<(), LaunchError> {
+    ) -> Result<Option<InitFailure>, LaunchError> {
         let mut announced = false;
         loop {
-            match self.hear(deadline, "exec")? {
-                Heard::Executing => announced = true,
-                Heard::End if announced || is_alive()? => return Ok(()),
-                Heard::End => return Err(LaunchError::Died { how: None }),
-                _ => return Err(LaunchError::Protocol),
+            match self.hear(deadline, "exec") {
+                Ok(Heard::Executing) => announced = true,
+                Ok(Heard::End) if announced || is_alive()? => return Ok(None),
+                Ok(Heard::End) => return Err(LaunchError::Died { how: None }),
+                Ok(_) => return Err(LaunchError::Protocol),
+                Err(LaunchError::Init(failure)) if failure.is_program => return Ok(Some(failure)),
+                Err(error) => return Err(error),
             }
         }
     }

@@ -51,6 +51,7 @@ pub struct ExecProcess {
     pidfd: Arc<OwnedFd>,
     console: Option<OwnedFd>,
     warnings: Vec<String>,
+    refused: Option<String>,
 }
 
 impl ExecProcess {
@@ -72,6 +73,11 @@ impl ExecProcess {
     /// Returns what the process asks for and has not got, one sentence each.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Returns why the kernel has refused the program, if it has: the process has said so on its stderr, and ends with status 255.
+    pub fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
     }
 
     /// Waits for the end of the process, and reaps it; once.
@@ -152,7 +158,7 @@ impl Container {
                 launched => launched.map_err(|error| self.joining_failed(error))?,
             };
             let warnings = [plan.warnings, launched.warnings].concat();
-            Ok(Some(ExecProcess { pid: own.pid, pidfd: launched.pidfd, console: launched.master, warnings }))
+            Ok(Some(ExecProcess { pid: own.pid, pidfd: launched.pidfd, console: launched.master, warnings, refused: launched.refused }))
         };
         let again = init.try_clone().map_err(|error| Error::new(ErrorKind::Kernel, error))?;
         match attempt(clones_into, init)? {

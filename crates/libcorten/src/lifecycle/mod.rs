@@ -264,6 +264,7 @@ impl Runtime {
             console: None,
             readiness: None,
             warnings: Vec::new(),
+            refused: None,
         })
     }
 
@@ -351,6 +352,7 @@ pub struct Container {
     console: Option<OwnedFd>,
     readiness: Option<Readiness>,
     warnings: Vec<String>,
+    refused: Option<String>,
 }
 
 impl Container {
@@ -390,6 +392,12 @@ impl Container {
     /// properties that this systemd does not have.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Returns why the kernel has refused the program of a container that was run, if it has: it has said so on its stderr, and ends with
+    /// status 255.
+    pub fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
     }
 
     /// Returns the terminal's master, once, of a container made with [`Console::Master`].

@@ -77,7 +77,7 @@ impl Runtime {
                 let init = Some((launched.pidfd, Pid::from_raw(record.pid)));
                 let (id, console, warnings) = (id.to_owned(), launched.master, launched.warnings);
                 let root = self.root().to_owned();
-                Ok(Container { id, root, directory, init, console, readiness: None, warnings })
+                Ok(Container { id, root, directory, init, console, readiness: None, warnings, refused: None })
             }
             Err(error) => {
                 // As at `create`: while something is left, the directory stays.

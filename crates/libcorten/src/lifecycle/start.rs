@@ -26,24 +26,25 @@ fn told(error: &Error, more: &str) -> String {
 }
 
 impl Container {
-    /// Starts the user's process of a created container.
+    /// Starts the user's process of a created container. Returns why the kernel has refused the program, if it has: the container has
+    /// started then, has said so on its stderr, and ends with status 255.
     ///
     /// # Errors
     /// The container is not in status created, or the program cannot be executed; the container has stopped then.
-    pub fn start(&self) -> Result<()> {
-        self.start_with(false).map(drop)
+    pub fn start(&self) -> Result<Option<String>> {
+        self.start_with(false).map(|(_, refused)| refused)
     }
 
-    /// Starts the user's process, and returns what it says of its readiness: `None` if the container was created without a
+    /// As [`Container::start`]; returns what the process says of its readiness beside it: `None` if the container was created without a
     /// [`CreateOptions::notify_socket`](crate::CreateOptions::notify_socket).
     ///
     /// # Errors
     /// As [`Container::start`].
-    pub fn start_and_listen(&self) -> Result<Option<Readiness>> {
+    pub fn start_and_listen(&self) -> Result<(Option<Readiness>, Option<String>)> {
         self.start_with(true)
     }
 
-    fn start_with(&self, listen: bool) -> Result<Option<Readiness>> {
+    fn start_with(&self, listen: bool) -> Result<(Option<Readiness>, Option<String>)> {
         let lock = self.directory.lock()?;
         let record = self.record()?;
         match self.status(&record)? {
@@ -67,7 +68,7 @@ impl Container {
             .and_then(|()| channel.await_exec(HOOKS_DEADLINE, || self.has_survived(&record)));
         // Whatever came of it, init waits no more.
         self.directory.remove_start_socket()?;
-        started.map_err(|mut error| {
+        let refused = started.map_err(|mut error| {
             if matches!(error, LaunchError::Died { .. }) && out_of_memory(&record) {
                 error = LaunchError::OutOfMemory;
             }
@@ -76,7 +77,7 @@ impl Container {
         let watch = Watch { directory: &self.directory, init: None };
         let hooks = HookKind::Poststart.of(record.hooks.as_ref());
         match hooks::run(HookKind::Poststart, hooks, &record, Status::Running, Some(&watch)) {
-            Ok(()) => Ok(readiness),
+            Ok(()) => Ok((readiness, refused.map(|refused| crate::chain(&refused)))),
             Err(error) => {
                 // runtime.md#lifecycle: the container is stopped, and destroyed like any other.
                 let error = Error::new(ErrorKind::Kernel, error);
