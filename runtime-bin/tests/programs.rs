@@ -12,7 +12,9 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Output, Stdio};
 
-use common::{TestBundle, can_make_containers, copy_program, corten, one_error, quietly, run, stdout, succeed, wait_for};
+use common::{
+    TestBundle, can_make_containers, copy_program, corten, one_error, quietly, run, stdout, succeed, wait_for,
+};
 use serde_json::json;
 
 /// A bundle with a program in a directory that is root's alone, and one that only root may execute.

@@ -67,7 +67,13 @@ impl Launch<'_> {
         match self.restore_with(restoration, &mut root) {
             Ok(pidfd) => {
                 let warnings = std::mem::take(&mut self.warnings);
-                Ok(Launched { pidfd: Arc::new(pidfd), master: self.master, notify_socket: None, warnings, refused: None })
+                Ok(Launched {
+                    pidfd: Arc::new(pidfd),
+                    master: self.master,
+                    notify_socket: None,
+                    warnings,
+                    refused: None,
+                })
             }
             Err(error) => {
                 let left = root.as_ref().and_then(end);

@@ -112,7 +112,16 @@ impl<'a> Creation<'a> {
                 let (id, console) = (self.id.to_owned(), launched.master);
                 let warnings = plan.warnings.iter().cloned().chain(launched.warnings).collect();
                 let root = self.runtime.root().to_owned();
-                Ok(Some(Container { id, root, directory, init, console, readiness, warnings, refused: launched.refused }))
+                Ok(Some(Container {
+                    id,
+                    root,
+                    directory,
+                    init,
+                    console,
+                    readiness,
+                    warnings,
+                    refused: launched.refused,
+                }))
             }
             Err(error) if may_begin_again && error.meets_mount_namespace() => {
                 directory.remove()?;

@@ -158,7 +158,13 @@ impl Container {
                 launched => launched.map_err(|error| self.joining_failed(error))?,
             };
             let warnings = [plan.warnings, launched.warnings].concat();
-            Ok(Some(ExecProcess { pid: own.pid, pidfd: launched.pidfd, console: launched.master, warnings, refused: launched.refused }))
+            Ok(Some(ExecProcess {
+                pid: own.pid,
+                pidfd: launched.pidfd,
+                console: launched.master,
+                warnings,
+                refused: launched.refused,
+            }))
         };
         let again = init.try_clone().map_err(|error| Error::new(ErrorKind::Kernel, error))?;
         match attempt(clones_into, init)? {
