@@ -112,6 +112,7 @@ static CALLS: &[Call] = &[
     can(libc::SYS_chdir, "chdir", &[ENOMEM, EACCES, EIO], &[]),
     can(libc::SYS_fchdir, "fchdir", &[EACCES, EIO], &[]),
     can(libc::SYS_memfd_create, "memfd_create", &[EMFILE, ENFILE, ENOMEM], &["memfd"]),
+    can(libc::SYS_pipe2, "pipe2", &[EMFILE, ENFILE, ENOMEM], &["pipe"]),
     can(libc::SYS_dup3, "dup3", &[EMFILE, EINTR], &["dup"]),
     can(libc::SYS_ioctl, "ioctl", &[EIO, ENOMEM], &[]),
     can(libc::SYS_close_range, "close_range", &[EMFILE, ENOMEM], &[]),
