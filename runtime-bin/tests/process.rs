@@ -15,6 +15,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use common::sleeper::Sleeper;
 use common::{CORTEN, TestBundle, can_make_containers, corten, one_error, run, skip, stdout, succeed};
 use nix::libc;
 use serde_json::{Value, json};
@@ -89,30 +90,36 @@ fn a_terminal_has_its_size_and_its_owner() {
     if !can_make_containers() {
         return;
     }
-    let script = "stty size; tty; stat -c '%u %a' $(tty); echo TERM=$TERM; test -t 0 -a -t 1 -a -t 2 && echo all";
+    let script = "stty size; tty; stat -c '%u %a' $(tty); test -t 0 -a -t 1 -a -t 2 && echo all";
     let change = |test: &mut TestBundle| {
         test.config["process"]["terminal"] = true.into();
         test.config["process"]["consoleSize"] = json!({ "height": 33, "width": 77 });
         test.config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
     };
-    both(script, change, |seen| assert_eq!(seen, "33 77\r\n/dev/pts/0\r\n1000 620\r\nTERM=xterm\r\nall\r\n"));
+    both(script, change, |seen| assert_eq!(seen, "33 77\n/dev/pts/0\n1000 620\nall\n"));
 }
 
+/// It is for those who write the config, as with runc and crun.
 #[test]
-fn term_is_only_for_terminals_and_only_if_there_is_none() {
+fn term_comes_from_the_config_alone() {
     if !can_make_containers() {
         return;
     }
-    for (terminal, env, expected) in [
-        (false, json!(["PATH=/bin"]), "none"),
-        (true, json!(["PATH=/bin"]), "xterm"),
-        (true, json!(["PATH=/bin", "TERM=vt52"]), "vt52"),
-        (true, json!(["PATH=/bin", "TERM="]), ""),
+    let of_exec = Sleeper::plain();
+    for (env, expected) in [
+        (json!(["PATH=/bin"]), "none"),
+        (json!(["PATH=/bin", "TERM=vt52"]), "vt52"),
+        (json!(["PATH=/bin", "TERM="]), ""),
     ] {
-        let mut test = shell("echo ${TERM-none}");
-        test.config["process"]["terminal"] = terminal.into();
-        test.config["process"]["env"] = env;
-        assert_eq!(stdout(&run(&test)).trim_end(), expected);
+        for terminal in [false, true] {
+            let mut test = shell("echo ${TERM-none}");
+            test.config["process"]["terminal"] = terminal.into();
+            test.config["process"]["env"] = env.clone();
+            assert_eq!(stdout(&run(&test)).trim_end(), expected, "{terminal}");
+            let args = json!(["sh", "-c", "echo ${TERM-none}"]);
+            let file = of_exec.process(&json!({ "terminal": terminal, "env": env, "cwd": "/", "args": args }));
+            assert_eq!(of_exec.prints(&["--process", &file], &[]).trim_end(), expected, "{terminal}");
+        }
     }
 }
 

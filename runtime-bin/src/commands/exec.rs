@@ -39,7 +39,7 @@ fn exec(log: &Log, global: &Global, options: &Exec) -> Outcome {
             return Err(Failure::new("cannot allocate tty if runc will detach without setting console socket"));
         }
         Some(socket) => Console::Socket(socket.clone()),
-        None if terminal => Console::Master,
+        None if terminal => Console::Foreground,
         None => Console::None,
     };
     let exec_options = ExecOptions {

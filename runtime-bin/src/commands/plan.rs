@@ -10,7 +10,7 @@ use crate::{Failure, Outcome, output};
 pub(crate) fn run(global: &Global, options: &Plan) -> Outcome {
     let bundle = bundle(options.bundle.as_deref(), options.config.as_deref())?;
     let terminal = bundle.spec().process().as_ref().is_some_and(|process| process.terminal().unwrap_or(false));
-    let console = if terminal { Console::Master } else { Console::None };
+    let console = if terminal { Console::Foreground } else { Console::None };
     let create = CreateOptions { console, cgroup_manager: cgroup_manager(global), ..CreateOptions::default() };
     let plan = runtime(global)?.plan(&options.id, &bundle, &create, true)?;
     let text = match options.format {

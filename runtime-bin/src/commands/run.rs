@@ -63,7 +63,7 @@ pub(super) fn own_console(bundle: &Bundle, socket: Option<&Path>) -> Result<Cons
         return Ok(Console::None);
     }
     restore_terminal_on_panic();
-    Ok(Console::Master)
+    Ok(Console::Foreground)
 }
 
 /// Stays with a container in the foreground to its end.

@@ -43,7 +43,7 @@ pub(crate) use restore::Restoration;
 pub(crate) use sync::Channel;
 
 use crate::host::mount_template;
-use crate::lifecycle::{Bundle, Console, CreateOptions};
+use crate::lifecycle::{Bundle, Console, CreateOptions, foreground};
 use crate::oci::{Hook, LinuxNamespaceType};
 use crate::plan::{HostStep, Plan, Planned};
 use crate::spec::HookKind;
@@ -318,6 +318,7 @@ impl<'a> Launch<'a> {
             }
             HostStep::Release { point: SyncPoint::Hooks } => self.release_hooks(),
             HostStep::Release { point: SyncPoint::Devices } => unless_died(self.channel()?.release(SyncPoint::Devices)),
+            HostStep::Release { point: SyncPoint::Ready } => self.release_ready(),
             HostStep::Release { point } => Ok(self.channel()?.release(*point)?),
             HostStep::AwaitExec => self.await_exec(),
         }
@@ -652,6 +653,14 @@ impl<'a> Launch<'a> {
         agents::send(agent, &data, listener.as_fd()).map_err(at)
     }
 
+    /// Lets init pass its last point. The caller's terminal may have been resized while hooks ran.
+    fn release_ready(&mut self) -> Result<(), LaunchError> {
+        if let (Console::Foreground, Some(master)) = (self.console, &self.master) {
+            foreground::resize(master.as_fd());
+        }
+        self.channel()?.release(SyncPoint::Ready)
+    }
+
     /// Takes the filter's listener from init.
     fn take_listener(&mut self, at: impl Fn(SysError) -> LaunchError) -> Result<OwnedFd, LaunchError> {
         let deadline = self.deadline();
@@ -662,10 +671,17 @@ impl<'a> Launch<'a> {
     fn receive_console(&mut self) -> Result<(), LaunchError> {
         let deadline = self.deadline();
         let master = self.channel()?.await_console(deadline)?;
+        self.hand_on(master)
+    }
+
+    /// Hands a terminal's master to whom it is for.
+    fn hand_on(&mut self, master: OwnedFd) -> Result<(), LaunchError> {
         match self.console {
-            Console::Socket(path) => agents::send(path, b"/dev/ptmx", master.as_fd())?,
-            Console::Master | Console::None => self.master = Some(master),
+            Console::Socket(path) => return Ok(agents::send(path, b"/dev/ptmx", master.as_fd())?),
+            Console::Foreground => foreground::fit(master.as_fd())?,
+            Console::Master | Console::None => {}
         }
+        self.master = Some(master);
         Ok(())
     }
 

@@ -11,10 +11,9 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::{KILL_DEADLINE, Launch, LaunchError, Launched, agents, hooks, net_devices, open, status_during};
+use super::{KILL_DEADLINE, Launch, LaunchError, Launched, hooks, net_devices, open, status_during};
 use crate::criu::rpc::{self, CgroupRoot, InheritFd, Kind, Request};
 use crate::criu::{Criu, CriuError, Images, NULL_DEVICE, Notice, Start};
-use crate::lifecycle::Console;
 use crate::oci::LinuxNamespaceType;
 use crate::plan::{HostStep, Planned};
 use crate::spec::HookKind;
@@ -159,11 +158,7 @@ impl Launch<'_> {
                 Ok(Some(process))
             }
             ("orphan-pts-master", _) => {
-                let master = notice.fd.ok_or(CriuError::Protocol)?;
-                match self.console {
-                    Console::Socket(path) => agents::send(path, b"/dev/ptmx", master.as_fd())?,
-                    Console::Master | Console::None => self.master = Some(master),
-                }
+                self.hand_on(notice.fd.ok_or(CriuError::Protocol)?)?;
                 Ok(None)
             }
             _ => Ok(None),

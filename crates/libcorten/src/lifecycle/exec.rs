@@ -65,7 +65,8 @@ impl ExecProcess {
         self.pidfd.as_fd()
     }
 
-    /// Returns the terminal's master, once, of a process made with [`Console::Master`].
+    /// Returns the terminal's master, once, of a process made with [`Console::Master`] or
+    /// [`Console::Foreground`].
     pub fn take_console(&mut self) -> Option<OwnedFd> {
         self.console.take()
     }

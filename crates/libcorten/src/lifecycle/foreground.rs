@@ -1,24 +1,28 @@
 //! A container in the foreground: signals go to init, and with a terminal the caller's terminal is the container's.
 //!
 //! Stage: host, after the launch. One thread, one poll loop: signals (signalfd), init's end (pidfd), the terminal's two
-//! directions. The caller's terminal is raw meanwhile and is restored on every way out.
+//! directions. Nothing but poll waits, so that whoever reads the output or does not, signals and the end are seen.
 
-use std::io::{self, Write};
+mod caller;
+mod output;
+mod relay;
+
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::unistd::{isatty, read};
+
+pub(crate) use self::caller::{fit, resize};
+use self::relay::{Interest, MasterEvents, Relay};
 
 use super::wait::wait_for;
 use super::{Container, ExecProcess, Exit, LifecycleError};
 use crate::Result;
-use crate::sys::{self, SysError, term};
+use crate::sys::{self, SysError};
 
 /// Signals that mean this process and not the container: its own faults, its children, its pipes.
 const OWN: [Signal; 10] = [
@@ -102,7 +106,13 @@ impl Drop for Signals {
 }
 
 /// Waits for the container's end and returns how it ended. Meanwhile signals are forwarded to init, and with a `console` (the
-/// master from [`Container::take_console`]) stdin and stdout are connected to it.
+/// master from [`Container::take_console`]) stdin and stdout are connected to it. It gets the size of their terminal, now
+/// unless it has one ([`Console::Foreground`]), and whenever that changes.
+///
+/// What the container has written and nobody has read when it ends stays in the pipe that is stdout; a reader of another kind
+/// that reads nothing for two seconds does not get it.
+///
+/// [`Console::Foreground`]: super::Console::Foreground
 ///
 /// # Errors
 /// The caller did not make the container, or a call failed; the container may run on.
@@ -129,14 +139,14 @@ fn follow(pidfd: BorrowedFd<'_>, console: Option<OwnedFd>, signals: &Signals) ->
             relay.as_ref().map_or((None, false), |relay| (Some(relay.interest()), relay.has_output()));
         let events = wait(pidfd, signals, relay.as_ref(), interest)?;
         if events.signal {
-            forward(pidfd, signals, relay.as_ref())?;
+            forward(pidfd, signals, relay.as_mut())?;
         }
         if let Some(relay) = &mut relay {
             relay.turn(&events, wants_write)?;
         }
         if events.ended {
-            if let Some(relay) = &mut relay {
-                relay.drain()?;
+            if let Some(relay) = relay {
+                relay.finish()?;
             }
             return wait_for(pidfd);
         }
@@ -153,16 +163,6 @@ struct Events {
     output: bool,
 }
 
-/// Readable and writable, of the master.
-#[derive(Debug, Default, Clone, Copy)]
-struct MasterEvents {
-    readable: bool,
-    writable: bool,
-}
-
-/// What a relay waits for: input, master, output.
-type Interest = (PollFlags, PollFlags, PollFlags);
-
 fn wait(
     pidfd: BorrowedFd<'_>,
     signals: &Signals,
@@ -172,10 +172,10 @@ fn wait(
     let mut fds = vec![PollFd::new(signals.fd.as_fd(), PollFlags::POLLIN), PollFd::new(pidfd, PollFlags::POLLIN)];
     if let (Some(relay), Some((input, master, output))) = (relay, interest) {
         // An fd without interest is left out: a hangup would be reported over and over.
-        let wanted = [(relay.input, input), (relay.master.as_fd(), master), (relay.output, output)];
-        fds.extend(wanted.iter().filter(|(_, flags)| !flags.is_empty()).map(|(fd, flags)| PollFd::new(*fd, *flags)));
+        let wanted = relay.fds().into_iter().zip([input, master, output]);
+        fds.extend(wanted.filter(|(_, flags)| !flags.is_empty()).map(|(fd, flags)| PollFd::new(fd, flags)));
     }
-    match poll(&mut fds, PollTimeout::NONE) {
+    match poll(&mut fds, relay.map_or(PollTimeout::NONE, Relay::patience)) {
         Ok(_) | Err(Errno::EINTR) => {}
         Err(errno) => return Err(SysError::new(errno, || "poll(console)".to_owned()).into()),
     }
@@ -195,7 +195,7 @@ fn wait(
     })
 }
 
-fn forward(pidfd: BorrowedFd<'_>, signals: &Signals, relay: Option<&Relay<'_>>) -> Result<()> {
+fn forward(pidfd: BorrowedFd<'_>, signals: &Signals, mut relay: Option<&mut Relay<'_>>) -> Result<()> {
     loop {
         let signal = match signals.fd.read_signal() {
             Ok(Some(info)) => info.ssi_signo.cast_signed(),
@@ -203,9 +203,15 @@ fn forward(pidfd: BorrowedFd<'_>, signals: &Signals, relay: Option<&Relay<'_>>) 
             Err(Errno::EINTR) => continue,
             Err(errno) => return Err(SysError::new(errno, || "read(signalfd)".to_owned()).into()),
         };
-        if let (Some(relay), libc::SIGWINCH) = (relay, signal) {
-            relay.resize();
+        if signal == libc::SIGWINCH {
+            // It is about the caller's terminal. A container without one would take it for something else: Apache stops.
+            if let Some(relay) = &relay {
+                relay.resize();
+            }
             continue;
+        }
+        if let (Some(relay), libc::SIGCONT) = (&mut relay, signal) {
+            relay.resume()?;
         }
         if signal == libc::SIGCHLD && signals.reaps {
             reap(Some(pidfd));
@@ -231,178 +237,5 @@ fn reap(own: Option<BorrowedFd<'_>>) {
         if waitid(Id::Pid(pid), ended).is_err() {
             return;
         }
-    }
-}
-
-/// The caller's terminal in raw mode, until it is dropped.
-#[derive(Debug)]
-struct RawMode<'f> {
-    terminal: BorrowedFd<'f>,
-    before: Termios,
-}
-
-impl<'f> RawMode<'f> {
-    /// Makes the terminal raw; `None` if it is no terminal.
-    fn enter(terminal: BorrowedFd<'f>) -> Result<Option<Self>, SysError> {
-        if !isatty(terminal).unwrap_or(false) {
-            return Ok(None);
-        }
-        let before = tcgetattr(terminal).map_err(|errno| SysError::new(errno, || "tcgetattr(stdin)".to_owned()))?;
-        let mut raw = before.clone();
-        cfmakeraw(&mut raw);
-        tcsetattr(terminal, SetArg::TCSANOW, &raw)
-            .map_err(|errno| SysError::new(errno, || "tcsetattr(stdin)".to_owned()))?;
-        Ok(Some(Self { terminal, before }))
-    }
-}
-
-impl Drop for RawMode<'_> {
-    fn drop(&mut self) {
-        // The terminal may have been hung up; then there is nothing to restore.
-        tcsetattr(self.terminal, SetArg::TCSANOW, &self.before).ok();
-    }
-}
-
-/// Bytes on their way.
-#[derive(Debug)]
-struct Buffer {
-    bytes: [u8; 4096],
-    start: usize,
-    end: usize,
-}
-
-impl Buffer {
-    const fn new() -> Self {
-        Self { bytes: [0; 4096], start: 0, end: 0 }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.start == self.end
-    }
-
-    fn pending(&self) -> &[u8] {
-        self.bytes.get(self.start..self.end).unwrap_or_default()
-    }
-
-    /// Fills an empty buffer; `false` at the end of the stream.
-    fn fill(&mut self, from: BorrowedFd<'_>) -> bool {
-        match read(from, &mut self.bytes) {
-            Ok(0) => false,
-            Ok(length) => {
-                (self.start, self.end) = (0, length);
-                true
-            }
-            Err(Errno::EAGAIN | Errno::EINTR) => true,
-            // EIO: every process has closed the terminal.
-            Err(_) => false,
-        }
-    }
-
-    /// Writes as much as goes; `false` when the other side is gone.
-    fn flush(&mut self, to: BorrowedFd<'_>) -> bool {
-        match nix::unistd::write(to, self.pending()) {
-            Ok(length) => {
-                self.start += length;
-                true
-            }
-            Err(Errno::EAGAIN | Errno::EINTR) => true,
-            Err(_) => false,
-        }
-    }
-}
-
-/// Connects the caller's terminal with the container's.
-#[derive(Debug)]
-struct Relay<'f> {
-    master: OwnedFd,
-    input: BorrowedFd<'f>,
-    output: BorrowedFd<'f>,
-    to_container: Buffer,
-    from_container: Buffer,
-    input_open: bool,
-    master_open: bool,
-    output_open: bool,
-    _raw: Option<RawMode<'f>>,
-}
-
-impl<'f> Relay<'f> {
-    fn new(master: OwnedFd, input: BorrowedFd<'f>, output: BorrowedFd<'f>) -> Result<Self> {
-        // The master is ours alone, so its flags are, too; those of stdin and stdout belong to others.
-        fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
-            .map_err(|errno| SysError::new(errno, || "fcntl(F_SETFL, O_NONBLOCK)".to_owned()))?;
-        let relay = Self {
-            master,
-            input,
-            output,
-            to_container: Buffer::new(),
-            from_container: Buffer::new(),
-            input_open: true,
-            master_open: true,
-            output_open: true,
-            _raw: RawMode::enter(input)?,
-        };
-        relay.resize();
-        Ok(relay)
-    }
-
-    /// Gives the container's terminal the size of the caller's, if there is one.
-    fn resize(&self) {
-        let size = term::window_size(self.input).or_else(|_| term::window_size(self.output));
-        if let Ok(size) = size {
-            // A terminal that is gone has no size; the loop sees its end.
-            term::set_window_size(&self.master, &size).ok();
-        }
-    }
-
-    fn has_output(&self) -> bool {
-        !self.from_container.is_empty()
-    }
-
-    fn interest(&self) -> Interest {
-        let when = |condition: bool, flags: PollFlags| if condition { flags } else { PollFlags::empty() };
-        (
-            when(self.input_open && self.to_container.is_empty(), PollFlags::POLLIN),
-            when(self.master_open && self.from_container.is_empty(), PollFlags::POLLIN)
-                | when(self.master_open && !self.to_container.is_empty(), PollFlags::POLLOUT),
-            when(self.output_open && !self.from_container.is_empty(), PollFlags::POLLOUT),
-        )
-    }
-
-    /// Moves what can be moved without waiting.
-    fn turn(&mut self, events: &Events, wants_write: bool) -> Result<()> {
-        if events.input && self.to_container.is_empty() {
-            self.input_open = self.to_container.fill(self.input);
-        }
-        if events.master.readable && self.from_container.is_empty() {
-            self.master_open = self.from_container.fill(self.master.as_fd());
-        }
-        if events.master.writable && !self.to_container.is_empty() && !self.to_container.flush(self.master.as_fd()) {
-            self.master_open = false;
-        }
-        if events.output && wants_write && !self.from_container.flush(self.output) {
-            // Nobody reads: what the container writes goes nowhere, but it must not block on it.
-            self.output_open = false;
-        }
-        if !self.output_open {
-            self.from_container = Buffer::new();
-        }
-        Ok(())
-    }
-
-    /// Writes out all that the container has written before its end.
-    fn drain(&mut self) -> Result<()> {
-        let mut output = io::stdout();
-        while self.output_open {
-            if self.from_container.is_empty() {
-                self.master_open = self.master_open && self.from_container.fill(self.master.as_fd());
-            }
-            // Empty after filling: nothing more is there (EAGAIN), or the end.
-            if self.from_container.is_empty() {
-                break;
-            }
-            self.output_open = output.write_all(self.from_container.pending()).and_then(|()| output.flush()).is_ok();
-            self.from_container = Buffer::new();
-        }
-        Ok(())
     }
 }

@@ -60,6 +60,9 @@ pub enum Console {
     Socket(PathBuf),
     /// Its master stays with the caller: [`Container::take_console`].
     Master,
+    /// The same for a caller that connects it with its own stdin and stdout ([`foreground::attach`]): before the program
+    /// starts it gets the size of their terminal, if they are one, and ends lines as they do.
+    Foreground,
 }
 
 /// Who makes a container's cgroups.
@@ -400,7 +403,7 @@ impl Container {
         self.refused.as_deref()
     }
 
-    /// Returns the terminal's master, once, of a container made with [`Console::Master`].
+    /// Returns the terminal's master, once, of a container made with [`Console::Master`] or [`Console::Foreground`].
     pub fn take_console(&mut self) -> Option<OwnedFd> {
         self.console.take()
     }

@@ -380,10 +380,6 @@ fn environment(b: &Builder<'_>, process: &Process) -> Vec<String> {
     kept.reverse();
     // runc: an empty home is none (opencontainers/runc#4704). Docker counts on it.
     kept.retain(|variable| variable != "HOME=");
-    if process.terminal().unwrap_or(false) && !seen.contains("TERM") {
-        // runc: a program on a terminal wants to know what kind.
-        kept.push("TERM=xterm".to_owned());
-    }
     kept
 }
 

@@ -1,6 +1,6 @@
-//! The window size of terminals.
+//! What nix lacks of terminals (ioctl_tty(2)).
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
@@ -22,4 +22,14 @@ pub(crate) fn set_window_size(terminal: impl AsFd, size: &Size) -> Result<(), Sy
     // SAFETY: the request reads one winsize, and `size` is one and outlives the call.
     let result = unsafe { libc::ioctl(terminal.as_fd().as_raw_fd(), libc::TIOCSWINSZ, &raw const *size) };
     Errno::result(result).map(drop).map_err(|errno| SysError::new(errno, || "ioctl(TIOCSWINSZ)".to_owned()))
+}
+
+/// Opens the other end of a pseudo-terminal: `TIOCGPTPEER`. It does not become the controlling terminal.
+pub(crate) fn peer(master: impl AsFd) -> Result<OwnedFd, SysError> {
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: the request takes flags of open(2) by value, and no pointer.
+    let result = unsafe { libc::ioctl(master.as_fd().as_raw_fd(), libc::TIOCGPTPEER, flags) };
+    let fd = Errno::result(result).map_err(|errno| SysError::new(errno, || "ioctl(TIOCGPTPEER)".to_owned()))?;
+    // SAFETY: the kernel has just made this fd for this process, and nobody else knows its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
