@@ -456,7 +456,18 @@ fn names_that_nobody_knows() {
     let native = format!("native {}", libc::SYS_getppid);
     let names = json!(["no_such_call", "getppid", "neither_this"]);
     let profile = all_but(json!([{ "names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": 77 }]));
-    call(&profile, &native, prints("errno 77"));
+    // What was to be restricted and is not is said.
+    let Some(test) = bundle(profile.clone(), &format!("syscall {native}")) else { return };
+    let output = run(&test);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "errno 77\n");
+    let warnings = String::from_utf8_lossy(&output.stderr).into_owned();
+    for name in ["no_such_call", "neither_this"] {
+        let warning = format!("linux.seccomp.syscalls[0].names: \\\"{name}\\\" is not restricted");
+        assert!(warnings.contains(&warning) || warnings.contains(&warning.replace('\\', "")), "{warnings}");
+    }
+    // What is not allowed anyway needs no rule.
+    let allowed = allow_list(&["no_such_call"]);
+    call(&allowed, &native, prints("errno 1"));
     for (value, fails) in [("1", true), ("true", true), ("0", false)] {
         let Some(mut test) = bundle(profile.clone(), &format!("syscall {native}")) else { return };
         test.config["annotations"] = json!({ "run.oci.seccomp_fail_unknown_syscall": value });
@@ -465,7 +476,7 @@ fn names_that_nobody_knows() {
             let error = one_error(&output);
             assert!(error.contains("linux.seccomp.syscalls[0].names[0]") && error.contains("no_such_call"), "{error}");
         } else {
-            assert_eq!(stdout(&output), "errno 77\n");
+            assert_eq!(String::from_utf8_lossy(&output.stdout), "errno 77\n");
         }
         test.assert_nothing_left(value);
     }

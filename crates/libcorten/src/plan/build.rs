@@ -14,7 +14,7 @@ use crate::spec::{HookKind, is_joined, namespace, sysctl_file, sysctl_namespace}
 use super::cgroups::{self, Limits};
 use super::namespaces::{self, UserNamespace};
 use super::paths::{path_in_root, text};
-use super::{BareMounts, Facts, HostStep, Plan, PlanError, Planned, Request, devices, hooks, mounts, process, root};
+use super::{BareMounts, Facts, HostStep, Plan, PlanError, Planned, Request, devices, hooks, mounts, process, root, seccomp};
 
 /// Slots with a fixed meaning.
 pub(super) mod slot {
@@ -333,6 +333,9 @@ pub(super) fn warn(b: &mut Builder<'_>, process: &Process) {
         if missing {
             b.warnings.push(format!("{field}: ignored, as {module} is not enabled in the kernel"));
         }
+    }
+    if let Some(profile) = b.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref()) {
+        b.warnings.extend(seccomp::not_in_force(profile));
     }
     if b.spec.process().is_none() {
         b.warnings.push("process: not given, so that there will be nothing to start".to_owned());

@@ -201,6 +201,24 @@ pub(crate) fn flags(profile: &LinuxSeccomp) -> u64 {
     })
 }
 
+/// Returns what of a profile is not in force, one sentence each: rules that restrict a system call that would be allowed without them, and that
+/// libseccomp does not know by this name. Unknown names in rules that allow something are no loss: what they name is not allowed.
+pub(crate) fn not_in_force(profile: &LinuxSeccomp) -> Vec<String> {
+    use LinuxSeccompAction::{ScmpActAllow, ScmpActLog};
+    let lets_pass = |action| matches!(action, ScmpActAllow | ScmpActLog);
+    if !lets_pass(profile.default_action()) {
+        return Vec::new();
+    }
+    let entries = profile.syscalls().iter().flatten().enumerate().filter(|(_, entry)| !lets_pass(entry.action()));
+    let names = entries.flat_map(|(index, entry)| entry.names().iter().map(move |name| (index, name)));
+    let unknown = names.filter(|(_, name)| ScmpSyscall::from_name(name).is_err());
+    unknown
+        .map(|(index, name)| {
+            format!("linux.seccomp.syscalls[{index}].names: {name:?} is not restricted, as libseccomp does not know it")
+        })
+        .collect()
+}
+
 fn rules(profile: &LinuxSeccomp, default: ScmpAction, options: CompileOptions) -> Result<Vec<Rule<'_>>, SeccompError> {
     let mut rules = Vec::new();
     for (index, entry) in profile.syscalls().iter().flatten().enumerate() {
