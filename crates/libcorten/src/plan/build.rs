@@ -14,7 +14,9 @@ use crate::spec::{HookKind, is_joined, namespace, sysctl_file, sysctl_namespace}
 use super::cgroups::{self, Limits};
 use super::namespaces::{self, UserNamespace};
 use super::paths::{path_in_root, text};
-use super::{BareMounts, Facts, HostStep, Plan, PlanError, Planned, Request, devices, hooks, mounts, process, root, seccomp};
+use super::{
+    BareMounts, Facts, HostStep, Plan, PlanError, Planned, Request, devices, hooks, mounts, process, root, seccomp,
+};
 
 /// Slots with a fixed meaning.
 pub(super) mod slot {
