@@ -58,6 +58,7 @@ impl Errno {
             24 => "too many open files",
             26 => "text file busy",
             36 => "file name too long",
+            38 => "function not implemented",
             40 => "too many levels of symbolic links",
             80 => "accessing a corrupted shared library",
             _ => "refused by the kernel",
