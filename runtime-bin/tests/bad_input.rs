@@ -152,7 +152,11 @@ fn strings_of_a_mebibyte_are_taken_or_refused() {
     let output = run(&test);
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(255));
-    assert!(error.contains("exec /bin/true: argument list too long"), "{}", error.chars().take(300).collect::<String>());
+    assert!(
+        error.contains("exec /bin/true: argument list too long"),
+        "{}",
+        error.chars().take(300).collect::<String>()
+    );
     test.assert_nothing_left("long strings");
 }
 
