@@ -178,5 +178,5 @@ reopened() {
     chmod 711 /tmp/private
     chmod 700 /tmp/private/echo
     alike docker run --rm --runtime @name --user 1000 -v /tmp/private:/private bb /private/echo hi
-    alike docker run --rm --runtime @name --user 1000 --cap-drop ALL -v /tmp/private:/private bb /private/echo hi
+    exits 126 docker run --rm --user 1000 --cap-drop ALL -v /tmp/private:/private bb /private/echo hi
 }

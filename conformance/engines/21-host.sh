@@ -14,7 +14,7 @@ clean() {
 # The mounts that a container sees below a directory, with options, and whether they follow others. Those of the container itself are not the
 # host's: whether they are among them depends on when it is bound.
 seen() {
-    printf '$5 ~ "^%s(/|$)" && $5 !~ "/merged(/|$)" { $1 = $2 = $3 = $4 = ""; sub(/ - .*/, ""); gsub(/:[0-9]+/, ""); print }' "$1"
+    printf '$5 ~ "^%s(/|$)" && $5 !~ "/merged(/|$)" && $5 !~ "/corten/@mounts(/|$)" { $1 = $2 = $3 = $4 = ""; sub(/ - .*/, ""); gsub(/:[0-9]+/, ""); print }' "$1"
 }
 
 21-host-root() {
