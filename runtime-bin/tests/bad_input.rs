@@ -9,8 +9,12 @@
 mod common;
 
 use std::fs;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-use common::{TestBundle, can_make_containers, corten, one_error, run, stdout};
+use common::{CORTEN, TestBundle, can_make_containers, corten, one_error, run, stdout};
+use nix::sys::stat::Mode;
 use serde_json::{Value, json};
 
 /// Runs the bundle with these bytes as config.json; returns the error.
@@ -43,6 +47,60 @@ fn what_is_missing() {
     assert_eq!(error, "corten run failed: JSON specification file config.json not found");
     let error = one_error(&corten(&test, &["run", "--bundle", "/no/such/bundle", "x"]).output().unwrap());
     assert!(error.contains("/no/such/bundle") && error.contains("no such file or directory"), "{error}");
+}
+
+#[test]
+fn a_config_that_is_no_regular_file() {
+    let test = TestBundle::new(&["true"]);
+    let path = test.write().path();
+    let config = path.join("config.json");
+    fs::remove_file(&config).unwrap();
+    let refused = || {
+        let arguments = ["run", "--bundle", path.to_str().unwrap(), &test.id];
+        let command = corten(&test, &arguments);
+        let output = Command::new("timeout").arg("20").arg(CORTEN).args(command.get_args()).output().unwrap();
+        assert_eq!(one_error(&output), format!("corten run failed: {config:?} is not a regular file"));
+    };
+    nix::unistd::mkfifo(&config, Mode::S_IRWXU).unwrap();
+    refused();
+    let socket = path.join("socket");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    for other in [Path::new("/dev/zero"), Path::new("/"), &socket] {
+        fs::remove_file(&config).unwrap();
+        std::os::unix::fs::symlink(other, &config).unwrap();
+        refused();
+    }
+}
+
+/// As a shell's `<(…)` makes them.
+#[test]
+fn files_that_the_caller_names_may_be_pipes() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = TestBundle::new(&["sleep", "1000"]);
+    let path = test.write().path();
+    let piped = |file: &Path, arguments: &[&str]| {
+        let script = "cat \"$0\" | \"$@\"";
+        let command = corten(&test, arguments);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script]).arg(file).arg(CORTEN).args(command.get_args());
+        // What a container keeps open is no pipe of this test's.
+        let errors = test.beside("errors");
+        shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&errors).unwrap());
+        let status = shell.status().unwrap();
+        assert!(status.success(), "{arguments:?}: {}", fs::read_to_string(&errors).unwrap());
+    };
+    let bundle = path.to_str().unwrap();
+    let config = test.beside("config");
+    fs::rename(path.join("config.json"), &config).unwrap();
+    piped(&config, &["run", "--detach", "--bundle", bundle, "--config", "/dev/stdin", &test.id]);
+    let (process, resources) = (test.beside("process"), test.beside("resources"));
+    fs::write(&process, json!({ "args": ["/bin/true"], "cwd": "/", "user": { "uid": 0, "gid": 0 } }).to_string())
+        .unwrap();
+    fs::write(&resources, json!({ "pids": { "limit": 50 } }).to_string()).unwrap();
+    piped(&process, &["exec", "--process", "/dev/stdin", &test.id]);
+    piped(&resources, &["update", "--resources", "/dev/stdin", &test.id]);
 }
 
 type Change = Box<dyn Fn(&mut Value)>;

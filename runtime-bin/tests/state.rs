@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use common::{CORTEN, TestBundle, can_make_containers, corten, create, fail, quietly, state, succeed, until};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 use serde_json::Value;
 
@@ -64,12 +65,26 @@ fn damage(path: &Path, how: &str) {
             fs::remove_file(path).unwrap();
             fs::create_dir(path).unwrap();
         }
+        "a fifo" => {
+            fs::remove_file(path).unwrap();
+            nix::unistd::mkfifo(path, Mode::S_IRWXU).unwrap();
+        }
         _ => unreachable!("{how}"),
     }
 }
 
-const DAMAGES: [&str; 9] =
-    ["empty", "cut", "garbage", "null", "missing", "without pid", "without cgroups", "of the future", "a link"];
+const DAMAGES: [&str; 10] = [
+    "empty",
+    "cut",
+    "garbage",
+    "null",
+    "missing",
+    "without pid",
+    "without cgroups",
+    "of the future",
+    "a link",
+    "a fifo",
+];
 
 /// A running container, a paused and a created one whose state is damaged in each way: other commands fail, `delete --force` ends and
 /// removes it, and says how it was found: by the state before, or by the config if that is damaged, too.
@@ -111,6 +126,34 @@ fn containers_with_a_damaged_state_are_ended_by_force() {
 }
 
 /// The cgroup of a container whose config names none, or a relative path, depends on the runtime's own.
+/// A FIFO has nobody who writes to it: to open it would take for ever.
+#[test]
+fn files_of_the_state_that_are_fifos_are_not_waited_for() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = TestBundle::new(&["sleep", "1000"]);
+    create(&test);
+    damage(&file(&test, "config.json"), "a fifo");
+    let refused = |arguments: &[&str], file: &str| {
+        let output = Command::new("timeout").arg("20").arg(CORTEN).args(corten(&test, arguments).get_args()).output();
+        let error = said(&output.unwrap());
+        assert!(
+            error.lines().count() == 1 && error.contains(file) && error.contains("it is not a regular file"),
+            "{arguments:?}: {error}"
+        );
+    };
+    refused(&["exec", &test.id, "true"], "config.json");
+    damage(&file(&test, "state.json"), "a fifo");
+    refused(&["state", &test.id], "state.json");
+    let output = Command::new("timeout").arg("20").arg(CORTEN).args(corten(&test, &["list"]).get_args()).output();
+    let output = output.unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(said(&output).contains("state.json"), "{}", said(&output));
+    quietly(&test, &["delete", "--force", &test.id]);
+    test.assert_nothing_left("fifos");
+}
+
 #[test]
 fn a_cgroup_that_cannot_be_found_is_not_forgotten() {
     if !can_make_containers() {

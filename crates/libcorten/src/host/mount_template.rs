@@ -15,13 +15,13 @@ use std::path::{Path, PathBuf};
 use std::thread::Builder;
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag, open, openat};
+use nix::fcntl::{OFlag, open, openat};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, fstat};
 use nix::unistd::{chdir, geteuid, mkdir, pivot_root};
 
-use crate::sys;
+use crate::sys::{self, Lock};
 
 /// The file that the namespace is mounted on.
 const FILE: &str = "empty";
@@ -64,11 +64,8 @@ fn try_make(path: &Path) -> nix::Result<()> {
         Err(errno) if errno != Errno::EEXIST => return Err(errno),
         _ => {}
     }
-    let lock = match Flock::lock(open_own(path)?, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => lock,
-        // Maybe somebody else is making it.
-        Err((_, errno)) => return Err(errno),
-    };
+    // Maybe somebody else is making it.
+    let lock = Lock::try_exclusive(open_own(path)?)?.map_err(|_| Errno::EWOULDBLOCK)?;
     if has_template(path) == Ok(true) {
         return Ok(());
     }

@@ -4,8 +4,11 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag};
+
 use crate::oci::{Process, Spec};
-use crate::sys::SysError;
+use crate::sys::{NotOpened, SysError, open_regular};
 use crate::{Error, ErrorKind, Result, spec};
 
 /// A bundle directory with its config, parsed and validated.
@@ -23,6 +26,8 @@ pub struct Bundle {
 enum BundleError {
     #[error("JSON specification file {name} not found")]
     NoConfig { name: String },
+    #[error("{path:?} is not a regular file")]
+    Irregular { path: PathBuf },
     #[error("cannot read the config")]
     Unreadable(#[source] SysError),
     #[error("bundle")]
@@ -36,7 +41,7 @@ impl Bundle {
     /// The directory or the config is missing, or the config is wrong; the message names the field.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self> {
         let directory = absolute(directory.as_ref())?;
-        let text = read(&directory.join("config.json"), "config.json")?;
+        let text = read(open(&directory.join("config.json"), "config.json")?)?;
         Self::parse(directory, text)
     }
 
@@ -52,7 +57,12 @@ impl Bundle {
             let error = SysError::from_io(&error, || format!("getcwd() for {given:?}"));
             Error::new(ErrorKind::Kernel, BundleError::Unreadable(error))
         })?;
-        let text = read(&config, &given.to_string_lossy())?;
+        // Whoever names it may give a pipe.
+        let file = File::open(&config).map_err(|error| {
+            let errno = Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
+            not_opened(&config, &given.to_string_lossy(), NotOpened::Failed(errno))
+        })?;
+        let text = read(file)?;
         Ok(Self { config: Some(config), ..Self::parse(directory, text)? })
     }
 
@@ -118,19 +128,23 @@ pub(super) fn read_process(bundle: &Path, config: Option<&Path>) -> Result<Optio
 }
 
 /// Reads a config.
-fn read(path: &Path, name: &str) -> Result<Vec<u8>> {
-    spec::read(open(path, name)?).map_err(|error| Error::new(error.kind(), error))
+fn read(file: File) -> Result<Vec<u8>> {
+    spec::read(file).map_err(|error| Error::new(error.kind(), error))
 }
 
 fn open(path: &Path, name: &str) -> Result<File> {
-    let file = File::open(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
+    open_regular(AT_FDCWD, path, OFlag::empty()).map_err(|why| not_opened(path, name, why))
+}
+
+fn not_opened(path: &Path, name: &str, why: NotOpened) -> Error {
+    match why {
+        NotOpened::Irregular => Error::new(ErrorKind::InvalidConfig, BundleError::Irregular { path: path.to_owned() }),
+        NotOpened::Failed(Errno::ENOENT) => {
             Error::new(ErrorKind::NotFound, BundleError::NoConfig { name: name.to_owned() })
         }
-        _ => {
-            let error = SysError::from_io(&error, || format!("open({path:?})"));
+        NotOpened::Failed(errno) => {
+            let error = SysError::new(errno, || format!("open({path:?})"));
             Error::new(ErrorKind::Kernel, BundleError::Unreadable(error))
         }
-    })?;
-    Ok(file)
+    }
 }

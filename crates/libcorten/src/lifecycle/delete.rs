@@ -14,7 +14,8 @@ use super::{Container, LifecycleError, cgroups};
 use crate::host::{cgroup_error, systemd};
 use crate::launch::{hooks, resctrl};
 use crate::spec::HookKind;
-use crate::state::{Lock, Record, Status};
+use crate::state::{Record, Status};
+use crate::sys::Lock;
 use crate::{Error, ErrorKind, Result, sys};
 
 /// How long processes may take to end, and the cgroup to become free.

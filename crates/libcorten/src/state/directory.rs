@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, Flock, FlockArg, OFlag, openat, renameat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstat, fstatat, mkdirat};
 use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
 
 use crate::ErrorKind;
-use crate::sys::{self, SysError};
+use crate::sys::{self, Lock, NotOpened, SysError, open_regular};
 
 use super::{Record, start_time, start_time_in};
 
@@ -81,6 +81,8 @@ pub(crate) enum Damage {
     Missing,
     #[error("its version is {0}, and this Corten knows no later one than {latest}", latest = Record::VERSION)]
     Version(u32),
+    #[error("it is not a regular file")]
+    Irregular,
     #[error(transparent)]
     Json(#[from] serde_json::Error),
 }
@@ -90,8 +92,8 @@ impl StateError {
     pub(crate) fn is_damage(&self) -> bool {
         match self {
             Self::Damaged { .. } => true,
-            // What is there is no file.
-            Self::Call(error) => matches!(error.errno.0, Errno::ELOOP | Errno::EISDIR),
+            // What is there is a link.
+            Self::Call(error) => error.errno.0 == Errno::ELOOP,
             _ => false,
         }
     }
@@ -129,12 +131,6 @@ pub(crate) struct StateDirectory {
     /// The directory; the lock is its, when it is held.
     fd: OwnedFd,
     path: PathBuf,
-}
-
-/// A held lock. Released when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Lock {
-    _file: Flock<OwnedFd>,
 }
 
 impl StateDirectory {
@@ -206,11 +202,8 @@ impl StateDirectory {
             Errno::ENOENT => StateError::NotFound,
             errno => SysError::new(errno, call("openat")).into(),
         })?;
-        match Flock::lock(own, FlockArg::LockExclusiveNonblock) {
-            Ok(file) => Ok(Some(Lock { _file: file })),
-            Err((_, Errno::EAGAIN)) => Ok(None),
-            Err((_, errno)) => Err(SysError::new(errno, call("flock")).into()),
-        }
+        let locked = Lock::try_exclusive(own).map_err(|errno| SysError::new(errno, call("flock")))?;
+        Ok(locked.ok())
     }
 
     /// Returns the path.
@@ -226,18 +219,14 @@ impl StateDirectory {
 
     /// Opens the file in which the process of a hook writes itself down.
     pub(crate) fn open_hook(&self) -> Result<File, SysError> {
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        openat(&self.fd, HOOK, flags, Mode::S_IRUSR | Mode::S_IWUSR)
-            .map(File::from)
-            .map_err(|errno| SysError::new(errno, || format!("openat({:?}, {HOOK:?}, O_CREAT)", self.path)))
+        self.open_new(HOOK)
     }
 
     /// Kills the last hook with its children, if it is still there.
     pub(crate) fn kill_hook(&self) {
         // Most containers have none.
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let Ok(file) = openat(&self.fd, HOOK, flags, Mode::empty()) else { return };
-        let line = read_whole(File::from(file)).unwrap_or_default();
+        let Ok(file) = open_regular(&self.fd, HOOK, OFlag::O_NOFOLLOW) else { return };
+        let line = read_whole(file).unwrap_or_default();
         let pid = line.split(|byte| *byte == b' ').next().and_then(|pid| str::from_utf8(pid).ok()?.parse().ok());
         let (Some(pid), Ok(Some(began))) = (pid, start_time_in(&line)) else { return };
         if start_time(pid).is_ok_and(|time| time == Some(began)) {
@@ -327,11 +316,7 @@ impl StateDirectory {
     /// Writes the record to a new file.
     pub(crate) fn prepare(&self, record: &Record) -> Result<(), StateError> {
         let json = serde_json::to_vec(record).map_err(|error| self.damaged("state.json", error))?;
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
-        let fd = openat(&self.fd, NEW_STATE, flags, mode)
-            .map_err(|errno| SysError::new(errno, || format!("openat({:?}, {NEW_STATE:?}, O_CREAT)", self.path)))?;
-        File::from(fd)
+        self.open_new(NEW_STATE)?
             .write_all(&json)
             .map_err(|error| SysError::from_io(&error, || format!("write({:?}, {NEW_STATE:?})", self.path)).into())
     }
@@ -355,20 +340,36 @@ impl StateDirectory {
 
     /// Writes the config down, once: nobody reads it before the record says that the container has been created.
     pub(crate) fn write_config(&self, json: &[u8]) -> Result<(), StateError> {
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = openat(&self.fd, CONFIG, flags, Mode::S_IRUSR | Mode::S_IWUSR)
-            .map_err(|errno| SysError::new(errno, || format!("openat({:?}, {CONFIG:?}, O_CREAT)", self.path)))?;
-        File::from(fd)
+        self.open_new(CONFIG)?
             .write_all(json)
             .map_err(|error| SysError::from_io(&error, || format!("write({:?}, {CONFIG:?})", self.path)).into())
     }
 
+    /// Opens an empty file to write it. Does not wait for somebody to read from a FIFO.
+    fn open_new(&self, name: &CStr) -> Result<File, SysError> {
+        let new = OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let flags = OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | new;
+        openat(&self.fd, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
+            .map(File::from)
+            .map_err(|errno| SysError::new(errno, || format!("openat({:?}, {name:?}, O_CREAT)", self.path)))
+    }
+
+    /// Opens a file to read it; `None` if it is missing.
+    fn open_file(&self, name: &CStr) -> Result<Option<File>, StateError> {
+        match open_regular(&self.fd, name, OFlag::O_NOFOLLOW) {
+            Ok(file) => Ok(Some(file)),
+            Err(NotOpened::Irregular) => Err(self.damaged(&name.to_string_lossy(), Damage::Irregular)),
+            Err(NotOpened::Failed(Errno::ENOENT)) => Ok(None),
+            Err(NotOpened::Failed(errno)) => {
+                Err(SysError::new(errno, || format!("openat({:?}, {name:?})", self.path)).into())
+            }
+        }
+    }
+
     /// Opens the config that was written down.
     pub(crate) fn open_config(&self) -> Result<File, StateError> {
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        openat(&self.fd, CONFIG, flags, Mode::empty())
-            .map(File::from)
-            .map_err(|errno| SysError::new(errno, || format!("openat({:?}, {CONFIG:?})", self.path)).into())
+        let missing = || SysError::new(Errno::ENOENT, || format!("openat({:?}, {CONFIG:?})", self.path)).into();
+        self.open_file(CONFIG)?.ok_or_else(missing)
     }
 
     /// Reads the record; `None` if none was written yet.
@@ -391,13 +392,8 @@ impl StateDirectory {
     }
 
     fn read_file(&self, name: &CStr) -> Result<Option<Record>, StateError> {
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = match openat(&self.fd, name, flags, Mode::empty()) {
-            Ok(fd) => fd,
-            Err(Errno::ENOENT) => return Ok(None),
-            Err(errno) => return Err(SysError::new(errno, || format!("openat({:?}, {name:?})", self.path)).into()),
-        };
-        let json = read_whole(File::from(fd))
+        let Some(file) = self.open_file(name)? else { return Ok(None) };
+        let json = read_whole(file)
             .map_err(|error| SysError::from_io(&error, || format!("read({:?}, {name:?})", self.path)))?;
         record_of(&json).map(Some).map_err(|damage| self.damaged(&name.to_string_lossy(), damage))
     }

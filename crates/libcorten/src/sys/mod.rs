@@ -7,24 +7,28 @@ mod clone;
 mod exchange;
 mod fds;
 mod hook;
+mod lock;
 mod memfd;
 mod mount;
 mod namespace;
 mod network;
 mod pidfd;
 mod process;
+mod regular;
 pub(crate) mod term;
 
 pub(crate) use clone::{InitProcess, InitStart, UserNamespaceHolder};
 pub(crate) use exchange::exchange;
 pub(crate) use fds::{adopt_received, copy_inherited, is_inherited, wait_any, wait_readable, wait_writable};
 pub(crate) use hook::{introduce, isolate};
+pub(crate) use lock::Lock;
 pub(crate) use memfd::{memfd, sealed_memfd};
 pub(crate) use mount::{OpenTree, clone_opened, clone_tree, map_tree, open_tree};
 pub(crate) use namespace::{is_namespace, namespace_flag};
 pub(crate) use network::NetworkMaker;
 pub(crate) use pidfd::{Waited, kill_tree, open_pidfd, pid_of, send_signal, take_fd, wait_ended, wait_exit};
 pub(crate) use process::{Cpus, expect_children, own_capabilities, run_on, run_on_again, set_limit};
+pub(crate) use regular::{NotOpened, open_regular};
 
 use nix::errno::Errno;
 

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::sys::statfs::{RDTGROUP_SUPER_MAGIC, fstatfs};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::{ITEM, ResctrlError};
-use crate::sys::SysError;
+use crate::sys::{Lock, SysError};
 
 /// How long another process may have the root locked.
 const LOCK_DEADLINE: Duration = Duration::from_secs(10);
@@ -97,7 +97,7 @@ impl Tree {
     }
 
     /// Locks the filesystem against others that change it, as the kernel's documentation asks of all programs.
-    pub(super) fn lock(&self) -> Result<Flock<OwnedFd>, ResctrlError> {
+    pub(super) fn lock(&self) -> Result<Lock, ResctrlError> {
         let deadline = Instant::now() + LOCK_DEADLINE;
         let failed = |call: &'static str, errno| {
             ResctrlError::call(ITEM)(SysError::new(errno, || format!("{call}({:?})", self.path)))
@@ -105,11 +105,10 @@ impl Tree {
         let mut own = openat(&self.root, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
             .map_err(|errno| failed("openat", errno))?;
         loop {
-            own = match Flock::lock(own, FlockArg::LockExclusiveNonblock) {
+            own = match Lock::try_exclusive(own).map_err(|errno| failed("flock", errno))? {
                 Ok(lock) => return Ok(lock),
-                Err((own, Errno::EAGAIN)) if Instant::now() < deadline => own,
-                Err((_, Errno::EAGAIN)) => return Err(ResctrlError::Locked { path: self.path.clone() }),
-                Err((_, errno)) => return Err(failed("flock", errno)),
+                Err(own) if Instant::now() < deadline => own,
+                Err(_) => return Err(ResctrlError::Locked { path: self.path.clone() }),
             };
             // flock(2) has no deadline of its own.
             std::thread::sleep(Duration::from_millis(5));
