@@ -301,7 +301,7 @@ impl<'a> Launch<'a> {
             HostStep::OomScoreAdjust { value } => {
                 write_proc(self.pid(), "oom_score_adj", &value.to_string()).map_err(at)
             }
-            HostStep::GiveStdio { uid } => self.give_stdio(*uid).map_err(at),
+            HostStep::GiveStdio { uid } => self.give_stdio(*uid, at),
             HostStep::ReceiveConsole => self.receive_console(),
             HostStep::Await { point } => self.await_point(*point),
             HostStep::RecordInit => Ok(self.place.directory.write(self.record)?),
@@ -325,10 +325,18 @@ impl<'a> Launch<'a> {
     }
 
     /// Gives the stdio to a user of the container's user namespace, which a container that runs has in its init.
-    fn give_stdio(&self, uid: u32) -> Result<(), SysError> {
+    fn give_stdio(&self, uid: u32, at: impl Fn(SysError) -> LaunchError) -> Result<(), LaunchError> {
+        let has_ended = |pidfd: &OwnedFd| sys::wait_ended(pidfd, Duration::ZERO);
         match (&self.joined, &self.init) {
-            (Some(joined), _) => stdio::give(uid, joined.pid, &joined.pidfd),
-            (None, Some(init)) => stdio::give(uid, init.pid().as_raw(), init.pidfd()),
+            (Some(joined), _) => match stdio::give(uid, joined.pid, &joined.pidfd) {
+                Err(_) if has_ended(&joined.pidfd) => Err(LaunchError::Died { how: None }),
+                given => given.map_err(at),
+            },
+            (None, Some(init)) => match stdio::give(uid, init.pid().as_raw(), init.pidfd()) {
+                // What it has failed at is heard next.
+                Err(_) if has_ended(init.pidfd()) => Ok(()),
+                given => given.map_err(at),
+            },
             (None, None) => Ok(()),
         }
     }
