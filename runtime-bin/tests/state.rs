@@ -8,7 +8,8 @@
 
 mod common;
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ use common::{CORTEN, TestBundle, can_make_containers, corten, create, fail, quie
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A container that runs in the background; returns init's pid.
 fn background(test: &TestBundle) -> i32 {
@@ -540,4 +541,35 @@ fn poststop_hooks_run_when_the_bundle_is_gone() {
     common::stdout(&output);
     assert_eq!(fs::read_to_string(test.beside("ran")).unwrap(), format!("/\n{}\n", test.path().display()));
     test.assert_nothing_left("after delete");
+}
+
+/// In a root that everybody may write to, a container of somebody else's making: its hooks would run as root.
+#[test]
+fn a_state_of_somebody_else_is_not_believed() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = TestBundle::new(&["true"]);
+    let root = test.state_root();
+    fs::create_dir_all(&root).unwrap();
+    fs::set_permissions(&root, Permissions::from_mode(0o1777)).unwrap();
+    let forged = root.join("forged");
+    fs::create_dir(&forged).unwrap();
+    let proof = test.beside("proof");
+    let hook = json!([{ "path": "/bin/touch", "args": ["touch", &proof] }]);
+    let state = json!({ "ociVersion": "1.3.0", "id": "forged", "bundle": "/", "rootfs": "/", "created": "", "annotations": {},
+        "cgroups": { "unified": null, "legacy": {}, "unit": null }, "pid": 0, "startTime": 0, "hooks": { "poststop": hook } });
+    fs::write(forged.join("state.json"), state.to_string()).unwrap();
+    let owners = [(Some(1000), 0o700), (Some(0), 0o777)];
+    for (owner, mode) in owners {
+        std::os::unix::fs::chown(&forged, owner, owner).unwrap();
+        fs::set_permissions(&forged, Permissions::from_mode(mode)).unwrap();
+        for words in
+            [&["state", "forged"][..], &["delete", "forged"], &["delete", "--force", "forged"], &["kill", "forged"]]
+        {
+            let error = fail(&test, words);
+            assert!(error.contains("forged") && error.contains("is not the caller's alone"), "{words:?}: {error}");
+        }
+        assert!(!proof.exists());
+    }
 }

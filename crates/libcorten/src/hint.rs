@@ -29,6 +29,8 @@ const DELEGATE: &str = "a cgroup that its user may write to comes from systemd: 
      systemd-run --user --scope -p Delegate=yes, or --systemd-cgroup";
 const PROCESSES: &str = "the limit on processes is reached: pids.max of the cgroup, or ulimit -u of the user";
 const TOOLS: &str = "newuidmap and newgidmap come with shadow (Debian: package uidmap)";
+const KEYS: &str = "every container has a session keyring, and its user as many as kernel.keys.maxkeys says (root: root_maxkeys); \
+     --no-new-keyring makes none";
 const SUBORDINATE: &str = "the user has the ids that /etc/subuid and /etc/subgid name";
 
 /// Returns what can be done about a limit that could not be set.
@@ -66,6 +68,7 @@ fn of_init(failure: &InitFailure) -> Option<String> {
         Call::Fsopen if errno == Errno::EPERM && kind == "sysfs" => {
             Some("in a user namespace a new sysfs needs a new network namespace; else bind-mount /sys".to_owned())
         }
+        Call::Keyctl if errno == Errno::EDQUOT => Some(KEYS.to_owned()),
         _ if matches!(errno, Errno::EPERM | Errno::EACCES) => restriction(),
         _ => None,
     }

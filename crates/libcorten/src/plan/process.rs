@@ -425,6 +425,15 @@ pub(super) fn warn_of_capabilities(b: &mut Builder<'_>, process: &Process) {
     for name in missing {
         b.warnings.push(format!("process.capabilities: {name} is left out, as the runtime itself does not have it"));
     }
+    let has = |set: &Option<HashSet<Capability>>, one| set.iter().flatten().any(|other| *other == one);
+    let bare = |one: &&Capability| !has(listed.permitted(), **one) || !has(listed.inheritable(), **one);
+    let bare: BTreeSet<String> =
+        listed.ambient().iter().flatten().filter(bare).map(|one| format!("CAP_{one}")).collect();
+    for name in bare {
+        b.warnings.push(format!(
+            "process.capabilities.ambient: {name} is left out, as it is not both permitted and inheritable"
+        ));
+    }
 }
 
 /// The kernel's number of a capability, by the name that runtime-spec and the kernel share.

@@ -13,7 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat, renameat};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstat, fstatat, mkdirat};
-use nix::unistd::{Pid, UnlinkatFlags, unlinkat};
+use nix::unistd::{Pid, UnlinkatFlags, geteuid, unlinkat};
 
 use crate::ErrorKind;
 use crate::sys::{self, Lock, NotOpened, SysError, open_regular};
@@ -61,6 +61,14 @@ pub(crate) enum StateError {
         #[source]
         source: Damage,
     },
+    /// The directory is not the caller's alone.
+    #[error("{path:?} is not the caller's alone: it belongs to user {owner}, or others may write to it")]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+    },
     /// The directory of a container that could not be made has not been removed.
     #[error("{path:?} left behind after")]
     Left {
@@ -103,6 +111,7 @@ impl StateError {
         match self {
             Self::EmptyId | Self::InvalidId(_) => ErrorKind::InvalidConfig,
             Self::Exists => ErrorKind::Exists,
+            Self::Foreign { .. } => ErrorKind::Permission,
             Self::NotFound => ErrorKind::NotFound,
             Self::Locked => ErrorKind::WrongState,
             Self::Damaged { .. } => ErrorKind::Internal,
@@ -168,7 +177,14 @@ impl StateDirectory {
     /// Opens the directory of a container.
     pub(crate) fn open(root: &Path, id: &str) -> Result<Self, StateError> {
         check_id(id)?;
-        Self::open_path(root.join(id))
+        let directory = Self::open_path(root.join(id))?;
+        // In a root that others may write to: what it says would have the caller run hooks and kill.
+        let found =
+            fstat(&directory.fd).map_err(|errno| SysError::new(errno, || format!("fstat({:?})", directory.path)))?;
+        if found.st_uid != geteuid().as_raw() || found.st_mode & 0o022 != 0 {
+            return Err(StateError::Foreign { path: directory.path, owner: found.st_uid });
+        }
+        Ok(directory)
     }
 
     fn open_path(path: PathBuf) -> Result<Self, StateError> {
