@@ -24,6 +24,6 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         // Not the close alone: a child that has not executed its program yet has the file open, too.
-        let _ = self.0.unlock();
+        self.0.unlock().ok();
     }
 }
