@@ -619,10 +619,13 @@ fn without_capabilities_there_are_none() {
             }
         });
     }
-    // Ambient ones that are not permitted and inheritable are left out; effective ones that are not permitted are an error.
+    // Ambient ones that are not permitted and inheritable are left out, which is said; effective ones that are not permitted are an error.
     let mut test = shell("cat /proc/self/status");
     test.config["process"]["capabilities"] = json!({ "bounding": ["CAP_KILL"], "ambient": ["CAP_KILL"] });
-    assert_eq!(field(&stdout(&run(&test)), "CapAmb"), "0000000000000000");
+    let output = run(&test);
+    assert_eq!(field(&String::from_utf8_lossy(&output.stdout), "CapAmb"), "0000000000000000");
+    let warning = "process.capabilities.ambient: CAP_KILL is left out";
+    assert!(String::from_utf8_lossy(&output.stderr).contains(warning), "{output:?}");
     test.config["process"]["capabilities"] = json!({ "effective": ["CAP_KILL"], "permitted": ["CAP_CHOWN"] });
     let error = refused(&test);
     assert!(error.contains("process.capabilities"), "{error}");
