@@ -98,9 +98,11 @@ fn files_that_the_caller_names_may_be_pipes() {
     let (process, resources) = (test.beside("process"), test.beside("resources"));
     fs::write(&process, json!({ "args": ["/bin/true"], "cwd": "/", "user": { "uid": 0, "gid": 0 } }).to_string())
         .unwrap();
-    fs::write(&resources, json!({ "pids": { "limit": 50 } }).to_string()).unwrap();
+    fs::write(&resources, json!({ "devices": [{ "allow": true, "access": "rwm" }] }).to_string()).unwrap();
     piped(&process, &["exec", "--process", "/dev/stdin", &test.id]);
     piped(&resources, &["update", "--resources", "/dev/stdin", &test.id]);
+    common::succeed(&test, &["delete", "--force", &test.id]);
+    test.assert_nothing_left("pipes");
 }
 
 type Change = Box<dyn Fn(&mut Value)>;
