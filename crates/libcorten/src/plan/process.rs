@@ -272,8 +272,12 @@ const AFTER_FILTER: [Call; 10] = [
     (libc::SYS_write, [0; 6]),
     (libc::SYS_setsid, [0; 6]),
     (libc::SYS_prlimit64, [0; 6]),
-    (libc::SYS_ioctl, [0, libc::TIOCSCTTY, 0, 0, 0, 0]),
+    (libc::SYS_ioctl, [0, SET_CONTROLLING_TERMINAL, 0, 0, 0, 0]),
 ];
+
+/// `TIOCSCTTY`, whose type differs between C libraries.
+#[allow(clippy::unnecessary_cast, reason = "it is necessary with musl")]
+const SET_CONTROLLING_TERMINAL: u64 = libc::TIOCSCTTY as u64;
 
 /// `RLIMIT_NPROC`, as in [`Limit`].
 const PROCESSES: u64 = libc::RLIMIT_NPROC as u64;

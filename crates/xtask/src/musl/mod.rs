@@ -57,7 +57,7 @@ pub(crate) fn run(options: &Options) -> Result {
 }
 
 /// musl's target of this machine's architecture.
-fn target() -> String {
+pub(crate) fn target() -> String {
     format!("{ARCH}-unknown-linux-musl")
 }
 
@@ -66,6 +66,20 @@ pub(crate) fn has_target() -> Result<bool> {
     let mut rustc = Command::new("rustc");
     rustc.current_dir(shell::workspace()).args(["--print", "target-libdir", "--target", &target()]);
     Ok(Path::new(shell::output(&mut rustc)?.trim()).is_dir())
+}
+
+/// Has the compiler look at the binary for musl, without building it; false where there is no std for it.
+pub(crate) fn check() -> Result<bool> {
+    if !has_target()?
+        && !Command::new("rustup").args(["target", "add", &target()]).status().is_ok_and(|it| it.success())
+    {
+        return Ok(false);
+    }
+    let mut cargo = shell::cargo();
+    cargo.args(["check", "--package", "corten", "--target", &target()]);
+    // Nothing is linked: no libseccomp for musl is wanted, wherever it is said to be.
+    cargo.env("PKG_CONFIG", "false").env("LIBSECCOMP_LIB_PATH", shell::workspace());
+    shell::check(&mut cargo).map(|()| true)
 }
 
 /// Builds the release binary with this machine's cargo and returns its path.
