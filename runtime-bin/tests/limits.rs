@@ -15,7 +15,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{
-    TestBundle, can_make_containers, cgroup_mounts, corten, create, create_by, fail, one_error, run, skip, state,
+    TestBundle, can_make_containers, cgroup_mounts, corten, create, create_by, fail, one_error, quietly, run, skip, state,
     stdout, succeed, until, wait_for,
 };
 use serde_json::{Value, json};
@@ -176,6 +176,114 @@ fn there_are_not_more_processes_than_allowed() {
     delete(&test);
     let test = with(9);
     assert_eq!(stdout(&run(&test)), "forked\n");
+}
+
+/// A container of two processes that may have no more, in a user namespace or not.
+fn full(capabilities: &[&str], mapped: bool) -> TestBundle {
+    let mut test = bundle(&json!({ "pids": { "limit": 2 } }), &["sh", "-c", "sleep 1000 & exec sleep 1000"]);
+    let all = [&["CAP_KILL"], capabilities].concat();
+    for set in ["bounding", "effective", "permitted"] {
+        test.config["process"]["capabilities"][set] = json!(all);
+    }
+    if mapped {
+        test.map_ids();
+    }
+    test
+}
+
+/// A process may be moved beyond the limit, as with runc; what it clones is counted.
+#[test]
+fn exec_is_not_refused_at_the_limit_on_processes() {
+    if !can_make_containers() {
+        return;
+    }
+    for mapped in [false, true] {
+        let test = full(&[], mapped);
+        let Some(pids) = Controller::find(&test, "pids") else { return };
+        start(&test);
+        until("it is not full", || pids.read("pids.current") == "2");
+        let said = succeed(&test, &["exec", &test.id, "cat", "/proc/self/cgroup"]);
+        assert_eq!(said, succeed(&test, &["exec", &test.id, "cat", "/proc/1/cgroup"]));
+        let fork = corten(&test, &["exec", &test.id, "sh", "-c", "true & wait"]).output().unwrap();
+        assert!(String::from_utf8_lossy(&fork.stderr).contains("can't fork"), "{fork:?}");
+        succeed(&test, &["update", "--pids-limit", "1", &test.id]);
+        let terminal = corten(&test, &["exec", "-t", &test.id, "tty"]).output().unwrap();
+        assert_eq!(stdout(&terminal), "/dev/pts/0\n", "mapped: {mapped}");
+        let below = pids.directory.join("below");
+        fs::create_dir(&below).unwrap();
+        let place = if pids.legacy { "pids:below" } else { "below" };
+        let said = succeed(&test, &["exec", "--cgroup", place, &test.id, "cat", "/proc/self/cgroup"]);
+        assert!(said.lines().any(|line| line.ends_with("/below")), "{said}");
+        succeed(&test, &["pause", &test.id]);
+        let mut waiting = corten(&test, &["exec", "--ignore-paused", &test.id, "echo", "late"]);
+        let waiting = waiting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+        succeed(&test, &["resume", &test.id]);
+        assert_eq!(stdout(&waiting.wait_with_output().unwrap()), "late\n", "mapped: {mapped}");
+        delete(&test);
+    }
+}
+
+/// Whoever waits for the terminal takes one connection.
+#[test]
+fn the_console_socket_gets_one_terminal_at_the_limit_on_processes() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = full(&[], false);
+    let Some(pids) = Controller::find(&test, "pids") else { return };
+    start(&test);
+    until("it is not full", || pids.read("pids.current") == "2");
+    let socket = test.beside("console");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let process = test.beside("process.json");
+    let tty = json!({ "terminal": true, "cwd": "/", "env": ["PATH=/bin"], "args": ["tty"], "user": { "uid": 0, "gid": 0 } });
+    fs::write(&process, tty.to_string()).unwrap();
+    let (socket, process) = (socket.to_str().unwrap(), process.to_str().unwrap());
+    quietly(&test, &["exec", "-d", "--console-socket", socket, "--process", process, &test.id]);
+    let mut master = fs::File::from(common::receive(&listener).fd);
+    let mut heard = [0; 64];
+    let length = std::io::Read::read(&mut master, &mut heard).unwrap();
+    assert_eq!(&heard[..length], b"/dev/pts/0\r\n");
+    listener.set_nonblocking(true).unwrap();
+    assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    delete(&test);
+}
+
+/// For a moment the process would be where processes of the container can take hold of it, and without the container's limits and devices.
+#[test]
+fn exec_is_refused_at_the_limit_where_others_could_seize_the_process() {
+    if !can_make_containers() {
+        return;
+    }
+    for (capabilities, refused) in [(&["CAP_SYS_PTRACE"][..], true), (&["CAP_SYS_PTRACE", "CAP_SYS_ADMIN"], false)] {
+        let test = full(capabilities, false);
+        let Some(pids) = Controller::find(&test, "pids") else { return };
+        start(&test);
+        until("it is not full", || pids.read("pids.current") == "2");
+        let output = corten(&test, &["exec", &test.id, "true"]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(said.contains("the limit on processes is reached"), refused, "{capabilities:?}: {said}");
+        assert_eq!(output.status.success(), !refused, "{said}");
+        delete(&test);
+    }
+}
+
+/// In a user namespace init is two processes for a moment, which no limit of the container's is about (runc).
+#[test]
+fn one_process_is_enough_in_a_user_namespace() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = bundle(&json!({ "pids": { "limit": 1 } }), &["echo", "alone"]);
+    test.map_ids();
+    let Some(pids) = Controller::find(&test, "pids") else { return };
+    assert_eq!(stdout(&run_and_keep(&test)), "alone\n");
+    assert_eq!(pids.read("pids.max"), "1");
+    delete(&test);
+    test.config["process"]["args"] = json!(["sh", "-c", "true & wait"]);
+    let forked = run(&test);
+    assert!(String::from_utf8_lossy(&forked.stderr).contains("can't fork"), "{forked:?}");
 }
 
 /// A block device of the test's own: a file.

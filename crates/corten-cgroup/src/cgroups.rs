@@ -93,13 +93,30 @@ impl Location {
             below.legacy = below.legacy.iter().map(|(name, base)| (name.clone(), join(base))).collect();
         }
         for &controller in controllers {
-            let has = |name: &str| name.split(',').any(|one| one == controller);
-            let found = below.legacy.iter_mut().find(|(name, _)| has(name));
+            let found = below.legacy.iter_mut().find(|(name, _)| has(name, controller));
             let (_, base) = found.ok_or_else(|| Repr::UnknownController { controller: controller.to_owned() })?;
             *base = join(base);
         }
         Ok(below)
     }
+
+    /// Returns the cgroup that has a controller, and the others: that of a v1 hierarchy if one has it, else that of cgroup v2. For what is
+    /// to be in one of them later than in the others; the unit stays with both.
+    pub fn divide(&self, controller: &str) -> (Self, Self) {
+        let (with, without): (Paths, Paths) =
+            self.legacy.clone().into_iter().partition(|(name, _)| has(name, controller));
+        let of = |unified, legacy| Self { unified, legacy, ..self.clone() };
+        if with.is_empty() {
+            (of(self.unified.clone(), with), of(None, without))
+        } else {
+            (of(None, with), of(self.unified.clone(), without))
+        }
+    }
+}
+
+/// Whether a v1 hierarchy of this name has a controller.
+fn has(hierarchy: &str, controller: &str) -> bool {
+    hierarchy.split(',').any(|one| one == controller)
 }
 
 impl Machine {

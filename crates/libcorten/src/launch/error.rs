@@ -128,12 +128,17 @@ impl LaunchError {
     pub(crate) fn is_refused_by_cgroup(&self) -> bool {
         match self {
             Self::Init(failure) => {
-                let errno = failure.errno.0 as i32;
-                failure.call == Call::Clone3 && (errno == libc::EAGAIN || super::NO_PROCESSES.contains(&errno))
+                let takes_none = super::NO_PROCESSES.contains(&(failure.errno.0 as i32));
+                self.is_at_process_limit() || failure.call == Call::Clone3 && takes_none
             }
             Self::Call(error) => error.errno.0 == Errno::ENOENT,
             _ => false,
         }
+    }
+
+    /// Whether init could not clone itself as there are as many processes as there may be.
+    pub(crate) fn is_at_process_limit(&self) -> bool {
+        matches!(self, Self::Init(failure) if failure.call == Call::Clone3 && failure.errno.0 == Errno::EAGAIN)
     }
 
     /// Whether a tree could not be attached because a mount namespace is mounted below it (`check_for_nsfs_mounts`, fs/namespace.c).

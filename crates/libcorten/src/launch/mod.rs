@@ -303,6 +303,7 @@ impl<'a> Launch<'a> {
             }
             HostStep::GiveStdio { uid } => self.give_stdio(*uid, at),
             HostStep::ReceiveConsole => self.receive_console(),
+            HostStep::HandOnConsole => self.hand_on_console(),
             HostStep::Await { point } => self.await_point(*point),
             HostStep::RecordInit => Ok(self.place.directory.write(self.record)?),
             HostStep::RecordConfig => self.record_config(),
@@ -678,7 +679,12 @@ impl<'a> Launch<'a> {
 
     fn receive_console(&mut self) -> Result<(), LaunchError> {
         let deadline = self.deadline();
-        let master = self.channel()?.await_console(deadline)?;
+        self.master = Some(self.channel()?.await_console(deadline)?);
+        Ok(())
+    }
+
+    fn hand_on_console(&mut self) -> Result<(), LaunchError> {
+        let master = self.master.take().ok_or(LaunchError::Order)?;
         self.hand_on(master)
     }
 

@@ -12,9 +12,9 @@ use super::wait::wait_for;
 use super::{CannotStart, Console, Container, CreateOptions, Exit, LifecycleError};
 use crate::host::{self, cgroup_error};
 use crate::launch::resctrl::GroupRecord;
-use crate::launch::{Joined, Launch, LaunchError, Place};
-use crate::oci::{Process, Spec};
-use crate::plan::{Facts, Request, Running};
+use crate::launch::{Joined, Launch, LaunchError, Launched, Place};
+use crate::oci::{Capability, Process, Spec};
+use crate::plan::{Entry, Facts, Request, Running, has_user_namespace};
 use crate::state::{Record, Status};
 use crate::{Error, ErrorKind, Plan, Result, spec};
 
@@ -130,7 +130,9 @@ impl Container {
         let Target { machine, record, init, running } = self.target(options.ignore_paused)?;
         let below = options.cgroups.first().map(|cgroup| cgroup.path.to_string_lossy().into_owned());
         let running = Running { follows_init: below.is_none(), below_unit: below.unwrap_or_default(), ..running };
-        let config = with_process(self.config()?, process)?;
+        let config = self.config()?;
+        let can_be_seized = can_be_seized(&config, running.namespaces);
+        let config = with_process(config, process)?;
         let request_options = CreateOptions {
             console: options.console.clone(),
             pid_file: options.pid_file.clone(),
@@ -147,30 +149,26 @@ impl Container {
         let place = Place { machine: &machine, systemd: systemd.as_ref(), directory: &self.directory };
         // A process that is to wait in a paused container is moved there: it must have told the runtime who it is by then.
         let clones_into = !options.ignore_paused && can_clone_into(&machine, &facts);
-        let attempt = |clones_into, init: Joined| -> Result<Option<ExecProcess>> {
-            let running = Running { clones_into, ..running.clone() };
+        let mut entry = if clones_into { Entry::Cloned } else { Entry::Moved };
+        loop {
+            let running = Running { entry, ..running.clone() };
             let plan =
                 Plan::for_exec(&config, &request, &facts, &running).map_err(|error| Error::new(error.kind(), error))?;
             let mut own = for_itself(record.clone());
             let launch = Launch::new(&plan, place, &mut own, &request_options);
-            let launched = match launch.joining(init).patiently(options.ignore_paused).run(&mut |_| {}) {
-                // Since it was looked at the container has made cgroups with limits below its own.
-                Err(error) if clones_into && error.is_refused_by_cgroup() => return Ok(None),
-                launched => launched.map_err(|error| self.joining_failed(error))?,
+            let error = match launch.joining(init.try_clone()?).patiently(options.ignore_paused).run(&mut |_| {}) {
+                Ok(Launched { pidfd, master: console, refused, warnings, .. }) => {
+                    let warnings = [plan.warnings, warnings].concat();
+                    return Ok(ExecProcess { pid: own.pid, pidfd, console, warnings, refused });
+                }
+                Err(error) => error,
             };
-            let warnings = [plan.warnings, launched.warnings].concat();
-            Ok(Some(ExecProcess {
-                pid: own.pid,
-                pidfd: launched.pidfd,
-                console: launched.master,
-                warnings,
-                refused: launched.refused,
-            }))
-        };
-        let again = init.try_clone().map_err(|error| Error::new(ErrorKind::Kernel, error))?;
-        match attempt(clones_into, init)? {
-            Some(process) => Ok(process),
-            None => attempt(false, again)?.ok_or_else(|| LifecycleError::ExecStopped.into()),
+            entry = match entry {
+                // Since it was looked at the container has made cgroups with limits below its own; or see below.
+                Entry::Cloned if error.is_refused_by_cgroup() => Entry::Moved,
+                Entry::Moved if error.is_at_process_limit() && !can_be_seized => Entry::CountedLast,
+                _ => return Err(self.joining_failed(error)),
+            };
         }
     }
 
@@ -198,7 +196,7 @@ impl Container {
         }
         let resctrl = record.resctrl.as_ref().map(GroupRecord::tasks).unwrap_or_default();
         let running =
-            Running { namespaces, follows_init: true, clones_into: false, below_unit: String::new(), resctrl };
+            Running { namespaces, follows_init: true, entry: Entry::Moved, below_unit: String::new(), resctrl };
         let machine =
             if record.cgroups.is_empty() { Machine::none() } else { Machine::detect().map_err(cgroup_error)? };
         Ok(Target { machine, init: Joined { pidfd, pid: record.pid }, record, running })
@@ -216,6 +214,14 @@ fn can_clone_into(machine: &Machine, facts: &Facts) -> bool {
     let by_path = facts.cgroups.legacy.is_empty() && !facts.rootless && host::kernel_version() >= (6, 4);
     let takes = || machine.open(&facts.cgroups).ok()?.unified()?.takes_processes().ok();
     by_path && takes() == Some(true)
+}
+
+/// Whether processes of the container may have the power to take hold of one that has appeared in their PID namespace and is not in
+/// their cgroups yet, with all devices and no limits. Not those that could leave their cgroups anyway.
+fn can_be_seized(config: &Spec, namespaces: u64) -> bool {
+    let sets = config.process().as_ref().and_then(|process| process.capabilities().as_ref());
+    let has = |one| sets.is_some_and(|sets| sets.bounding().iter().flatten().any(|other| *other == one));
+    has(Capability::SysPtrace) && !has(Capability::SysAdmin) && !has_user_namespace(namespaces)
 }
 
 /// Where the process is to be.

@@ -78,6 +78,8 @@ pub(super) struct Builder<'a> {
     pub(super) joins_container: bool,
     /// It enters the PID namespace, where others see it, when it has nothing left that they have not.
     pub(super) appears_last: bool,
+    /// What moves it into the cgroups that are left for when it has cloned itself for the last time.
+    pub(super) joins_last: Option<HostStep>,
     next_source: u16,
     /// How the container's mount namespace comes about if it is not a copy of the caller's.
     pub(super) bare_mounts: Option<&'a BareMounts>,
@@ -161,6 +163,7 @@ impl<'a> Builder<'a> {
             entered: false,
             joins_container: false,
             appears_last: false,
+            joins_last: None,
             next_source: slot::FIRST_SOURCE.0,
             bare_mounts: None,
             network: None,
@@ -220,6 +223,11 @@ impl<'a> Builder<'a> {
 
     pub(super) fn meet_all(&mut self) {
         self.host.append(&mut self.meeting);
+    }
+
+    /// Whether init clones itself to enter the namespaces.
+    pub(super) fn clones_itself(&self) -> bool {
+        self.entry.iter().any(|planned| matches!(planned.step, HostStep::FollowClone))
     }
 
     /// The runtime takes the clone that takes init's place.
@@ -594,6 +602,7 @@ fn host_half(b: &mut Builder<'_>, process: &Process, limits: &Limits, cloned: u6
     b.host(c"runtime", HostStep::RecordConfig);
     restrict(b, process)?;
     receive_console(b, process);
+    hand_on_console(b, process);
     let mut meeting = std::mem::take(&mut b.meeting);
     let is_hooks = |planned: &Planned<HostStep>| matches!(planned.step, HostStep::Await { point: SyncPoint::Hooks });
     let at_hooks = meeting.iter().position(is_hooks);
@@ -645,6 +654,12 @@ pub(super) fn restrict_process(b: &mut Builder<'_>, process: &Process) -> Result
 pub(super) fn receive_console(b: &mut Builder<'_>, process: &Process) {
     if process.terminal().unwrap_or(false) {
         b.host(c"process.terminal", HostStep::ReceiveConsole);
+    }
+}
+
+pub(super) fn hand_on_console(b: &mut Builder<'_>, process: &Process) {
+    if process.terminal().unwrap_or(false) {
+        b.host(c"process.terminal", HostStep::HandOnConsole);
     }
 }
 

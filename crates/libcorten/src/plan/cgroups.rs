@@ -17,7 +17,7 @@ use crate::spec::resources::limits;
 
 use super::build::{Builder, slot};
 use super::namespaces::{UserNamespace, host_uid};
-use super::{HostStep, PlanError, Planned, Running, devices, hooks, root};
+use super::{Entry, HostStep, PlanError, Planned, Running, devices, hooks, namespaces, root};
 
 const DEVICES: &CStr = c"linux.resources.devices";
 
@@ -61,7 +61,7 @@ pub(super) fn enter(b: &mut Builder<'_>) -> Result<Limits, PlanError> {
     if facts.cgroups.unit.is_some() {
         let (location, properties) = (facts.cgroups.clone(), limits.properties.clone());
         b.meet(item, HostStep::StartUnit { location, properties });
-        limit(b, &limits);
+        limit(b, limits.settings.clone(), Builder::meet);
     } else {
         b.meet(item, HostStep::JoinCgroups);
     }
@@ -72,30 +72,63 @@ pub(super) fn enter(b: &mut Builder<'_>) -> Result<Limits, PlanError> {
 /// Puts a process that joins the container into its cgroups. It is not cloned into that of cgroup v2 at once, as a new container's init
 /// is: the cgroup is the container's by now, which may freeze it or run out of memory in it, and the clone shares the runtime's
 /// memory until it has executed init. So init clones itself, or waits until it has been moved.
+///
+/// It is in there before it enters the PID namespace, where processes of the container could take hold of it. But for the cgroup that counts
+/// processes: where the limit is reached, nothing in there can clone itself ([`Entry::CountedLast`]).
 pub(super) fn join(b: &mut Builder<'_>, running: &Running) -> Result<(), PlanError> {
     let (location, or_inits) = (b.facts.cgroups.clone(), running.follows_init);
     if location.is_empty() {
         return Ok(());
     }
     let item = c"linux.cgroupsPath";
-    if running.clones_into {
+    if running.entry == Entry::Cloned {
         let cgroup = b.new_source()?;
         b.host(item, HostStep::OpenJoinedCgroup { location, slot: cgroup });
         b.early(item, Step::CloneInto { cgroup });
         b.follow();
         return Ok(());
     }
-    b.early(item, Step::Sync { point: SyncPoint::Cgroup.to_number().into() });
-    b.meet(item, HostStep::Await { point: SyncPoint::Cgroup });
+    let optional = b.facts.rootless;
+    let join = |location| HostStep::JoinContainer { location, or_inits, optional };
     // A user may not move processes from one of systemd's subtrees into another; systemd may.
-    let step = if location.user && location.unit.is_some() {
-        HostStep::AttachToUnit { below: running.below_unit.clone() }
-    } else {
-        HostStep::JoinContainer { location, or_inits, optional: b.facts.rootless }
+    let by_systemd = location.user && location.unit.is_some();
+    let attach = || HostStep::AttachToUnit { below: running.below_unit.clone() };
+    let clones = running.entry == Entry::CountedLast && namespaces::has_pid(running.namespaces);
+    let first = match (clones, by_systemd) {
+        (false, false) => join(location),
+        (false, true) => attach(),
+        (true, true) => {
+            b.joins_last = Some(attach());
+            return Ok(());
+        }
+        (true, false) => {
+            let (counting, others) = location.divide("pids");
+            b.joins_last = Some(join(counting));
+            if others.is_empty() {
+                return Ok(());
+            }
+            join(others)
+        }
     };
+    b.early(item, Step::Sync { point: SyncPoint::Cgroup.to_number().into() });
+    meet_to_join(b, first);
+    Ok(())
+}
+
+/// Puts a process that clones itself no more into the cgroups that have been left for now.
+pub(super) fn join_last(b: &mut Builder<'_>) -> Option<Planned<Step>> {
+    let step = b.joins_last.take()?;
+    meet_to_join(b, step);
+    let step = Step::Sync { point: SyncPoint::Cgroup.to_number().into() };
+    Some(Planned { item: c"linux.cgroupsPath".into(), step })
+}
+
+/// What the runtime does while init waits to be moved.
+fn meet_to_join(b: &mut Builder<'_>, step: HostStep) {
+    let item = c"linux.cgroupsPath";
+    b.meet(item, HostStep::Await { point: SyncPoint::Cgroup });
     b.meet(item, step);
     b.meet(item, HostStep::Release { point: SyncPoint::Cgroup });
-    Ok(())
 }
 
 /// Makes the cgroups that are there before init.
@@ -112,18 +145,20 @@ pub(super) fn make(b: &mut Builder<'_>, limits: &Limits) {
         b.host(item, HostStep::CreateCgroups { location: facts.cgroups.clone(), optional });
     }
     if facts.cgroups.unit.is_none() {
-        limit(b, limits);
+        // While it clones itself init is two processes, of which the limit may allow but one.
+        let counts = |setting: &Setting| b.clones_itself() && setting.file() == "pids.max";
+        let (late, early) = limits.settings.iter().cloned().partition(counts);
+        limit(b, early, Builder::host);
+        limit(b, late, Builder::after_entry);
     }
     if b.shows_own_cgroup {
         b.host(item, HostStep::OpenCgroup { slot: slot::CGROUP });
     }
 }
 
-fn limit(b: &mut Builder<'_>, limits: &Limits) {
-    if !limits.settings.is_empty() {
-        let step = HostStep::Limit { settings: limits.settings.clone() };
-        let item = c"linux.resources";
-        if b.facts.cgroups.unit.is_some() { b.meet(item, step) } else { b.host(item, step) }
+fn limit<'a>(b: &mut Builder<'a>, settings: Vec<Setting>, add: fn(&mut Builder<'a>, &'static CStr, HostStep)) {
+    if !settings.is_empty() {
+        add(b, c"linux.resources", HostStep::Limit { settings });
     }
 }
 

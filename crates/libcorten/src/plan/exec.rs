@@ -24,12 +24,24 @@ pub(crate) struct Running {
     pub(crate) namespaces: u64,
     /// The process is to be in the cgroup of init if that of the container takes no processes.
     pub(crate) follows_init: bool,
-    /// The cgroup is one of cgroup v2 that takes processes, so that it can be cloned into it.
-    pub(crate) clones_into: bool,
+    /// How it comes into the container's cgroups.
+    pub(crate) entry: Entry,
     /// The cgroup below the container's that it is to be in, for systemd; empty for the container's own.
     pub(crate) below_unit: String,
     /// The files that put it into the container's resctrl groups.
     pub(crate) resctrl: Vec<PathBuf>,
+}
+
+/// How a process comes into the cgroups of the container that it joins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// It goes on in a clone that is there from the beginning: cgroup v2.
+    Cloned,
+    /// It is moved, before it does anything.
+    Moved,
+    /// The same, but that the cgroup that counts processes comes when it clones itself no more: a move may go beyond the limit, a
+    /// clone may not.
+    CountedLast,
 }
 
 /// Works out what is done for a process, in order. `spec` is the container's config, with the new process in place of the first
@@ -152,8 +164,10 @@ fn host_half(b: &mut Builder<'_>, process: &Process, running: &Running) -> Resul
     b.host(c"runtime", HostStep::CloneInit { namespaces: 0 });
     b.enter();
     build::receive_console(b, process);
-    // What follows is about the process that stays.
+    // What follows is about the process that stays. Until it is known the launch may fail and begin again, for which a terminal that somebody
+    // has got would be one too many.
     b.meet_all();
+    build::hand_on_console(b, process);
     if !running.resctrl.is_empty() {
         b.host(c"linux.intelRdt", HostStep::JoinIntelRdt { tasks: running.resctrl.clone() });
     }

@@ -34,11 +34,11 @@ use crate::spec::HookKind;
 pub use corten_init::{OwnedStep, Slot, SyncPoint, Target};
 pub(crate) use devices::rules as device_rules;
 pub(crate) use error::PlanError;
-pub(crate) use exec::{MountChange, Running};
+pub(crate) use exec::{Entry, MountChange, Running};
 pub use locked_flags::LockedFlags;
 pub use mount_options::MOUNT_OPTIONS;
 pub(crate) use mount_options::is_bind;
-pub(crate) use namespaces::{has_network_of_its_own, types as namespace_types};
+pub(crate) use namespaces::{has_network_of_its_own, has_user_namespace, types as namespace_types};
 
 /// A step with the config item that it came from.
 #[derive(Debug, Clone, PartialEq)]
@@ -298,8 +298,10 @@ pub enum HostStep {
         /// Inside.
         uid: u32,
     },
-    /// Receives the terminal's master and hands it on.
+    /// Receives the terminal's master.
     ReceiveConsole,
+    /// Hands it on, to the console socket or the caller.
+    HandOnConsole,
     /// Waits until init has reached the point.
     Await {
         /// The point.

@@ -17,7 +17,7 @@ use crate::spec::{is_joined, namespace};
 
 use super::build::{Builder, slot};
 use super::paths::text;
-use super::{BareMounts, HostStep, LockedFlags, PlanError};
+use super::{BareMounts, HostStep, LockedFlags, PlanError, Planned, cgroups};
 
 /// The kernel's flag of a type.
 const FLAGS: [(Type, libc::c_int); 8] = [
@@ -134,6 +134,9 @@ pub(super) fn join_init(b: &mut Builder<'_>, joined: u64) -> Result<(), PlanErro
         if !b.appears_last {
             b.early(item, Step::CloneAgain { flags: 0 });
             b.follow();
+            if let Some(Planned { item, step }) = cgroups::join_last(b) {
+                b.early(item, step);
+            }
         }
     }
     Ok(())
@@ -144,6 +147,11 @@ pub(super) fn has_pid(joined: u64) -> bool {
     joined & flag(Type::Pid) != 0
 }
 
+/// Whether a user namespace is among these.
+pub(crate) fn has_user_namespace(joined: u64) -> bool {
+    joined & flag(Type::User) != 0
+}
+
 /// These without the PID namespace.
 pub(super) fn without_pid(joined: u64) -> u64 {
     joined & !flag(Type::Pid)
@@ -151,7 +159,7 @@ pub(super) fn without_pid(joined: u64) -> u64 {
 
 /// What the user namespace is for a process that joins these.
 pub(super) fn joined_user_namespace(joined: u64) -> UserNamespace {
-    if joined & flag(Type::User) != 0 { UserNamespace::Joined } else { UserNamespace::Same }
+    if has_user_namespace(joined) { UserNamespace::Joined } else { UserNamespace::Same }
 }
 
 /// The flag and the name in `/proc/PID/ns` of each type.

@@ -60,6 +60,7 @@ impl HostStep {
             Self::OomScoreAdjust { .. } => "OomScoreAdjust",
             Self::GiveStdio { .. } => "GiveStdio",
             Self::ReceiveConsole => "ReceiveConsole",
+            Self::HandOnConsole => "HandOnConsole",
             Self::Await { .. } => "Await",
             Self::RecordInit => "RecordInit",
             Self::RecordConfig => "RecordConfig",
@@ -78,6 +79,7 @@ impl HostStep {
         match self {
             Self::RecordCreating
             | Self::ReceiveConsole
+            | Self::HandOnConsole
             | Self::RecordInit
             | Self::RecordConfig
             | Self::PrepareRecord

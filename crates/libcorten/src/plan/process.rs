@@ -19,7 +19,7 @@ use crate::state::NOTIFY_SOCKET;
 use super::build::{Builder, annotation_item, item_at, slot};
 use super::paths::{block, path_in_root, text};
 use super::seccomp::{Call, Filter};
-use super::{PlanError, cgroups, exec as joining, hooks, kernel, mounts, namespaces};
+use super::{PlanError, Planned, cgroups, exec as joining, hooks, kernel, mounts, namespaces};
 
 /// Adds the steps that turn init into the process.
 pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
@@ -114,6 +114,9 @@ fn appear(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     }
     b.inside(c"linux.namespaces", Step::CloneAgain { flags: 0 });
     b.follow();
+    if let Some(Planned { item, step }) = cgroups::join_last(b) {
+        b.inside(item, step);
+    }
     joining::session(b, process);
     for Limit { item, resource, soft, hard } in limits(process)? {
         if resource == PROCESSES {

@@ -88,9 +88,24 @@ fn golden_plan_of_a_process_that_joins() {
     let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWNET;
     let namespaces = u64::from(namespaces.cast_unsigned());
     let mut running =
-        Running { namespaces, follows_init: true, clones_into: false, below_unit: String::new(), resctrl: Vec::new() };
+        Running { namespaces, follows_init: true, entry: Entry::Moved, below_unit: String::new(), resctrl: Vec::new() };
     insta::assert_snapshot!(Plan::for_exec(&spec, &request, &facts, &running).unwrap());
-    running.clones_into = true;
+    running.entry = Entry::Cloned;
+    insta::assert_snapshot!(Plan::for_exec(&spec, &request, &facts, &running).unwrap());
+}
+
+/// At the limit on processes, on a hybrid machine: nothing but the cgroup that counts comes after the clone.
+#[test]
+fn golden_plan_of_a_process_that_is_counted_last() {
+    let spec = spec::parse(DEFAULT.as_bytes()).unwrap();
+    let options = CreateOptions { console: Console::Master, ..Default::default() };
+    let request = Request { id: "box", bundle: Path::new("/bundle"), wait_for_start: false, options: &options };
+    let legacy = ["cpu,cpuacct", "devices", "pids"].map(|name| (name.to_owned(), "/box".into()));
+    let cgroups = corten_cgroup::Location { legacy: legacy.into(), ..location("/box") };
+    let facts = Facts { cgroups, seccomp: None, ..facts() };
+    let namespaces = u64::from((libc::CLONE_NEWPID | libc::CLONE_NEWNS).cast_unsigned());
+    let entry = Entry::CountedLast;
+    let running = Running { namespaces, follows_init: true, entry, below_unit: String::new(), resctrl: Vec::new() };
     insta::assert_snapshot!(Plan::for_exec(&spec, &request, &facts, &running).unwrap());
 }
 
@@ -163,6 +178,7 @@ fn the_document_of_the_lifecycle_is_true() {
         let mut all = host;
         // Only with a terminal, which Docker's config has not.
         let at = all.iter().position(|name| *name == "DeviceFilter").unwrap();
+        all.insert(at, "HandOnConsole");
         all.insert(at, "ReceiveConsole");
         all
     });

@@ -18,6 +18,15 @@ pub(super) struct Defence {
 
 pub(super) const DEFENCES: &[Defence] = &[
     Defence {
+        name: "nobody takes hold of a process before it is in the container's cgroups",
+        file: "crates/libcorten/src/lifecycle/exec.rs",
+        code: "error.is_at_process_limit() && !can_be_seized =>",
+        without: "error.is_at_process_limit() =>",
+        package: "corten",
+        program: "limits",
+        test: "exec_is_refused_at_the_limit_where_others_could_seize_the_process",
+    },
+    Defence {
         name: "an init that nobody may look at",
         file: "crates/corten-init/src/sys/process.rs",
         code: "set(4, [0; 4]).map(drop)",
