@@ -15,8 +15,8 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{
-    TestBundle, can_make_containers, cgroup_mounts, corten, create, create_by, fail, one_error, quietly, run, skip, state,
-    stdout, succeed, until, wait_for,
+    TestBundle, can_make_containers, cgroup_mounts, corten, create, create_by, fail, one_error, quietly, run, skip,
+    state, stdout, succeed, until, wait_for,
 };
 use serde_json::{Value, json};
 
@@ -237,7 +237,8 @@ fn the_console_socket_gets_one_terminal_at_the_limit_on_processes() {
     let socket = test.beside("console");
     let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     let process = test.beside("process.json");
-    let tty = json!({ "terminal": true, "cwd": "/", "env": ["PATH=/bin"], "args": ["tty"], "user": { "uid": 0, "gid": 0 } });
+    let tty =
+        json!({ "terminal": true, "cwd": "/", "env": ["PATH=/bin"], "args": ["tty"], "user": { "uid": 0, "gid": 0 } });
     fs::write(&process, tty.to_string()).unwrap();
     let (socket, process) = (socket.to_str().unwrap(), process.to_str().unwrap());
     quietly(&test, &["exec", "-d", "--console-socket", socket, "--process", process, &test.id]);
