@@ -30,6 +30,12 @@ enum Does {
     Error(&'static str, String),
     /// Does not answer.
     Silence,
+    /// Answers after this time.
+    Late(Duration),
+    /// Says that a property has this value.
+    Value(&'static str),
+    /// The same, and tells the end of the job after it.
+    ValueThenJob(&'static str),
     /// Hangs up.
     HangUp,
 }
@@ -74,6 +80,11 @@ impl Fake {
         self.manager_within(Duration::from_secs(20))
     }
 
+    /// Tells what to do on the calls that are to come.
+    fn then(&self, script: Vec<(&'static str, Does)>) {
+        self.script.lock().unwrap().extend(script);
+    }
+
     /// Returns the calls of systemd so far, without those that ask for the version.
     fn calls(&self) -> Vec<String> {
         let calls = self.calls.lock().unwrap();
@@ -95,8 +106,7 @@ async fn serve(
     {
         let header = message.header();
         let Some(method) = header.member() else { continue };
-        let (line, unit) = describe(&message);
-        calls.lock().unwrap().push(line);
+        calls.lock().unwrap().push(describe(&message));
         let told = {
             let mut script = script.lock().unwrap();
             let at = script.iter().position(|(name, _)| *name == method.as_str());
@@ -104,11 +114,14 @@ async fn serve(
         };
         let job = OwnedObjectPath::try_from(JOB).unwrap();
         let end = |path: &str, result: &'static str| {
-            let body = (7_u32, OwnedObjectPath::try_from(path).unwrap(), unit.clone(), result);
+            let body = (7_u32, OwnedObjectPath::try_from(path).unwrap(), self::unit().name().to_owned(), result);
             Message::signal("/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", "JobRemoved")
                 .unwrap_signal(&body)
         };
         let does = told.unwrap_or(Does::Job("done"));
+        if let Does::Late(time) = does {
+            std::thread::sleep(time);
+        }
         match (&does, method.as_str()) {
             (Does::Error(name, text), _) => connection.reply_error(&header, *name, text).await?,
             (Does::Silence, _) => {}
@@ -134,13 +147,17 @@ async fn serve(
             }
             (_, "Get") => {
                 let (_, property): (String, String) = message.body().deserialize().unwrap();
-                let value = match property.as_str() {
-                    "Version" => version,
-                    "ControlGroup" => "/user.slice/x",
-                    "Result" => "oom-kill",
+                let value = match (&does, property.as_str()) {
+                    (Does::Value(value) | Does::ValueThenJob(value), _) => value,
+                    (_, "Version") => version,
+                    (_, "ControlGroup") => "/user.slice/x",
+                    (_, "Result") => "oom-kill",
                     _ => "",
                 };
                 connection.reply(&header, &Variant::from(value)).await?;
+                if let Does::ValueThenJob(_) = does {
+                    connection.send(&end(JOB, "done")).await?;
+                }
             }
             (_, "Hello") => connection.reply(&header, &":1.5").await?,
             _ => connection.reply(&header, &()).await?,
@@ -159,8 +176,8 @@ impl Signal for zbus::message::Builder<'_> {
     }
 }
 
-/// Writes out a call, and returns the unit that it is about.
-fn describe(message: &Message) -> (String, String) {
+/// Writes out a call.
+fn describe(message: &Message) -> String {
     let (header, body) = (message.header(), message.body());
     let method = header.member().unwrap().as_str().to_owned();
     let to = header.destination().map(|name| format!("{name} ")).unwrap_or_default();
@@ -168,32 +185,29 @@ fn describe(message: &Message) -> (String, String) {
         let properties = properties.iter().map(|(name, value)| format!("{name}={}", **value));
         properties.collect::<Vec<_>>().join(" ")
     };
-    let (arguments, unit) = match method.as_str() {
+    let arguments = match method.as_str() {
         "StartTransientUnit" => {
             type Arguments = (String, String, Vec<(String, OwnedVariant)>, Vec<(String, Vec<(String, OwnedVariant)>)>);
             let (unit, mode, properties, auxiliary): Arguments = body.deserialize().unwrap();
             assert!(auxiliary.is_empty());
-            (format!("{unit} {mode} {}", listed(properties)), unit)
+            format!("{unit} {mode} {}", listed(properties))
         }
         "SetUnitProperties" => {
             let (unit, runtime, properties): (String, bool, Vec<(String, OwnedVariant)>) = body.deserialize().unwrap();
-            (format!("{unit} {runtime} {}", listed(properties)), unit)
+            format!("{unit} {runtime} {}", listed(properties))
         }
         "AttachProcessesToUnit" => {
             let (unit, below, pids): (String, String, Vec<u32>) = body.deserialize().unwrap();
-            (format!("{unit} {below} {pids:?}"), unit)
+            format!("{unit} {below} {pids:?}")
         }
         "StopUnit" | "Get" => {
             let (first, second): (String, String) = body.deserialize().unwrap();
-            (format!("{first} {second}"), first)
+            format!("{first} {second}")
         }
-        "Hello" => (String::new(), String::new()),
-        _ => {
-            let unit: String = body.deserialize().unwrap();
-            (unit.clone(), unit)
-        }
+        "Hello" => String::new(),
+        _ => body.deserialize().unwrap(),
     };
-    (format!("{to}{method} {arguments}"), unit)
+    format!("{to}{method} {arguments}")
 }
 
 fn unit() -> Unit {
@@ -310,6 +324,66 @@ fn a_job_that_does_not_end_and_a_call_without_answer_have_a_deadline() {
     let fake = Fake::new("252", vec![("SetUnitProperties", Does::Silence)]);
     let error = fake.manager_within(within).set_properties(&unit(), memory()).unwrap_err();
     assert_eq!(whole(&error), "systemd did not answer within 300ms: SetUnitProperties(p-n.scope)");
+}
+
+#[test]
+fn a_question_that_is_not_answered_is_asked_again() {
+    let within = Duration::from_millis(900);
+    let forgotten = || refusal("org.freedesktop.DBus.Error.NoReply", "Message recipient disconnected from message bus");
+    // The late answer comes while the second one is awaited.
+    for does in [Does::Silence, Does::Late(Duration::from_millis(400)), forgotten()] {
+        let fake = Fake::new("252", vec![]);
+        let manager = fake.manager_within(within);
+        fake.then(vec![("Get", does.clone())]);
+        assert_eq!(manager.control_group().unwrap(), "/user.slice/x", "{does:?}");
+        assert_eq!(fake.calls(), ["Get org.freedesktop.systemd1.Manager ControlGroup"; 2], "{does:?}");
+        // Nor is an answer that comes too late taken for that of another question.
+        fake.then(vec![("GetUnit", does.clone()), ("Get", does.clone()), ("Get", Does::Value("/b"))]);
+        assert_eq!(manager.control_group_of(&unit()).unwrap().as_deref(), Some("/b"), "{does:?}");
+    }
+
+    // Connecting asks, too. What changes something is never called again: it may have been heard.
+    let fake = Fake::new("252", vec![("Get", Does::Silence), ("StartTransientUnit", Does::Silence)]);
+    let error = fake.manager_within(within).start_unit(&unit(), &[4, 5], memory()).unwrap_err();
+    assert_eq!(whole(&error), "systemd did not answer within 900ms: StartTransientUnit(p-n.scope)");
+    assert_eq!(fake.calls(), [START]);
+
+    let fake = Fake::new("252", vec![]);
+    let manager = fake.manager_within(within);
+    fake.then(vec![("Get", Does::Silence), ("Get", Does::Silence), ("Get", Does::Silence)]);
+    let started = Instant::now();
+    let error = manager.control_group().unwrap_err();
+    assert_eq!(whole(&error), "systemd did not answer within 900ms: Get(ControlGroup)");
+    assert!(started.elapsed() < within * 2, "{:?}", started.elapsed());
+}
+
+#[test]
+fn the_end_of_a_job_may_be_late_and_is_seen_by_the_unit_if_it_is_not_told() {
+    const STATE: &str = "Get org.freedesktop.systemd1.Unit ActiveState";
+    let within = Duration::from_millis(900);
+    // It is told late: while the unit is looked at.
+    let fake = Fake::new("252", vec![("StartTransientUnit", Does::NoJob)]);
+    let manager = fake.manager_within(within);
+    fake.then(vec![("Get", Does::ValueThenJob("activating"))]);
+    manager.start_unit(&unit(), &[4, 5], memory()).unwrap();
+    assert_eq!(fake.calls(), [START, "GetUnit p-n.scope", STATE]);
+
+    // It is not told at all.
+    let fake = Fake::new("252", vec![("StartTransientUnit", Does::NoJob), ("StopUnit", Does::NoJob)]);
+    let manager = fake.manager_within(within);
+    fake.then(vec![
+        ("Get", Does::Value("activating")),
+        ("Get", Does::Value("active")),
+        ("Get", Does::Value("inactive")),
+    ]);
+    manager.start_unit(&unit(), &[4, 5], memory()).unwrap();
+    assert_eq!(fake.calls(), [START, "GetUnit p-n.scope", STATE, "GetUnit p-n.scope", STATE]);
+    manager.stop_unit(&unit()).unwrap();
+    fake.then(vec![
+        ("StopUnit", Does::NoJob),
+        ("GetUnit", refusal("org.freedesktop.systemd1.NoSuchUnit", "not loaded")),
+    ]);
+    manager.stop_unit(&unit()).unwrap();
 }
 
 #[test]

@@ -22,10 +22,15 @@ const NAME: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+const UNIT: &str = "org.freedesktop.systemd1.Unit";
 
 /// How often a call that failed for a moment is repeated; the first wait; each following one is twice as long (as runc).
 const RETRIES: u32 = 7;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// How often something is asked within the time limit. systemd may be busy with other things for long (`daemon-reload`, thousands of mounts),
+/// and forgets who waits for an answer when it executes itself anew.
+const ASKED: u32 = 3;
 
 /// Whether the machine was booted with systemd (sd_booted(3)).
 pub fn is_running() -> bool {
@@ -71,7 +76,8 @@ impl fmt::Debug for Manager {
 }
 
 impl Manager {
-    /// Connects to the system's manager, by the system's bus. Connecting, and each later operation, takes no longer than `within`.
+    /// Connects to the system's manager, by the system's bus. Connecting, and each later operation, takes no longer than `within`. What has
+    /// no answer after a third of it is asked again, if that changes nothing.
     ///
     /// # Errors
     /// systemd cannot be reached or does not answer.
@@ -160,7 +166,7 @@ impl Manager {
                     Err(error) => left_out.push(self.leave_out(&mut properties, &error).ok_or(error)?),
                 }
             };
-            let result = jobs.result(&session, &job, unit).await;
+            let result = jobs.result(&session, &job, unit, |state| state == Some("active")).await;
             let failed = match result {
                 Ok(result) if result == "done" => return Ok(left_out),
                 Ok(result) => {
@@ -202,7 +208,8 @@ impl Manager {
             let stopped = match session.call(PATH, MANAGER, "StopUnit", unit.name(), &(unit.name(), "replace")).await {
                 Ok(reply) => {
                     let job = answer::<OwnedObjectPath>("StopUnit", &reply)?;
-                    match jobs.result(&session, &job, unit).await {
+                    let is_over = |state: Option<&str>| matches!(state, None | Some("inactive" | "failed"));
+                    match jobs.result(&session, &job, unit, is_over).await {
                         Ok(result) if result == "done" => Ok(()),
                         Ok(result) => {
                             let why = session.reason(unit).await;
@@ -241,10 +248,9 @@ impl Manager {
     /// # Errors
     /// systemd does not answer.
     pub fn control_group_of(&self, unit: &Unit) -> Result<Option<String>, Error> {
-        self.run(async |session| match session.unit_property(unit, "ControlGroup").await {
-            Ok(path) => Ok(Some(path).filter(|path| !path.is_empty())),
-            Err(error) if error.bus_name() == Some("org.freedesktop.systemd1.NoSuchUnit") => Ok(None),
-            Err(error) => Err(error),
+        self.run(async |session| {
+            let path = session.unit_property(unit, of_type(unit), "ControlGroup").await?;
+            Ok(path.filter(|path| !path.is_empty()))
         })
     }
 
@@ -309,27 +315,47 @@ impl Session<'_> {
         self.watch.patiently(&call, made).await?.map_err(|error| refused(call, error))
     }
 
+    /// Calls a method that changes nothing, again if there is no answer for long.
+    async fn ask<B>(&self, path: &str, interface: &str, method: &str, what: &str, body: &B) -> Result<Message, Error>
+    where
+        B: serde::Serialize + DynamicType,
+    {
+        for _ in 1..ASKED {
+            match self.watch.part(self.call(path, interface, method, what, body)).await {
+                Some(Err(error)) if error.bus_name() == Some("org.freedesktop.DBus.Error.NoReply") => {}
+                Some(answer) => return answer,
+                None => {}
+            }
+        }
+        self.call(path, interface, method, what, body).await
+    }
+
     /// Reads a property that is a string.
     async fn property(&self, path: &str, interface: &str, name: &str) -> Result<String, Error> {
-        let reply = self.call(path, PROPERTIES, "Get", name, &(interface, name)).await?;
+        let reply = self.ask(path, PROPERTIES, "Get", name, &(interface, name)).await?;
         let value: OwnedVariant = answer("Get", &reply)?;
         String::try_from(value)
             .map_err(|error| Repr::Reply { call: format!("Get({name})"), why: error.to_string() }.into())
     }
 
-    /// Reads a property of a loaded unit.
-    async fn unit_property(&self, unit: &Unit, name: &str) -> Result<String, Error> {
-        let reply = self.call(PATH, MANAGER, "GetUnit", unit.name(), &unit.name()).await?;
-        let path: OwnedObjectPath = answer("GetUnit", &reply)?;
-        let interface =
-            if unit.is_slice() { "org.freedesktop.systemd1.Slice" } else { "org.freedesktop.systemd1.Scope" };
-        self.property(path.as_str(), interface, name).await
+    /// Reads a property of a unit; `None` if it is not loaded.
+    async fn unit_property(&self, unit: &Unit, interface: &str, name: &str) -> Result<Option<String>, Error> {
+        let found = async {
+            let reply = self.ask(PATH, MANAGER, "GetUnit", unit.name(), &unit.name()).await?;
+            let path: OwnedObjectPath = answer("GetUnit", &reply)?;
+            self.property(path.as_str(), interface, name).await
+        };
+        match found.await {
+            Ok(value) => Ok(Some(value)),
+            Err(error) if error.bus_name() == Some("org.freedesktop.systemd1.NoSuchUnit") => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Returns why a unit failed, for the end of an error; empty if systemd does not say.
     async fn reason(&self, unit: &Unit) -> String {
-        match self.unit_property(unit, "Result").await {
-            Ok(result) if result != "success" => format!(" (the unit's result is `{result}`)"),
+        match self.unit_property(unit, of_type(unit), "Result").await {
+            Ok(Some(result)) if result != "success" => format!(" (the unit's result is `{result}`)"),
             _ => String::new(),
         }
     }
@@ -364,14 +390,38 @@ impl Session<'_> {
 struct Jobs(MessageStream);
 
 impl Jobs {
-    /// Waits for the end of a job and returns its result, as `done`.
-    async fn result(&mut self, session: &Session<'_>, job: &OwnedObjectPath, unit: &Unit) -> Result<String, Error> {
+    /// Waits for the end of a job and returns its result, as `done`. Where the end is not told for long, the unit is looked at: `is_over`
+    /// says by its state, `None` if there is none, whether the job has done what it was to.
+    async fn result(
+        &mut self,
+        session: &Session<'_>,
+        job: &OwnedObjectPath,
+        unit: &Unit,
+        is_over: impl Fn(Option<&str>) -> bool,
+    ) -> Result<String, Error> {
         let call = format!("JobRemoved({})", unit.name());
         loop {
-            let next = std::future::poll_fn(|context| Pin::new(&mut self.0).poll_next(context));
-            let message = match session.watch.limit(&call, next).await? {
-                Some(message) => message.map_err(|source| Repr::Broken { call: call.clone(), source })?,
-                None => return Err(Repr::Reply { call, why: "the connection was closed".to_owned() }.into()),
+            if let Some(result) = session.watch.limit(&call, session.watch.part(self.end(&call, job))).await? {
+                return result;
+            }
+            // No answer to this either is the same as no end.
+            if let Ok(state) = session.unit_property(unit, UNIT, "ActiveState").await
+                && is_over(state.as_deref())
+            {
+                return Ok("done".to_owned());
+            }
+        }
+    }
+
+    async fn end(&mut self, call: &str, job: &OwnedObjectPath) -> Result<String, Error> {
+        loop {
+            let message = match std::future::poll_fn(|context| Pin::new(&mut self.0).poll_next(context)).await {
+                Some(message) => message.map_err(|source| Repr::Broken { call: call.to_owned(), source })?,
+                None => {
+                    return Err(
+                        Repr::Reply { call: call.to_owned(), why: "the connection was closed".to_owned() }.into()
+                    );
+                }
             };
             let (_, ended, _, result): (u32, OwnedObjectPath, String, String) = answer("JobRemoved", &message)?;
             if ended == *job {
@@ -397,6 +447,11 @@ impl Watch {
     async fn limit<T>(&self, call: &str, step: impl Future<Output = T>) -> Result<T, Error> {
         let late = |_| Repr::Deadline { call: call.to_owned(), within: self.within }.into();
         self.runtime.timeout_at(self.deadline, step).await.map_err(late)
+    }
+
+    /// Waits for something for a part of the time; `None` if that was not enough.
+    async fn part<T>(&self, step: impl Future<Output = T>) -> Option<T> {
+        self.runtime.timeout(self.within / ASKED, step).await.ok()
     }
 
     /// Does something until the time is up, again and again while it fails only for a moment.
@@ -446,6 +501,11 @@ fn answered(error: &zbus::Error) -> Option<Answer> {
         }
         _ => None,
     }
+}
+
+/// The interface with what only units of this type have.
+fn of_type(unit: &Unit) -> &'static str {
+    if unit.is_slice() { "org.freedesktop.systemd1.Slice" } else { "org.freedesktop.systemd1.Scope" }
 }
 
 fn refused(call: String, error: zbus::Error) -> Error {

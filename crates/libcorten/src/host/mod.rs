@@ -21,8 +21,8 @@ use crate::state::NOTIFY_DIRECTORY;
 use crate::sys::{self, SysError};
 use crate::{CgroupManager, Error, ErrorKind, Result};
 
-/// How long systemd may take for each thing that it is asked for.
-const SYSTEMD_DEADLINE: Duration = Duration::from_secs(30);
+/// How long systemd may take for each thing that it is asked for. It is long: with much else to do systemd answers late, but does answer.
+const SYSTEMD_DEADLINE: Duration = Duration::from_secs(90);
 
 /// Where compiled filters are kept, below the state root. No container id has this character.
 const SECCOMP_CACHE: &str = "@seccomp";
