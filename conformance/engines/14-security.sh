@@ -133,11 +133,15 @@ reopened() {
     done
 }
 
+DEVICE_MOUNTS="awk '\$5 ~ \"^/dev/\" { print \$5, \$6 }' /proc/self/mountinfo | sort"
+
 14-remapped-devices() {
     dockerd_up --userns-remap default
     docker run --rm bb sh -c 'touch /dev/null && echo x >/dev/null && echo x >/dev/zero'
-    alike docker run --rm --runtime @name bb sh -c 'ls -ln /dev | awk "{ print \$1, \$3, \$4, \$NF }"'
-    alike docker run --rm --runtime @name bb awk '$5 ~ "^/dev/" { print $5, $6 }' /proc/self/mountinfo
+    # The group of mqueue is that of whoever makes the IPC namespace: nobody's here with runc, which has the caller's then.
+    alike docker run --rm --runtime @name bb sh -c 'ls -ln /dev | awk "\$NF != \"mqueue\" { print \$1, \$3, \$4, \$NF }"'
+    # Whatever they were mounted in the order of.
+    alike docker run --rm --runtime @name bb sh -c "$DEVICE_MOUNTS"
 }
 
 14-remapped-volume() {

@@ -43,6 +43,8 @@ rootless() {
     rootless rm -f box >/dev/null
 }
 
+PROC_MOUNTS="awk '\$5 ~ \"^/proc\" { print \$5, \$(NF - 2), \$(NF - 2) == \"devtmpfs\" ? \"\" : \$6 }' /proc/self/mountinfo | sort"
+
 22-host-namespaces() {
     local namespaces
     namespaces=$(user cat /run/user/1000/docker.pid)
@@ -51,7 +53,9 @@ rootless() {
     refuses 'read-only|denied' rootless run --rm --pid host bb sh -c 'echo 1 >/proc/sys/kernel/domainname'
     is "$(readlink "/proc/$namespaces/ns/net")" rootless run --rm --network host bb readlink /proc/self/ns/net
     is "$(readlink /proc/self/ns/pid)" rootless run --rm --pid host --network host --uts host --privileged bb readlink /proc/self/ns/pid
-    alike rootless run --rm --runtime @name --pid host bb awk '$5 ~ "^/proc" { print $5, $6, $(NF - 2) }' /proc/self/mountinfo
+    # What hides a file is the null device, which can be written to whether its mount is read-only or not.
+    alike rootless run --rm --runtime @name --pid host bb sh -c "$PROC_MOUNTS"
+    says '^rc 0$' rootless run --rm --pid host bb sh -c 'cat /proc/keys; echo x >/proc/keys; echo rc $?'
     rootless run -d --name host --pid host bb sleep 1000 >/dev/null
     is "$(readlink /proc/self/ns/pid)" rootless exec host readlink /proc/self/ns/pid
     rootless rm -f host >/dev/null
@@ -86,7 +90,8 @@ rootless() {
 
 22-devices() {
     rootless run --rm bb sh -c 'touch /dev/null && echo x >/dev/null && echo x >/dev/zero'
-    alike rootless run --rm --runtime @name bb awk '$5 ~ "^/dev/" { print $5, $6 }' /proc/self/mountinfo
+    # Whatever they were mounted in the order of.
+    alike rootless run --rm --runtime @name bb sh -c "awk '\$5 ~ \"^/dev/\" { print \$5, \$6 }' /proc/self/mountinfo | sort"
 }
 
 22-host-root() {
