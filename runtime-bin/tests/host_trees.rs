@@ -99,6 +99,55 @@ fn a_tree_with_mount_namespaces_below_can_be_mounted() {
     }
 }
 
+/// Root and working directory of a process are in its mount namespace, which is the runtime's own, and not in a copy of that.
+#[test]
+fn a_source_may_lead_through_another_process() {
+    if !can_make_containers() {
+        return;
+    }
+    let nothing: &Change = &|_| {};
+    let hook: &Change = &|config| config["hooks"] = json!({ "createRuntime": [{ "path": "/bin/true" }] });
+    let shared: &Change = &|config| config["linux"]["rootfsPropagation"] = json!("rshared");
+    for (change, mapped, pinned) in [
+        (nothing, false, false),
+        (hook, false, false),
+        (shared, false, false),
+        (nothing, true, false),
+        (nothing, false, true),
+        (nothing, true, true),
+    ] {
+        let mut test = script("cat /x/file /y/file /z; stat -c %i /net");
+        let root = Path::new("/proc/PID/root").join(test.beside("plain").strip_prefix("/").unwrap());
+        bind(&mut test, &root, "/x", &["rbind"]);
+        bind(&mut test, Path::new("/proc/PID/cwd"), "/y", &["bind", "ro"]);
+        bind(&mut test, &root.join("file"), "/z", &["bind"]);
+        bind(&mut test, Path::new("/proc/PID/ns/net"), "/net", &["bind"]);
+        if pinned {
+            let source = test.beside("host");
+            bind(&mut test, &source, "/host", &["rbind"]);
+        }
+        change(&mut test.config);
+        if mapped {
+            test.map_ids();
+        }
+        let script = format!(
+            "{}
+            mkdir plain; echo plain >plain/file; cd plain; sleep 1000 & cd ..
+            trap \"kill $!\" EXIT; sed -i s:/proc/PID/:/proc/$!/: {bundle:?}/config.json
+            for cpu in $cpus; do taskset -c $cpu \"$@\" run --bundle {bundle:?} {id}; done; stat -L -c %i /proc/$!/ns/net",
+            keep_namespaces(),
+            bundle = test.write().path(),
+            id = test.id
+        );
+        let seen = stdout(&on_host(&test, &script));
+        let network = seen.lines().last().unwrap();
+        let expected = format!("plain\nplain\nplain\n{network}\n");
+        let runs = seen.strip_suffix(&format!("{network}\n")).unwrap();
+        assert_eq!(runs.replace(&expected, ""), "", "{mapped} {pinned}");
+        test.assert_nothing_left("run");
+    }
+}
+
 #[test]
 fn a_root_with_mount_namespaces_below_can_be_run() {
     if !can_make_containers() {

@@ -54,7 +54,7 @@ impl CopiedMounts {
         Ok(Self { requests: Some(requests), opened, thread: Some(thread) })
     }
 
-    /// Opens a tree, as [`super::open::tree`] does.
+    /// Opens a tree, as [`super::open::tree`] does; in the caller's own mount namespace if the copy has it not: `/proc/PID/root` leads there.
     pub(super) fn tree(
         &self,
         source: &Path,
@@ -67,7 +67,10 @@ impl CopiedMounts {
             // A thread that has ended has left the reason.
             requests.send((source.to_owned(), how, directory, locked)).ok();
         }
-        self.opened.recv().map_err(|_| ended())?
+        match self.opened.recv().map_err(|_| ended())? {
+            Err(error) if error.errno.0 == Errno::EINVAL => super::open::tree(source, how, directory, locked),
+            opened => opened,
+        }
     }
 }
 

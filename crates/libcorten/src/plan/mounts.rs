@@ -7,7 +7,7 @@
 //! run in it, and race.
 
 use std::collections::{HashMap, VecDeque};
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::path::{Path, PathBuf};
 
 use corten_init::{OwnedStep as Step, Slot, Target, TreeFlags};
@@ -507,16 +507,23 @@ fn bind_mount(b: &mut Builder<'_>, entry: &Entry<'_>, recursive: bool, opened: O
 
 /// Whether init opens the source when its turn comes, so that the mount table has the config's order: mounts are listed as they
 /// were made. Until `pivot_root(2)` init's paths are those of the caller. The runtime opens what must be mapped, what keeps its
-/// peers on the host, what a container's root may not be able to reach, and what is about the runtime itself; all of it without
-/// `pivot_root(2)`, as init then begins by hiding the host's procfs and sysfs, which BuildKit binds.
+/// peers on the host, what a container's root may not be able to reach, and what procfs says of a process: of the runtime itself, or
+/// `/proc/PID/root`, which leads into the caller's mount namespace, and not into a copy that init may have begun with; all of it
+/// without `pivot_root(2)`, as init then begins by hiding the host's procfs and sysfs, which BuildKit binds.
 fn opened_in_turn(b: &Builder<'_>, entry: &Entry<'_>, source: &Path) -> bool {
     let maps =
         entry.mount.uid_mappings().is_some() || entry.mount.gid_mappings().is_some() || entry.options.id_map.is_some();
-    let own = ["/proc/self", "/proc/thread-self", "/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/stderr"];
     let shared = b.tree_propagation().is_none();
     let others = b.outranks_init() || b.joins_mount_namespace() || b.joins_container;
     let hidden = b.request.options.no_pivot;
-    !(maps || shared || others || hidden || own.iter().any(|own| source.starts_with(own)))
+    !(maps || shared || others || hidden || is_of_a_process(source))
+}
+
+/// Whether a path is that of a process in procfs, or leads there by the names that `/dev` has for it.
+fn is_of_a_process(path: &Path) -> bool {
+    let links = ["/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/proc/self", "/proc/thread-self"];
+    let number = path.strip_prefix("/proc").ok().and_then(|below| below.iter().next()).and_then(OsStr::to_str);
+    links.iter().any(|link| path.starts_with(link)) || number.is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
 /// `idmap`, `ridmap`, `uidMappings`: the runtime maps the tree before init gets it.
