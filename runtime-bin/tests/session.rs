@@ -437,19 +437,93 @@ fn stdio_in_a_user_namespace_can_be_opened_again() {
         command.args(["-c", create, "sh", CORTEN, "--root"]).arg(test.state_root()).env("B", path).env("I", &test.id);
         assert_eq!(with_pipes(command), "in\nerr\n", "create and start as {uid}");
         succeed(&test, &["delete", "--force", &test.id]);
-        // Files that nobody else may open.
-        let files = ["in", "out", "err"].map(|name| test.beside(name));
-        for file in &files {
-            let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(file).unwrap();
-            file.write_all(b"in\n").unwrap();
-        }
-        let mut command = corten(&test, &["run", "-b", path, &test.id]);
-        let [stdin, out, err] = files.each_ref().map(|file| File::options().read(true).write(true).open(file).unwrap());
-        assert!(command.stdin(stdin).stdout(out).stderr(err).status().unwrap().success(), "files as {uid}");
-        assert_eq!(files.each_ref().map(|file| fs::read_to_string(file).unwrap()), ["in\n", "in\n", "err\n"]);
-        assert_eq!(fs::metadata(&files[1]).unwrap().uid(), MAPPED_ROOT + uid);
+        // In the background nobody could copy: files are given to the user, too.
+        let files = Files::new(&test, b"in\n");
+        assert!(files.stdio_of(corten(&test, &["run", "-d", "-b", path, &test.id])).status().unwrap().success());
+        wait_for(&test, "stopped");
+        succeed(&test, &["delete", "--force", &test.id]);
+        assert_eq!((files.read(), files.owner()), (["in\n", "err\n"].map(str::to_owned), MAPPED_ROOT + uid));
     }
     test.assert_nothing_left("stdio in a user namespace");
+}
+
+/// Files for stdio that nobody but their owner, root, may open.
+struct Files([PathBuf; 3]);
+
+impl Files {
+    fn new(test: &TestBundle, input: &[u8]) -> Self {
+        let files = ["in", "out", "err"].map(|name| test.beside(name));
+        for file in &files {
+            drop(fs::remove_file(file));
+            File::options().write(true).create_new(true).mode(0o600).open(file).unwrap();
+        }
+        fs::write(&files[0], input).unwrap();
+        Self(files)
+    }
+
+    fn stdio_of(&self, mut command: Command) -> Command {
+        let [input, out, err] = &self.0;
+        let write = |path| File::options().write(true).open(path).unwrap();
+        command.stdin(File::open(input).unwrap()).stdout(write(out)).stderr(write(err));
+        command
+    }
+
+    /// What came out.
+    fn read(&self) -> [String; 2] {
+        [1, 2].map(|number: usize| fs::read_to_string(&self.0[number]).unwrap())
+    }
+
+    /// Whose they are now, all three.
+    fn owner(&self) -> u32 {
+        let [input, out, err] = self.0.each_ref().map(|file| fs::metadata(file).unwrap().uid());
+        assert_eq!([input, err], [out; 2]);
+        out
+    }
+}
+
+/// The caller's log does not become the container's, and what is written by other names does not overwrite it.
+#[test]
+fn files_of_others_are_copied_in_the_foreground_and_keep_their_owner() {
+    if !can_make_containers() {
+        return;
+    }
+    let reopen = "echo first > /dev/stdout; cat < /dev/stdin; echo err > /dev/stderr; exit 7";
+    for (uid, mapped) in [(0, true), (33, true), (33, false)] {
+        let mut test = script(reopen);
+        if mapped {
+            test.map_ids();
+        }
+        test.config["process"]["user"] = json!({ "uid": uid, "gid": uid });
+        let path = test.write().path().to_owned();
+        // More than a pipe takes at once.
+        let input = "line\n".repeat(50_000);
+        let expected = [format!("first\n{input}"), "err\n".to_owned()];
+        let files = Files::new(&test, input.as_bytes());
+        let status = files.stdio_of(corten(&test, &["run", "-b", path.to_str().unwrap(), &test.id])).status().unwrap();
+        assert_eq!((status.code(), files.read() == expected, files.owner()), (Some(7), true, 0), "run {uid} {mapped}");
+
+        test.config["process"]["args"] = json!(["sleep", "1000"]);
+        test.write();
+        quietly(&test, &["run", "-d", "-b", path.to_str().unwrap(), &test.id]);
+        let files = Files::new(&test, input.as_bytes());
+        let uid = uid.to_string();
+        let exec = |script| corten(&test, &["exec", "-u", &uid, &test.id, "sh", "-c", script]);
+        let status = files.stdio_of(exec(reopen)).status().unwrap();
+        assert_eq!((status.code(), files.read() == expected, files.owner()), (Some(7), true, 0), "exec {uid} {mapped}");
+        // Whoever is left behind has it, too; a signal ends the wait for that one.
+        let files = Files::new(&test, b"");
+        assert!(files.stdio_of(exec("(sleep 1; echo late) & echo early")).status().unwrap().success());
+        assert_eq!(files.read()[0], "early\nlate\n");
+        let mut child = files.stdio_of(exec("sleep 1000 & echo gone >&2; exit 3")).spawn().unwrap();
+        until("not written", || files.read()[1] == "gone\n");
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        assert_eq!(child.try_wait().unwrap(), None);
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().cast_signed()), nix::sys::signal::Signal::SIGINT)
+            .unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(3));
+        succeed(&test, &["delete", "--force", &test.id]);
+        test.assert_nothing_left("files");
+    }
 }
 
 #[test]

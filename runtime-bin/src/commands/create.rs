@@ -53,6 +53,7 @@ pub(super) fn create_options(global: &Global, options: &Create, console: Console
         no_new_keyring: options.no_new_keyring,
         no_pivot: options.no_pivot,
         pidfd_socket: options.pidfd_socket.clone(),
+        foreground: false,
         resctrl_root: None,
     })
 }

@@ -49,6 +49,7 @@ fn exec(log: &Log, global: &Global, options: &Exec) -> Outcome {
         pidfd_socket: options.pidfd_socket.clone(),
         cgroups: sub_cgroups(&options.cgroup)?,
         ignore_paused: options.ignore_paused,
+        foreground: !options.detach,
     };
     if options.detach {
         let process = container.exec(&process, &exec_options)?;

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::thread::Builder;
 
 use libcorten::lifecycle::foreground::{Signals, attach};
-use libcorten::{Bundle, Console, Container, Runtime};
+use libcorten::{Bundle, Console, Container, CreateOptions, Runtime};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::termios::{SetArg, tcgetattr, tcsetattr};
 
@@ -39,7 +39,7 @@ fn run_bundle(global: &Global, log: &Log, options: &Run) -> Outcome {
 fn foreground(global: &Global, runtime: &Runtime, log: &Log, bundle: &Bundle, options: &Run) -> Outcome {
     let console = own_console(bundle, options.create.console_socket.as_deref())?;
     let signals = hold_signals(options.no_subreaper)?;
-    let create = create_options(global, &options.create, console)?;
+    let create = CreateOptions { foreground: true, ..create_options(global, &options.create, console)? };
     let container = make(runtime, log, &options.create.id, bundle, &create, false)?;
     look_after(container, log, &signals, options.keep)
 }

@@ -102,6 +102,7 @@ pub(crate) struct Launch<'a> {
     init: Option<InitProcess>,
     channel: Option<Channel>,
     master: Option<OwnedFd>,
+    stdio: stdio::Pipes,
     notify_socket: Option<OwnedFd>,
     pid_file: Option<PathBuf>,
     warnings: Vec<String>,
@@ -137,6 +138,8 @@ impl Joined {
 pub(crate) struct Launched {
     pub(crate) pidfd: Arc<OwnedFd>,
     pub(crate) master: Option<OwnedFd>,
+    /// The other ends of its stdio, where the caller copies.
+    pub(crate) copies: [Option<OwnedFd>; 3],
     pub(crate) notify_socket: Option<OwnedFd>,
     pub(crate) warnings: Vec<String>,
     /// Why the kernel has refused the program, if it has.
@@ -166,6 +169,7 @@ impl<'a> Launch<'a> {
             init: None,
             channel: None,
             master: None,
+            stdio: stdio::Pipes::default(),
             notify_socket: None,
             pid_file: None,
             warnings: Vec::new(),
@@ -218,7 +222,8 @@ impl<'a> Launch<'a> {
         match self.init {
             Some(init) => {
                 let Self { master, notify_socket, warnings, refused, .. } = self;
-                Ok(Launched { pidfd: init.pidfd().clone(), master, notify_socket, warnings, refused })
+                let (pidfd, copies) = (init.pidfd().clone(), self.stdio.into_outer());
+                Ok(Launched { pidfd, master, copies, notify_socket, warnings, refused })
             }
             None => Err(LaunchError::Order),
         }
@@ -253,9 +258,12 @@ impl<'a> Launch<'a> {
             }
             HostStep::OpenTree { source, recursive, directory, link_itself, locked, copied, slot } => {
                 let how = sys::OpenTree { recursive: *recursive, link_itself: *link_itself };
-                let mounts = copied.then(|| self.copied_mounts()).transpose().map_err(at)?;
-                let opened = mounts.map(|mounts| mounts.tree(source, how, *directory, *locked));
-                self.put(*slot, opened.unwrap_or_else(|| open::tree(source, how, *directory, *locked)).map_err(at)?)
+                let tree = if *copied {
+                    self.copied_mounts().and_then(|mounts| mounts.tree(source, how, *directory, *locked))
+                } else {
+                    open::tree(source, how, *directory, *locked)
+                };
+                self.put(*slot, tree.map_err(at)?)
             }
             HostStep::SendTrees { first, count } => self.send_trees(*first, *count),
             HostStep::MapTree { slot, maps, recursive } => {
@@ -301,6 +309,9 @@ impl<'a> Launch<'a> {
             HostStep::OomScoreAdjust { value } => {
                 write_proc(self.pid(), "oom_score_adj", &value.to_string()).map_err(at)
             }
+            HostStep::CopyStdio { uid } => {
+                stdio::Pipes::for_files_of_others(*uid).map(|pipes| self.stdio = pipes).map_err(at)
+            }
             HostStep::GiveStdio { uid } => self.give_stdio(*uid, at),
             HostStep::ReceiveConsole => self.receive_console(),
             HostStep::HandOnConsole => self.hand_on_console(),
@@ -312,11 +323,7 @@ impl<'a> Launch<'a> {
                 Ok(self.place.directory.prepare(self.record)?)
             }
             HostStep::RecordCreated => Ok(self.place.directory.publish()?),
-            HostStep::PidFile { path } => {
-                write_pid_file(path, self.record.pid).map_err(at)?;
-                self.pid_file = Some(path.clone());
-                Ok(())
-            }
+            HostStep::PidFile { path } => self.write_pid_file(path).map_err(at),
             HostStep::Release { point: SyncPoint::Hooks } => self.release_hooks(),
             HostStep::Release { point: SyncPoint::Devices } => unless_died(self.channel()?.release(SyncPoint::Devices)),
             HostStep::Release { point: SyncPoint::Ready } => self.release_ready(),
@@ -329,17 +336,23 @@ impl<'a> Launch<'a> {
     fn give_stdio(&self, uid: u32, at: impl Fn(SysError) -> LaunchError) -> Result<(), LaunchError> {
         let has_ended = |pidfd: &OwnedFd| sys::wait_ended(pidfd, Duration::ZERO);
         match (&self.joined, &self.init) {
-            (Some(joined), _) => match stdio::give(uid, joined.pid, &joined.pidfd) {
+            (Some(joined), _) => match stdio::give(&self.stdio, uid, joined.pid, &joined.pidfd) {
                 Err(_) if has_ended(&joined.pidfd) => Err(LaunchError::Died { how: None }),
                 given => given.map_err(at),
             },
-            (None, Some(init)) => match stdio::give(uid, init.pid().as_raw(), init.pidfd()) {
+            (None, Some(init)) => match stdio::give(&self.stdio, uid, init.pid().as_raw(), init.pidfd()) {
                 // What it has failed at is heard next.
                 Err(_) if has_ended(init.pidfd()) => Ok(()),
                 given => given.map_err(at),
             },
             (None, None) => Ok(()),
         }
+    }
+
+    fn write_pid_file(&mut self, path: &Path) -> Result<(), SysError> {
+        write_pid_file(path, self.record.pid)?;
+        self.pid_file = Some(path.to_owned());
+        Ok(())
     }
 
     fn put(&mut self, slot: Slot, fd: OwnedFd) -> Result<(), LaunchError> {
@@ -374,7 +387,7 @@ impl<'a> Launch<'a> {
 
     /// Writes the config down, and takes note of what the stdio is, which is written with the next state.
     fn record_config(&mut self) -> Result<(), LaunchError> {
-        self.record.descriptors = stdio::describe();
+        self.record.descriptors = self.stdio.describe();
         let json = self.config.ok_or(LaunchError::Order)?.json();
         let json = json.map_err(|error| self.place.directory.damaged("config.json", error))?;
         Ok(self.place.directory.write_config(&json)?)
@@ -396,6 +409,7 @@ impl<'a> Launch<'a> {
             elf: init_elf()?,
             program: program.as_fd(),
             inherited: &inherited,
+            stdio: self.stdio.inner.each_ref().map(|fd| fd.as_ref().map(AsFd::as_fd)),
             preserved: self.plan.preserved_fds,
             namespaces,
             cgroup: self.cgroups.as_ref().and_then(Cgroups::unified).map(AsFd::as_fd),

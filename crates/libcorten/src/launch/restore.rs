@@ -69,6 +69,7 @@ impl Launch<'_> {
                 Ok(Launched {
                     pidfd: Arc::new(pidfd),
                     master: self.master,
+                    copies: Default::default(),
                     notify_socket: None,
                     warnings,
                     refused: None,

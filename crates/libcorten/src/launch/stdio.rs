@@ -1,4 +1,4 @@
-//! The stdio that the container gets: the caller's.
+//! The stdio that the container gets: the caller's, or pipes, from and to which the caller copies.
 //!
 //! Stage: host. Attacker: the container, which owns afterwards what it may write to anyway; never a device of the host.
 
@@ -7,23 +7,75 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{SFlag, fstat};
-use nix::unistd::{Uid, fchown, isatty};
+use nix::unistd::{Uid, fchown, isatty, pipe2};
 
 use crate::sys::{self, SysError};
 
-/// What the stdio is that the container gets: the caller's.
-pub(super) fn describe() -> Vec<String> {
-    let link = |fd: i32| std::fs::read_link(format!("/proc/self/fd/{fd}"));
-    (0..3)
-        .map(|fd| link(fd).map_or_else(|_| "/dev/null".to_owned(), |link| link.to_string_lossy().into_owned()))
-        .collect()
+/// Pipes in the place of stdio.
+#[derive(Debug, Default)]
+pub(super) struct Pipes {
+    /// The process's ends, by number.
+    pub(super) inner: [Option<OwnedFd>; 3],
+    /// The caller's.
+    outer: [Option<OwnedFd>; 3],
+}
+
+impl Pipes {
+    /// Makes one for each file that is not this user's, or for each file.
+    pub(super) fn for_files_of_others(uid: Option<u32>) -> Result<Self, SysError> {
+        let mut pipes = Self::default();
+        let (stdin, stdout, stderr) = (stdin(), stdout(), stderr());
+        let places = pipes.inner.iter_mut().zip(&mut pipes.outer);
+        for (fd, (inner, outer)) in [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()].into_iter().zip(places) {
+            if !is_file_of_others(fd, uid) {
+                continue;
+            }
+            let (read, write) =
+                pipe2(OFlag::O_CLOEXEC).map_err(|errno| SysError::new(errno, || "pipe2(stdio)".to_owned()))?;
+            let (process, caller) = if fd.as_raw_fd() == 0 { (read, write) } else { (write, read) };
+            // Its own end alone: the process's blocks, as programs expect.
+            fcntl(&caller, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
+                .map_err(|errno| SysError::new(errno, || "fcntl(F_SETFL, O_NONBLOCK)".to_owned()))?;
+            (*inner, *outer) = (Some(process), Some(caller));
+        }
+        Ok(pipes)
+    }
+
+    /// The caller's ends, when the process has its own.
+    pub(super) fn into_outer(self) -> [Option<OwnedFd>; 3] {
+        self.outer
+    }
+
+    /// What the process's stdio is.
+    fn fds<'f>(&'f self, callers: [BorrowedFd<'f>; 3]) -> [BorrowedFd<'f>; 3] {
+        let [stdin, stdout, stderr] = &self.inner;
+        let pick = |own: &'f Option<OwnedFd>, callers| own.as_ref().map_or(callers, AsFd::as_fd);
+        let [in_, out, err] = callers;
+        [pick(stdin, in_), pick(stdout, out), pick(stderr, err)]
+    }
+
+    /// The same in words: links of procfs.
+    pub(super) fn describe(&self) -> Vec<String> {
+        let (stdin, stdout, stderr) = (stdin(), stdout(), stderr());
+        let link = |fd: BorrowedFd<'_>| std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+        let text = |fd| link(fd).map_or_else(|_| "/dev/null".to_owned(), |link| link.to_string_lossy().into_owned());
+        self.fds([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]).map(text).into()
+    }
+}
+
+fn is_file_of_others(fd: BorrowedFd<'_>, uid: Option<u32>) -> bool {
+    // What is closed is nobody's.
+    fstat(fd).is_ok_and(|found| {
+        SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG && Some(found.st_uid) != uid
+    })
 }
 
 /// Gives the stdio to a user of the user namespace that a process is in, so that the program can open it again
 /// (`/dev/stdout`): inside, nobody may change the owner of what belongs to a user of the host. An id that is not mapped is init's
 /// to complain of. `alive`: holds the pid while it is used.
-pub(super) fn give(uid: u32, pid: i32, alive: &OwnedFd) -> Result<(), SysError> {
+pub(super) fn give(pipes: &Pipes, uid: u32, pid: i32, alive: &OwnedFd) -> Result<(), SysError> {
     let path = format!("/proc/{pid}/uid_map");
     let maps =
         std::fs::read_to_string(&path).map_err(|error| SysError::from_io(&error, || format!("open({path:?})")))?;
@@ -32,7 +84,8 @@ pub(super) fn give(uid: u32, pid: i32, alive: &OwnedFd) -> Result<(), SysError> 
     }
     let Some(owner) = outside(&maps, uid) else { return Ok(()) };
     let (stdin, stdout, stderr) = (stdin(), stdout(), stderr());
-    [stdin.as_fd(), stdout.as_fd(), stderr.as_fd()].into_iter().try_for_each(|fd| give_one(fd, owner))
+    let fds = pipes.fds([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]);
+    fds.into_iter().try_for_each(|fd| give_one(fd, owner))
 }
 
 fn give_one(fd: BorrowedFd<'_>, owner: u32) -> Result<(), SysError> {

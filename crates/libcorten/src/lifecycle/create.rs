@@ -1,6 +1,7 @@
 //! create and run: from bundle to process.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::SystemTime;
 
 use corten_cgroup::Machine;
@@ -118,6 +119,7 @@ impl<'a> Creation<'a> {
                     directory,
                     init,
                     console,
+                    ends: Mutex::new(launched.copies),
                     readiness,
                     warnings,
                     refused: launched.refused,

@@ -2,12 +2,13 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use corten_cgroup::{Location, Machine};
 
 use super::bundle::read_process;
 use super::create::check_preserved;
+use super::foreground::Ends;
 use super::wait::wait_for;
 use super::{CannotStart, Console, Container, CreateOptions, Exit, LifecycleError};
 use crate::host::{self, cgroup_error};
@@ -38,6 +39,10 @@ pub struct ExecOptions {
     pub preserve_fds: u32,
     /// Socket that gets the process's pidfd.
     pub pidfd_socket: Option<PathBuf>,
+    /// The caller stays with the process ([`foreground::attach_process`]); as [`CreateOptions::foreground`].
+    ///
+    /// [`foreground::attach_process`]: super::foreground::attach_process
+    pub foreground: bool,
     /// Cgroups below the container's that the process starts in. They must be there.
     pub cgroups: Vec<SubCgroup>,
     /// Join a paused container, too: the call returns when it has been resumed, however long that takes.
@@ -50,6 +55,7 @@ pub struct ExecProcess {
     pid: i32,
     pidfd: Arc<OwnedFd>,
     console: Option<OwnedFd>,
+    pub(super) ends: Mutex<Ends>,
     warnings: Vec<String>,
     refused: Option<String>,
 }
@@ -139,6 +145,7 @@ impl Container {
             preserve_fds: options.preserve_fds,
             no_new_keyring: record.no_new_keyring,
             pidfd_socket: options.pidfd_socket.clone(),
+            foreground: options.foreground,
             ..CreateOptions::default()
         };
         let bundle = record.bundle.clone();
@@ -157,9 +164,9 @@ impl Container {
             let mut own = for_itself(record.clone());
             let launch = Launch::new(&plan, place, &mut own, &request_options);
             let error = match launch.joining(init.try_clone()?).patiently(options.ignore_paused).run(&mut |_| {}) {
-                Ok(Launched { pidfd, master: console, refused, warnings, .. }) => {
-                    let warnings = [plan.warnings, warnings].concat();
-                    return Ok(ExecProcess { pid: own.pid, pidfd, console, warnings, refused });
+                Ok(Launched { pidfd, master: console, copies, refused, warnings, .. }) => {
+                    let (ends, warnings) = (Mutex::new(copies), [plan.warnings, warnings].concat());
+                    return Ok(ExecProcess { pid: own.pid, pidfd, console, ends, warnings, refused });
                 }
                 Err(error) => error,
             };

@@ -3,12 +3,15 @@
 //! Stage: host, after the launch. One thread, one poll loop: signals (signalfd), init's end (pidfd), the terminal's two
 //! directions. Nothing but poll waits, so that whoever reads the output or does not, signals and the end are seen.
 
+mod buffer;
 mod caller;
+mod copies;
 mod output;
 mod relay;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -17,6 +20,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
 pub(crate) use self::caller::{fit, resize};
+use self::copies::Copies;
+pub(crate) use self::copies::Ends;
 use self::relay::{Interest, MasterEvents, Relay};
 
 use super::wait::wait_for;
@@ -117,50 +122,68 @@ impl Drop for Signals {
 /// # Errors
 /// The caller did not make the container, or a call failed; the container may run on.
 pub fn attach(container: &Container, console: Option<OwnedFd>, signals: &Signals) -> Result<Exit> {
-    follow(container.pidfd().ok_or(LifecycleError::NotRunning)?, console, signals)
+    let pidfd = container.pidfd().ok_or(LifecycleError::NotRunning)?;
+    follow(pidfd, console, Copies::new(take(&container.ends)), false, signals)
 }
 
-/// As [`attach`], for a process that [`Container::exec`] made.
+/// As [`attach`], for a process that [`Container::exec`] made. Where its output is copied, it is waited for to its end: others that it has
+/// left in the container may have it, too (as with runc). Any signal ends that wait.
 ///
 /// # Errors
 /// A call failed; the process may run on.
 pub fn attach_process(process: &ExecProcess, console: Option<OwnedFd>, signals: &Signals) -> Result<Exit> {
-    follow(process.pidfd(), console, signals)
+    follow(process.pidfd(), console, Copies::new(take(&process.ends)), true, signals)
 }
 
-fn follow(pidfd: BorrowedFd<'_>, console: Option<OwnedFd>, signals: &Signals) -> Result<Exit> {
+fn take(ends: &Mutex<Ends>) -> Ends {
+    let mut ends = ends.lock().unwrap_or_else(PoisonError::into_inner);
+    std::mem::take(&mut *ends)
+}
+
+fn follow(
+    pidfd: BorrowedFd<'_>,
+    console: Option<OwnedFd>,
+    mut copies: Copies,
+    to_the_end: bool,
+    signals: &Signals,
+) -> Result<Exit> {
     let (input, output) = (io::stdin(), io::stdout());
     let mut relay = match console {
         Some(master) => Some(Relay::new(master, input.as_fd(), output.as_fd())?),
         None => None,
     };
+    let mut ended = false;
     loop {
         let (interest, wants_write) =
             relay.as_ref().map_or((None, false), |relay| (Some(relay.interest()), relay.has_output()));
-        let events = wait(pidfd, signals, relay.as_ref(), interest)?;
+        let events = wait(pidfd, signals, relay.as_ref(), interest, (&copies, ended))?;
+        ended |= events.ended;
         if events.signal {
             forward(pidfd, signals, relay.as_mut())?;
         }
         if let Some(relay) = &mut relay {
             relay.turn(&events, wants_write)?;
         }
-        if events.ended {
+        copies.turn(&events.copies);
+        if ended && !(to_the_end && copies.has_writers() && !events.signal) {
             if let Some(relay) = relay {
                 relay.finish()?;
             }
+            copies.finish();
             return wait_for(pidfd);
         }
     }
 }
 
 /// What poll reported.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default)]
 struct Events {
     signal: bool,
     ended: bool,
     input: bool,
     master: MasterEvents,
     output: bool,
+    copies: Vec<bool>,
 }
 
 fn wait(
@@ -168,13 +191,17 @@ fn wait(
     signals: &Signals,
     relay: Option<&Relay<'_>>,
     interest: Option<Interest>,
+    (copies, ended): (&Copies, bool),
 ) -> Result<Events> {
-    let mut fds = vec![PollFd::new(signals.fd.as_fd(), PollFlags::POLLIN), PollFd::new(pidfd, PollFlags::POLLIN)];
+    // It would be reported again and again.
+    let of_the_end = if ended { PollFlags::empty() } else { PollFlags::POLLIN };
+    let mut fds = vec![PollFd::new(signals.fd.as_fd(), PollFlags::POLLIN), PollFd::new(pidfd, of_the_end)];
     if let (Some(relay), Some((input, master, output))) = (relay, interest) {
         // An fd without interest is left out: a hangup would be reported over and over.
         let wanted = relay.fds().into_iter().zip([input, master, output]);
         fds.extend(wanted.filter(|(_, flags)| !flags.is_empty()).map(|(fd, flags)| PollFd::new(fd, flags)));
     }
+    fds.extend(copies.interest().map(|(fd, flags)| PollFd::new(fd, flags)));
     match poll(&mut fds, relay.map_or(PollTimeout::NONE, Relay::patience)) {
         Ok(_) | Err(Errno::EINTR) => {}
         Err(errno) => return Err(SysError::new(errno, || "poll(console)".to_owned()).into()),
@@ -192,6 +219,7 @@ fn wait(
         input: input.intersects(ready),
         master: MasterEvents { readable: master.intersects(ready), writable: master.contains(PollFlags::POLLOUT) },
         output: output.intersects(PollFlags::POLLOUT | PollFlags::POLLERR | PollFlags::POLLHUP),
+        copies: reported.map(|flags| !flags.is_empty()).collect(),
     })
 }
 

@@ -24,7 +24,7 @@ mod wait;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 
 use corten_cgroup::{Cgroups, Machine};
@@ -40,6 +40,7 @@ pub use update::Update;
 pub use wait::Exit;
 
 use create::Creation;
+use foreground::Ends;
 
 use crate::host::cgroup_error;
 use crate::launch::LaunchError;
@@ -101,6 +102,9 @@ pub struct CreateOptions {
     pub no_pivot: bool,
     /// Socket that gets init's pidfd.
     pub pidfd_socket: Option<PathBuf>,
+    /// The caller stays with the container ([`foreground::attach`]). Stdio that is a file of another user than the process's, and would have to
+    /// change its owner, is copied then.
+    pub foreground: bool,
     /// A directory that stands in for the resctrl filesystem, for tests on machines without one: limits have no effect.
     pub resctrl_root: Option<PathBuf>,
 }
@@ -265,6 +269,7 @@ impl Runtime {
             directory,
             init: None,
             console: None,
+            ends: Mutex::default(),
             readiness: None,
             warnings: Vec::new(),
             refused: None,
@@ -353,6 +358,7 @@ pub struct Container {
     /// Init's pidfd and pid, when this process made it.
     init: Option<(Arc<OwnedFd>, Pid)>,
     console: Option<OwnedFd>,
+    ends: Mutex<Ends>,
     readiness: Option<Readiness>,
     warnings: Vec<String>,
     refused: Option<String>,

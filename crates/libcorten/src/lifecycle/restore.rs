@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
@@ -77,7 +78,8 @@ impl Runtime {
                 let init = Some((launched.pidfd, Pid::from_raw(record.pid)));
                 let (id, console, warnings) = (id.to_owned(), launched.master, launched.warnings);
                 let root = self.root().to_owned();
-                Ok(Container { id, root, directory, init, console, readiness: None, warnings, refused: None })
+                let (ends, readiness) = (Mutex::default(), None);
+                Ok(Container { id, root, directory, init, console, ends, readiness, warnings, refused: None })
             }
             Err(error) => {
                 // As at `create`: while something is left, the directory stays.

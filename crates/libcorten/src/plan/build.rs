@@ -596,6 +596,7 @@ fn host_half(b: &mut Builder<'_>, process: &Process, limits: &Limits, cloned: u6
     } else if b.facts.notify_directory.is_some() {
         b.host(mounts::NOTIFY_ITEM, HostStep::ListenForReadiness);
     }
+    copy_stdio(b, process);
     b.host(c"linux.namespaces", HostStep::CloneInit { namespaces: cloned });
     b.host(c"runtime", HostStep::RecordInit);
     b.enter();
@@ -649,6 +650,14 @@ pub(super) fn restrict_process(b: &mut Builder<'_>, process: &Process) -> Result
         }
     }
     Ok(())
+}
+
+/// In the foreground files of somebody else do not change their owner (as with runc, which copies all stdio).
+pub(super) fn copy_stdio(b: &mut Builder<'_>, process: &Process) {
+    if b.request.options.foreground && !process.terminal().unwrap_or(false) {
+        let uid = Some(process.user().uid()).filter(|_| !b.in_user_namespace());
+        b.host(c"process.user", HostStep::CopyStdio { uid });
+    }
 }
 
 pub(super) fn receive_console(b: &mut Builder<'_>, process: &Process) {

@@ -161,6 +161,7 @@ fn host_half(b: &mut Builder<'_>, process: &Process, running: &Running) -> Resul
         let mask = kernel::mask("process.execCPUAffinity.initial", cpus)?;
         b.host(c"process.execCPUAffinity.initial", HostStep::RunOn { cpus: mask });
     }
+    build::copy_stdio(b, process);
     b.host(c"runtime", HostStep::CloneInit { namespaces: 0 });
     b.enter();
     build::receive_console(b, process);

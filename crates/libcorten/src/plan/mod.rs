@@ -293,6 +293,11 @@ pub enum HostStep {
         /// -1000 to 1000.
         value: i32,
     },
+    /// Takes pipes for the stdio that is a file of somebody else: whoever stays with the process copies.
+    CopyStdio {
+        /// The process's user, whose own files are handed on; all are copied for one whose number is another on the host.
+        uid: Option<u32>,
+    },
     /// Gives the stdio to a user of the user namespace that init is in: `fchown`.
     GiveStdio {
         /// Inside.

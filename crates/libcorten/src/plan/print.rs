@@ -58,6 +58,7 @@ impl HostStep {
             Self::LoadDeviceFilter { .. } => "LoadDeviceFilter",
             Self::DeviceFilter { .. } => "DeviceFilter",
             Self::OomScoreAdjust { .. } => "OomScoreAdjust",
+            Self::CopyStdio { .. } => "CopyStdio",
             Self::GiveStdio { .. } => "GiveStdio",
             Self::ReceiveConsole => "ReceiveConsole",
             Self::HandOnConsole => "HandOnConsole",
@@ -89,13 +90,16 @@ impl HostStep {
             | Self::JoinCgroups
             | Self::MakeNetwork
             | Self::MakeNotifyDirectory
+            | Self::CopyStdio { uid: None }
             | Self::ListenForReadiness => Vec::new(),
             Self::StartUnit { location, properties } => {
                 let unit = location.unit.as_ref().map(|unit| ("unit", unit.name().to_owned()));
                 let properties = properties.iter().map(|property| ("property", property.to_string()));
                 unit.into_iter().chain(properties).collect()
             }
-            Self::DelegateCgroup { uid } | Self::GiveStdio { uid } => vec![("uid", uid.to_string())],
+            Self::DelegateCgroup { uid } | Self::GiveStdio { uid } | Self::CopyStdio { uid: Some(uid) } => {
+                vec![("uid", uid.to_string())]
+            }
             Self::CreateCgroups { location, optional } => cgroups(location, None, *optional),
             Self::JoinContainer { location, or_inits, optional } => cgroups(location, Some(*or_inits), *optional),
             Self::OpenJoinedCgroup { location, slot } => {

@@ -26,13 +26,16 @@ struct ChildData {
     elf: RawFd,
     /// Fds that init inherits.
     inherited: Vec<RawFd>,
+    /// What takes the place of the caller's stdio.
+    stdio: [Option<RawFd>; 3],
     /// Fds from 3 on, below this number, are left as they are.
     first_closed: u32,
     /// `argv`, ended by null; the strings are owned beside it.
     argv: [*const libc::c_char; 3],
     _arguments: [CString; 2],
     envp: [*const libc::c_char; 1],
-    /// The errno of a failed execveat, 0 until then.
+    /// The errno of a failed dup3, 0 until then; and of execveat.
+    dup_failure: AtomicI32,
     failure: AtomicI32,
 }
 
@@ -89,6 +92,8 @@ pub(crate) struct InitStart<'a> {
     pub(crate) program: BorrowedFd<'a>,
     /// Fds that init inherits besides the program.
     pub(crate) inherited: &'a [RawFd],
+    /// What takes the place of the caller's stdio, by number.
+    pub(crate) stdio: [Option<BorrowedFd<'a>>; 3],
     /// The number of fds from 3 on that are the user's and are left open.
     pub(crate) preserved: u32,
     /// `CLONE_NEW*` flags.
@@ -115,11 +120,13 @@ impl InitProcess {
         let data = ChildData {
             elf: start.elf.as_raw_fd(),
             inherited,
+            stdio: start.stdio.map(|fd| fd.map(|fd| fd.as_raw_fd())),
             first_closed: start.preserved + 3,
             argv: [arguments[0].as_ptr(), arguments[1].as_ptr(), std::ptr::null()],
             _arguments: arguments,
             envp: [std::ptr::null()],
             failure: AtomicI32::new(0),
+            dup_failure: AtomicI32::new(0),
         };
         let stack = Stack::new()?;
         let mut arguments = CloneArguments::on(&stack, start.namespaces);
@@ -136,14 +143,16 @@ impl InitProcess {
         // lets the caller go on only then (clone(2), CLONE_VFORK). `child_main` keeps the rules of this module.
         let (pid, pidfd) =
             unsafe { spawn(arguments, child_main, &raw const data) }.map_err(|errno| SysError::new(errno, call))?;
-        match data.failure.load(Ordering::Acquire) {
-            0 => Ok(Self { pid, pidfd: Arc::new(pidfd) }),
-            errno => {
+        let failures = [(&data.dup_failure, "dup3(stdio)"), (&data.failure, "execveat(corten-init)")];
+        for (failure, call) in failures {
+            let errno = failure.load(Ordering::Acquire);
+            if errno != 0 {
                 // It ends by itself; what matters is why.
                 wait_exit(&pidfd, true).ok();
-                Err(SysError::new(Errno::from_raw(errno), || "execveat(corten-init)".to_owned()))
+                return Err(SysError::new(Errno::from_raw(errno), || call.to_owned()));
             }
         }
+        Ok(Self { pid, pidfd: Arc::new(pidfd) })
     }
 
     /// Returns init's pid in the caller's PID namespace.
@@ -356,11 +365,25 @@ unsafe extern "C" fn child_main(data: *const ChildData) -> ! {
         // SAFETY: F_SETFD takes numbers. The table of fds is this process's own.
         unsafe { raw(libc::SYS_fcntl, [fd.cast_unsigned() as usize, 2, 0, 0, 0]) };
     }
+    for (number, fd) in data.stdio.iter().enumerate() {
+        if let Some(fd) = fd {
+            // SAFETY: dup3 takes numbers. The table of fds is this process's own.
+            let result = unsafe { raw(libc::SYS_dup3, [fd.cast_unsigned() as usize, number, 0, 0, 0]) };
+            if result < 0 {
+                fail(&data.dup_failure, result);
+            }
+        }
+    }
     let elf = data.elf.cast_unsigned() as usize;
     let (argv, envp) = (data.argv.as_ptr() as usize, data.envp.as_ptr() as usize);
     // SAFETY: the path is an empty constant string; argv and envp end with null and their strings with NUL.
     let result = unsafe { raw(libc::SYS_execveat, [elf, c"".as_ptr() as usize, argv, envp, 0x1000]) };
-    data.failure.store(i32::try_from(-result).unwrap_or(libc::EINVAL), Ordering::Release);
+    fail(&data.failure, result);
+}
+
+/// Says why, and ends the child.
+fn fail(place: &AtomicI32, result: libc::c_long) -> ! {
+    place.store(i32::try_from(-result).unwrap_or(libc::EINVAL), Ordering::Release);
     loop {
         // SAFETY: ends the process.
         unsafe { raw(libc::SYS_exit_group, [127, 0, 0, 0, 0]) };

@@ -2,12 +2,12 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFlags, PollTimeout};
-use nix::unistd::{read, write};
+use nix::unistd::write;
 
 use super::Events;
+use super::buffer::Buffer;
 use super::caller::{Keyboard, resize};
 use super::output::Output;
 use crate::Result;
@@ -28,54 +28,6 @@ pub(super) type Interest = (PollFlags, PollFlags, PollFlags);
 pub(super) struct MasterEvents {
     pub(super) readable: bool,
     pub(super) writable: bool,
-}
-
-/// Bytes on their way.
-#[derive(Debug)]
-struct Buffer {
-    bytes: [u8; 4096],
-    start: usize,
-    end: usize,
-}
-
-impl Buffer {
-    const fn new() -> Self {
-        Self { bytes: [0; 4096], start: 0, end: 0 }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.start == self.end
-    }
-
-    fn pending(&self) -> &[u8] {
-        self.bytes.get(self.start..self.end).unwrap_or_default()
-    }
-
-    /// Fills an empty buffer; `false` at the end of the stream.
-    fn fill(&mut self, from: BorrowedFd<'_>) -> bool {
-        match read(from, &mut self.bytes) {
-            Ok(0) => false,
-            Ok(length) => {
-                (self.start, self.end) = (0, length);
-                true
-            }
-            Err(Errno::EAGAIN | Errno::EINTR) => true,
-            // A caller's terminal that was hung up, say.
-            Err(_) => false,
-        }
-    }
-
-    /// Takes note of what was written; `false` when the other side is gone.
-    fn written(&mut self, result: Result<usize, Errno>) -> bool {
-        match result {
-            Ok(length) => {
-                self.start += length;
-                true
-            }
-            Err(Errno::EAGAIN | Errno::EINTR) => true,
-            Err(_) => false,
-        }
-    }
 }
 
 /// Connects the caller's terminal with the container's.
