@@ -219,6 +219,8 @@ impl<'s> Executor<'s> {
         // If nobody listens any more there is nobody to tell.
         self.tell(&Message::Failed { step, call, errno, item, detail: self.detail.as_bytes() }).ok();
         if self.refused {
+            // The runtime waits for the end, and nobody may read the container's output for long.
+            sys::close(self.report);
             self.tell_container(failure.errno);
             sys::exit(255);
         }

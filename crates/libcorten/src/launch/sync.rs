@@ -32,7 +32,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
 use super::error::{InitFailure, LaunchError};
-use crate::sys::{SysError, wait_readable, wait_writable};
+use crate::sys::{SysError, wait_hung_up, wait_readable, wait_writable};
 
 /// A connection to init.
 #[derive(Debug)]
@@ -96,6 +96,12 @@ impl Channel {
         deadline: Duration,
         is_alive: impl FnOnce() -> Result<bool, LaunchError>,
     ) -> Result<Option<InitFailure>, LaunchError> {
+        // What init says before the end wakes nobody: a wakeup more is dear where processors are busy.
+        match wait_hung_up(&self.socket, deadline) {
+            Ok(true) => {}
+            Ok(false) => return Err(LaunchError::Deadline { what: "exec", seconds: deadline.as_secs() }),
+            Err(errno) => return Err(SysError::new(errno, || "poll(exec)".to_owned()).into()),
+        }
         let mut announced = false;
         loop {
             match self.hear(deadline, "exec") {

@@ -1,5 +1,6 @@
 //! kill: a signal for the container's init.
 
+use std::fs::File;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use nix::unistd::Pid;
 use super::{Container, LifecycleError, cgroups};
 use crate::host::cgroup_error;
 use crate::oci::LinuxNamespaceType;
-use crate::state::{Record, Status};
+use crate::state::{Record, Status, read_whole};
 use crate::{Error, Result, spec, sys};
 
 /// How long killed processes may take to end.
@@ -106,8 +107,8 @@ pub(super) fn release_killed(record: &Record) -> Result<()> {
 
 /// Whether the process is the first of a PID namespace, whose end is that of all others in it. When in doubt, it is not.
 fn is_first_of_namespace(pid: i32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-    let numbers: Vec<_> = numbers.into_iter().flat_map(str::split_ascii_whitespace).collect();
-    numbers.len() > 1 && numbers.last() == Some(&"1")
+    let status = File::open(format!("/proc/{pid}/status")).and_then(read_whole).unwrap_or_default();
+    let status = String::from_utf8_lossy(&status);
+    let mut numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default().split_ascii_whitespace();
+    numbers.next().is_some() && numbers.last() == Some("1")
 }

@@ -499,7 +499,7 @@ fn record_of(json: &[u8]) -> Result<Record, Damage> {
 
 /// Reads a file to its end, which a read that fills less than was asked for has reached. For files of a disk, and for those of procfs
 /// that are written at once; one call, where std's `read` makes four.
-pub(super) fn read_whole(mut file: File) -> std::io::Result<Vec<u8>> {
+pub(crate) fn read_whole(mut file: File) -> std::io::Result<Vec<u8>> {
     const PART: usize = 4096;
     let mut bytes = Vec::new();
     loop {

@@ -34,6 +34,11 @@ pub(crate) fn wait_writable(fd: impl AsFd, deadline: Duration) -> Result<bool, E
     Ok(wait_for(&[(fd.as_fd(), PollFlags::POLLOUT)], deadline)?.is_some())
 }
 
+/// Waits until the other end of a socket has been closed, whatever there is to read before; false if it has not been by the deadline.
+pub(crate) fn wait_hung_up(socket: impl AsFd, deadline: Duration) -> Result<bool, Errno> {
+    Ok(wait_for(&[(socket.as_fd(), PollFlags::empty())], deadline)?.is_some())
+}
+
 /// Waits until there is something to read from `one` (true), or else from `other` (false); `None` if neither comes by the deadline.
 pub(crate) fn wait_any(
     one: BorrowedFd<'_>,
