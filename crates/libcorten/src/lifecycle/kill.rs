@@ -109,6 +109,7 @@ pub(super) fn release_killed(record: &Record) -> Result<()> {
 fn is_first_of_namespace(pid: i32) -> bool {
     let status = File::open(format!("/proc/{pid}/status")).and_then(read_whole).unwrap_or_default();
     let status = String::from_utf8_lossy(&status);
-    let mut numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default().split_ascii_whitespace();
+    let mut numbers =
+        status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default().split_ascii_whitespace();
     numbers.next().is_some() && numbers.last() == Some("1")
 }

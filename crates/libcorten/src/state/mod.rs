@@ -17,7 +17,9 @@ use nix::errno::Errno;
 
 use crate::launch::resctrl::GroupRecord;
 use crate::sys::SysError;
-pub(crate) use directory::{NOTIFY_DIRECTORY, NOTIFY_SOCKET, START_SOCKET, StateDirectory, StateError, ids, read_whole};
+pub(crate) use directory::{
+    NOTIFY_DIRECTORY, NOTIFY_SOCKET, START_SOCKET, StateDirectory, StateError, ids, read_whole,
+};
 pub use time::rfc3339;
 
 /// The status of a container (runtime.md#state, plus runc's `paused`).
