@@ -1999,6 +1999,8 @@ fn devices() {
             json!({ "type": "c", "major": 1, "minor": 3, "fileMode": 0o020_604 }),
             "character special file 604 0 0 1:3",
         ),
+        // It counts from the root.
+        ("dev/relative", json!({ "type": "c", "major": 1, "minor": 5 }), "character special file 666 0 0 1:5"),
         // Defaults, in other clothes.
         (
             "/dev/zero",

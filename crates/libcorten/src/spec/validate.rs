@@ -324,7 +324,8 @@ fn devices_are_sound(spec: &Spec) -> Result<(), SpecError> {
 /// The kernel's `dev_t` has 12 bits for the major and 20 for the minor number.
 fn device_is_sound(index: usize, device: &LinuxDevice) -> Result<(), SpecError> {
     let field = |name: &str| format!("linux.devices[{index}].{name}");
-    absolute(device.path(), || field("path"))?;
+    // A relative path counts from the root, as with runc.
+    require(!device.path().as_os_str().is_empty(), || (field("path"), Problem::Empty))?;
     require(clean_in_root(device.path()) != Path::new("/"), || {
         (field("path"), Problem::MountOnRoot { found: device.path().display().to_string() })
     })?;
