@@ -56,6 +56,17 @@ impl Place {
         self.template.path().join("mounts")
     }
 
+    /// A place with a template, which the first container has made. `None`: this kernel needs none.
+    fn with_template() -> Option<Self> {
+        let place = Self::new();
+        place.run(Some(&place.directory()));
+        if !place.has_template() {
+            skip("Linux makes empty mount namespaces itself");
+            return None;
+        }
+        Some(place)
+    }
+
     fn has_template(&self) -> bool {
         let found = statfs(&self.directory().join("empty"));
         found.is_ok_and(|found| found.filesystem_type() == NSFS_MAGIC)
@@ -153,11 +164,7 @@ fn the_template_is_left_out_of_recursive_bind_mounts() {
     if !can_make_containers() {
         return;
     }
-    let place = Place::new();
-    place.run(Some(&place.directory()));
-    if !place.has_template() {
-        return skip("Linux makes empty mount namespaces itself");
-    }
+    let Some(place) = Place::with_template() else { return };
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let above = mounts.lines().find(|line| line.contains(&format!(" {} ", place.directory().display()))).unwrap();
     assert!(above.contains(" unbindable "), "{above}");
@@ -175,11 +182,7 @@ fn nothing_can_be_written_below_the_root() {
     if !can_make_containers() {
         return;
     }
-    let place = Place::new();
-    place.run(Some(&place.directory()));
-    if !place.has_template() {
-        return skip("Linux makes empty mount namespaces itself");
-    }
+    let Some(place) = Place::with_template() else { return };
     let namespace = place.directory().join("empty");
     let written = thread::spawn(move || {
         let namespace = fs::File::open(namespace).unwrap();
