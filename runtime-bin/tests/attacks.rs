@@ -9,13 +9,16 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::Path;
-use std::process::Stdio;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::exchange::Exchange;
-use common::{TestBundle, can_make_containers, create, run, stdout, succeed};
+use common::stops::run_and_stop_after;
+use common::ways::{Way, open_to_all, ways};
+use common::{MAPPED_ROOT, TestBundle, can_make_containers, create, run, skip, state, stdout, succeed};
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::json;
 
@@ -73,19 +76,82 @@ fn stdin_is_no_device_that_takes_the_place_of_the_images_null_device() {
     test.assert_nothing_left("a race on the image's null device");
 }
 
+/// The exchange comes between the look and the opening, every time.
+#[test]
+fn stdin_is_the_null_device_that_was_looked_at() {
+    if !can_make_containers() {
+        return;
+    }
+    // With a procfs at hand, and without one, when it is looked for once more.
+    for has_proc in [true, false] {
+        let mut test = with_images_dev("stat -L -c %t:%T /other/self/fd/0");
+        let may_open = json!({ "allow": true, "type": "c", "major": 1, "minor": 11, "access": "rw" });
+        test.config["linux"]["resources"]["devices"].as_array_mut().unwrap().push(may_open);
+        for list in ["maskedPaths", "readonlyPaths"] {
+            test.config["linux"][list] = json!([]);
+        }
+        let mounts = test.config["mounts"].as_array_mut().unwrap();
+        mounts.push(json!({ "destination": "/other", "type": "proc", "source": "proc" }));
+        if !has_proc {
+            mounts.retain(|mount| mount["destination"] != "/proc");
+        }
+        let dev = test.rootfs().join("dev");
+        fill(&dev);
+        let exchange = || {
+            let (null, other) = (dev.join("null"), dev.join("other"));
+            renameat2(AT_FDCWD, &null, AT_FDCWD, &other, RenameFlags::RENAME_EXCHANGE).unwrap();
+        };
+        let output = run_and_stop_after(&mut test, "dev/null", exchange);
+        assert_eq!(stdout(&output), "1:3\n", "has_proc: {has_proc}");
+    }
+}
+
+/// The same with what the home directory is read from.
+#[test]
+fn the_home_directory_is_read_from_the_file_that_was_looked_at() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = shows_home("");
+    let etc = test.rootfs().join("etc");
+    fs::write(etc.join("passwd"), "root:x:0:0::/home/root:/bin/sh\n").unwrap();
+    symlink(KERNEL_FILE, etc.join("other")).unwrap();
+    let exchange = || fs::rename(etc.join("other"), etc.join("passwd")).unwrap();
+    assert_eq!(stdout(&run_and_stop_after(&mut test, "/etc/passwd", exchange)), "/home/root\n");
+}
+
+/// While init opens what is the container's it has nothing of the caller's: a process that took hold of it would have that.
+#[test]
+fn init_has_no_directory_of_the_callers_open() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = TestBundle::new(&["true"]);
+    let seen = test.beside("seen");
+    let script = format!("pid=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'); ls -l /proc/$pid/fd >{}", seen.display());
+    test.config["hooks"] = json!({ "createRuntime": [{ "path": "/bin/sh", "args": ["sh", "-c", script] }] });
+    let host = test.beside("host");
+    fs::create_dir(&host).unwrap();
+    let path = test.write().path();
+    let with_directory = format!("exec 3<{0} 9<{0}; exec \"$@\"", host.display());
+    let mut command = Command::new("sh");
+    command.args(["-c", &with_directory, "sh", common::CORTEN, "--root"]).arg(test.state_root());
+    command.args(["run", "--bundle"]).arg(path).arg(&test.id).stdin(Stdio::null());
+    assert_eq!(stdout(&command.output().unwrap()), "");
+    let fds = fs::read_to_string(seen).unwrap();
+    assert!(fds.contains("socket:") && !fds.contains(host.to_str().unwrap()), "{fds}");
+    // Nor the state directory, nor what the runtime has open besides.
+    assert!(!fds.contains(test.state_root().to_str().unwrap()), "{fds}");
+}
+
 /// Another container has the volume, too; a link of the image makes it appear at `/dev`.
 #[test]
 fn stdin_is_no_device_of_a_volume_that_a_link_puts_at_dev() {
     if !can_make_containers() {
         return;
     }
-    let mut test = with_images_dev(WHAT_IS_STDIN);
-    let volume = test.beside("volume");
+    let (test, volume) = with_volume_at_dev(false, WHAT_IS_STDIN);
     fill(&volume);
-    fs::create_dir(test.rootfs().join("dev")).unwrap();
-    symlink("/dev", test.rootfs().join("data")).unwrap();
-    let mount = json!({ "destination": "/data", "source": volume, "options": ["bind"] });
-    test.config["mounts"].as_array_mut().unwrap().push(mount);
     race_on_null(&test, &volume);
     test.assert_nothing_left("a race on a volume's null device");
 }
@@ -278,35 +344,20 @@ fn an_init_that_waits_cannot_be_looked_at_from_inside() {
     if !can_make_containers() {
         return;
     }
-    for way in WAYS {
-        let test = made(way, &["true"]);
-        create(&test);
-        let look =
-            ["exec", &test.id, "sh", "-c", "cat /proc/self/environ >/dev/null && readlink /proc/1/exe || echo refused"];
-        let output = common::corten(&test, &look).output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&output.stdout), "refused\n", "{way}");
+    for way in ways() {
+        let test = TestBundle::new(&["true"]);
+        let created = way.create(&test);
+        let inits = state(&test)["pid"].to_string();
+        // In a PID namespace that is joined it is not the first one: the last number is that in the innermost namespace.
+        let status = fs::read_to_string(format!("/proc/{inits}/status")).unwrap();
+        let inside = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap().split_whitespace().last();
+        let script =
+            format!("cat /proc/self/environ >/dev/null && readlink /proc/{}/exe || echo refused", inside.unwrap());
+        let output = common::corten(&test, &["exec", &test.id, "sh", "-c", &script]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "refused\n", "{way:?}");
         succeed(&test, &["delete", "--force", &test.id]);
+        drop(created);
     }
-}
-
-/// The ways in which a container's namespaces come about.
-const WAYS: [&str; 4] = ["an empty namespace", "a copied namespace, with a hook", "no pivot_root", "a user namespace"];
-
-fn made(way: &str, arguments: &[&str]) -> TestBundle {
-    let mut test = TestBundle::new(arguments);
-    match way {
-        "a copied namespace, with a hook" => test.config["hooks"] = json!({ "prestart": [{ "path": "/bin/true" }] }),
-        // A source in the root itself: the namespace begins as a copy.
-        "no pivot_root" => {
-            let source = test.rootfs().join("etc");
-            let mount = json!({ "destination": "/copy", "source": source, "options": ["bind"] });
-            test.config["mounts"].as_array_mut().unwrap().push(mount);
-            test.config["root"]["readonly"] = false.into();
-        }
-        "a user namespace" => test.map_ids(),
-        _ => {}
-    }
-    test
 }
 
 /// Links that would lead to the host's paths if they counted from the host's root.
@@ -315,11 +366,11 @@ fn links_of_the_image_lead_nowhere_on_the_host() {
     if !can_make_containers() {
         return;
     }
-    for way in WAYS {
-        let mut test = made(way, &["cat", "/data/marker"]);
+    for way in ways() {
+        let mut test = TestBundle::new(&["cat", "/data/marker"]);
         let host = test.beside("host");
         fs::create_dir(&host).unwrap();
-        fs::set_permissions(&host, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        open_to_all(&host);
         symlink(&host, test.rootfs().join("data")).unwrap();
         let source = test.beside("source");
         fs::create_dir(&source).unwrap();
@@ -327,8 +378,8 @@ fn links_of_the_image_lead_nowhere_on_the_host() {
         test.config["root"]["readonly"] = false.into();
         let mount = json!({ "destination": "/data", "source": source, "options": ["bind"] });
         test.config["mounts"].as_array_mut().unwrap().push(mount);
-        assert_eq!(stdout(&run(&test)), "mounted", "{way}");
-        assert_eq!(fs::read_dir(&host).unwrap().count(), 0, "{way}");
+        assert_eq!(stdout(&way.run(&test)), "mounted", "{way:?}");
+        assert_eq!(fs::read_dir(&host).unwrap().count(), 0, "{way:?}");
     }
 }
 
@@ -353,22 +404,111 @@ fn a_directory_of_the_host_that_is_handed_on_is_no_working_directory() {
     succeed(&test, &["delete", "--force", &test.id]);
 }
 
+/// A bundle in which a link of the image puts a volume at `/dev`, and the volume: the volume is mounted through the link, or the link leads
+/// into the volume.
+fn with_volume_at_dev(is_link: bool, script: &str) -> (TestBundle, PathBuf) {
+    let mut test = with_images_dev(script);
+    let volume = test.beside("volume");
+    fs::create_dir(&volume).unwrap();
+    if is_link {
+        symlink("/data", test.rootfs().join("dev")).unwrap();
+    } else {
+        fs::create_dir(test.rootfs().join("dev")).unwrap();
+        symlink("/dev", test.rootfs().join("data")).unwrap();
+    }
+    let mount = json!({ "destination": "/data", "source": volume, "options": ["bind"] });
+    test.config["mounts"].as_array_mut().unwrap().push(mount);
+    (test, volume)
+}
+
+/// Neither nodes nor links are made in it, and none is replaced: the volume is others', too, and outlives the container.
+#[test]
+fn a_volume_that_a_link_puts_at_dev_stays_as_it_is() {
+    if !can_make_containers() {
+        return;
+    }
+    for (way, is_link) in ways().flat_map(|way| [(way, true), (way, false)]) {
+        let (mut test, volume) = with_volume_at_dev(is_link, "ls -A /dev/ && cat /dev/ptmx");
+        fs::write(volume.join("ptmx"), "a file").unwrap();
+        // In a user namespace they would be the host's nodes of these names.
+        if way != Way::UserNamespace {
+            let node = |path: &str| json!({ "path": path, "type": "c", "major": 1, "minor": 5, "uid": 7, "gid": 7 });
+            test.config["linux"]["devices"] = ["/dev/other", "/dev/deep/er", "/elsewhere"].map(node).as_slice().into();
+        }
+        assert_eq!(stdout(&way.run(&test)), "ptmx\na file", "{way:?}");
+        let left: Vec<_> = fs::read_dir(&volume).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["ptmx"], "{way:?}");
+        assert_eq!(fs::read_to_string(volume.join("ptmx")).unwrap(), "a file", "{way:?}");
+        assert_eq!(test.rootfs().join("elsewhere").exists(), way != Way::UserNamespace, "{way:?}");
+        test.assert_nothing_left("a volume at /dev");
+    }
+}
+
 /// What a link of the image puts at `/dev` is not the container's own: nothing is taken from it.
 #[test]
 fn stdin_of_a_volume_at_dev_stays_the_hosts() {
     if !can_make_containers() {
         return;
     }
-    let mut test = with_images_dev("stat -L -c %d:%i /proc/self/fd/0 /dev/null");
-    let volume = test.beside("volume");
+    let (test, volume) = with_volume_at_dev(false, "stat -L -c %d:%i /proc/self/fd/0 /dev/null");
     fill(&volume);
-    fs::create_dir(test.rootfs().join("dev")).unwrap();
-    symlink("/dev", test.rootfs().join("data")).unwrap();
-    let mount = json!({ "destination": "/data", "source": volume, "options": ["bind"] });
-    test.config["mounts"].as_array_mut().unwrap().push(mount);
     let seen = stdout(&run(&test));
     let (stdin, null) = seen.trim().split_once('\n').unwrap();
     assert_ne!(stdin, null);
+}
+
+/// Stdio is given to the user of the process, but not what it would then own for all of the host.
+#[test]
+fn devices_and_directories_of_the_host_are_not_given_away_as_stdio() {
+    if !can_make_containers() {
+        return;
+    }
+    for way in ways() {
+        let mut test = TestBundle::new(&["true"]);
+        test.config["process"]["user"] = json!({ "uid": 7, "gid": 7 });
+        let host = test.beside("host");
+        fs::create_dir_all(host.join("directory")).unwrap();
+        fs::write(host.join("file"), "").unwrap();
+        device(&host.join("zero"), 5);
+        let prepared = way.prepare(&test);
+        let uid = if way == Way::UserNamespace { MAPPED_ROOT + 7 } else { 7 };
+        for (name, owner) in [("directory", 0), ("zero", 0), ("file", uid)] {
+            let stdin = fs::File::open(host.join(name)).unwrap();
+            assert_eq!(stdout(&prepared.command(&["run"]).stdin(stdin).output().unwrap()), "", "{way:?}, {name}");
+            prepared.assert_way();
+            assert_eq!(fs::metadata(host.join(name)).unwrap().uid(), owner, "{way:?}, {name}");
+        }
+    }
+}
+
+/// What the kernel is asked for, with the names of the flags that tell the ways apart.
+#[test]
+fn each_way_is_what_its_name_says() {
+    if !can_make_containers() {
+        return;
+    }
+    if Command::new("strace").arg("--version").stdout(Stdio::null()).status().is_err() {
+        return skip("no strace");
+    }
+    for way in ways() {
+        let test = TestBundle::new(&["true"]);
+        let (prepared, calls) = (way.prepare(&test), test.beside("calls"));
+        let traced = "trace=pivot_root,chroot,setns,unshare,clone,clone3";
+        let programs = ["strace", "-f", "-qq", "-e", traced, "-o", calls.to_str().unwrap(), common::CORTEN];
+        let words = prepared.words_of(&programs, &["run"]);
+        let output = Command::new(&words[0]).args(&words[1..]).stdin(Stdio::null()).output().unwrap();
+        assert_eq!(stdout(&output), "", "{way:?}");
+        prepared.assert_way();
+        let calls = fs::read_to_string(calls).unwrap();
+        let has = |call: &str, flag: &str| calls.lines().any(|line| line.contains(call) && line.contains(flag));
+        let pivots = matches!(way, Way::Copied | Way::Hook | Way::UserNamespace);
+        assert_eq!(has("pivot_root(", ""), pivots, "{way:?}: {calls}");
+        assert_eq!(has("chroot(", ""), !pivots, "{way:?}: {calls}");
+        assert_eq!(has("clone", "CLONE_NEWUSER"), way == Way::UserNamespace, "{way:?}: {calls}");
+        // The namespace that is kept, before the copy of it.
+        assert_eq!(has("setns(", "CLONE_NEWNS"), matches!(way, Way::Empty | Way::Joined), "{way:?}: {calls}");
+        assert_eq!(has("setns(", "CLONE_NEWPID"), way == Way::Joined, "{way:?}: {calls}");
+    }
 }
 
 #[test]
@@ -388,10 +528,10 @@ fn readonly_paths_cannot_be_written() {
     if !can_make_containers() {
         return;
     }
-    for way in WAYS {
-        let test = made(way, &["sh", "-c", "echo 1 > /proc/sys/kernel/shm_rmid_forced || echo refused"]);
-        let output = run(&test);
-        assert_eq!(String::from_utf8_lossy(&output.stdout), "refused\n", "{way}");
-        assert!(String::from_utf8_lossy(&output.stderr).contains("Read-only"), "{way}: {output:?}");
+    for way in ways() {
+        let test = TestBundle::new(&["sh", "-c", "echo 1 > /proc/sys/kernel/shm_rmid_forced || echo refused"]);
+        let output = way.run(&test);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "refused\n", "{way:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("Read-only"), "{way:?}: {output:?}");
     }
 }

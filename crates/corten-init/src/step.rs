@@ -311,7 +311,8 @@ steps! {
     31 Capabilities { effective: u64, permitted: u64, inheritable: u64, }
     /// Sets the ambient capabilities: `prctl(PR_CAP_AMBIENT)`.
     32 AmbientCapabilities { set: u64, }
-    /// Gives stdin, stdout and stderr to the user: `fchown`; not the null device, and refusals of the filesystem are no error. The null
+    /// Gives stdin, stdout and stderr to the user: `fchown`; not devices, but for terminals, nor directories, and refusals of the filesystem are no
+    /// error. The null
     /// device is exchanged for the container's: `openat2`, `statx`, `dup3`. runc does the same; what is the container's own can be restored
     /// by name from a checkpoint. `dev`: the mount that init has made at `/dev`, or the root, where no other mount is entered; slot 0 leaves
     /// the null device as it is. Attacker: puts something else in its place, or another directory in the place of `/dev`: what is opened
@@ -442,4 +443,9 @@ steps! {
     78 TerminalAsStdio { peer: Slot, }
     /// Tells the runtime that nothing is left but the filter and the exec: `write`. Without it the end of the stream is init's death.
     79 Announce {}
+    /// Passes the next `steps` steps over unless what is at `/dev` is the container's own: in the mount in `dev` (slot 0: there is
+    /// none), which init has made there, or in the root's own. Not by words: a link of the image may put a volume there, whose owner gets
+    /// neither nodes nor links, and loses no `ptmx`. `openat2`, `statx`; what is made next to each other is made in the directory that
+    /// was looked at.
+    80 OwnDev { dev: Slot, steps: u64, }
 }

@@ -251,6 +251,8 @@ pub fn fchown(fd: Fd, uid: u32, gid: u32) -> Result<()> {
 pub struct Stat {
     pub device: (u32, u32),
     pub inode: u64,
+    /// The mount that it was reached by.
+    pub mount: u64,
     pub mode: u32,
     pub uid: u32,
     pub gid: u32,
@@ -275,19 +277,30 @@ pub fn stat_path(path: &CStr) -> Result<Stat> {
 }
 
 fn statx(dir: usize, path: &CStr, flags: usize) -> Result<Stat> {
-    const BASIC: usize = 0x7ff;
+    // STATX_BASIC_STATS and STATX_MNT_ID, which tells where it is mounted.
+    const WANTED: usize = 0x17ff;
     let mut buffer = [0u64; 32];
     // SAFETY: `path` ends with NUL; the buffer has the 256 bytes of struct statx; both outlive the call.
-    unsafe { call(nr::STATX, [dir, text(path), flags, BASIC, &raw mut buffer as usize]) }?;
+    unsafe { call(nr::STATX, [dir, text(path), flags, WANTED, &raw mut buffer as usize]) }?;
     // struct statx: u32 at 20 uid, at 24 gid, u16 at 28 mode, u64 at 32 ino, at 40 size, u32 at 128 rdev_major, at 132
-    // rdev_minor, at 136 dev_major, at 140 dev_minor.
+    // rdev_minor, at 136 dev_major, at 140 dev_minor, u64 at 144 mnt_id.
     let word = |byte: usize| {
         let pair = buffer.get(byte / 8).copied().unwrap_or(0);
         u32::try_from(if byte % 8 == 4 { pair >> 32 } else { pair & 0xffff_ffff }).unwrap_or(0)
     };
     let (rdev_major, rdev_minor) = (word(128), word(132));
-    let (device, inode, size) = ((word(136), word(140)), buffer[4], buffer[5]);
-    Ok(Stat { device, inode, mode: word(28) & 0xffff, uid: word(20), gid: word(24), size, rdev_major, rdev_minor })
+    let (device, inode, size, mount) = ((word(136), word(140)), buffer[4], buffer[5], buffer[18]);
+    Ok(Stat {
+        device,
+        inode,
+        mount,
+        mode: word(28) & 0xffff,
+        uid: word(20),
+        gid: word(24),
+        size,
+        rdev_major,
+        rdev_minor,
+    })
 }
 
 /// `fstatfs`: the magic number of the filesystem.

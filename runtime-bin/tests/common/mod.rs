@@ -7,8 +7,10 @@ mod bundles;
 pub mod exchange;
 pub mod peers;
 pub mod sleeper;
+pub mod stops;
 pub mod transcripts;
 pub mod vm;
+pub mod ways;
 
 use std::fs::{self, File};
 use std::io::{IoSliceMut, Read};
@@ -19,7 +21,7 @@ use std::process::{Command, Output, Stdio};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::Value;
 
-pub use bundles::{MAPPED_ROOT, TestBundle, can_make_containers, cgroup_mounts, copy_program, skip, until};
+pub use bundles::{MAPPED_ROOT, TestBundle, can_make_containers, cgroup_mounts, copy_program, skip, unique, until};
 
 /// The binary under test: Cargo's, or the one that `CORTEN_TEST_BINARY` names when the tests are built.
 pub const CORTEN: &str = match option_env!("CORTEN_TEST_BINARY") {

@@ -124,6 +124,8 @@ struct Executor<'s> {
     refused: bool,
     /// The directory in which nodes and links are being made, one after the other, and its path.
     filled: Option<(&'static [u8], Fd)>,
+    /// How many of the next steps are passed over.
+    passed_over: u64,
 }
 
 /// Ends a start that is no runtime's: somebody in a container ran `/proc/PID/exe`.
@@ -188,6 +190,7 @@ impl<'s> Executor<'s> {
             detail: Text::new(),
             refused: false,
             filled: None,
+            passed_over: 0,
         };
         this.report = this.fd_at(SYNC);
         this
@@ -197,6 +200,7 @@ impl<'s> Executor<'s> {
         let mut index = 0;
         for step in program.steps() {
             match step {
+                Ok(_) if self.passed_over > 0 => self.passed_over -= 1,
                 Ok((item, step)) => {
                     self.detail.clear();
                     if !matches!(step, WireStep::MakeNode { .. } | WireStep::MakeLink { .. }) {
@@ -244,6 +248,7 @@ impl<'s> Executor<'s> {
             }
             WireStep::MoveMount { mount, target, keep } => self.move_mount(mount, target, keep != 0),
             WireStep::MakeDirectory { path, mode } => self.make_directory(path, mode),
+            WireStep::OwnDev { dev, steps } => self.own_dev(dev, steps),
             WireStep::MakeNode { path, mode, major, minor, uid, gid } => {
                 self.make_node(path, [mode, major, minor, uid, gid])
             }
@@ -262,11 +267,9 @@ impl<'s> Executor<'s> {
             WireStep::MaskPath { base, path, null, empty } => self.mask_path(base, path, null, empty),
             WireStep::ReadonlyPath { base, path } => self.readonly_path(base, path),
             WireStep::RootAttributes { set, propagation, recursive } => {
-                sys::mount_setattr(Some(self.root), recursive != 0, set, 0, propagation).from(Call::MountSetattr)
+                self.root_attributes(set, propagation, recursive != 0)
             }
-            WireStep::ResourceLimit { resource, soft, hard } => {
-                sys::prlimit(resource, soft, hard).from(Call::Prlimit64)
-            }
+            WireStep::ResourceLimit { resource, soft, hard } => process::limit(resource, soft, hard),
             WireStep::Umask { mask } => process::umask(mask),
             WireStep::NoNewPrivileges {} => sys::prctl::set_no_new_privileges().from(Call::Prctl),
             WireStep::Seccomp { flags, program, privileged, notify } => {

@@ -39,6 +39,10 @@ impl Executor<'_> {
         changed.from(Call::MountSetattr)
     }
 
+    pub(super) fn root_attributes(&self, set: u64, propagation: u64, recursive: bool) -> Outcome {
+        sys::mount_setattr(Some(self.root), recursive, set, 0, propagation).from(Call::MountSetattr)
+    }
+
     pub(super) fn attach_root(&mut self, tree: Slot) -> Outcome {
         let tree = self.fd(tree)?;
         match sys::move_mount_to_root(tree) {

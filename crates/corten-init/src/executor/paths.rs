@@ -14,6 +14,7 @@ use crate::sys::{self, Errno, Fd};
 pub(super) const IN_ROOT: u64 = sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_MAGICLINKS;
 const NO_LINKS: u64 = IN_ROOT | sys::RESOLVE_NO_SYMLINKS;
 const BELOW: u64 = sys::RESOLVE_BENEATH | sys::RESOLVE_NO_MAGICLINKS | sys::RESOLVE_NO_SYMLINKS;
+const DEV: &CStr = c"/dev";
 /// Links that lead to nothing, one after the other, that are followed to make what is missing. The kernel's limit is the same.
 const LINKS_MAX: u32 = 40;
 
@@ -188,6 +189,24 @@ impl Executor<'_> {
                 Ok((fd, name))
             }
         }
+    }
+
+    /// Passes the next steps over unless `/dev` is the container's own. The directory stays open for them.
+    pub(super) fn own_dev(&mut self, dev: Slot, steps: u64) -> Outcome {
+        self.detail.set_cut(DEV.to_bytes());
+        let directory = self.open_or_make_directory(DEV, 0o755, IN_ROOT)?;
+        let found = sys::stat(directory).from(Call::Fstat)?.mount;
+        let mut is_own = found == sys::stat(self.root).from(Call::Fstat)?.mount;
+        if dev.0 != 0 {
+            is_own |= found == sys::stat(self.fd(dev)?).from(Call::Fstat)?.mount;
+        }
+        if is_own {
+            self.filled = Some((DEV.to_bytes(), directory));
+        } else {
+            sys::close(directory);
+            self.passed_over = steps;
+        }
+        Ok(())
     }
 
     /// Closes what [`Self::fill`] has left open.

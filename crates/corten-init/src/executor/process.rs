@@ -18,6 +18,10 @@ pub(super) fn session_keyring(name: &CStr) -> Outcome {
     }
 }
 
+pub(super) fn limit(resource: u64, soft: u64, hard: u64) -> Outcome {
+    sys::prlimit(resource, soft, hard).from(Call::Prlimit64)
+}
+
 pub(super) fn umask(mask: u64) -> Outcome {
     sys::umask(mask);
     Ok(())
@@ -147,8 +151,10 @@ impl Executor<'_> {
                 // It is everybody's.
                 continue;
             }
-            // What is the user's already stays as it is.
-            if stat.uid == uid {
+            // What is the user's already stays as it is, and so do devices of the host but for terminals. A directory is no stdio.
+            let kind = stat.mode & sys::S_IFMT;
+            let is_device = matches!(kind, sys::S_IFCHR | sys::S_IFBLK);
+            if stat.uid == uid || kind == sys::S_IFDIR || is_device && !sys::is_terminal(fd) {
                 continue;
             }
             match sys::fchown(fd, uid, u32::MAX) {

@@ -1,6 +1,6 @@
 //! The stdio that the container gets: the caller's, or pipes, from and to which the caller copies.
 //!
-//! Stage: host. Attacker: the container, which owns afterwards what it may write to anyway; never a device of the host.
+//! Stage: host. Attacker: the container, which owns afterwards what it may write to anyway; never a device or a directory of the host.
 
 use std::io::{stderr, stdin, stdout};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -93,8 +93,8 @@ fn give_one(fd: BorrowedFd<'_>, owner: u32) -> Result<(), SysError> {
     let found = fstat(fd).map_err(failed("fstat"))?;
     let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
     let is_device = kind == SFlag::S_IFCHR || kind == SFlag::S_IFBLK;
-    // The null device is everybody's, and so are the others of the host but for terminals.
-    if found.st_uid == owner || is_device && !isatty(fd).unwrap_or(false) {
+    // The null device is everybody's, and so are the others of the host but for terminals. A directory is no stdio.
+    if found.st_uid == owner || kind == SFlag::S_IFDIR || is_device && !isatty(fd).unwrap_or(false) {
         return Ok(());
     }
     match fchown(fd, Some(Uid::from_raw(owner)), None) {

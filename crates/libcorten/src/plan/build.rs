@@ -1,6 +1,6 @@
 //! The order of things: one container, from top to bottom.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -198,6 +198,20 @@ impl<'a> Builder<'a> {
     /// Adds a step to init's half.
     pub(super) fn inside(&mut self, item: impl Into<CString>, step: Step) {
         self.inside.push(Planned { item: item.into(), step });
+    }
+
+    /// Adds steps to init's half that are passed over where `/dev` is not the container's own.
+    pub(super) fn in_own_dev(
+        &mut self,
+        item: &'static CStr,
+        add: impl FnOnce(&mut Self) -> Result<(), PlanError>,
+    ) -> Result<(), PlanError> {
+        let at = self.inside.len();
+        add(self)?;
+        let steps = u64::try_from(self.inside.len() - at).unwrap_or(0);
+        let step = Step::OwnDev { dev: self.dev_mount.unwrap_or(slot::SYNC), steps };
+        self.inside.insert(at, Planned { item: item.into(), step });
+        Ok(())
     }
 
     /// Adds a step to the beginning of init's half: before the root is attached, paths are those of the caller.
@@ -486,7 +500,7 @@ pub(super) fn kernel_files(b: &mut Builder<'_>, process: &Process) -> Result<(),
     if !held {
         b.inside(c"runtime", Step::OpenProc { slot: proc });
     }
-    let own = |b: &mut Builder<'_>, item: &std::ffi::CStr, path: &std::ffi::CStr, value: CString| {
+    let own = |b: &mut Builder<'_>, item: &CStr, path: &CStr, value: CString| {
         b.inside(item, Step::WriteOwn { proc, path: path.into(), value });
     };
     // From the exec on: the labels are for the program, not for init. Only its keyring is made before.

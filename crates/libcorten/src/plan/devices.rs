@@ -2,7 +2,7 @@
 //!
 //! Stage: plan; the steps run inside, before `pivot_root(2)`, after the mounts.
 //! Spec: config-linux.md#devices, #default-devices, #allowed-device-list. Attacker: `/dev` of the rootfs may be a link
-//! (CVE-2026-41579): the executor opens the parent inside the root.
+//! (CVE-2026-41579): the executor opens the parent inside the root. Or a link of the image puts a volume there: then nothing is made.
 
 use std::ffi::CString;
 use std::path::Path;
@@ -10,7 +10,7 @@ use std::path::Path;
 use corten_cgroup::device::{Access, Kind, Rule};
 use corten_init::{OwnedStep as Step, Slot, Target};
 
-use crate::oci::{LinuxDeviceType, LinuxResources};
+use crate::oci::{LinuxDevice, LinuxDeviceType, LinuxResources};
 use crate::spec::clean_in_root;
 
 use super::build::{Builder, item_at, slot};
@@ -31,31 +31,40 @@ const DEFAULT_LINKS: [(&str, &str); 4] = [
 
 /// Adds the steps that fill `/dev`.
 pub(super) fn devices(b: &mut Builder<'_>) -> Result<(), PlanError> {
-    let own = b.owns_dev;
     let listed = b.spec.linux().as_ref().and_then(|linux| linux.devices().as_ref());
     let listed: &[_] = listed.map_or(&[], Vec::as_slice);
-    if own {
-        for (name, major, minor) in DEFAULT_DEVICES {
-            let path = format!("/dev/{name}");
-            // A device of the config takes the place of the default one.
-            if listed.iter().any(|device| clean_in_root(device.path()) == Path::new(&path)) {
-                continue;
-            }
-            let item = CString::from(c"default devices");
-            let node =
-                Node { path, kind: libc::S_IFCHR, mode: 0o666, number: (major.into(), minor.into()), owner: (0, 0) };
-            make(b, &item, &node)?;
-        }
+    // runc, crun: with a bind mount there the config brings a /dev of its own, and nothing is made in a directory of the host.
+    if b.owns_dev {
+        b.in_own_dev(c"default devices", |b| {
+            default_devices(b, listed)?;
+            listed_devices(b, listed, true)?;
+            default_links(b)
+        })?;
     }
+    listed_devices(b, listed, false)
+}
+
+fn default_devices(b: &mut Builder<'_>, listed: &[LinuxDevice]) -> Result<(), PlanError> {
+    for (name, major, minor) in DEFAULT_DEVICES {
+        let path = format!("/dev/{name}");
+        // A device of the config takes the place of the default one.
+        if listed.iter().any(|device| clean_in_root(device.path()) == Path::new(&path)) {
+            continue;
+        }
+        let item = CString::from(c"default devices");
+        let node = Node { path, kind: libc::S_IFCHR, mode: 0o666, number: (major.into(), minor.into()), owner: (0, 0) };
+        make(b, &item, &node)?;
+    }
+    Ok(())
+}
+
+/// The devices of the config: those in `/dev`, or the others.
+fn listed_devices(b: &mut Builder<'_>, listed: &[LinuxDevice], in_dev: bool) -> Result<(), PlanError> {
     for (index, device) in listed.iter().enumerate() {
         let item = item_at("linux.devices", index)?;
         let path = clean_in_root(device.path());
-        // runc, crun: the config brings a /dev of its own, and nothing is made in a directory of the host.
-        if !own && path.starts_with("/dev") {
-            continue;
-        }
-        // Made below, as the link to that of the container's devpts (runc).
-        if own && path == Path::new("/dev/ptmx") {
+        // The multiplexer is made as the link to that of the container's devpts (runc).
+        if path.starts_with("/dev") != in_dev || path == Path::new("/dev/ptmx") {
             continue;
         }
         let kind = match device.typ() {
@@ -83,15 +92,17 @@ pub(super) fn devices(b: &mut Builder<'_>) -> Result<(), PlanError> {
         };
         make(b, &item, &node)?;
     }
-    if own {
-        for (path, target) in DEFAULT_LINKS {
-            let (path, target) = (text("default links", path)?, text("default links", target)?);
-            b.inside(c"default links", Step::MakeLink { path, target, replace: 0 });
-        }
-        // What the image has there would be another multiplexer than that of the container's devpts.
-        let ptmx = Step::MakeLink { path: c"/dev/ptmx".into(), target: c"pts/ptmx".into(), replace: 1 };
-        b.inside(c"default links", ptmx);
+    Ok(())
+}
+
+fn default_links(b: &mut Builder<'_>) -> Result<(), PlanError> {
+    for (path, target) in DEFAULT_LINKS {
+        let (path, target) = (text("default links", path)?, text("default links", target)?);
+        b.inside(c"default links", Step::MakeLink { path, target, replace: 0 });
     }
+    // What the image has there would be another multiplexer than that of the container's devpts.
+    let ptmx = Step::MakeLink { path: c"/dev/ptmx".into(), target: c"pts/ptmx".into(), replace: 1 };
+    b.inside(c"default links", ptmx);
     Ok(())
 }
 
