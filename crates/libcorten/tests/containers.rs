@@ -279,6 +279,79 @@ fn killed_runtime() {
     kill_self();
 }
 
+const FREEZE: &str = "CORTEN_TEST_FREEZE";
+const FREEZE_BUNDLE: &str = "CORTEN_TEST_FREEZE_BUNDLE";
+
+/// A cgroup above is frozen in the very moment in which init is cloned: the clone stands still before it has become init, and the runtime
+/// waits for it. `delete --force` ends both, and what ends any command ends the runtime.
+#[test]
+fn a_clone_that_stands_still_is_ended() {
+    if !can_make_containers() {
+        return;
+    }
+    let unified = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(std::path::Path::new);
+    let Some(unified) = unified.into_iter().find(|path| path.join("cgroup.procs").exists()) else {
+        return common::skip("no cgroup v2");
+    };
+    for by in ["delete", "SIGTERM"] {
+        let mut test = TestBundle::new(&["true"]);
+        let (name, id) = (format!("{}-above", test.id), test.id.clone());
+        test.config["linux"]["cgroupsPath"] = format!("/{name}/{id}").into();
+        let above = unified.join(&name);
+        std::fs::create_dir(&above).unwrap();
+        let mut runtime = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "runtime_whose_clone_is_frozen"])
+            .env(FREEZE, format!("{} {id}", above.join("cgroup.freeze").display()))
+            .env(FREEZE_BUNDLE, test.write().path())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        // Frozen by the runtime, and then there is somebody in it.
+        common::until("no clone", || {
+            let read = |file: std::path::PathBuf| std::fs::read_to_string(file).unwrap_or_default();
+            !read(above.join(&id).join("cgroup.procs")).is_empty() && read(above.join("cgroup.freeze")) == "1\n"
+        });
+        let delete = || {
+            let begun = std::time::Instant::now();
+            let container = Runtime::new(test.state_root()).load(&id).unwrap();
+            assert_eq!(container.delete(true).unwrap(), Vec::<String>::new(), "{by}");
+            assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{by}: {:?}", begun.elapsed());
+        };
+        if by == "SIGTERM" {
+            let pid = nix::unistd::Pid::from_raw(runtime.id().try_into().unwrap());
+            nix::sys::signal::kill(pid, nix::sys::signal::SIGTERM).unwrap();
+            let signal = std::os::unix::process::ExitStatusExt::signal(&runtime.wait().unwrap());
+            assert_eq!(signal, Some(15));
+            delete();
+        } else {
+            delete();
+            assert!(!runtime.wait().unwrap().success());
+        }
+        std::fs::write(above.join("cgroup.freeze"), "0").unwrap();
+        test.assert_nothing_left(by);
+        for mount_point in common::cgroup_mounts() {
+            std::fs::remove_dir(mount_point.join(&name)).ok();
+        }
+        assert!(!above.exists());
+    }
+}
+
+/// Not a test: the runtime that the one above starts.
+#[test]
+fn runtime_whose_clone_is_frozen() {
+    let (Ok(what), Ok(bundle)) = (env::var(FREEZE), env::var(FREEZE_BUNDLE)) else { return };
+    let (file, id) = what.split_once(' ').unwrap();
+    let root = std::path::Path::new(&bundle).parent().unwrap().join("state");
+    let (bundle, runtime) = (Bundle::open(&bundle).unwrap(), Runtime::new(root));
+    let mut freeze = |planned: &Planned<libcorten::plan::HostStep>| {
+        if planned.step.name() == "CloneInit" {
+            std::fs::write(file, "1").unwrap();
+        }
+    };
+    runtime.launch(id, &bundle, &CreateOptions::default(), true, &mut freeze).unwrap();
+}
+
 fn kill_self() -> ! {
     nix::sys::signal::kill(nix::unistd::getpid(), nix::sys::signal::SIGKILL).unwrap();
     unreachable!("SIGKILL is not survived")

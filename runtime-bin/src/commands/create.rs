@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use libcorten::lifecycle::foreground::Interruption;
+use libcorten::plan::HostStep;
 use libcorten::{Bundle, Console, Container, CreateOptions, Runtime};
 
 use super::{bundle, runtime};
@@ -17,12 +19,15 @@ pub(crate) fn run(global: &Global, log: &Log, options: &Create) -> Outcome {
 fn create(global: &Global, log: &Log, options: &Create) -> Outcome {
     let bundle = bundle(options.bundle.as_deref(), options.config.as_deref())?;
     let console = options.console_socket.clone().map_or(Console::None, Console::Socket);
-    make(&runtime(global)?, log, &options.id, &bundle, &create_options(global, options, console)?, true)?;
+    let mut interruption = Interruption::hold()?;
+    let create = CreateOptions { cancel: Some(interruption.fd()), ..create_options(global, options, console)? };
+    let before = &mut |step: &HostStep| interruption.before(step);
+    make(&runtime(global)?, log, &options.id, &bundle, &create, true, before)?;
     Ok(0)
 }
 
 /// Makes a container, and tells then of the plan's warnings: a failure is to be the only entry in the log, as Podman reads the
-/// whole of it as one. With `--debug`, each step of the runtime is logged before it is done.
+/// whole of it as one. With `--debug`, each step of the runtime is logged before it is done. `before` sees it, too.
 pub(super) fn make(
     runtime: &Runtime,
     log: &Log,
@@ -30,8 +35,10 @@ pub(super) fn make(
     bundle: &Bundle,
     options: &CreateOptions,
     wait_for_start: bool,
+    before: &mut dyn FnMut(&HostStep),
 ) -> Result<Container, Failure> {
     let container = runtime.launch(id, bundle, options, wait_for_start, &mut |planned| {
+        before(&planned.step);
         if log.wants_details() {
             log.detail(&format!("{}: {:?}", planned.item.to_string_lossy(), planned.step));
         }
@@ -54,6 +61,7 @@ pub(super) fn create_options(global: &Global, options: &Create, console: Console
         no_pivot: options.no_pivot,
         pidfd_socket: options.pidfd_socket.clone(),
         foreground: false,
+        cancel: None,
         resctrl_root: None,
     })
 }

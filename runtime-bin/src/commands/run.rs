@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::thread::Builder;
 
-use libcorten::lifecycle::foreground::{Signals, attach};
+use libcorten::lifecycle::foreground::{Interruption, Signals, attach};
+use libcorten::plan::HostStep;
 use libcorten::{Bundle, Console, Container, CreateOptions, Runtime};
 use nix::sys::prctl::set_child_subreaper;
 use nix::sys::termios::{SetArg, tcgetattr, tcsetattr};
@@ -26,8 +27,12 @@ fn run_bundle(global: &Global, log: &Log, options: &Run) -> Outcome {
     let runtime = runtime(global)?;
     if options.detach {
         let console = options.create.console_socket.clone().map_or(Console::None, Console::Socket);
+        let mut interruption = Interruption::hold()?;
         let create = create_options(global, &options.create, console)?;
-        let mut container = make(&runtime, log, &options.create.id, &bundle, &create, false)?;
+        let create = CreateOptions { cancel: Some(interruption.fd()), ..create };
+        let before = &mut |step: &HostStep| interruption.before(step);
+        let mut container = make(&runtime, log, &options.create.id, &bundle, &create, false, before)?;
+        drop(interruption);
         if let Some(readiness) = container.take_readiness() {
             warn_of(log, caller::forward(readiness, None));
         }
@@ -39,8 +44,12 @@ fn run_bundle(global: &Global, log: &Log, options: &Run) -> Outcome {
 fn foreground(global: &Global, runtime: &Runtime, log: &Log, bundle: &Bundle, options: &Run) -> Outcome {
     let console = own_console(bundle, options.create.console_socket.as_deref())?;
     let signals = hold_signals(options.no_subreaper)?;
-    let create = CreateOptions { foreground: true, ..create_options(global, &options.create, console)? };
-    let container = make(runtime, log, &options.create.id, bundle, &create, false)?;
+    let create = create_options(global, &options.create, console)?;
+    // Not let through at any moment: what comes too late to end the making is the container's.
+    let interruption = Interruption::hold()?;
+    let create = CreateOptions { foreground: true, cancel: Some(interruption.fd()), ..create };
+    let container = make(runtime, log, &options.create.id, bundle, &create, false, &mut |_| {})?;
+    interruption.keep();
     look_after(container, log, &signals, options.keep)
 }
 

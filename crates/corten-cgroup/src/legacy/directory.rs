@@ -44,13 +44,15 @@ impl Directory {
         self.hierarchy.starts_with("name=")
     }
 
-    /// Fails if it has processes or is frozen.
+    /// Fails if it has processes.
     pub(super) fn check_unused(&self) -> Result<(), Error> {
         let count = self.pids()?.len();
-        if count > 0 {
-            return Err(Repr::NotEmpty { count }.into());
-        }
-        if self.has("freezer") && freezer::frozen(self.fd.as_fd(), &self.shown)? {
+        if count > 0 { Err(Repr::NotEmpty { count }.into()) } else { Ok(()) }
+    }
+
+    /// Fails if it is frozen, or one above is: whoever is moved there stands still for as long as that is, and cannot even be killed.
+    pub(super) fn check_runs(&self) -> Result<(), Error> {
+        if self.has("freezer") && freezer::stopped(self.fd.as_fd(), &self.shown)? {
             return Err(Repr::Frozen.into());
         }
         Ok(())

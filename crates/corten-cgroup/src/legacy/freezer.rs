@@ -90,6 +90,11 @@ pub(super) fn frozen(directory: BorrowedFd<'_>, path: &Path) -> Result<bool, Err
     }
 }
 
+/// Whether a process that comes into a cgroup would not run: it is frozen, or one above is.
+pub(super) fn stopped(directory: BorrowedFd<'_>, path: &Path) -> Result<bool, Error> {
+    Ok(!matches!(state(directory, path)?, State::Thawed))
+}
+
 enum State {
     Thawed,
     Freezing,

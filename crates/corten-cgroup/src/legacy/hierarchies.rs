@@ -237,6 +237,10 @@ impl Hierarchy {
         if existed && unused {
             directory.check_unused()?;
         }
+        // A new one, too.
+        if unused {
+            directory.check_runs()?;
+        }
         Ok(directory)
     }
 

@@ -227,11 +227,11 @@ impl Criu {
 
     fn hear(&mut self, process: Option<&OwnedFd>) -> Result<(Response, Option<OwnedFd>), CriuError> {
         let failed = |errno| SysError::new(errno, || "recvmsg(criu)".to_owned());
-        let others = process.map(AsFd::as_fd);
-        match sys::wait_any(self.socket.as_fd(), others, DEADLINE).map_err(failed)? {
-            Some(true) => {}
-            Some(false) if sys::wait_readable(&self.socket, PATIENCE).map_err(failed)? => {}
-            Some(false) => {
+        let fds: Vec<_> = std::iter::once(self.socket.as_fd()).chain(process.map(AsFd::as_fd)).collect();
+        match sys::wait_any(&fds, DEADLINE).map_err(failed)? {
+            Some(0) => {}
+            Some(_) if sys::wait_readable(&self.socket, PATIENCE).map_err(failed)? => {}
+            Some(_) => {
                 let (why, log) = self.why(None);
                 return Err(CriuError::Stuck { why, log });
             }

@@ -38,6 +38,9 @@ pub(crate) enum LaunchError {
     /// Init took too long.
     #[error("container init did not reach {what:?} within {seconds} s")]
     Deadline { what: &'static str, seconds: u64 },
+    /// The caller wants no container any more.
+    #[error("interrupted")]
+    Cancelled,
     /// Init said what it should not.
     #[error("container init does not keep to the protocol")]
     Protocol,
@@ -115,9 +118,12 @@ impl LaunchError {
             Self::Left { cause, .. } | Self::Warned { cause, .. } => cause.kind(),
             Self::Encode(_) => ErrorKind::InvalidConfig,
             Self::Protocol | Self::Order => ErrorKind::Internal,
-            Self::Died { .. } | Self::Deadline { .. } | Self::Hook(_) | Self::Systemd(_) | Self::OutOfMemory => {
-                ErrorKind::Kernel
-            }
+            Self::Died { .. }
+            | Self::Deadline { .. }
+            | Self::Cancelled
+            | Self::Hook(_)
+            | Self::Systemd(_)
+            | Self::OutOfMemory => ErrorKind::Kernel,
             Self::Cgroup(error) | Self::Devices(error) | Self::Limit(LimitError(error)) => {
                 error.errno().map_or(ErrorKind::Kernel, |errno| errno_kind(Errno::from_raw(errno)))
             }

@@ -45,6 +45,8 @@ enum Cause {
     Exec { path: String, error: std::io::Error },
     #[error("the container's init has ended")]
     Init,
+    #[error("interrupted")]
+    Cancelled,
     #[error(transparent)]
     Call(#[from] SysError),
 }
@@ -53,6 +55,11 @@ impl HookError {
     /// Whether the hook was ended because the container's init had ended.
     pub(crate) fn is_of_init(&self) -> bool {
         matches!(self.cause, Cause::Init)
+    }
+
+    /// Whether the hook was ended because the caller wants no container any more.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        matches!(self.cause, Cause::Cancelled)
     }
 }
 
@@ -63,6 +70,8 @@ pub(crate) struct Watch<'a> {
     pub(crate) directory: &'a StateDirectory,
     /// The init without which it is of no use.
     pub(crate) init: Option<BorrowedFd<'a>>,
+    /// What says that the caller wants no container any more.
+    pub(crate) cancel: Option<BorrowedFd<'a>>,
 }
 
 /// Runs hooks in order; the first that fails ends the list. `status`: what the state says.
@@ -136,7 +145,7 @@ fn one(kind: HookKind, hook: &Hook, record: &Record, state: &File, watch: Option
     sys::isolate(&mut command, Vec::new());
     let path = || hook.path().display().to_string();
     let mut child = command.spawn().map_err(|error| Cause::Exec { path: path(), error })?;
-    let status = look_after(&mut child, hook.timeout(), watch.and_then(|watch| watch.init));
+    let status = look_after(&mut child, hook.timeout(), watch);
     if status.is_err() {
         // It may have ended just now; waiting for it says.
         sys::kill_tree(Pid::from_raw(i32::try_from(child.id()).unwrap_or(0)));
@@ -150,16 +159,19 @@ fn one(kind: HookKind, hook: &Hook, record: &Record, state: &File, watch: Option
 }
 
 /// Waits for the end of a hook, or for what is to end it.
-fn look_after(child: &mut Child, timeout: Option<i64>, init: Option<BorrowedFd<'_>>) -> Result<ExitStatus, Cause> {
+fn look_after(child: &mut Child, timeout: Option<i64>, watch: Option<&Watch<'_>>) -> Result<ExitStatus, Cause> {
     let pid = i32::try_from(child.id()).unwrap_or(0);
-    if timeout.is_some() || init.is_some() {
+    let init = watch.and_then(|watch| watch.init).map(|init| (init, Cause::Init));
+    let cancel = watch.and_then(|watch| watch.cancel).map(|cancel| (cancel, Cause::Cancelled));
+    let (ends, mut causes): (Vec<_>, Vec<_>) = init.into_iter().chain(cancel).unzip();
+    if timeout.is_some() || !ends.is_empty() {
         let pidfd = sys::open_pidfd(Pid::from_raw(pid))?;
         let deadline =
             timeout.map_or(Duration::MAX, |seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0)));
-        let ended = sys::wait_any(pidfd.as_fd(), init, deadline);
-        match ended.map_err(|errno| SysError::new(errno, || "poll(hook)".to_owned()))? {
-            Some(true) => {}
-            Some(false) => return Err(Cause::Init),
+        let fds = [&[pidfd.as_fd()], ends.as_slice()].concat();
+        match sys::wait_any(&fds, deadline).map_err(|errno| SysError::new(errno, || "poll(hook)".to_owned()))? {
+            Some(0) => {}
+            Some(which) => return Err(causes.swap_remove(which - 1)),
             None => return Err(Cause::Timeout { seconds: timeout.unwrap_or(0) }),
         }
     }

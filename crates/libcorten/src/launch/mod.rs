@@ -79,6 +79,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) console: &'a Console,
     /// A stand-in for the resctrl filesystem, for tests.
     pub(crate) resctrl_root: Option<&'a Path>,
+    /// What says that the caller wants no container any more.
+    cancel: Option<&'a Arc<OwnedFd>>,
     /// The config, which is written down.
     pub(crate) config: Option<&'a Bundle>,
     /// The init of the container that the process joins.
@@ -155,6 +157,7 @@ impl<'a> Launch<'a> {
             record,
             console: &options.console,
             resctrl_root: options.resctrl_root.as_deref(),
+            cancel: options.cancel.as_ref(),
             config: None,
             joined: None,
             network: None,
@@ -213,8 +216,8 @@ impl<'a> Launch<'a> {
     /// Init and the cgroup are gone then; what could not be removed is part of the error.
     pub(crate) fn run(mut self, observe: &mut dyn FnMut(&Planned<HostStep>)) -> Result<Launched, LaunchError> {
         for planned in &self.plan.host {
-            observe(planned);
-            if let Err(error) = self.step(planned) {
+            let wanted = self.check_wanted().map(|()| observe(planned));
+            if let Err(error) = wanted.and_then(|()| self.step(planned)) {
                 let has_processes = self.init.is_some();
                 return Err(self.undo(error, has_processes));
             }
@@ -227,6 +230,12 @@ impl<'a> Launch<'a> {
             }
             None => Err(LaunchError::Order),
         }
+    }
+
+    /// Fails if the caller wants no container any more.
+    fn check_wanted(&self) -> Result<(), LaunchError> {
+        let is_cancelled = |cancel: &Arc<OwnedFd>| sys::wait_readable(&**cancel, Duration::ZERO).unwrap_or(false);
+        if self.cancel.is_some_and(is_cancelled) { Err(LaunchError::Cancelled) } else { Ok(()) }
     }
 
     fn step(&mut self, planned: &Planned<HostStep>) -> Result<(), LaunchError> {
@@ -428,7 +437,7 @@ impl<'a> Launch<'a> {
         self.fds.fill_with(|| None);
         self.record.pid = init.pid().as_raw();
         self.init = Some(init);
-        self.channel = Some(Channel::new(ours));
+        self.channel = Some(Channel::new(ours, self.cancel.cloned()));
         // Not yet reaped, so the pid is its own and the file is there.
         self.record.start_time = start_time(self.record.pid)?.unwrap_or(0);
         Ok(())
@@ -658,9 +667,16 @@ impl<'a> Launch<'a> {
     /// Runs hooks. Those of the making have nothing more to do when init has died; one after the start may outlive it.
     fn run_hooks(&self, kind: HookKind, hooks: &[Hook]) -> Result<(), LaunchError> {
         let init = self.init()?.pidfd().as_fd();
-        let watch = Watch { directory: self.place.directory, init: (kind != HookKind::Poststart).then_some(init) };
-        hooks::run(kind, hooks, self.record, status_during(kind), Some(&watch))
-            .map_err(|error| if error.is_of_init() { LaunchError::Died { how: None } } else { error.into() })
+        let watch = Watch {
+            directory: self.place.directory,
+            init: (kind != HookKind::Poststart).then_some(init),
+            cancel: self.cancel.map(|cancel| cancel.as_fd()),
+        };
+        hooks::run(kind, hooks, self.record, status_during(kind), Some(&watch)).map_err(|error| match error {
+            error if error.is_of_init() => LaunchError::Died { how: None },
+            error if error.is_cancelled() => LaunchError::Cancelled,
+            error => error.into(),
+        })
     }
 
     /// Sends the filter's listener to its agent.

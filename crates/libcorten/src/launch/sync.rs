@@ -21,10 +21,11 @@
 //! ```
 //!
 //! Instead of any of its messages init may send `Failed` and end. The stream ends with init's exec, or with its death. Every
-//! wait has a deadline.
+//! wait has a deadline, and ends when the caller wants no container any more.
 
 use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use corten_init::{MAX_MESSAGE, Message, SyncPoint};
@@ -32,12 +33,14 @@ use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
 use super::error::{InitFailure, LaunchError};
-use crate::sys::{SysError, wait_hung_up, wait_readable, wait_writable};
+use crate::sys::{SysError, wait_any, wait_hung_up, wait_writable};
 
 /// A connection to init.
 #[derive(Debug)]
 pub(crate) struct Channel {
     socket: OwnedFd,
+    /// Ends every wait for a message as soon as there is something to read.
+    cancel: Option<Arc<OwnedFd>>,
 }
 
 /// What was heard.
@@ -53,8 +56,8 @@ enum Heard {
 }
 
 impl Channel {
-    pub(crate) fn new(socket: OwnedFd) -> Self {
-        Self { socket }
+    pub(crate) fn new(socket: OwnedFd, cancel: Option<Arc<OwnedFd>>) -> Self {
+        Self { socket, cancel }
     }
 
     /// Waits until init has reached `point`.
@@ -97,9 +100,10 @@ impl Channel {
         is_alive: impl FnOnce() -> Result<bool, LaunchError>,
     ) -> Result<Option<InitFailure>, LaunchError> {
         // What init says before the end wakes nobody: a wakeup more is dear where processors are busy.
-        match wait_hung_up(&self.socket, deadline) {
-            Ok(true) => {}
-            Ok(false) => return Err(LaunchError::Deadline { what: "exec", seconds: deadline.as_secs() }),
+        match wait_hung_up(&self.socket, self.cancel.as_ref().map(AsFd::as_fd), deadline) {
+            Ok(Some(0)) => {}
+            Ok(Some(_)) => return Err(LaunchError::Cancelled),
+            Ok(None) => return Err(LaunchError::Deadline { what: "exec", seconds: deadline.as_secs() }),
             Err(errno) => return Err(SysError::new(errno, || "poll(exec)".to_owned()).into()),
         }
         let mut announced = false;
@@ -136,9 +140,10 @@ impl Channel {
 
     /// Waits until there is room for another message, of which init may have taken none yet.
     pub(crate) fn await_room(&mut self, point: SyncPoint, deadline: Duration) -> Result<(), LaunchError> {
-        match wait_writable(&self.socket, deadline) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(LaunchError::Deadline { what: point.name(), seconds: deadline.as_secs() }),
+        match wait_writable(&self.socket, self.cancel.as_ref().map(AsFd::as_fd), deadline) {
+            Ok(Some(0)) => Ok(()),
+            Ok(Some(_)) => Err(LaunchError::Cancelled),
+            Ok(None) => Err(LaunchError::Deadline { what: point.name(), seconds: deadline.as_secs() }),
             Err(errno) => Err(SysError::new(errno, || format!("poll({})", point.name())).into()),
         }
     }
@@ -153,9 +158,11 @@ impl Channel {
 
     /// Waits for a message or the end; a failure of init's is an error.
     fn hear(&mut self, deadline: Duration, what: &'static str) -> Result<Heard, LaunchError> {
-        match wait_readable(&self.socket, deadline) {
-            Ok(true) => {}
-            Ok(false) => return Err(LaunchError::Deadline { what, seconds: deadline.as_secs() }),
+        let fds: Vec<_> = std::iter::once(self.socket.as_fd()).chain(self.cancel.iter().map(AsFd::as_fd)).collect();
+        match wait_any(&fds, deadline) {
+            Ok(Some(0)) => {}
+            Ok(Some(_)) => return Err(LaunchError::Cancelled),
+            Ok(None) => return Err(LaunchError::Deadline { what, seconds: deadline.as_secs() }),
             Err(errno) => return Err(SysError::new(errno, || format!("poll({what})")).into()),
         }
         let mut buffer = [0; MAX_MESSAGE];

@@ -115,9 +115,12 @@ impl Container {
                 Err(damage) if damage.is_damage() => {}
                 read => *record = read?.unwrap_or_else(|| record.clone()),
             }
-            if lock.is_some() || Instant::now() >= end {
-                self.directory.kill_hook();
-                self.kill_init(record, left);
+            // Who does not even end when it is killed does not let go either.
+            if lock.is_some() || !left.is_empty() || Instant::now() >= end {
+                if left.is_empty() {
+                    self.directory.kill_hook();
+                    self.kill_init(record, left);
+                }
                 return Ok(lock);
             }
             thread::sleep(Duration::from_millis(20));

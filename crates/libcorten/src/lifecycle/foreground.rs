@@ -6,6 +6,7 @@
 mod buffer;
 mod caller;
 mod copies;
+mod interruption;
 mod output;
 mod relay;
 
@@ -22,6 +23,7 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 pub(crate) use self::caller::{fit, resize};
 use self::copies::Copies;
 pub(crate) use self::copies::Ends;
+pub use self::interruption::Interruption;
 use self::relay::{Interest, MasterEvents, Relay};
 
 use super::wait::wait_for;

@@ -105,6 +105,9 @@ pub struct CreateOptions {
     /// The caller stays with the container ([`foreground::attach`]). Stdio that is a file of another user than the process's, and would have to
     /// change its owner, is copied then.
     pub foreground: bool,
+    /// Ends the making, and takes back what has been made, as soon as something can be read from this file: an eventfd, a pipe. What the
+    /// kernel itself makes the caller wait for (a filesystem that does not answer) it cannot end.
+    pub cancel: Option<Arc<OwnedFd>>,
     /// A directory that stands in for the resctrl filesystem, for tests on machines without one: limits have no effect.
     pub resctrl_root: Option<PathBuf>,
 }

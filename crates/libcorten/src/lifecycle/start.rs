@@ -74,7 +74,7 @@ impl Container {
             }
             Error::new(error.kind(), CannotStart(error))
         })?;
-        let watch = Watch { directory: &self.directory, init: None };
+        let watch = Watch { directory: &self.directory, init: None, cancel: None };
         let hooks = HookKind::Poststart.of(record.hooks.as_ref());
         match hooks::run(HookKind::Poststart, hooks, &record, Status::Running, Some(&watch)) {
             Ok(()) => Ok((readiness, refused.map(|refused| crate::chain(&refused)))),
@@ -109,6 +109,6 @@ impl Container {
             socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).map_err(call("socket"))?;
         let address = UnixAddr::new(&self.directory.file_by_fd(START_SOCKET)).map_err(call("connect"))?;
         connect(socket.as_raw_fd(), &address).map_err(call("connect"))?;
-        Ok(Channel::new(socket))
+        Ok(Channel::new(socket, None))
     }
 }

@@ -16,6 +16,23 @@ fn cgroups(location: &corten_cgroup::Location, or_inits: Option<bool>, optional:
 }
 
 impl HostStep {
+    /// Whether the kernel may hold the caller in it for as long as somebody else likes: a filesystem that does not answer, a cgroup that is
+    /// frozen just then, a program or a socket of others. No [`CreateOptions::cancel`](crate::CreateOptions::cancel) ends it.
+    pub fn may_hang(&self) -> bool {
+        matches!(
+            self,
+            Self::OpenTree { .. }
+                | Self::OpenDevice { .. }
+                | Self::OpenNamespace { .. }
+                | Self::OpenHookOutput { .. }
+                | Self::CloneInit { .. }
+                | Self::WriteIdMaps { .. }
+                | Self::SendSeccompListener { .. }
+                | Self::SendPidfd { .. }
+                | Self::PidFile { .. }
+        )
+    }
+
     /// Returns the step's name.
     pub fn name(&self) -> &'static str {
         match self {

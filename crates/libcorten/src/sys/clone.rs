@@ -2,7 +2,8 @@
 //!
 //! The child shares the caller's memory (`CLONE_VM`) and has a stack of its own, so that the cost does not grow with the
 //! caller's memory. Between clone3 and execveat it makes raw system calls on data prepared before: no allocation, no lock, no
-//! formatting, no libc. All signals are blocked in it until init unblocks them, so that no handler of the caller runs in it.
+//! formatting, no libc. All signals for which the caller may have a handler are blocked in it until init unblocks them, so that none runs in
+//! it.
 //!
 //! The calling thread waits meanwhile (`CLONE_VFORK`). Not for the memory's sake: where the container's cgroup has too little
 //! memory even for the execveat, the kernel kills whoever shares the memory of the process that it chooses, which would be the
@@ -17,7 +18,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use nix::unistd::Pid;
 
-use super::{SysError, send_signal, wait_exit};
+use super::{ENDING, SysError, is_default, send_signal, wait_exit};
 
 /// What the child needs: all of it lies still until the child has executed init or ended.
 #[derive(Debug)]
@@ -273,15 +274,23 @@ impl CloneArguments {
     }
 }
 
-/// All signals, held back in this thread until it is dropped.
+/// Signals, held back in this thread until it is dropped.
 struct Blocked {
     before: SigSet,
 }
 
 impl Blocked {
-    fn all() -> Result<Self, Errno> {
-        let mut before = SigSet::empty();
-        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))?;
+    /// Holds back all signals but those that just end the caller, whom nothing else would reach while it waits for a clone that stands still
+    /// (in a cgroup that has been frozen in the last moment).
+    fn but_deadly() -> Result<Self, Errno> {
+        let before = SigSet::thread_get_mask()?;
+        let mut held = SigSet::all();
+        for signal in ENDING {
+            if !before.contains(signal) && is_default(signal) {
+                held.remove(signal);
+            }
+        }
+        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&held), None)?;
         Ok(Self { before })
     }
 }
@@ -293,7 +302,7 @@ impl Drop for Blocked {
     }
 }
 
-/// Makes a child with all signals blocked in it; returns its pid and pidfd.
+/// Makes a child in which no handler of the caller's runs; returns its pid and pidfd.
 ///
 /// # Safety
 /// As for [`clone3`].
@@ -304,7 +313,7 @@ unsafe fn spawn(
 ) -> Result<(Pid, OwnedFd), Errno> {
     let mut pidfd: RawFd = -1;
     arguments.pidfd = &raw mut pidfd as u64;
-    let blocked = Blocked::all()?;
+    let blocked = Blocked::but_deadly()?;
     // SAFETY: the caller's promise.
     let pid = Errno::result(unsafe { clone3(&arguments, child, data) });
     drop(blocked);

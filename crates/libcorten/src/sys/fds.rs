@@ -26,31 +26,42 @@ pub(crate) fn copy_inherited(fd: RawFd) -> Result<OwnedFd, Errno> {
 
 /// Waits with poll(2) until there is something to read, or the end; false if neither comes by the deadline.
 pub(crate) fn wait_readable(fd: impl AsFd, deadline: Duration) -> Result<bool, Errno> {
-    Ok(wait_any(fd.as_fd(), None, deadline)?.is_some())
+    Ok(wait_any(&[fd.as_fd()], deadline)?.is_some())
 }
 
-/// Waits until something can be written, or nobody reads any more; false if neither comes by the deadline.
-pub(crate) fn wait_writable(fd: impl AsFd, deadline: Duration) -> Result<bool, Errno> {
-    Ok(wait_for(&[(fd.as_fd(), PollFlags::POLLOUT)], deadline)?.is_some())
-}
-
-/// Waits until the other end of a socket has been closed, whatever there is to read before; false if it has not been by the deadline.
-pub(crate) fn wait_hung_up(socket: impl AsFd, deadline: Duration) -> Result<bool, Errno> {
-    Ok(wait_for(&[(socket.as_fd(), PollFlags::empty())], deadline)?.is_some())
-}
-
-/// Waits until there is something to read from `one` (true), or else from `other` (false); `None` if neither comes by the deadline.
-pub(crate) fn wait_any(
-    one: BorrowedFd<'_>,
+/// Waits until the other end of a socket has been closed, whatever there is to read before, or until there is something to read from
+/// `other` (1); `None` if nothing comes by the deadline.
+pub(crate) fn wait_hung_up(
+    socket: impl AsFd,
     other: Option<BorrowedFd<'_>>,
     deadline: Duration,
-) -> Result<Option<bool>, Errno> {
-    let fds: Vec<_> = std::iter::once(one).chain(other).map(|fd| (fd, PollFlags::POLLIN)).collect();
-    wait_for(&fds, deadline)
+) -> Result<Option<usize>, Errno> {
+    let other = other.map(|other| (other, PollFlags::POLLIN));
+    let events: Vec<_> = std::iter::once((socket.as_fd(), PollFlags::empty())).chain(other).collect();
+    wait_for(&events, deadline)
 }
 
-/// Waits for one of these; says whether it was the first.
-fn wait_for(events: &[(BorrowedFd<'_>, PollFlags)], deadline: Duration) -> Result<Option<bool>, Errno> {
+/// Waits until something can be written, or nobody reads any more (0), or until there is something to read from `other` (1); `None` if
+/// nothing comes by the deadline.
+pub(crate) fn wait_writable(
+    fd: impl AsFd,
+    other: Option<BorrowedFd<'_>>,
+    deadline: Duration,
+) -> Result<Option<usize>, Errno> {
+    let other = other.map(|other| (other, PollFlags::POLLIN));
+    let events: Vec<_> = std::iter::once((fd.as_fd(), PollFlags::POLLOUT)).chain(other).collect();
+    wait_for(&events, deadline)
+}
+
+/// Waits until there is something to read from one of these, or its end; says from which, the first if from several. `None` if nothing
+/// comes by the deadline.
+pub(crate) fn wait_any(fds: &[BorrowedFd<'_>], deadline: Duration) -> Result<Option<usize>, Errno> {
+    let events: Vec<_> = fds.iter().map(|fd| (*fd, PollFlags::POLLIN)).collect();
+    wait_for(&events, deadline)
+}
+
+/// Waits for one of these; says which.
+fn wait_for(events: &[(BorrowedFd<'_>, PollFlags)], deadline: Duration) -> Result<Option<usize>, Errno> {
     // A deadline that no clock reaches is none.
     let end = Instant::now().checked_add(deadline);
     loop {
@@ -59,7 +70,7 @@ fn wait_for(events: &[(BorrowedFd<'_>, PollFlags)], deadline: Duration) -> Resul
         match poll(&mut fds, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
             Ok(0) if left.is_zero() => return Ok(None),
             Ok(0) | Err(Errno::EINTR) => {}
-            Ok(_) => return Ok(Some(fds.first().and_then(PollFd::any) == Some(true))),
+            Ok(_) => return Ok(fds.iter().position(|fd| fd.any() == Some(true))),
             Err(errno) => return Err(errno),
         }
     }

@@ -15,6 +15,7 @@ mod network;
 mod pidfd;
 mod process;
 mod regular;
+mod signal;
 pub(crate) mod term;
 
 pub(crate) use clone::{InitProcess, InitStart, UserNamespaceHolder};
@@ -31,6 +32,7 @@ pub(crate) use network::NetworkMaker;
 pub(crate) use pidfd::{Waited, kill_tree, open_pidfd, pid_of, send_signal, take_fd, wait_ended, wait_exit};
 pub(crate) use process::{Cpus, expect_children, own_capabilities, run_on, run_on_again, set_limit};
 pub(crate) use regular::{NotOpened, open_regular};
+pub(crate) use signal::{ENDING, is_default, is_ignored};
 
 use nix::errno::Errno;
 
