@@ -77,9 +77,13 @@ pub(crate) fn build_benches(program: &str) -> Result<PathBuf> {
 
 /// Cargo's directory for what is built for this machine.
 fn host_directory() -> Result<PathBuf> {
+    Ok(target_directory()?.join(host()?))
+}
+
+/// The target triple of this machine.
+pub(crate) fn host() -> Result<String> {
     let host = output(Command::new("rustc").arg("-vV"))?;
-    let host = host.lines().find_map(|line| line.strip_prefix("host: ")).ok_or("rustc names no host")?;
-    Ok(target_directory()?.join(host))
+    Ok(host.lines().find_map(|line| line.strip_prefix("host: ")).ok_or("rustc names no host")?.to_owned())
 }
 
 /// Cargo's directory for targets.
