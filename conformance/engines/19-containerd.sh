@@ -217,6 +217,7 @@ clean() {
     done
     ctr container ls -q | xargs -r ctr container rm
     no_pinned_mount_namespaces
+    no_locked_volume
 } >/dev/null 2>&1
 
 # As DaemonSets have them: agents that look at their node.
@@ -242,6 +243,30 @@ clean() {
         absent cri exec "$container" ls /host$late
         cri remove-pod "$pod"
     done
+}
+
+# A pod that has no users of the host (`hostUsers: false`), with what nginx's image does, and a volume whose flags are the host's.
+19-cri-user-namespace() {
+    locked_volume
+    local handler pod container
+    for handler in "$NAME" peer; do
+        pod=$(cri run-pod --handler "$handler" --user-namespace "users-$handler")
+        container=$(cri run "$pod" --user-namespace --user 101 --mount /tmp/locked:/locked:private:ro --mount /tmp/locked:/slave:host-to-container:ro \
+            nginx-$handler $IMAGE sh -c "echo out >/dev/stdout; echo err >/dev/stderr; exec sleep 1000")
+        soon grep -q 'stdout F out' "/tmp/pods/nginx-$handler.log"
+        soon grep -q 'stderr F err' "/tmp/pods/nginx-$handler.log"
+        says '^ +0 +200000 +65536' cri exec "$container" cat /proc/self/uid_map
+        is $'err\nout' eval "cri exec $container sh -c 'echo out >/dev/stdout; echo err >/dev/stderr' 2>&1 | sort"
+        is $'/locked ro,nosuid,nodev,noexec,noatime\n/slave ro,nosuid,nodev,noexec,noatime' cri exec "$container" \
+            awk '$5 ~ "^/(locked|slave)$" { print $5, $6 }' /proc/self/mountinfo
+        cri exec "$container" sh -c 'touch /dev/null && echo x >/dev/null'
+        cri remove-pod "$pod"
+        pod=$(cri run-pod --handler "$handler" --user-namespace --privileged "privileged-$handler")
+        container=$(cri run "$pod" --user-namespace --privileged privileged $IMAGE sleep 1000)
+        is '0 hi' cri exec "$container" sh -c 'echo $(id -u) hi; mount -t tmpfs tmpfs /tmp'
+        cri remove-pod "$pod"
+    done
+    no_locked_volume
 }
 
 19-cri-host-paths-on-each-cpu() {

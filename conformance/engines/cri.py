@@ -44,7 +44,9 @@ def mount(text):
 
 def namespaces(options):
     node = NODE if options.host_network else 0
-    return api.NamespaceOption(pid=PIDS[options.pid], network=node, ipc=node)
+    ids = [api.IDMapping(host_id=200000, container_id=0, length=65536)]
+    users = api.UserNamespace(mode=0, uids=ids, gids=ids) if options.user_namespace else None
+    return api.NamespaceOption(pid=PIDS[options.pid], network=node, ipc=node, userns_options=users)
 
 
 def pod_config(name, options):
@@ -144,6 +146,7 @@ for function in [run_pod, run, wait, exec, update, stop, remove, stop_pod, remov
         command.add_argument("--pid", choices=PIDS, default="container")
         command.add_argument("--host-network", action="store_true")
         command.add_argument("--privileged", action="store_true")
+        command.add_argument("--user-namespace", action="store_true")
     if function is run_pod:
         command.add_argument("--handler", default="")
     if function in (run, update):
