@@ -1,7 +1,7 @@
 //! corten-init: the process that becomes the container's process.
 //!
-//! Started by `execveat` of a sealed memfd, in the container's new namespaces and cgroup, with the fd of the program (see
-//! `wire`) as its only argument. It holds no fd but the program's and those in the program's slots, is non-dumpable, and ends
+//! Started by `execveat` of a sealed memfd, in the container's new namespaces and cgroup, with two arguments: the fd of the program
+//! (see `wire`) and that of the socket to the runtime, for what fails before the program is there. It holds no fd but the program's and those in the program's slots, is non-dumpable, and ends
 //! by `execve` or `exit_group`. Attacker: other processes of the container's namespaces once it has joined them; the rootfs.
 //!
 //! No libc, no allocator, no threads: what the compiler wants of libc is at the end of this file.
@@ -26,13 +26,16 @@ use core::ffi::CStr;
 unsafe extern "C" fn corten_start(stack: *const usize) -> ! {
     // SAFETY: the kernel puts argc first.
     let count = unsafe { *stack };
-    if count != 2 {
+    if count != 3 {
         executor::refuse();
     }
-    // SAFETY: argc is 2, so that argv[1] follows argv[0].
-    let argument = unsafe { *stack.add(2) } as *const core::ffi::c_char;
-    // SAFETY: the kernel's arguments end with NUL and stay where they are.
-    executor::run(unsafe { CStr::from_ptr(argument) })
+    let argument = |index: usize| {
+        // SAFETY: argc is 3, so that argv[1] and argv[2] follow argv[0].
+        let argument = unsafe { *stack.add(1 + index) } as *const core::ffi::c_char;
+        // SAFETY: the kernel's arguments end with NUL and stay where they are.
+        unsafe { CStr::from_ptr(argument) }
+    };
+    executor::run(argument(1), argument(2))
 }
 
 #[panic_handler]

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! init → runtime   Reached(point)   Console + one fd   Cloned + one fd   Listener(fd)   Executing   Failed{step, call, errno, item, detail}
+//!                  Warned{call, errno, item, detail}
 //! runtime → init   Continue(point)   (at `made` with one fd, at `hooks` with two, at `opened` with some)
 //! ```
 //!
@@ -174,6 +175,17 @@ pub enum Message<'a> {
         /// What the call was about: a path, a word of the kernel.
         detail: &'a [u8],
     },
+    /// A call has failed without which init goes on.
+    Warned {
+        /// The call that failed.
+        call: Call,
+        /// Its errno.
+        errno: i32,
+        /// The config item that the step came from, and what has become of it.
+        item: &'a [u8],
+        /// What the call was about.
+        detail: &'a [u8],
+    },
     /// Init may pass the point.
     Continue(SyncPoint),
     /// Init executes the program next.
@@ -193,6 +205,7 @@ impl<'a> Message<'a> {
             Self::Cloned => (5, 0, 0, 0, &[], &[]),
             Self::Listener { fd } => (6, 0, 0, fd, &[], &[]),
             Self::Executing => (7, 0, 0, 0, &[], &[]),
+            Self::Warned { call, errno, item, detail } => (8, 0, call.to_number(), errno, item, detail),
         };
         let item = item.get(..1024).unwrap_or(item);
         let mut at = 0;
@@ -227,17 +240,16 @@ impl<'a> Message<'a> {
         };
         let (item, detail) = rest.split_at_checked(word(4) as usize).ok_or(MessageError)?;
         let point = || SyncPoint::from_number(word(1)).ok_or(MessageError);
+        let call = || Call::from_number(word(2)).ok_or(MessageError);
         match word(0) {
             1 => Ok(Self::Reached(point()?)),
             2 => Ok(Self::Console),
-            3 => {
-                let call = Call::from_number(word(2)).ok_or(MessageError)?;
-                Ok(Self::Failed { step: word(1), call, errno: word(3).cast_signed(), item, detail })
-            }
+            3 => Ok(Self::Failed { step: word(1), call: call()?, errno: word(3).cast_signed(), item, detail }),
             4 => Ok(Self::Continue(point()?)),
             5 => Ok(Self::Cloned),
             6 => Ok(Self::Listener { fd: word(3).cast_signed() }),
             7 => Ok(Self::Executing),
+            8 => Ok(Self::Warned { call: call()?, errno: word(3).cast_signed(), item, detail }),
             _ => Err(MessageError),
         }
     }

@@ -365,8 +365,13 @@ pub fn send_fd(to: Fd, bytes: &[u8], carried: Fd) -> Result<()> {
         control_length: size_of::<ControlMessage>(),
         flags: 0,
     };
-    // SAFETY: header, iov, control message and bytes are laid out as sendmsg(2) wants (64-bit) and outlive the call.
-    unsafe { call(nr::SENDMSG, [to.arg(), &raw const header as usize, MSG_NOSIGNAL]) }.map(drop)
+    loop {
+        // SAFETY: header, iov, control message and bytes are laid out as sendmsg(2) wants (64-bit) and outlive the call.
+        match unsafe { call(nr::SENDMSG, [to.arg(), &raw const header as usize, MSG_NOSIGNAL]) } {
+            Err(Errno::EINTR) => {}
+            other => return other.map(drop),
+        }
+    }
 }
 
 /// Receives bytes and up to two fds; returns the number of bytes.

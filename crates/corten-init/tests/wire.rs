@@ -112,7 +112,8 @@ proptest! {
     ) {
         let mut buffer = [0; MAX_MESSAGE];
         let failed = Message::Failed { step, call: Call::Fsconfig, errno, item: &item, detail: &detail };
-        for message in [failed, Message::Console, Message::Cloned, Message::Listener { fd: 7 }, Message::Executing, Message::Reached(SyncPoint::Ready), Message::Continue(SyncPoint::Start)] {
+        let warned = Message::Warned { call: Call::Openat2, errno, item: &item, detail: &detail };
+        for message in [failed, warned, Message::Console, Message::Cloned, Message::Listener { fd: 7 }, Message::Executing, Message::Reached(SyncPoint::Ready), Message::Continue(SyncPoint::Start)] {
             let length = message.encode(&mut buffer);
             prop_assert_eq!(Message::decode(&buffer[..length]), Ok(message));
         }

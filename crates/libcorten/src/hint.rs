@@ -15,7 +15,7 @@ pub(crate) fn of_launch(error: &LaunchError) -> Option<String> {
     match error {
         LaunchError::Step { source, .. } | LaunchError::Call(source) => of_call(source),
         LaunchError::Init(failure) => of_init(failure),
-        LaunchError::IdMap { source, .. } => of_id_map(source),
+        LaunchError::IdMap(error) => of_id_map(error),
         LaunchError::Limit(LimitError(error)) => of_limit(error),
         LaunchError::Cgroup(error) if error.is_refused() => Some(DELEGATE.to_owned()),
         LaunchError::Warned { cause, .. } | LaunchError::Left { cause, .. } => of_launch(cause),

@@ -134,8 +134,8 @@ pub(crate) fn refuse() -> ! {
     sys::exit(1)
 }
 
-/// Runs the program in the fd that `argument` names, in decimal.
-pub(crate) fn run(argument: &CStr) -> ! {
+/// Reads an fd in decimal.
+fn fd_of(argument: &CStr) -> Fd {
     let mut number = 0i32;
     for digit in argument.to_bytes() {
         if !digit.is_ascii_digit() {
@@ -143,19 +143,27 @@ pub(crate) fn run(argument: &CStr) -> ! {
         }
         number = number.wrapping_mul(10).wrapping_add(i32::from(digit - b'0'));
     }
-    let file = Fd(number);
-    let Ok(stat) = sys::stat(file) else { refuse() };
-    let Ok(bytes) = sys::map_file(file, usize::try_from(stat.size).unwrap_or(0)) else { refuse() };
-    let Ok(program) = Program::parse(bytes) else { refuse() };
+    Fd(number)
+}
+
+/// Runs the program in the fd that the first argument names. The second one names the socket to the runtime.
+pub(crate) fn run(program: &CStr, socket: &CStr) -> ! {
+    let (file, socket) = (fd_of(program), fd_of(socket));
+    let program = match load(file) {
+        Ok(program) => program,
+        Err(failure) => give_up(socket, failure),
+    };
     sys::close(file);
-    prepare();
+    if let Err(failure) = prepare() {
+        give_up(socket, failure);
+    }
     let mut few = [0usize; FEW_SLOTS];
     let count = program.slots() as usize;
     let slots = match few.get_mut(..count) {
         Some(slots) => slots,
-        None => match sys::map_words(count) {
+        None => match sys::map_words(count).from(Call::Mmap) {
             Ok(slots) => slots,
-            Err(_) => sys::exit(1),
+            Err(failure) => give_up(socket, failure),
         },
     };
     for (slot, fd) in slots.iter_mut().zip(program.fds()) {
@@ -164,14 +172,39 @@ pub(crate) fn run(argument: &CStr) -> ! {
     Executor::new(slots).walk(&program)
 }
 
+/// Maps the program.
+fn load(file: Fd) -> Outcome<Program<'static>> {
+    let stat = sys::stat(file).from(Call::Fstat)?;
+    let bytes = sys::map_file(file, usize::try_from(stat.size).unwrap_or(0)).from(Call::Mmap)?;
+    Program::parse(bytes).map_err(|_| Failure { call: Call::Decode, errno: Errno::EPROTO })
+}
+
+/// Tells the runtime, if there is one, why there is not even a program.
+fn give_up(socket: Fd, failure: Failure) -> ! {
+    let Failure { call, errno: Errno(errno) } = failure;
+    match tell(socket, &Message::Failed { step: 0, call, errno, item: b"corten-init", detail: b"program" }) {
+        Ok(()) => sys::exit(1),
+        Err(_) => refuse(),
+    }
+}
+
+/// Sends a message, by write(2).
+fn tell(socket: Fd, message: &Message<'_>) -> sys::Result<()> {
+    let mut buffer = [0; MAX_MESSAGE];
+    let length = message.encode(&mut buffer);
+    sys::write(socket, buffer.get(..length).unwrap_or_default()).map(drop)
+}
+
 /// Makes the process unreachable and its surroundings plain before the first step.
-fn prepare() {
-    // Until execve nobody may ptrace init or open its /proc files (CVE-2016-9962). Cannot fail with this argument.
-    sys::prctl::set_not_dumpable().ok();
-    sys::set_name(c"corten-init");
+fn prepare() -> Outcome {
+    // Until execve nobody may ptrace init or open its /proc files (CVE-2016-9962).
+    sys::prctl::set_not_dumpable().from(Call::Prctl)?;
+    // By which the runtime tells init from the program.
+    sys::set_name(c"corten-init").from(Call::Prctl)?;
     sys::reset_signals();
     // Modes of nodes and directories are meant as given; `Umask` sets the user's mask.
     sys::umask(0);
+    Ok(())
 }
 
 impl<'s> Executor<'s> {
@@ -393,14 +426,13 @@ impl<'s> Executor<'s> {
 
     /// Sends a message, by write(2).
     fn tell(&self, message: &Message<'_>) -> sys::Result<()> {
-        let mut buffer = [0; MAX_MESSAGE];
-        let length = message.encode(&mut buffer);
-        sys::write(self.report, buffer.get(..length).unwrap_or_default()).map(drop)
+        tell(self.report, message)
     }
 
-    /// Says that the exec comes next. A filter may forbid it: then the runtime looks whether init lives.
+    /// Says that the exec comes next, once more if there was no memory for it. A filter may forbid it: then the runtime looks whether
+    /// init lives.
     fn announce(&self) -> Outcome {
-        self.tell(&Message::Executing).ok();
+        self.tell(&Message::Executing).or_else(|_| self.tell(&Message::Executing)).ok();
         Ok(())
     }
 

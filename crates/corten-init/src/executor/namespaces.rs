@@ -3,6 +3,7 @@
 //! Stage: inside, first of all. Spec: config-linux.md#namespaces. Attacker: processes in joined namespaces, which init enters as
 //! a process that is not dumpable and holds no fd but the runtime's.
 
+use super::paths::decimal;
 use super::{Executor, Failure, From, Outcome};
 use crate::message::{Call, Message, SyncPoint};
 use crate::step::Slot;
@@ -41,17 +42,23 @@ impl Executor<'_> {
     /// `cgroup`: what it is to be in.
     ///
     /// It is the first process that tells the runtime of the clone, whose own getpid(2) is that of another namespace, and which may be frozen or
-    /// killed from the beginning. The clone waits for it, so that its own messages come later.
+    /// killed from the beginning. The clone waits for it, so that its own messages come later, and ends if it has not been told of.
     pub(super) fn clone_again(&mut self, flags: u64, cgroup: Option<Fd>) -> Outcome {
         let [told, tell] = sys::pipe().from(Call::Pipe2)?;
-        if let Some(clone) = sys::clone_sibling(flags, cgroup).from(Call::Clone3)? {
-            // A runtime that has gone is found out by the clone, too.
-            self.tell_with(&Message::Cloned, clone).ok();
-            sys::close(tell);
-            sys::exit(0);
+        if let Some((pid, clone)) = sys::clone_sibling(flags, cgroup).from(Call::Clone3)? {
+            let is_told =
+                self.tell_with(&Message::Cloned, clone).and_then(|()| sys::write(tell, &[1]).from(Call::Write));
+            let Err(failure) = is_told else { sys::exit(0) };
+            // The runtime, whose child it is, reaps it.
+            sys::kill(clone).ok();
+            self.detail.set_cut(b"clone ");
+            self.detail.push(decimal(pid, &mut [0; 10])).ok();
+            return Err(failure);
         }
         sys::close(tell);
-        sys::read(told, &mut [0]).from(Call::Read)?;
+        if sys::read(told, &mut [0]).from(Call::Read)? == 0 {
+            sys::exit(1);
+        }
         sys::close(told);
         Ok(())
     }

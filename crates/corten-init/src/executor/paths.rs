@@ -49,7 +49,7 @@ pub(super) fn name_in_proc(Fd(file): Fd) -> sys::Result<Text<32>> {
 }
 
 /// Writes a number that is not negative.
-fn decimal(number: i32, digits: &mut [u8; 10]) -> &[u8] {
+pub(super) fn decimal(number: i32, digits: &mut [u8; 10]) -> &[u8] {
     let mut rest = number.unsigned_abs();
     let mut length = 0;
     for place in digits.iter_mut().rev() {

@@ -74,10 +74,11 @@ fn is_null(stat: &sys::Stat) -> bool {
 
 /// Whether it is a file with text in it, and none that the kernel makes up while it is read: to read such a file may take from the kernel
 /// what is the host's (`/proc/kmsg`), with rights that the container has not.
-fn holds_text(file: Fd) -> bool {
-    let is_file = |stat: sys::Stat| stat.mode & sys::S_IFMT == sys::S_IFREG && stat.size > 0;
+fn holds_text(file: Fd) -> Outcome<bool> {
+    let found = sys::stat(file).from(Call::Fstat)?;
+    let is_file = found.mode & sys::S_IFMT == sys::S_IFREG && found.size > 0;
     let of_kernel = |magic| matches!(magic, sys::PROC_SUPER_MAGIC | sys::SYSFS_MAGIC);
-    sys::stat(file).is_ok_and(is_file) && sys::filesystem(file).is_ok_and(|magic| !of_kernel(magic))
+    Ok(is_file && !of_kernel(sys::filesystem(file).from(Call::Fstatfs)?))
 }
 
 /// Writes a value to a file below a directory, in one write(2): the kernel takes it whole or not at all.
@@ -186,19 +187,37 @@ impl Executor<'_> {
     pub(super) fn home_from_passwd(&mut self, uid: u64, proc: Slot) -> Outcome {
         self.home.clear();
         self.home.push(b"HOME=/").from(Call::Openat2)?;
+        self.detail.set_cut(b"/etc/passwd");
+        match self.look_up_home(uid, proc) {
+            // No file, or a link that leads to none: the home is `/`.
+            Err(Failure { errno: Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP, .. }) => Ok(()),
+            // As with runc the container is made, and somebody hears of it.
+            Err(Failure { call, errno: Errno(errno) }) => {
+                let warned =
+                    Message::Warned { call, errno, item: b"process.env: HOME=/", detail: self.detail.as_bytes() };
+                self.tell(&warned).ok();
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Takes the home directory from the user's line, if there is one in a file that holds text.
+    fn look_up_home(&mut self, uid: u64, proc: Slot) -> Outcome {
+        let seen = self.open_in_root(c"/etc/passwd").from(Call::Openat2)?;
+        if !holds_text(seen)? {
+            sys::close(seen);
+            return Ok(());
+        }
         let flags = sys::O_RDONLY | sys::O_NOCTTY | sys::O_NONBLOCK;
-        // No file, no entry, a file that is none: the home is `/`.
-        let Ok(seen) = self.open_in_root(c"/etc/passwd") else { return Ok(()) };
-        let place = (self.root, c"/etc/passwd", IN_ROOT);
-        let file = holds_text(seen).then(|| self.open_seen(seen, proc, flags, place));
+        let file = self.open_seen(seen, proc, flags, (self.root, c"/etc/passwd", IN_ROOT)).from(Call::Openat2)?;
         sys::close(seen);
-        let Some(Ok(file)) = file else { return Ok(()) };
         let mut line = Text::<1024>::new();
         let mut too_long = false;
         let mut buffer = [0; 4096];
         // The end is also a bound: 4 MiB of passwd.
         'file: for _ in 0..1024 {
-            let length = sys::read(file, &mut buffer).unwrap_or(0);
+            let length = sys::read(file, &mut buffer).from(Call::Read)?;
             for byte in buffer.get(..length).unwrap_or_default() {
                 if *byte != b'\n' {
                     too_long |= line.push(&[*byte]).is_err();

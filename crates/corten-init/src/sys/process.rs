@@ -33,21 +33,22 @@ pub fn mount_namespace(process: Fd) -> Result<Fd> {
 /// What the parent gets at the end of a process.
 const SIGCHLD: usize = 17;
 
-/// Goes on twice, in this process and in a new one with a copy of the memory and the same parent: `None` in the new one, its pidfd here.
+/// Goes on twice, in this process and in a new one with a copy of the memory and the same parent: `None` in the new one, its pid and pidfd here.
 /// `cgroup`: what the new one is in from the beginning, if not in this one's.
-pub fn clone_sibling(namespaces: u64, cgroup: Option<Fd>) -> Result<Option<Fd>> {
+pub fn clone_sibling(namespaces: u64, cgroup: Option<Fd>) -> Result<Option<(i32, Fd)>> {
     const CLONE_PIDFD: u64 = 0x1000;
     const CLONE_PARENT: u64 = 0x8000;
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     let into = if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 };
     let cgroup = cgroup.map_or(0, |fd| u64::from(fd.0.cast_unsigned()));
     let mut pidfd = -1i32;
+    let number = |pid| i32::try_from(pid).unwrap_or(0);
     if namespaces == 0 && into == 0 {
         // The old call, because filters like Docker's refuse clone3.
         let flags = usize::try_from(CLONE_PIDFD | CLONE_PARENT).unwrap_or(0) | SIGCHLD;
         // SAFETY: as below; the pidfd comes in the place of the parent's thread id.
         let pid = unsafe { call(nr::CLONE, [flags, 0, &raw mut pidfd as usize, 0, 0]) }?;
-        return Ok((pid != 0).then_some(Fd(pidfd)));
+        return Ok((pid != 0).then_some((number(pid), Fd(pidfd))));
     }
     // struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup. With
     // CLONE_PARENT the signal is that of this process.
@@ -56,7 +57,7 @@ pub fn clone_sibling(namespaces: u64, cgroup: Option<Fd>) -> Result<Option<Fd>> 
     // SAFETY: the structure is clone_args of version 2, and it and the int that the kernel writes the pidfd to outlive the call. Without
     // CLONE_VM the child has memory of its own, this stack included, and init has no other thread whose locks could be held.
     let pid = unsafe { call(nr::CLONE3, [&raw const arguments as usize, size_of_val(&arguments)]) }?;
-    Ok((pid != 0).then_some(Fd(pidfd)))
+    Ok((pid != 0).then_some((number(pid), Fd(pidfd))))
 }
 
 /// A pipe: the end to read from, and the other.
@@ -258,9 +259,9 @@ pub mod prctl {
 }
 
 /// Names the thread, as `ps` shows it. `name` is cut to 15 bytes by the kernel.
-pub fn set_name(name: &CStr) {
-    // SAFETY: `name` ends with NUL and outlives the call. Failure would only leave another name.
-    unsafe { call(nr::PRCTL, [15, text(name)]) }.ok();
+pub fn set_name(name: &CStr) -> Result<()> {
+    // SAFETY: `name` ends with NUL and outlives the call.
+    unsafe { call(nr::PRCTL, [15, text(name)]) }.map(drop)
 }
 
 /// Loads a filter and returns the fd of its listener if `flags` ask for one (0 otherwise).

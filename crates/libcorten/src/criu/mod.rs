@@ -210,7 +210,7 @@ impl Criu {
 
     fn wait(&mut self) -> Result<ExitStatus, CriuError> {
         let pidfd = sys::open_pidfd(Pid::from_raw(self.pid()))?;
-        if !sys::wait_ended(&pidfd, DEADLINE) {
+        if !sys::wait_ended(&pidfd, DEADLINE)? {
             return Err(CriuError::Deadline { seconds: DEADLINE.as_secs() });
         }
         self.child.wait().map_err(|error| SysError::from_io(&error, || "waitid(criu)".to_owned()).into())

@@ -2,6 +2,7 @@
 
 use corten_init::Call;
 use nix::errno::Errno;
+use nix::unistd::Pid;
 
 use super::hooks::{HookError, signal_words};
 use super::id_maps::IdMapError;
@@ -69,13 +70,8 @@ pub(crate) enum LaunchError {
     #[error(transparent)]
     Call(#[from] SysError),
     /// Ids could not be mapped.
-    #[error("{item}")]
-    IdMap {
-        /// The config item.
-        item: String,
-        #[source]
-        source: IdMapError,
-    },
+    #[error(transparent)]
+    IdMap(#[from] IdMapError),
     /// Network devices.
     #[error(transparent)]
     NetDevice(#[from] NetDeviceError),
@@ -112,7 +108,7 @@ impl LaunchError {
             Self::Init(failure) => errno_kind(failure.errno.0),
             Self::State(error) => error.kind(),
             Self::Criu(error) => error.kind(),
-            Self::IdMap { source, .. } => source.errno().map_or(ErrorKind::Kernel, errno_kind),
+            Self::IdMap(error) => error.errno().map_or(ErrorKind::Kernel, errno_kind),
             Self::NetDevice(error) => error.errno().map_or(ErrorKind::InvalidConfig, errno_kind),
             Self::Resctrl(error) => error.errno().map_or(ErrorKind::InvalidConfig, errno_kind),
             Self::Left { cause, .. } | Self::Warned { cause, .. } => cause.kind(),
@@ -145,6 +141,14 @@ impl LaunchError {
     /// Whether init could not clone itself as there are as many processes as there may be.
     pub(crate) fn is_at_process_limit(&self) -> bool {
         matches!(self, Self::Init(failure) if failure.call == Call::Clone3 && failure.errno.0 == Errno::EAGAIN)
+    }
+
+    /// The clone of init that init could not tell of and has killed: a child of this process, which nobody else reaps.
+    pub(super) fn untold_clone(&self) -> Option<Pid> {
+        match self {
+            Self::Init(failure) => failure.detail.strip_prefix("clone ")?.parse().ok().map(Pid::from_raw),
+            _ => None,
+        }
     }
 
     /// Whether a tree could not be attached because a mount namespace is mounted below it (`check_for_nsfs_mounts`, fs/namespace.c).

@@ -11,6 +11,7 @@ use nix::unistd::{Pid, getegid};
 use super::files::write_proc;
 use super::open;
 use crate::oci::{LinuxIdMapping, LinuxNamespaceType};
+use crate::spec::id_map_line;
 use crate::sys::{SysError, UserNamespaceHolder};
 
 /// Why ids could not be mapped.
@@ -18,19 +19,19 @@ use crate::sys::{SysError, UserNamespaceHolder};
 pub(crate) enum IdMapError {
     #[error("{field}")]
     Call {
-        field: &'static str,
+        field: String,
         #[source]
         source: SysError,
     },
     #[error("{field}: more ids than the caller's own need {tool}, which cannot be run")]
     NoTool {
-        field: &'static str,
+        field: String,
         tool: &'static str,
         #[source]
         source: SysError,
     },
     #[error("{field}: {tool}: {said}")]
-    Tool { field: &'static str, tool: &'static str, said: String },
+    Tool { field: String, tool: &'static str, said: String },
 }
 
 impl IdMapError {
@@ -43,15 +44,21 @@ impl IdMapError {
     }
 }
 
-/// Maps the ids of a process's new user namespace.
-pub(super) fn write(pid: Pid, uids: &[LinuxIdMapping], gids: &[LinuxIdMapping]) -> Result<(), IdMapError> {
-    write_one(pid, "linux.uidMappings", "uid_map", "newuidmap", uids)?;
+/// Maps the ids of a process's new user namespace. `fields`: what the maps are called in the config.
+pub(super) fn write(
+    pid: Pid,
+    fields: [&str; 2],
+    uids: &[LinuxIdMapping],
+    gids: &[LinuxIdMapping],
+) -> Result<(), IdMapError> {
+    let [of_uids, of_gids] = fields;
+    write_one(pid, of_uids, "uid_map", "newuidmap", uids)?;
     // Whoever maps nothing but the own group without privileges gives up setgroups(2) for it. runc's rule.
     if matches!(gids, [only] if only.size() == 1 && only.host_id() == getegid().as_raw()) && !may_set_groups() {
         let denied = write_proc(pid, "setgroups", "deny");
-        denied.map_err(|source| IdMapError::Call { field: "linux.gidMappings", source })?;
+        denied.map_err(|source| IdMapError::Call { field: of_gids.to_owned(), source })?;
     }
-    write_one(pid, "linux.gidMappings", "gid_map", "newgidmap", gids)
+    write_one(pid, of_gids, "gid_map", "newgidmap", gids)
 }
 
 /// Checks that the user namespace of a process has this map, in whatever pieces.
@@ -86,44 +93,37 @@ fn joined_up(ranges: impl Iterator<Item = (u32, u32, u32)>) -> Vec<(u32, u32, u3
     sorted
 }
 
-/// Makes a user namespace with these maps.
-pub(super) fn namespace(uids: &[LinuxIdMapping], gids: &[LinuxIdMapping]) -> Result<OwnedFd, IdMapError> {
-    let field = "mounts[].uidMappings";
-    let holder = UserNamespaceHolder::start().map_err(|source| IdMapError::Call { field, source })?;
-    write(holder.pid(), uids, gids)?;
-    open::namespace_of(holder.pid(), LinuxNamespaceType::User).map_err(|source| IdMapError::Call { field, source })
+/// Makes a user namespace with these maps, which this field asks for.
+pub(super) fn namespace(field: &str, uids: &[LinuxIdMapping], gids: &[LinuxIdMapping]) -> Result<OwnedFd, IdMapError> {
+    let failed = |source| IdMapError::Call { field: field.to_owned(), source };
+    let holder = UserNamespaceHolder::start().map_err(failed)?;
+    write(holder.pid(), [field; 2], uids, gids)?;
+    open::namespace_of(holder.pid(), LinuxNamespaceType::User).map_err(failed)
 }
 
 fn may_set_groups() -> bool {
     caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SETGID).unwrap_or(false)
 }
 
-fn write_one(
-    pid: Pid,
-    field: &'static str,
-    file: &str,
-    tool: &'static str,
-    maps: &[LinuxIdMapping],
-) -> Result<(), IdMapError> {
-    let line = |map: &LinuxIdMapping| format!("{} {} {}\n", map.container_id(), map.host_id(), map.size());
-    let text: String = maps.iter().map(line).collect();
+fn write_one(pid: Pid, field: &str, file: &str, tool: &'static str, maps: &[LinuxIdMapping]) -> Result<(), IdMapError> {
+    let text: String = maps.iter().map(id_map_line).collect();
     match write_proc(pid, file, &text) {
         Err(error) if error.errno.0 == Errno::EPERM => map_by_tool(pid, field, tool, maps),
-        other => other.map_err(|source| IdMapError::Call { field, source }),
+        other => other.map_err(|source| IdMapError::Call { field: field.to_owned(), source }),
     }
 }
 
-fn map_by_tool(pid: Pid, field: &'static str, tool: &'static str, maps: &[LinuxIdMapping]) -> Result<(), IdMapError> {
+fn map_by_tool(pid: Pid, field: &str, tool: &'static str, maps: &[LinuxIdMapping]) -> Result<(), IdMapError> {
     let numbers = maps.iter().flat_map(|map| [map.container_id(), map.host_id(), map.size()]);
     let mut command = Command::new(tool);
     command.arg(pid.to_string()).args(numbers.map(|number| number.to_string()));
     let output = command.output().map_err(|error| {
         let source = SysError::from_io(&error, || format!("execve({tool:?})"));
-        IdMapError::NoTool { field, tool, source }
+        IdMapError::NoTool { field: field.to_owned(), tool, source }
     })?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
-    Err(IdMapError::Tool { field, tool, said })
+    Err(IdMapError::Tool { field: field.to_owned(), tool, said })
 }

@@ -224,7 +224,8 @@ impl<'a> Launch<'a> {
         }
         match self.init {
             Some(init) => {
-                let Self { master, notify_socket, warnings, refused, .. } = self;
+                let Self { master, notify_socket, mut warnings, refused, channel, .. } = self;
+                warnings.extend(channel.map(Channel::into_warnings).unwrap_or_default());
                 let (pidfd, copies) = (init.pidfd().clone(), self.stdio.into_outer());
                 Ok(Launched { pidfd, master, copies, notify_socket, warnings, refused })
             }
@@ -277,7 +278,7 @@ impl<'a> Launch<'a> {
             HostStep::SendTrees { first, count } => self.send_trees(*first, *count),
             HostStep::MapTree { slot, maps, recursive } => {
                 let tree = self.fds.get(usize::from(slot.0)).and_then(Option::as_ref).ok_or(LaunchError::Order)?;
-                open::map_tree(tree, maps, *recursive).map_err(|source| LaunchError::IdMap { item: item(), source })
+                Ok(open::map_tree(tree, &item(), maps, *recursive)?)
             }
             HostStep::OpenDevice { path, kind, major, minor, slot } => {
                 self.put(*slot, open::device(path, *kind, *major, *minor).map_err(at)?)
@@ -297,7 +298,7 @@ impl<'a> Launch<'a> {
             HostStep::CloneInit { namespaces } => self.clone_init(*namespaces),
             HostStep::FollowClone => self.follow_clone(),
             HostStep::WriteIdMaps { uids, gids } => {
-                id_maps::write(self.pid(), uids, gids).map_err(|source| LaunchError::IdMap { item: item(), source })
+                Ok(id_maps::write(self.pid(), ["linux.uidMappings", "linux.gidMappings"], uids, gids)?)
             }
             HostStep::CheckIdMap { file, maps } => id_maps::check(self.pid(), file, maps).map_err(at),
             HostStep::LoadDeviceFilter { rules, optional } => self.load_device_filter(rules, *optional),
@@ -343,7 +344,7 @@ impl<'a> Launch<'a> {
 
     /// Gives the stdio to a user of the container's user namespace, which a container that runs has in its init.
     fn give_stdio(&self, uid: u32, at: impl Fn(SysError) -> LaunchError) -> Result<(), LaunchError> {
-        let has_ended = |pidfd: &OwnedFd| sys::wait_ended(pidfd, Duration::ZERO);
+        let has_ended = |pidfd: &OwnedFd| sys::wait_ended(pidfd, Duration::ZERO).unwrap_or(false);
         match (&self.joined, &self.init) {
             (Some(joined), _) => match stdio::give(&self.stdio, uid, joined.pid, &joined.pidfd) {
                 Err(_) if has_ended(&joined.pidfd) => Err(LaunchError::Died { how: None }),
@@ -406,6 +407,7 @@ impl<'a> Launch<'a> {
         let flags = SockFlag::SOCK_CLOEXEC;
         let (ours, inits) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)
             .map_err(|errno| SysError::new(errno, || "socketpair(AF_UNIX, SOCK_SEQPACKET)".to_owned()))?;
+        let socket = inits.as_raw_fd();
         if let Some(place) = self.fds.first_mut() {
             *place = Some(inits);
         }
@@ -417,6 +419,7 @@ impl<'a> Launch<'a> {
         let start = InitStart {
             elf: init_elf()?,
             program: program.as_fd(),
+            socket,
             inherited: &inherited,
             stdio: self.stdio.inner.each_ref().map(|fd| fd.as_ref().map(AsFd::as_fd)),
             preserved: self.plan.preserved_fds,
@@ -473,7 +476,7 @@ impl<'a> Launch<'a> {
     fn await_exec(&mut self) -> Result<(), LaunchError> {
         let deadline = self.deadline();
         let init = self.init()?.pidfd().clone();
-        let refused = self.channel()?.await_exec(deadline, || Ok(!sys::wait_ended(init.as_fd(), DEATH_DEADLINE)))?;
+        let refused = self.channel()?.await_exec(deadline, || Ok(!sys::wait_ended(init.as_fd(), DEATH_DEADLINE)?))?;
         self.refused = refused.map(|refused| crate::chain(&refused));
         Ok(())
     }
@@ -551,7 +554,7 @@ impl<'a> Launch<'a> {
         let joined = self.joined()?;
         let inits = Location::of_process(joined.pid).map_err(LaunchError::Cgroup)?;
         // The pid was its own when the file was read if it is alive now.
-        if sys::wait_ended(joined.pidfd.as_fd(), Duration::ZERO) {
+        if sys::wait_ended(joined.pidfd.as_fd(), Duration::ZERO)? {
             return Err(LaunchError::Died { how: None });
         }
         let location = Location { unified: inits.unified, ..self.record.cgroups.clone() };
@@ -751,22 +754,23 @@ impl<'a> Launch<'a> {
         {
             left.push(crate::chain(&error));
         }
+        if let Some(Err(error)) = cause.untold_clone().map(reap) {
+            left.push(crate::chain(&error));
+        }
         if let Some(init) = &self.init {
             // It may have ended by itself before; then the signal finds nobody.
             match sys::send_signal(init.pidfd().as_fd(), libc::SIGKILL) {
                 Err(error) if error.errno.0 != Errno::ESRCH => left.push(crate::chain(&error)),
                 _ => {}
             }
-            if sys::wait_ended(init.pidfd().as_fd(), KILL_DEADLINE) {
-                match sys::wait_exit(init.pidfd().as_fd(), false) {
-                    Ok(_) if out_of_memory && matches!(cause, LaunchError::Died { .. }) => {
-                        cause = LaunchError::OutOfMemory
-                    }
-                    Ok(waited) => cause.explain(waited),
-                    Err(error) => left.push(crate::chain(&error)),
+            let ended = sys::wait_ended(init.pidfd().as_fd(), KILL_DEADLINE);
+            match ended.and_then(|ended| ended.then(|| sys::wait_exit(init.pidfd().as_fd(), false)).transpose()) {
+                Ok(Some(_)) if out_of_memory && matches!(cause, LaunchError::Died { .. }) => {
+                    cause = LaunchError::OutOfMemory
                 }
-            } else {
-                left.push(format!("process {}", init.pid()));
+                Ok(Some(waited)) => cause.explain(waited),
+                Ok(None) => left.push(format!("process {}", init.pid())),
+                Err(error) => left.push(crate::chain(&error)),
             }
         }
         if !is_lost && let Err(error) = self.stop_unit() {
@@ -797,6 +801,13 @@ impl<'a> Launch<'a> {
         }
         if left.is_empty() { cause } else { LaunchError::Left { cause: Box::new(cause), left: left.join("; ") } }
     }
+}
+
+/// Reaps a child that has been killed.
+fn reap(child: Pid) -> Result<(), SysError> {
+    let pidfd = sys::open_pidfd(child)?;
+    sys::wait_ended(&pidfd, KILL_DEADLINE)?;
+    sys::wait_exit(&pidfd, false).map(drop)
 }
 
 /// Forgives init's death where init need not wait yet: what it has failed at meanwhile is heard next.

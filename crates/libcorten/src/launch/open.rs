@@ -135,17 +135,17 @@ pub(super) fn host_proc() -> Result<OwnedFd, SysError> {
 pub(super) fn root_of(pid: i32, pidfd: impl AsFd) -> Result<OwnedFd, SysError> {
     let path = format!("/proc/{pid}/root");
     let directory = open(Path::new(&path), libc::O_PATH | libc::O_DIRECTORY)?;
-    if sys::wait_ended(pidfd, Duration::ZERO) {
+    if sys::wait_ended(pidfd, Duration::ZERO)? {
         return Err(SysError::new(Errno::ESRCH, || format!("open({path:?})")));
     }
     Ok(directory.into())
 }
 
-/// Maps the ids of a tree.
-pub(super) fn map_tree(tree: impl AsFd, maps: &IdMapSource, recursive: bool) -> Result<(), IdMapError> {
-    let failed = |source: SysError| IdMapError::Call { field: "idmap", source };
+/// Maps the ids of a tree, which this field asks for.
+pub(super) fn map_tree(tree: impl AsFd, field: &str, maps: &IdMapSource, recursive: bool) -> Result<(), IdMapError> {
+    let failed = |source: SysError| IdMapError::Call { field: field.to_owned(), source };
     let namespace = match maps {
-        IdMapSource::Maps { uids, gids } => id_maps::namespace(uids, gids)?,
+        IdMapSource::Maps { uids, gids } => id_maps::namespace(field, uids, gids)?,
         IdMapSource::Namespace { path } => {
             let kind = LinuxNamespaceType::User;
             let flag = u64::from(libc::CLONE_NEWUSER.cast_unsigned());

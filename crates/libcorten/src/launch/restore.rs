@@ -229,8 +229,10 @@ fn end(root: &OwnedFd) -> Option<String> {
         Err(error) if error.errno.0 != Errno::ESRCH => return Some(crate::chain(&error)),
         _ => {}
     }
-    if !sys::wait_ended(root, KILL_DEADLINE) {
-        return Some("the restored process".to_owned());
+    match sys::wait_ended(root, KILL_DEADLINE) {
+        Ok(true) => {}
+        Ok(false) => return Some("the restored process".to_owned()),
+        Err(error) => return Some(crate::chain(&error)),
     }
     sys::wait_exit(root.as_fd(), false).err().map(|error| crate::chain(&error))
 }

@@ -79,7 +79,7 @@ pub(super) fn give(pipes: &Pipes, uid: u32, pid: i32, alive: &OwnedFd) -> Result
     let path = format!("/proc/{pid}/uid_map");
     let maps =
         std::fs::read_to_string(&path).map_err(|error| SysError::from_io(&error, || format!("open({path:?})")))?;
-    if sys::wait_ended(alive, Duration::ZERO) {
+    if sys::wait_ended(alive, Duration::ZERO)? {
         return Err(SysError::new(Errno::ESRCH, || format!("open({path:?})")));
     }
     let Some(owner) = outside(&maps, uid) else { return Ok(()) };

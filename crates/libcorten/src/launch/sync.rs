@@ -20,8 +20,8 @@
 //!  │── Executing ─────────────────────────▶│ and execs: `run` waits for the end of the stream
 //! ```
 //!
-//! Instead of any of its messages init may send `Failed` and end. The stream ends with init's exec, or with its death. Every
-//! wait has a deadline, and ends when the caller wants no container any more.
+//! Before any of its messages init may send `Warned`, and instead of it `Failed` and end. The stream ends with init's exec, or with its
+//! death. Every wait has a deadline, and ends when the caller wants no container any more.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
@@ -33,6 +33,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
 use super::error::{InitFailure, LaunchError};
+use crate::chain;
 use crate::sys::{SysError, wait_any, wait_hung_up, wait_writable};
 
 /// A connection to init.
@@ -41,6 +42,8 @@ pub(crate) struct Channel {
     socket: OwnedFd,
     /// Ends every wait for a message as soon as there is something to read.
     cancel: Option<Arc<OwnedFd>>,
+    /// What init has gone on without, one sentence each.
+    warnings: Vec<String>,
 }
 
 /// What was heard.
@@ -51,13 +54,19 @@ enum Heard {
     Cloned(OwnedFd),
     Listener(i32),
     Executing,
+    Warned(String),
     /// The stream has ended.
     End,
 }
 
 impl Channel {
     pub(crate) fn new(socket: OwnedFd, cancel: Option<Arc<OwnedFd>>) -> Self {
-        Self { socket, cancel }
+        Self { socket, cancel, warnings: Vec::new() }
+    }
+
+    /// Returns what init has gone on without so far, one sentence each.
+    pub(crate) fn into_warnings(self) -> Vec<String> {
+        self.warnings
     }
 
     /// Waits until init has reached `point`.
@@ -133,8 +142,19 @@ impl Channel {
         let control = if files.is_empty() { &[] } else { &rights[..] };
         match sendmsg::<()>(self.socket.as_raw_fd(), &bytes, control, MsgFlags::MSG_NOSIGNAL, None) {
             Ok(_) => Ok(()),
-            Err(Errno::EPIPE | Errno::ECONNRESET) => Err(LaunchError::Died { how: None }),
+            Err(Errno::EPIPE | Errno::ECONNRESET) => Err(self.last_words(point)),
             Err(errno) => Err(SysError::new(errno, || format!("sendmsg(Continue({}))", point.name())).into()),
+        }
+    }
+
+    /// Why init has closed its end: what it has failed at, if it has said so.
+    fn last_words(&mut self, point: SyncPoint) -> LaunchError {
+        loop {
+            match self.hear(Duration::ZERO, point.name()) {
+                Ok(Heard::End) | Err(LaunchError::Deadline { .. }) => return LaunchError::Died { how: None },
+                Ok(_) => {}
+                Err(error) => return error,
+            }
         }
     }
 
@@ -156,8 +176,17 @@ impl Channel {
         }
     }
 
-    /// Waits for a message or the end; a failure of init's is an error.
+    /// Waits for a message or the end; a failure of init's is an error. Warnings are kept.
     fn hear(&mut self, deadline: Duration, what: &'static str) -> Result<Heard, LaunchError> {
+        loop {
+            match self.hear_anything(deadline, what)? {
+                Heard::Warned(warning) => self.warnings.push(warning),
+                heard => return Ok(heard),
+            }
+        }
+    }
+
+    fn hear_anything(&mut self, deadline: Duration, what: &'static str) -> Result<Heard, LaunchError> {
         let fds: Vec<_> = std::iter::once(self.socket.as_fd()).chain(self.cancel.iter().map(AsFd::as_fd)).collect();
         match wait_any(&fds, deadline) {
             Ok(Some(0)) => {}
@@ -190,10 +219,62 @@ impl Channel {
             Ok(Message::Cloned) => carried.map(Heard::Cloned).ok_or(LaunchError::Protocol),
             Ok(Message::Listener { fd }) => Ok(Heard::Listener(fd)),
             Ok(Message::Executing) => Ok(Heard::Executing),
+            Ok(Message::Warned { call, errno, item, detail }) => {
+                Ok(Heard::Warned(chain(&InitFailure::new(call, errno, item, detail))))
+            }
             Ok(Message::Failed { call, errno, item, detail, .. }) => {
                 Err(InitFailure::new(call, errno, item, detail).into())
             }
             Ok(_) | Err(_) => Err(LaunchError::Protocol),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use corten_init::Call;
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, send, socketpair};
+
+    use super::*;
+
+    fn pair() -> (Channel, OwnedFd) {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let (ours, inits) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap();
+        (Channel::new(ours, None), inits)
+    }
+
+    fn say(inits: &OwnedFd, message: &Message<'_>) {
+        let mut buffer = [0; MAX_MESSAGE];
+        let length = message.encode(&mut buffer);
+        send(inits.as_raw_fd(), &buffer[..length], MsgFlags::empty()).unwrap();
+    }
+
+    /// The runtime may be about to let init pass a point that init will never reach.
+    #[test]
+    fn what_init_has_failed_at_is_told_when_it_has_gone() {
+        let failed = Message::Failed { step: 1, call: Call::Read, errno: libc::EIO, item: b"linux", detail: b"" };
+        for unread in [false, true] {
+            let (mut channel, inits) = pair();
+            say(&inits, &Message::Reached(SyncPoint::Cgroup));
+            say(&inits, &failed);
+            if unread {
+                channel.release(SyncPoint::Cgroup).unwrap();
+            }
+            drop(inits);
+            let error = channel.release(SyncPoint::Ready).unwrap_err();
+            assert_eq!(chain(&error), "error during container init: linux: read: input/output error");
+        }
+        let (mut channel, inits) = pair();
+        drop(inits);
+        assert!(matches!(channel.release(SyncPoint::Ready), Err(LaunchError::Died { how: None })));
+    }
+
+    #[test]
+    fn warnings_are_kept_beside_what_is_waited_for() {
+        let (mut channel, inits) = pair();
+        say(&inits, &Message::Warned { call: Call::Read, errno: libc::EIO, item: b"process.env", detail: b"/x" });
+        say(&inits, &Message::Reached(SyncPoint::Ready));
+        channel.await_point(SyncPoint::Ready, Duration::ZERO).unwrap();
+        assert_eq!(channel.into_warnings(), ["process.env: read \"/x\": input/output error"]);
     }
 }

@@ -155,8 +155,10 @@ impl Container {
                 Err(error) if error.errno.0 != Errno::ESRCH => left.push(format!("{error}: {}", error.errno)),
                 _ => {
                     left.extend(release_killed(record).err().map(|error| error.chain()));
-                    if !sys::wait_ended(pidfd.as_fd(), DEADLINE) {
-                        left.push(format!("process {} does not end", record.pid));
+                    match sys::wait_ended(pidfd.as_fd(), DEADLINE) {
+                        Ok(true) => {}
+                        Ok(false) => left.push(format!("process {} does not end", record.pid)),
+                        Err(error) => left.push(format!("{error}: {}", error.errno)),
                     }
                 }
             }

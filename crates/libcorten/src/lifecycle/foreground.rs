@@ -18,7 +18,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
 pub(crate) use self::caller::{fit, resize};
 use self::copies::Copies;
@@ -258,14 +258,28 @@ fn forward(pidfd: BorrowedFd<'_>, signals: &Signals, mut relay: Option<&mut Rela
 /// Reaps all children that have ended but the one that is waited for.
 fn reap(own: Option<BorrowedFd<'_>>) {
     let (ended, looking) = (WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG, WaitPidFlag::WNOWAIT);
-    let is_own =
-        |pid| own.is_some_and(|own| waitid(Id::PIDFd(own), ended | looking).is_ok_and(|own| own.pid() == Some(pid)));
+    // What cannot be seen now may be the one: its end would be lost.
+    let may_be_own = |pid| {
+        own.is_some_and(|own| {
+            waitid_again(|| Id::PIDFd(own), ended | looking).map_or(true, |own| own.pid() == Some(pid))
+        })
+    };
     // No children, or none that has ended: there is nothing to do.
-    while let Ok(status) = waitid(Id::All, ended | looking)
-        && let Some(pid) = status.pid().filter(|pid| !is_own(*pid))
+    while let Ok(status) = waitid_again(|| Id::All, ended | looking)
+        && let Some(pid) = status.pid().filter(|pid| !may_be_own(*pid))
     {
-        if waitid(Id::Pid(pid), ended).is_err() {
+        if waitid_again(|| Id::Pid(pid), ended).is_err() {
             return;
+        }
+    }
+}
+
+/// waitid(2), again when a signal has come between.
+fn waitid_again<'fd>(id: impl Fn() -> Id<'fd>, flags: WaitPidFlag) -> nix::Result<WaitStatus> {
+    loop {
+        match waitid(id(), flags) {
+            Err(Errno::EINTR) => {}
+            other => return other,
         }
     }
 }

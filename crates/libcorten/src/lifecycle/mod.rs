@@ -445,7 +445,7 @@ impl Container {
             return Ok(Status::Paused);
         }
         // A `start` that was killed leaves the socket.
-        let waits = life == Life::Init && self.directory.has_start_socket();
+        let waits = life == Life::Init && self.directory.has_start_socket()?;
         Ok(if waits { Status::Created } else { Status::Running })
     }
 }

@@ -33,14 +33,14 @@ impl Container {
         match self.directory.read_other() {
             Ok(Some(mut record)) => {
                 // The config is written when there is an init, and the runtime makes cgroups before that; systemd may not yet have.
-                record.owns_cgroups |= record.cgroups.unit.is_none() && self.directory.has_config();
+                record.owns_cgroups |= record.cgroups.unit.is_none() && self.directory.has_config()?;
                 return Ok(Some(Salvaged { record, warning: warning("its state before that") }));
             }
             Ok(None) => {}
             Err(error) if error.is_damage() => {}
             Err(error) => return Err(error.into()),
         }
-        if !self.directory.has_config() && !self.directory.has_start_socket() {
+        if !self.directory.has_config()? && !self.directory.has_start_socket()? {
             return Ok(None);
         }
         let lost = |why: String| LifecycleError::Lost {

@@ -93,7 +93,8 @@ impl Container {
     /// Whether init, which has closed its end without a word, lives on as the program.
     fn has_survived(&self, record: &Record) -> Result<bool, LaunchError> {
         let init = self.open_init(record).map_err(|_| LaunchError::Died { how: None })?;
-        Ok(init.is_some_and(|init| !sys::wait_ended(init.as_fd(), DEATH_DEADLINE)))
+        let Some(init) = init else { return Ok(false) };
+        Ok(!sys::wait_ended(init.as_fd(), DEATH_DEADLINE)?)
     }
 
     /// Opens the container's `NOTIFY_SOCKET`, before there is anybody to use it.

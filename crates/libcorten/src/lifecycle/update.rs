@@ -2,7 +2,7 @@
 
 use corten_cgroup::device::{Filter, Rule};
 use corten_cgroup::systemd::{Property, Unit, device_properties};
-use corten_cgroup::{LegacyControllers, Machine};
+use corten_cgroup::{Cgroups, LegacyControllers, Machine, Setting};
 use oci_spec::runtime::{LinuxCpu, LinuxIntelRdt, LinuxMemory, LinuxResources, LinuxThrottleDevice, LinuxWeightDevice};
 
 use super::{Container, LifecycleError, cgroups};
@@ -11,7 +11,7 @@ use crate::launch::{LimitError, resctrl};
 use crate::plan::device_rules;
 use crate::spec::judge_resources;
 use crate::spec::resources::limits;
-use crate::state::Status;
+use crate::state::{Record, Status};
 use crate::{Error, ErrorKind, Result};
 
 /// What [`Container::update`] changes. What is not given stays as it is.
@@ -28,60 +28,97 @@ impl Container {
     /// Changes limits. The new ones are in force when this returns, all of them or none.
     ///
     /// # Errors
-    /// The container is stopped, or the kernel does not take a limit; the error names field, file and value. The old limits are
-    /// in force then; if they cannot be restored, the error says so. (Devices come last, when systemd has been told, and the
-    /// schemata of resctrl first; they are not taken back.)
+    /// The container is stopped, the state cannot be written, or the kernel does not take a limit; the error names field, file and
+    /// value. The old limits are in force then; if they cannot be restored, the error says so. (Of what systemd has been told, and of
+    /// the schemata of resctrl, nothing is taken back.)
     pub fn update(&self, update: &Update) -> Result<()> {
         judge_resources(&update.resources).map_err(|error| Error::new(error.kind(), error))?;
         let _lock = self.directory.lock()?;
-        let mut record = self.record()?;
+        let record = self.record()?;
         if matches!(self.status(&record)?, Status::Stopped | Status::Creating) {
             return Err(LifecycleError::NotRunning.into());
         }
-        if update.intel_rdt != LinuxIntelRdt::default() {
-            let group = record.resctrl.as_ref().ok_or(LifecycleError::NoIntelRdt)?;
-            resctrl::update(group, &update.intel_rdt).map_err(|error| Error::new(ErrorKind::Kernel, error))?;
-        }
         if update.resources == LinuxResources::default() {
-            return Ok(());
+            return update_resctrl(&record, &update.intel_rdt);
         }
-        let before = record.resources.take().unwrap_or_default();
+        let before = record.resources.clone().unwrap_or_default();
         let after = merged(&before, &update.resources);
-        let cgroups = cgroups(&record)?;
+        let change = Change::new(&record, [&before, &after], &update.resources)?;
+        // What needs space, before anything is changed.
+        self.directory.prepare(&Record { resources: Some(after), ..record.clone() })?;
+        let changed =
+            update_resctrl(&record, &update.intel_rdt).and_then(|()| change.make(|| Ok(self.directory.publish()?)));
+        changed.inspect_err(|_| self.directory.take_back(&record))
+    }
+}
+
+fn update_resctrl(record: &Record, intel_rdt: &LinuxIntelRdt) -> Result<()> {
+    if *intel_rdt == LinuxIntelRdt::default() {
+        return Ok(());
+    }
+    let group = record.resctrl.as_ref().ok_or(LifecycleError::NoIntelRdt)?;
+    resctrl::update(group, intel_rdt).map_err(|error| Error::new(ErrorKind::Kernel, error))
+}
+
+/// A limit that the kernel does not take.
+fn not_taken(error: corten_cgroup::Error) -> Error {
+    Error::new(ErrorKind::Kernel, LimitError(error))
+}
+
+/// A change of limits that is sound in itself.
+struct Change<'a> {
+    record: &'a Record,
+    cgroups: Cgroups,
+    legacy: LegacyControllers,
+    settings: Vec<Setting>,
+    /// For the unit, if the container is in one.
+    properties: Option<Vec<Property>>,
+    /// The lists of devices before and afterwards, if they differ.
+    devices: Option<[Vec<Rule>; 2]>,
+}
+
+impl<'a> Change<'a> {
+    fn new(record: &'a Record, resources: [&LinuxResources; 2], update: &LinuxResources) -> Result<Self> {
+        let cgroups = cgroups(record)?;
         if cgroups.is_empty() {
             return Err(LifecycleError::NoCgroup.into());
         }
-        let kernel_error = |error| Error::new(ErrorKind::Kernel, LimitError(error));
-        let config_error = |error| Error::new(ErrorKind::InvalidConfig, LimitError(error));
-        cgroups.check_memory(&limits(&update.resources).memory).map_err(kernel_error)?;
-        let machine = Machine::detect().map_err(cgroup_error)?;
-        let legacy = machine.legacy_controllers();
-        let new = limits(&now_only(&after, &update.resources));
-        let settings = new.settings(legacy).map_err(config_error)?;
-        let properties =
-            record.cgroups.unit.as_ref().map(|_| new.properties(legacy)).transpose().map_err(config_error)?;
-        let devices = (after.devices() != before.devices()).then(|| device_rules(Some(&after)));
+        let [before, after] = resources;
+        let wrong = |error| Error::new(ErrorKind::InvalidConfig, LimitError(error));
+        cgroups.check_memory(&limits(update).memory).map_err(not_taken)?;
+        let legacy = Machine::detect().map_err(cgroup_error)?.legacy_controllers().clone();
+        let new = limits(&now_only(after, update));
+        let settings = new.settings(&legacy).map_err(wrong)?;
+        let properties = record.cgroups.unit.as_ref().map(|_| new.properties(&legacy)).transpose().map_err(wrong)?;
+        let devices = (after.devices() != before.devices()).then(|| resources.map(|list| device_rules(Some(list))));
+        Ok(Self { record, cgroups, legacy, settings, properties, devices })
+    }
+
+    /// Makes it, and then what belongs to it; when something fails, it is taken back.
+    fn make(self, and_then: impl FnOnce() -> Result<()>) -> Result<()> {
         // Before systemd, which cannot be told to forget a limit.
-        let old = cgroups.update(&settings).map_err(kernel_error)?;
-        let set_the_rest = || {
-            if let (Some(unit), Some(properties)) = (&record.cgroups.unit, properties) {
-                tell_systemd(unit, record.cgroups.user, properties, devices.as_deref(), legacy)?;
-                // What it has rounded.
-                cgroups.update(&settings).map_err(kernel_error)?;
-            }
-            devices.as_deref().map_or(Ok(()), |rules| cgroups.set_devices(rules)).map_err(cgroup_error)
-        };
-        if let Err(cause) = set_the_rest() {
-            return Err(match cgroups.apply(&old) {
+        let old = self.cgroups.update(&self.settings).map_err(not_taken)?;
+        let told = self.tell_systemd();
+        let devices = self.devices.as_ref().filter(|_| told.is_ok());
+        let set = devices.map_or(Ok(()), |[_, after]| self.cgroups.set_devices(after).map_err(cgroup_error));
+        told.and(set).and_then(|()| and_then()).map_err(|cause| {
+            let restored = self.cgroups.apply(&old);
+            match restored.and_then(|()| devices.map_or(Ok(()), |[before, _]| self.cgroups.set_devices(before))) {
                 Ok(()) => cause,
                 Err(error) => {
                     let left = format!("{}, and the old limits could not be restored: {error}", cause.chain());
                     LifecycleError::Left { left }.into()
                 }
-            });
-        }
-        record.resources = Some(after);
-        Ok(self.directory.write(&record)?)
+            }
+        })
+    }
+
+    fn tell_systemd(&self) -> Result<()> {
+        let (Some(unit), Some(properties)) = (&self.record.cgroups.unit, &self.properties) else { return Ok(()) };
+        let devices = self.devices.as_ref().map(|[_, after]| after.as_slice());
+        tell_systemd(unit, self.record.cgroups.user, properties.clone(), devices, &self.legacy)?;
+        // What it has rounded.
+        self.cgroups.update(&self.settings).map(drop).map_err(not_taken)
     }
 }
 

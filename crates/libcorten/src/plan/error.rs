@@ -3,6 +3,7 @@
 use crate::ErrorKind;
 
 use super::mount_options::MountOptionError;
+use crate::spec::SpecError;
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +73,9 @@ pub(crate) enum PlanError {
         /// The config item.
         item: String,
     },
+    /// A map of a mount option that the kernel would not take.
+    #[error(transparent)]
+    IdMap(#[from] SpecError),
     /// An ID-mapped mount of a new filesystem, or of one that is there already.
     #[error("{item}: id-mapped mounts are only supported for bind mounts")]
     IdMapOnFilesystem {
@@ -103,6 +107,7 @@ impl PlanError {
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
             Self::MountOption(error) => error.kind(),
+            Self::IdMap(error) => error.kind(),
             Self::Unsupported { .. } | Self::RootlessIdMap { .. } => ErrorKind::Unsupported,
             _ => ErrorKind::InvalidConfig,
         }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use corten_init::{OwnedStep as Step, Slot, Target, TreeFlags};
 
 use crate::oci::{LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespaceType, Mount};
-use crate::spec::{annotations, clean_in_root, namespace};
+use crate::spec::{annotations, clean_in_root, judge_id_map, namespace};
 
 use super::build::{Builder, item_at, slot};
 use super::mount_options::{self, MountOptions};
@@ -549,6 +549,7 @@ fn map_step(b: &Builder<'_>, entry: &Entry<'_>, tree: Slot) -> Result<Option<Hos
             let outside = || PlanError::RelativeIdMap { item: item("options") };
             let uids = own_map(uids, of_uids).ok_or_else(outside)?;
             let gids = own_map(gids, of_gids).ok_or_else(outside)?;
+            [&uids, &gids].into_iter().try_for_each(|map| judge_id_map(map, || item("options")))?;
             IdMapSource::Maps { uids, gids }
         }
         None if !uids.is_empty() && !gids.is_empty() => IdMapSource::Maps { uids, gids },

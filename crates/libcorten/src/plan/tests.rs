@@ -383,6 +383,7 @@ fn why_there_is_no_plan() {
         (mount(rest), InvalidConfig, message)
     };
     let bind = r#""source": "/a", "options": ["bind", "idmap"]"#;
+    let ranges: Vec<_> = (0..341).map(|id| format!("{id}-{id}-1")).collect();
     let many: String = (0..=65_517).map(|_| r#"{ "destination": "/m", "source": "/a", "type": "bind" },"#).collect();
     let cases = [
         inside_proc("/proc/self", "tmpfs"),
@@ -395,6 +396,11 @@ fn why_there_is_no_plan() {
         not_bind(&format!(r#""type": "tmpfs", {maps}"#), "uidMappings"),
         not_bind(r#""type": "tmpfs", "options": ["ridmap=uids=0-1-1;gids=0-1-1"]"#, "options"),
         not_bind(r#""source": "/a", "options": ["bind", "remount", "idmap"]"#, "options"),
+        (
+            mount(&format!(r#""source": "/a", "options": ["bind", "idmap=uids={};gids=0-1-1"]"#, ranges.join("#"))),
+            InvalidConfig,
+            "mounts[0].options: must have at most 340 entries, found 341".to_owned(),
+        ),
         half(bind, "options"),
         half(&format!(r#"{bind}, "uidMappings": {map}"#), "uidMappings"),
         half(&format!(r#"{bind}, "gidMappings": {map}"#), "uidMappings"),

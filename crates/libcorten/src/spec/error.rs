@@ -174,6 +174,8 @@ pub enum Problem {
     NotPositive { found: i64 },
     #[error("must have at most {max} entries, found {found}")]
     TooMany { max: usize, found: usize },
+    #[error("must have at most {max} bytes as the kernel gets it, a line for each entry, found {found}")]
+    MapTooLong { max: usize, found: usize },
     #[error("must be a list of numbers up to {} and ranges of them, like 0-3,7, found {found:?}", super::list::MAX)]
     NotAList { found: String },
     #[error("must be a size of pages like 64KB, 2MB, 1GB, found {found:?}")]

@@ -33,6 +33,7 @@ pub use hooks::HookKind;
 pub(crate) use list::number_list;
 pub(crate) use namespaces::{is_joined, namespace, namespace_name};
 pub(crate) use path::{clean_in_root, sysctl_file};
+pub(crate) use validate::ids::{judge_new as judge_id_map, line as id_map_line};
 pub(crate) use validate::resources::judge as judge_resources;
 pub use validate::validate;
 pub(crate) use validate::{asks_for_bind, sysctl_namespace};

@@ -13,7 +13,7 @@ use super::path::{clean_in_root, sysctl_file};
 use super::{namespace, strings, unsupported};
 
 mod hooks;
-mod ids;
+pub(crate) mod ids;
 mod namespaces;
 pub(super) mod resources;
 mod scheduling;

@@ -18,6 +18,7 @@ use nix::unistd::{Pid, UnlinkatFlags, geteuid, unlinkat};
 use crate::ErrorKind;
 use crate::sys::{self, Lock, NotOpened, SysError, open_regular};
 
+use super::tree::remove_tree;
 use super::{Record, start_time, start_time_in};
 
 const STATE: &CStr = c"state.json";
@@ -29,6 +30,7 @@ const HOOK: &CStr = c"hook";
 pub(crate) const START_SOCKET: &CStr = c"start.sock";
 /// The directory of the socket for sd_notify(3), which the container sees as well.
 pub(crate) const NOTIFY_DIRECTORY: &str = "notify";
+const NOTIFY: &CStr = c"notify";
 /// The socket in it.
 pub(crate) const NOTIFY_SOCKET: &str = "notify.sock";
 /// How long to wait for another command on the same container.
@@ -269,8 +271,8 @@ impl StateDirectory {
     }
 
     /// Whether the container waits for `start`.
-    pub(crate) fn has_start_socket(&self) -> bool {
-        fstatat(&self.fd, START_SOCKET, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+    pub(crate) fn has_start_socket(&self) -> Result<bool, StateError> {
+        self.has(START_SOCKET)
     }
 
     /// Removes the socket; the container has been started.
@@ -332,9 +334,11 @@ impl StateDirectory {
     /// Writes the record to a new file.
     pub(crate) fn prepare(&self, record: &Record) -> Result<(), StateError> {
         let json = serde_json::to_vec(record).map_err(|error| self.damaged("state.json", error))?;
-        self.open_new(NEW_STATE)?
-            .write_all(&json)
-            .map_err(|error| SysError::from_io(&error, || format!("write({:?}, {NEW_STATE:?})", self.path)).into())
+        self.open_new(NEW_STATE)?.write_all(&json).map_err(|error| {
+            // Half a record is none.
+            self.unlink(NEW_STATE).ok();
+            SysError::from_io(&error, || format!("write({:?}, {NEW_STATE:?})", self.path)).into()
+        })
     }
 
     /// Puts the new file in the old one's place. The old one takes the new one's, where `delete --force` looks when the other is damaged.
@@ -346,6 +350,12 @@ impl StateDirectory {
         }
         // The filesystem cannot.
         self.rename()
+    }
+
+    /// Puts the record that is in force beside itself, in the place of one that was prepared and is not to come.
+    pub(crate) fn take_back(&self, record: &Record) {
+        // One that cannot be written is none: nobody needs it but `delete --force`, of a state that is damaged.
+        self.prepare(record).ok();
     }
 
     fn rename(&self) -> Result<(), StateError> {
@@ -394,7 +404,7 @@ impl StateDirectory {
             return Ok(Some(record));
         }
         // It comes before anything else, and goes last.
-        if !self.has_config() && !self.has_start_socket() {
+        if !self.has_config()? && !self.has_start_socket()? {
             return Ok(None);
         }
         // It may have come just now.
@@ -420,8 +430,16 @@ impl StateDirectory {
     }
 
     /// Whether the config was written down, which is done when there is an init.
-    pub(crate) fn has_config(&self) -> bool {
-        fstatat(&self.fd, CONFIG, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok()
+    pub(crate) fn has_config(&self) -> Result<bool, StateError> {
+        self.has(CONFIG)
+    }
+
+    fn has(&self, name: &CStr) -> Result<bool, StateError> {
+        match fstatat(&self.fd, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::ENOENT) => Ok(false),
+            Err(errno) => Err(SysError::new(errno, || format!("fstatat({:?}, {name:?})", self.path)).into()),
+        }
     }
 
     /// Removes the directory with what the runtime has put there. Needs no fd: there may be none left.
@@ -455,12 +473,8 @@ impl StateDirectory {
             return Ok(());
         }
         // The one directory in it. A container with all privileges may have left there what it liked.
-        match std::fs::remove_dir_all(format!("/proc/self/fd/{}/{NOTIFY_DIRECTORY}", own.as_raw_fd())) {
-            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
-                return Err(SysError::from_io(&error, call("unlinkat(notify) in")).into());
-            }
-            _ => {}
-        }
+        remove_tree(&self.fd, NOTIFY)
+            .map_err(|error| SysError::new(error.errno.0, || format!("{} in {:?}", error.call, self.path)))?;
         let mut entries = Dir::from_fd(own).map_err(|errno| SysError::new(errno, call("opendir")))?;
         for entry in entries.iter() {
             let entry = entry.map_err(|errno| SysError::new(errno, call("readdir")))?;

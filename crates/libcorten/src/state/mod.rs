@@ -8,6 +8,7 @@
 
 mod directory;
 mod time;
+mod tree;
 
 use std::collections::BTreeMap;
 use std::fs::File;

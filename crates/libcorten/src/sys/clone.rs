@@ -32,8 +32,8 @@ struct ChildData {
     /// Fds from 3 on, below this number, are left as they are.
     first_closed: u32,
     /// `argv`, ended by null; the strings are owned beside it.
-    argv: [*const libc::c_char; 3],
-    _arguments: [CString; 2],
+    argv: [*const libc::c_char; 4],
+    _arguments: [CString; 3],
     envp: [*const libc::c_char; 1],
     /// The errno of a failed dup3, 0 until then; and of execveat.
     dup_failure: AtomicI32,
@@ -56,18 +56,18 @@ impl Stack {
     const SIZE: usize = 64 * 1024;
 
     fn new() -> Result<Self, SysError> {
-        let failed = |errno| SysError::new(errno, || "mmap(stack of the child)".to_owned());
+        let failed = |call: &'static str| move |errno| SysError::new(errno, || format!("{call}(stack of the child)"));
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK | libc::MAP_NORESERVE;
         // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches nothing of ours.
         let base = unsafe { libc::mmap(std::ptr::null_mut(), Self::GUARD + Self::SIZE, libc::PROT_NONE, flags, -1, 0) };
         if base == libc::MAP_FAILED {
-            return Err(failed(Errno::last()));
+            return Err(failed("mmap")(Errno::last()));
         }
         let stack = Self { base };
         let (usable, rights) = (stack.usable(), libc::PROT_READ | libc::PROT_WRITE);
         // SAFETY: the range is the upper part of the mapping made above; both parts are multiples of any page size.
         let result = unsafe { libc::mprotect(usable, Self::SIZE, rights) };
-        Errno::result(result).map_err(failed)?;
+        Errno::result(result).map_err(failed("mprotect"))?;
         Ok(stack)
     }
 
@@ -91,6 +91,8 @@ pub(crate) struct InitStart<'a> {
     pub(crate) elf: BorrowedFd<'a>,
     /// The fd of the program.
     pub(crate) program: BorrowedFd<'a>,
+    /// Init's end of the socket, one of those that it inherits: where it tells that it has no program.
+    pub(crate) socket: RawFd,
     /// Fds that init inherits besides the program.
     pub(crate) inherited: &'a [RawFd],
     /// What takes the place of the caller's stdio, by number.
@@ -114,8 +116,8 @@ impl InitProcess {
     /// Clones and executes init: `clone3(CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_INTO_CGROUP | namespaces)`, `execveat`.
     /// Returns when init runs, or has been killed.
     pub(crate) fn start(start: &InitStart<'_>) -> Result<Self, SysError> {
-        let number = CString::new(start.program.as_raw_fd().to_string()).unwrap_or_default();
-        let arguments = [CString::from(c"corten-init"), number];
+        let number = |fd: RawFd| CString::new(fd.to_string()).unwrap_or_default();
+        let arguments = [CString::from(c"corten-init"), number(start.program.as_raw_fd()), number(start.socket)];
         let mut inherited = start.inherited.to_vec();
         inherited.push(start.program.as_raw_fd());
         let data = ChildData {
@@ -123,7 +125,7 @@ impl InitProcess {
             inherited,
             stdio: start.stdio.map(|fd| fd.map(|fd| fd.as_raw_fd())),
             first_closed: start.preserved + 3,
-            argv: [arguments[0].as_ptr(), arguments[1].as_ptr(), std::ptr::null()],
+            argv: [arguments[0].as_ptr(), arguments[1].as_ptr(), arguments[2].as_ptr(), std::ptr::null()],
             _arguments: arguments,
             envp: [std::ptr::null()],
             failure: AtomicI32::new(0),

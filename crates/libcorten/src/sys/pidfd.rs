@@ -66,8 +66,8 @@ pub(crate) fn kill_tree(pid: Pid) {
 }
 
 /// Waits for the end of a process, any process, with poll(2); false if it has not ended by the deadline.
-pub(crate) fn wait_ended(pidfd: impl AsFd, deadline: Duration) -> bool {
-    wait_readable(pidfd, deadline).unwrap_or(false)
+pub(crate) fn wait_ended(pidfd: impl AsFd, deadline: Duration) -> Result<bool, SysError> {
+    wait_readable(pidfd, deadline).map_err(|errno| SysError::new(errno, || "poll(pidfd)".to_owned()))
 }
 
 /// What waiting for a process gave.

@@ -22,6 +22,9 @@ pub(super) fn user_namespace_is_mapped(spec: &Spec) -> Result<(), SpecError> {
             let is_new = user.is_some_and(|user| !is_joined(user));
             require(!is_new || !mappings.is_empty(), || (field.into(), Problem::NoMappings))?;
             are_sound(mappings, || field.into())?;
+            if is_new {
+                fits(mappings, || field.into())?;
+            }
         }
         Ok(())
     })
@@ -82,8 +85,31 @@ fn mapped_mount_is_sound(index: usize, mount: &Mount, has_user_namespace: bool) 
     maps.iter().try_for_each(|(name, mappings)| {
         let field = || format!("mounts[{index}].{name}");
         require(!mappings.is_empty(), || (field(), Problem::MappedMountIncomplete))?;
-        are_sound(mappings, field)
+        judge_new(mappings, field)
     })
+}
+
+/// Judges the map of a new user namespace.
+pub(crate) fn judge_new(mappings: &[LinuxIdMapping], field: impl Fn() -> String) -> Result<(), SpecError> {
+    are_sound(mappings, &field)?;
+    fits(mappings, field)
+}
+
+/// A map is written at once, and the kernel takes less than a page (`map_write`, kernel/user_namespace.c).
+fn fits(mappings: &[LinuxIdMapping], field: impl Fn() -> String) -> Result<(), SpecError> {
+    let max = page_size() - 1;
+    let found = mappings.iter().map(|mapping| line(mapping).len()).sum();
+    require(found <= max, || (field(), Problem::MapTooLong { max, found }))
+}
+
+/// A line of `/proc/PID/uid_map`.
+pub(crate) fn line(mapping: &LinuxIdMapping) -> String {
+    format!("{} {} {}\n", mapping.container_id(), mapping.host_id(), mapping.size())
+}
+
+fn page_size() -> usize {
+    let size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten();
+    size.and_then(|size| usize::try_from(size).ok()).unwrap_or(4096)
 }
 
 /// One side's first ID of a mapping.

@@ -689,6 +689,8 @@ fn user_namespaces() {
     let root = map(&[(0, 1000, 10)]);
     let both = |entries: &[(u32, u32, u32)]| json!({"uidMappings": map(entries), "gidMappings": map(entries)});
     let many = |count: u32| (0..count).map(|n| (n, 2 * n, 1)).collect::<Vec<_>>();
+    // The kernel takes less than a page, which has 4 KiB where these tests run.
+    let long = |count: u32| (0..count).map(|n| (n, 4_000_000_000 + 2 * n, 1)).collect::<Vec<_>>();
 
     let none = "user namespaces enabled, but no namespace path to join nor mappings to apply specified";
     let no_mount = "a user namespace without a mount namespace can mount nothing";
@@ -729,6 +731,13 @@ fn user_namespaces() {
         (
             with_namespace(user(), both(&many(341))),
             "linux.uidMappings: must have at most 340 entries, found 341".to_owned(),
+        ),
+        (with_namespace(user(), both(&long(240))), "valid".to_owned()),
+        (with_namespace(joined(), both(&long(300))), "valid".to_owned()),
+        (
+            with_namespace(user(), both(&long(300))),
+            "linux.uidMappings: must have at most 4095 bytes as the kernel gets it, a line for each entry, found 4990"
+                .to_owned(),
         ),
     ];
     for (config, expected) in cases {
@@ -920,10 +929,19 @@ fn mapped_mounts() {
             bind(json!({"uidMappings": map, "gidMappings": map, "type": "none", "options": ["rbind", "ridmap"]})),
         ],
     );
+    let long: Vec<_> =
+        (0..300).map(|n| json!({"containerID": 100_000 + n, "hostID": 1_000_000 + 2 * n, "size": 1})).collect();
+    let too_long = "must have at most 4095 bytes as the kernel gets it, a line for each entry, found 5100";
     let not_bind = "id-mapped mounts are only supported for bind-mounts";
     let incomplete = "id-mapped mounts must have both uid and gid mappings specified";
     let field = "mounts";
     refuses(&[
+        (
+            field,
+            bind(json!({"uidMappings": map, "gidMappings": long})),
+            InvalidConfig,
+            &format!("mounts[0].gidMappings: {too_long}"),
+        ),
         (
             field,
             bind(json!({"uidMappings": map, "gidMappings": []})),
