@@ -7,7 +7,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::SystemTime;
 
 use crate::arguments::{Global, LogFormat, LogLevel};
@@ -125,12 +124,12 @@ impl Log {
     }
 
     /// Reports a failure: once on stderr, once in the log. Engines read either.
-    pub(crate) fn fail(self, failure: &Failure) -> ExitCode {
+    pub(crate) fn fail(self, failure: &Failure) -> u8 {
         let message = &one_line(failure.message.trim_end());
         // If neither can be written to, the exit status still tells.
         writeln!(stderr(), "{message}").ok();
         self.target.write(LogLevel::Error, message);
-        ExitCode::from(failure.status)
+        failure.status
     }
 }
 

@@ -4,6 +4,7 @@
 //! is the contract: commands, flags, outputs, exit codes and messages.
 
 #![deny(unsafe_code)]
+#![cfg_attr(not(test), no_main)]
 
 mod arguments;
 mod caller;
@@ -11,11 +12,11 @@ mod command_line;
 mod commands;
 mod log;
 mod output;
-#[allow(unsafe_code, reason = "an allocator is unsafe by its trait")]
+#[allow(unsafe_code, reason = "an allocator is unsafe by its trait, and an entry point by its name")]
 mod sys;
 mod usage;
 
-use std::process::ExitCode;
+use std::ffi::OsString;
 
 use clap::error::ErrorKind as ClapError;
 use clap::{CommandFactory, FromArgMatches};
@@ -55,9 +56,11 @@ impl From<libcorten::Error> for Failure {
 /// What a command comes to: its exit status.
 pub(crate) type Outcome = Result<u8, Failure>;
 
-fn main() -> ExitCode {
+/// Runs the command that the arguments ask for, the program's name first; returns its exit status.
+#[cfg_attr(test, allow(dead_code, reason = "tests have std's main"))]
+fn start(arguments: Vec<OsString>) -> u8 {
     let mut definition = Arguments::command();
-    let line = CommandLine::read(&mut definition, std::env::args_os());
+    let line = CommandLine::read(&mut definition, arguments);
     let matches = definition.try_get_matches_from_mut(&line.arguments);
     // It goes with the process. To take it apart would take longer than many a command.
     std::mem::forget(definition);
@@ -71,7 +74,7 @@ fn main() -> ExitCode {
     };
     let expected = libcorten::lifecycle::foreground::expect_children().map_err(Failure::from);
     match expected.and_then(|()| run(&arguments, &line, &log)) {
-        Ok(status) => ExitCode::from(status),
+        Ok(status) => status,
         Err(failure) => log.fail(&failure),
     }
 }
@@ -110,14 +113,14 @@ fn run(arguments: &Arguments, line: &CommandLine, log: &Log) -> Outcome {
 }
 
 /// Answers `--help` and wrong usage, with runc's exit codes: 0, 1, and 3 for a command that there is not.
-fn usage(error: &clap::Error, line: &CommandLine) -> ExitCode {
+fn usage(error: &clap::Error, line: &CommandLine) -> u8 {
     let text = error.render().to_string();
     let log = || {
         let opened = line.global().and_then(|global| Log::open(&global).ok());
         opened.unwrap_or_else(Log::stderr)
     };
     match error.kind() {
-        ClapError::DisplayHelp => ExitCode::from(u8::from(output::print(&text).is_err())),
+        ClapError::DisplayHelp => u8::from(output::print(&text).is_err()),
         ClapError::InvalidSubcommand => {
             let name =
                 error.get(clap::error::ContextKind::InvalidSubcommand).map(ToString::to_string).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The allocator: the only unsafe code of the binary.
+//! The allocator and, in [`entry`], the entry point: the only unsafe code of the binary.
 //!
 //! A command allocates a thousand small things, lives some milliseconds, and ends. The first of them lie one after the other in a
 //! region of fixed size; what they have taken is given back with the process, so that there is no list of free blocks to look after.
@@ -7,6 +7,8 @@
 
 #[cfg(any(test, target_env = "musl"))]
 mod c;
+#[cfg(not(test))]
+mod entry;
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;

@@ -1593,3 +1593,29 @@ fn no_fd_is_left_open() {
     assert_eq!(words(&stdout(&run(&test))), ["0", "1", "2", "3"]);
     test.assert_nothing_left("fds");
 }
+
+/// The kernel takes 340 lines and less than a page of them at once: as many as it takes run, and the field is named otherwise.
+#[test]
+fn as_many_mappings_as_the_kernel_takes() {
+    if !can_make_containers() {
+        return;
+    }
+    // 17 bytes each: a page of 4 KiB has room for 240.
+    let with = |count: u32| {
+        let mut test = TestBundle::new(&["sh", "-c", "grep -c . /proc/self/uid_map"]);
+        test.map_ids();
+        let long = (1..count).map(|n| json!({ "containerID": 100_000 + n, "hostID": 1_000_000 + 2 * n, "size": 1 }));
+        let maps: Vec<_> =
+            [json!({ "containerID": 0, "hostID": common::MAPPED_ROOT, "size": 10 })].into_iter().chain(long).collect();
+        test.config["linux"]["uidMappings"] = json!(maps);
+        test.config["linux"]["gidMappings"] = json!(maps);
+        test
+    };
+    let test = with(240);
+    assert_eq!(stdout(&run(&test)), "240\n");
+    test.assert_nothing_left("240 mappings");
+    let test = with(300);
+    let error = one_error(&run(&test));
+    assert!(error.contains("linux.uidMappings: must have at most "), "{error}");
+    test.assert_nothing_left("300 mappings");
+}

@@ -1259,3 +1259,30 @@ fn preserved_fds_in_a_user_namespace() {
     assert_eq!(lines, ["three", "0", "1", "2", "3"], "fd 4 was not to come in");
     test.assert_nothing_left("preserved fds");
 }
+
+/// A file of a user whom the user namespace does not map is closed to its root. runc goes on, too, and warns.
+#[test]
+fn a_passwd_that_cannot_be_read_is_told() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = TestBundle::new(&["sh", "-c", "echo $HOME"]);
+    test.config["process"]["env"] = json!(["PATH=/bin"]);
+    let passwd = test.rootfs().join("etc/passwd");
+    fs::create_dir_all(passwd.parent().unwrap()).unwrap();
+    fs::write(&passwd, "root:x:0:0::/home/of/root:/bin/sh\n").unwrap();
+    test.map_ids();
+    let said = |test: &TestBundle| {
+        let output = run(test);
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (text(output.stdout), text(output.stderr))
+    };
+    assert_eq!(said(&test), ("/home/of/root\n".to_owned(), String::new()));
+    std::os::unix::fs::chown(&passwd, Some(0), Some(0)).unwrap();
+    fs::set_permissions(&passwd, PermissionsExt::from_mode(0o600)).unwrap();
+    let warning = "process.env: HOME=/: openat2 \"/etc/passwd\": permission denied\n";
+    assert_eq!(said(&test), ("/\n".to_owned(), warning.to_owned()));
+    fs::remove_file(&passwd).unwrap();
+    assert_eq!(said(&test), ("/\n".to_owned(), String::new()), "no file is no error");
+    test.assert_nothing_left("passwd");
+}

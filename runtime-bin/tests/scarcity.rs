@@ -10,6 +10,7 @@
 mod common;
 
 use std::fs::File;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use common::{CORTEN, TestBundle, can_make_containers, corten, create, one_error, succeed};
@@ -88,8 +89,10 @@ fn a_create_with_too_little_memory_is_removed() {
     let path = test.path();
     let starts = |kib: &u32| limited(&test, &format!("-v {kib}"), &["--version"]).status.success();
     let enough = (1..200).map(|step| step * 1024).find(starts).unwrap();
-    for kib in (enough - 1024..enough + 1024).step_by(64) {
-        limited(&test, &format!("-v {kib}"), &["create", "--bundle", path.to_str().unwrap(), &test.id]);
+    for kib in (enough - 1024..enough + 1024).step_by(16) {
+        let output = limited(&test, &format!("-v {kib}"), &["create", "--bundle", path.to_str().unwrap(), &test.id]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!stderr.contains("panicked"), "{kib} KiB: {stderr}");
         succeed(&test, &["delete", "--force", &test.id]);
         test.assert_nothing_left(&format!("{kib} KiB"));
     }
@@ -113,4 +116,44 @@ fn an_exec_with_few_fds_leaves_no_process() {
     }
     succeed(&test, &["delete", "--force", &test.id]);
     test.assert_nothing_left("all");
+}
+
+/// A record that is longer than files may be stands for one that the disk has no room for.
+#[test]
+fn an_update_that_cannot_be_written_down_changes_nothing() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = bundle(&["sleep", "1000"]);
+    let limits = |test: &TestBundle| {
+        let files = ["pids/ID/pids.max", "unified/ID/pids.max", "ID/pids.max"].map(|file| file.replace("ID", &test.id));
+        files.iter().find_map(|file| std::fs::read_to_string(Path::new("/sys/fs/cgroup").join(file)).ok())
+    };
+    test.config["linux"]["resources"]["pids"] = json!({ "limit": 100 });
+    let hybrid = Path::new("/sys/fs/cgroup/pids").exists();
+    let listed = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    if !hybrid && !listed.split_whitespace().any(|name| name == "pids") {
+        return common::skip("no controller pids");
+    }
+    test.write();
+    create(&test);
+    succeed(&test, &["start", &test.id]);
+    let update = |before: &str, limit: &str| {
+        let corten = corten(&test, &["update", "--pids-limit", limit, &test.id]);
+        let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg(format!("{before} exec \"$@\"")).args(["sh", CORTEN]).args(corten.get_args());
+        command.output().unwrap()
+    };
+    let state = || std::fs::read_to_string(test.state_root().join(&test.id).join("state.json")).unwrap();
+    assert!(update("", "90").status.success());
+    let (before, limit) = (state(), limits(&test));
+    assert_eq!(limit.as_deref(), Some("90\n"));
+    let error = one_error(&update("trap '' XFSZ; ulimit -f 0;", "80"));
+    assert!(error.contains("state.json.new") && error.contains("file too large"), "{error}");
+    assert_eq!((state(), limits(&test)), (before, limit));
+    // What it has left is in nobody's way.
+    assert!(update("", "70").status.success());
+    assert_eq!(limits(&test).as_deref(), Some("70\n"));
+    succeed(&test, &["delete", "--force", &test.id]);
+    test.assert_nothing_left("an update without space");
 }
