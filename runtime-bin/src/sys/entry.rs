@@ -4,7 +4,7 @@
 //! where there is no memory for it, it panics before there is anybody to tell. Without it an overflow ends the program all the same.
 //! What else std does there is done here: stdio is open, and a reader that has gone away is an error of write(2) and not the end.
 
-use std::ffi::{CStr, OsString, c_char, c_int};
+use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
 use std::panic::catch_unwind;
 
@@ -25,12 +25,14 @@ const PANICKED: c_int = 101;
 /// `arguments` must be as many strings as `count` says, each ended by NUL.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn main(count: c_int, arguments: *const *const c_char) -> c_int {
-    let argument = |index: usize| {
-        // SAFETY: libc passes as many strings as it says, which end with NUL and stay where they are.
-        let argument = unsafe { CStr::from_ptr(*arguments.add(index)) };
-        OsString::from(std::ffi::OsStr::from_bytes(argument.to_bytes()))
+    // SAFETY: libc passes as many pointers as it says, which stay where they are.
+    let arguments = unsafe { std::slice::from_raw_parts(arguments, usize::try_from(count).unwrap_or(0)) };
+    let argument = |argument: &*const c_char| {
+        // SAFETY: each is a string that ends with NUL and stays where it is.
+        let argument = unsafe { CStr::from_ptr(*argument) };
+        OsString::from(OsStr::from_bytes(argument.to_bytes()))
     };
-    let arguments: Vec<_> = (0..usize::try_from(count).unwrap_or(0)).map(argument).collect();
+    let arguments: Vec<_> = arguments.iter().map(argument).collect();
     let status = catch_unwind(|| match prepare() {
         Ok(()) => crate::start(arguments),
         Err(failure) => Log::stderr().fail(&failure),

@@ -52,8 +52,10 @@ impl Call {
         // What the kernel says when not even init fits into the container's memory.
         let is_known = errno == ENOMEM && line.contains("OOM-killed");
         // A caller that may not make a cgroup in the hierarchy without controllers has none there, and cannot mount it.
+        // runc's words for a program that may not be looked at, by which engines choose their exit status.
+        let is_program = errno == EACCES && line.contains(": exec: \"");
         let is_told_later = matches!(errno, EACCES | EPERM | EROFS) && line.contains("/sys/fs/cgroup/systemd/");
-        is_named && line.to_lowercase().contains(text) || is_known || is_told_later
+        is_named && line.to_lowercase().contains(text) || is_known || is_program || is_told_later
     }
 }
 

@@ -94,6 +94,14 @@ impl Stage {
                 config["hostname"] = json!("faults");
             })?;
         }
+        // Where nothing can be limited there are still devices.
+        bundle::edit(&stage.path("sleeps"), |config| {
+            config["linux"]["devices"] = json!([{ "path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11 }]);
+        })?;
+        let deny = json!({ "allow": false, "access": "rwm" });
+        let allow = json!({ "allow": true, "type": "c", "major": 1, "minor": 11, "access": "rw" });
+        fs::write(stage.path("closed"), json!({ "devices": [deny] }).to_string())?;
+        fs::write(stage.path("open"), json!({ "devices": [deny, allow] }).to_string())?;
         // Parents are everybody's.
         for hierarchy in &stage.hierarchies {
             fs::create_dir(hierarchy.join(&stage.parent)).ok();
@@ -163,7 +171,9 @@ impl Stage {
         for name in ["root", "tmp", "pid"] {
             let path = self.path(name);
             list(&path, &mut |path| {
-                things.insert(path.display().to_string());
+                if !is_shared(path) {
+                    things.insert(path.display().to_string());
+                }
             });
         }
         for cgroup in self.hierarchies.iter().map(|hierarchy| hierarchy.join(&self.parent)) {
@@ -196,6 +206,12 @@ impl Stage {
             }
         }
         said
+    }
+
+    /// Whether the container's device may be opened.
+    pub(super) fn device(&self) -> String {
+        let open = ["exec", ID, "/bin/sh", "-c", ": >/dev/kmsg && echo open"];
+        self.corten(&open, How::Plainly).map_or_else(|error| error.to_string(), |output| output.out)
     }
 
     /// The processes of the container.
@@ -305,6 +321,12 @@ impl Drop for Stage {
         }
         umount2(&self.directory, MntFlags::MNT_DETACH).ok();
     }
+}
+
+/// Whether it belongs to all containers: the compiled filters. (What one of them leaves half-written does not.)
+fn is_shared(path: &Path) -> bool {
+    let is_half_written = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    path.iter().any(|name| name == "@seccomp") && !is_half_written
 }
 
 /// Calls for all below a directory.
