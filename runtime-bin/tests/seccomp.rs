@@ -482,6 +482,39 @@ fn names_that_nobody_knows() {
     }
 }
 
+/// By libseccomp this takes half a minute, and the kernel refuses the program.
+#[test]
+fn thousands_of_rules_with_arguments() {
+    let rule = |name: &str, value: u64| {
+        json!({ "names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": 77,
+            "args": [{ "index": 0, "value": value, "op": "SCMP_CMP_EQ" }] })
+    };
+    let getppid = format!("native {}", libc::SYS_getppid);
+    let rules: Vec<Value> = (0..3_000).map(|value| rule("getppid", value)).collect();
+    let mut profile = all_but(rules.into());
+    profile["architectures"] = json!(["SCMP_ARCH_NATIVE"]);
+    for (value, expected) in [(0, "errno 77"), (2_999, "errno 77"), (3_000, "done")] {
+        call(&profile, &format!("{getppid} {value}"), prints(expected));
+    }
+    // For many system calls it is more than the kernel takes, with libseccomp, too.
+    let names = ["getppid", "getpid", "gettid", "sync", "umask", "getpgid", "getsid", "dup", "close", "alarm"];
+    let of = |value: u64| rule(names[usize::try_from(value % 10).unwrap()], value * 0x1_0000_0001);
+    let profile = all_but((0..6_000).map(of).collect());
+    let Some(test) = bundle(profile, &format!("syscall {getppid}")) else { return };
+    let error = one_error(&run(&test));
+    assert!(error.contains("linux.seccomp.syscalls: ") && error.ends_with("the kernel's limit of 4096"), "{error}");
+    test.assert_nothing_left("too many");
+}
+
+/// Whatever libseccomp knows.
+#[test]
+fn rules_for_calls_that_are_newer_than_libseccomp_are_in_force() {
+    const LISTNS: &str = "native 470";
+    let profile = all_but(json!([{ "names": ["listns"], "action": "SCMP_ACT_ERRNO", "errnoRet": 77 }]));
+    let Some(test) = bundle(profile, &format!("syscall {LISTNS}")) else { return };
+    assert_eq!(stdout(&run(&test)), "errno 77\n");
+}
+
 #[test]
 fn a_program_in_an_annotation() {
     if !cfg!(target_arch = "x86_64") {

@@ -78,9 +78,13 @@ pub(crate) fn bare_mounts(facts: &mut Facts, template: Option<&Path>) {
 
 /// Whether a mount namespace is mounted somewhere.
 pub(crate) fn has_mounted_mount_namespaces() -> bool {
+    has_namespace_root(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+}
+
+/// Whether one of these mounts is a mount namespace.
+pub(crate) fn has_namespace_root(mountinfo: &str) -> bool {
     // The fourth field is the root of the mount: `mnt:[4026531841]` (proc_pid_mountinfo(5)).
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    mounts.lines().any(|mount| mount.split(' ').nth(3).is_some_and(|root| root.starts_with("mnt:[")))
+    mountinfo.lines().any(|mount| mount.split(' ').nth(3).is_some_and(|root| root.starts_with("mnt:[")))
 }
 
 /// The kernel's version; of flags that an older one refuses it is the only sign that costs nothing.
@@ -112,7 +116,7 @@ fn security(facts: &mut Facts, spec: &Spec, root: &Path) -> Result<()> {
     facts.apparmor = process.is_some_and(|process| process.apparmor_profile().is_some()) && has_apparmor();
     let label = process.is_some_and(|process| process.selinux_label().is_some());
     facts.selinux = (label || linux.is_some_and(|linux| linux.mount_label().is_some())) && has_selinux();
-    facts.seccomp = seccomp(spec, root).map_err(|error: SeccompError| Error::new(error.kind(), error))?;
+    facts.seccomp = seccomp(spec, root).map_err(|error| Error::new(ErrorKind::InvalidConfig, error))?;
     Ok(())
 }
 

@@ -35,7 +35,7 @@ use crate::plan::seccomp::{
 };
 
 /// Changes with the file's layout and with what `compile` makes of a profile: bump the number then.
-const MAGIC: &[u8; 8] = b"CORTEN-2";
+const MAGIC: &[u8; 8] = b"CORTEN-3";
 const HASH_BYTES: usize = 32;
 const HEADER_BYTES: usize = MAGIC.len() + 2 * HASH_BYTES;
 const FILE_BYTES_MAX: usize = HEADER_BYTES + INSTRUCTIONS_MAX * INSTRUCTION_BYTES;
@@ -72,8 +72,7 @@ pub(crate) fn filter(
 
 /// A hash of everything that the program depends on.
 ///
-/// The flags for `seccomp(2)` are not among it: they are no part of the program. Nor is the kernel: from 5.14 on all of
-/// them can do whatever `compile` asks libseccomp for.
+/// The flags for `seccomp(2)` are not among it: they are no part of the program. libseccomp's version is, as the numbers are libseccomp's.
 ///
 /// The options change no program, but which profiles have one: a file made without `fail_unknown` must not hide that
 /// error. So such a profile has a file of its own, which is made only after it was compiled without an error.

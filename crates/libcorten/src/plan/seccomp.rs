@@ -1,30 +1,32 @@
 //! The seccomp filter (`linux.seccomp`) as the program that the kernel runs.
 //!
-//! Stage: plan; pure but for a memfd, because libseccomp 2.5 can export to a file descriptor only.
+//! Stage: plan, pure.
 //! Privilege: none.
 //! Kernel: the result is for `seccomp(SECCOMP_SET_MODE_FILTER)`, which init calls.
 //! Spec: config-linux.md#seccomp. Attacker: the process under the filter; a filter that says less than the profile is a
-//! hole, so whatever libseccomp refuses is an error here, except for names of system calls that it does not know.
+//! hole, so whatever has no clear meaning is an error here, except for names of system calls that nobody knows.
 //!
-//! Compiling Docker's profile takes 9 ms; `host::seccomp_cache` keeps the results.
+//! `host::seccomp_cache` keeps the results.
 
 mod answer;
+mod assembler;
+mod calls;
+mod decisions;
 mod enosys;
 
 use std::collections::HashSet;
-use std::io::{self, Read, Seek};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use libseccomp::{ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use libseccomp::ScmpArch;
 use oci_spec::runtime::{
     Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompFilterFlag, LinuxSeccompOperator,
 };
 
 pub(crate) use answer::Call;
+use calls::Abi;
+use decisions::{Comparison, Contradiction, Operator, Rule};
 
-use crate::ErrorKind;
 use crate::spec::annotations::SECCOMP_PROGRAM;
 
 /// The size of the kernel's `struct sock_filter`.
@@ -33,8 +35,7 @@ pub(crate) const INSTRUCTION_BYTES: usize = 8;
 /// The kernel's `BPF_MAXINSNS`: it refuses longer programs.
 pub(crate) const INSTRUCTIONS_MAX: usize = 4096;
 
-/// From how many rules on a binary tree pays (runc's number). libseccomp 2.5 makes a wrong tree of no rules at all.
-const TREE_RULES: usize = 32;
+const DEFAULT_ERRNO: &str = "linux.seccomp.defaultErrnoRet";
 
 /// A compiled filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,21 +63,15 @@ pub(crate) enum SeccompError {
     ReturnValue { field: String, max: u32, found: u32 },
     #[error("linux.seccomp.syscalls[{index}].args[{nth}].index: must be at most 5, found {found}")]
     ArgIndex { index: usize, nth: usize, found: usize },
-    #[error("linux.seccomp.syscalls[{index}].names[{nth}]: libseccomp does not know {name:?}")]
+    #[error("linux.seccomp.syscalls[{index}].names[{nth}]: no system call is known as {name:?}")]
     UnknownName { index: usize, nth: usize, name: String },
-    #[error("linux.seccomp: libseccomp cannot make a filter")]
-    Create { source: libseccomp::error::SeccompError },
-    #[error("linux.seccomp.architectures: libseccomp cannot add {arch}")]
-    Arch { arch: Arch, source: libseccomp::error::SeccompError },
-    #[error("linux.seccomp.syscalls[{index}]: libseccomp cannot add the rule for {name:?}")]
-    Rule { index: usize, name: String, source: libseccomp::error::SeccompError },
-    #[error("linux.seccomp: libseccomp cannot export the filter")]
-    Export { source: libseccomp::error::SeccompError },
-    #[error("linux.seccomp: cannot make a memfd for the filter")]
-    Memfd { source: nix::Error },
-    #[error("linux.seccomp: cannot read the filter from its memfd")]
-    Read { source: io::Error },
-    #[error("linux.seccomp: {found} instructions are more than the kernel's limit of {INSTRUCTIONS_MAX}")]
+    #[error(
+        "linux.seccomp.architectures: {arch} cannot be filtered: its byte order is another, or libseccomp does not know it"
+    )]
+    Arch { arch: Arch },
+    #[error("linux.seccomp.syscalls[{index}]: the rule for {name:?} contradicts an earlier one")]
+    Contradiction { index: usize, name: String },
+    #[error("linux.seccomp.syscalls: {found} instructions are more than the kernel's limit of {INSTRUCTIONS_MAX}")]
     TooLong { found: usize },
     #[error("annotations[{SECCOMP_PROGRAM:?}]: not base64")]
     RawEncoding { source: base64::DecodeError },
@@ -87,72 +82,41 @@ pub(crate) enum SeccompError {
     RawLength { found: usize },
 }
 
-impl SeccompError {
-    /// Returns what kind of error this is.
-    pub(crate) fn kind(&self) -> ErrorKind {
-        match self {
-            Self::ReturnValue { .. }
-            | Self::ArgIndex { .. }
-            | Self::UnknownName { .. }
-            | Self::Arch { .. }
-            | Self::Rule { .. }
-            | Self::TooLong { .. }
-            | Self::RawEncoding { .. }
-            | Self::RawLength { .. } => ErrorKind::InvalidConfig,
-            Self::Create { .. } | Self::Export { .. } => ErrorKind::Internal,
-            Self::Memfd { .. } | Self::Read { .. } => ErrorKind::Kernel,
-        }
+impl From<Contradiction<'_>> for SeccompError {
+    fn from(Contradiction { index, name }: Contradiction<'_>) -> Self {
+        Self::Contradiction { index, name: name.to_owned() }
     }
-}
-
-/// One call of libseccomp's rule function: all comparisons must hold.
-struct Rule<'a> {
-    /// Position in `linux.seccomp.syscalls`.
-    index: usize,
-    name: &'a str,
-    syscall: ScmpSyscall,
-    action: ScmpAction,
-    comparisons: Vec<ScmpArgCompare>,
 }
 
 /// Compiles a profile.
 ///
-/// Names that libseccomp does not know are left out, as in runc: profiles are written for newer kernels, too. System
+/// Names that nobody knows are left out, as in runc: profiles are written for newer kernels, too. System
 /// calls that are newer than the profile get ENOSYS, see [`enosys`].
 ///
 /// # Errors
 ///
-/// The profile asks for something that is out of range, or libseccomp refuses it.
+/// The profile asks for something that is out of range, contradicts itself, or is too long for the kernel.
 pub(crate) fn compile(profile: &LinuxSeccomp, options: CompileOptions) -> Result<Filter, SeccompError> {
-    let default =
-        action(profile.default_action(), profile.default_errno_ret(), || "linux.seccomp.defaultErrnoRet".into())?;
-    let rules = rules(profile, default, options)?;
-
-    let mut filter = ScmpFilterContext::new(default).map_err(|source| SeccompError::Create { source })?;
-    // A new filter has the native architecture; the profile's come on top.
-    let mut archs = vec![ScmpArch::native()];
-    for &arch in profile.architectures().iter().flatten() {
-        filter.add_arch(libseccomp_arch(arch)).map_err(|source| SeccompError::Arch { arch, source })?;
-        archs.push(libseccomp_arch(arch));
-    }
-    if rules.len() > TREE_RULES {
-        filter.set_ctl_optimize(2).map_err(|source| SeccompError::Create { source })?;
-    }
-    for Rule { index, name, syscall, action, comparisons } in rules {
-        filter.add_rule_conditional(action, syscall, &comparisons).map_err(|source| SeccompError::Rule {
-            index,
-            name: name.to_owned(),
-            source,
-        })?;
-    }
-
-    let mut program = enosys::prologue(profile, default, &archs);
-    program.extend(export(&filter)?);
+    let default = answer(profile.default_action(), profile.default_errno_ret(), || DEFAULT_ERRNO.into())?;
+    let rules = rules(profile, options)?;
+    let program = decisions::program(&rules, &abis(profile)?, default)?;
     let found = program.len() / INSTRUCTION_BYTES;
     if found > INSTRUCTIONS_MAX {
         return Err(SeccompError::TooLong { found });
     }
     Ok(Filter { flags: flags(profile), program, notify: notifies(profile) })
+}
+
+/// The profile's architectures come on top of the native one.
+fn abis(profile: &LinuxSeccomp) -> Result<Vec<Abi>, SeccompError> {
+    let mut abis: Vec<Abi> = Vec::new();
+    for &arch in [Arch::ScmpArchNative].iter().chain(profile.architectures().iter().flatten()) {
+        let abi = Abi::of(libseccomp_arch(arch)).ok_or(SeccompError::Arch { arch })?;
+        if abis.iter().all(|other| other.arch != abi.arch) {
+            abis.push(abi);
+        }
+    }
+    Ok(abis)
 }
 
 /// Takes a program as it is (crun: `run.oci.seccomp_bpf_data`). Whether it makes sense, the kernel judges.
@@ -202,7 +166,7 @@ pub(crate) fn flags(profile: &LinuxSeccomp) -> u64 {
 }
 
 /// Returns what of a profile is not in force, one sentence each: rules that restrict a system call that would be allowed without them, and that
-/// libseccomp does not know by this name. Unknown names in rules that allow something are no loss: what they name is not allowed.
+/// nobody knows by this name. Unknown names in rules that allow something are no loss: what they name is not allowed.
 pub(crate) fn not_in_force(profile: &LinuxSeccomp) -> Vec<String> {
     use LinuxSeccompAction::{ScmpActAllow, ScmpActLog};
     let lets_pass = |action| matches!(action, ScmpActAllow | ScmpActLog);
@@ -211,34 +175,28 @@ pub(crate) fn not_in_force(profile: &LinuxSeccomp) -> Vec<String> {
     }
     let entries = profile.syscalls().iter().flatten().enumerate().filter(|(_, entry)| !lets_pass(entry.action()));
     let names = entries.flat_map(|(index, entry)| entry.names().iter().map(move |name| (index, name)));
-    let unknown = names.filter(|(_, name)| ScmpSyscall::from_name(name).is_err());
-    unknown
+    names
+        .filter(|(_, name)| !calls::is_known(name))
         .map(|(index, name)| {
-            format!("linux.seccomp.syscalls[{index}].names: {name:?} is not restricted, as libseccomp does not know it")
+            format!("linux.seccomp.syscalls[{index}].names: {name:?} is not restricted, as no system call is known by this name")
         })
         .collect()
 }
 
-fn rules(profile: &LinuxSeccomp, default: ScmpAction, options: CompileOptions) -> Result<Vec<Rule<'_>>, SeccompError> {
+fn rules(profile: &LinuxSeccomp, options: CompileOptions) -> Result<Vec<Rule<'_>>, SeccompError> {
     let mut rules = Vec::new();
     for (index, entry) in profile.syscalls().iter().flatten().enumerate() {
-        let action = action(entry.action(), entry.errno_ret(), || format!("linux.seccomp.syscalls[{index}].errnoRet"))?;
+        let field = || format!("linux.seccomp.syscalls[{index}].errnoRet");
+        let answer = answer(entry.action(), entry.errno_ret(), field)?;
         let args = entry.args().as_deref().unwrap_or_default();
         let alternatives = comparisons(index, args)?;
         let mut seen = HashSet::new();
         for (nth, name) in entry.names().iter().enumerate().filter(|(_, name)| seen.insert(name.as_str())) {
-            let Ok(syscall) = ScmpSyscall::from_name(name) else {
-                if options.fail_unknown {
-                    return Err(SeccompError::UnknownName { index, nth, name: name.clone() });
-                }
-                continue;
-            };
-            if action == default {
-                // libseccomp refuses a rule that changes nothing.
-                continue;
+            if options.fail_unknown && !calls::is_known(name) {
+                return Err(SeccompError::UnknownName { index, nth, name: name.clone() });
             }
             for comparisons in &alternatives {
-                rules.push(Rule { index, name, syscall, action, comparisons: comparisons.clone() });
+                rules.push(Rule { index, name, answer, comparisons: comparisons.clone() });
             }
         }
     }
@@ -249,15 +207,15 @@ fn rules(profile: &LinuxSeccomp, default: ScmpAction, options: CompileOptions) -
 ///
 /// All must hold together, so there is one list, unless an argument is compared twice: libseccomp refuses that, and
 /// runc then takes each comparison for itself, which makes it an "or". Profiles rely on it.
-fn comparisons(index: usize, args: &[LinuxSeccompArg]) -> Result<Vec<Vec<ScmpArgCompare>>, SeccompError> {
+fn comparisons(index: usize, args: &[LinuxSeccompArg]) -> Result<Vec<Vec<Comparison>>, SeccompError> {
     let mut all = Vec::with_capacity(args.len());
     let mut seen = HashSet::new();
     for (nth, arg) in args.iter().enumerate() {
         let found = arg.index();
-        let number = u32::try_from(found).ok().filter(|number| *number <= 5);
-        let number = number.ok_or(SeccompError::ArgIndex { index, nth, found })?;
-        seen.insert(number);
-        all.push(comparison(number, arg));
+        let argument = u32::try_from(found).ok().filter(|argument| *argument <= 5);
+        let argument = argument.ok_or(SeccompError::ArgIndex { index, nth, found })?;
+        seen.insert(argument);
+        all.push(comparison(argument, arg));
     }
     if seen.len() == args.len() {
         return Ok(vec![all]);
@@ -265,54 +223,50 @@ fn comparisons(index: usize, args: &[LinuxSeccompArg]) -> Result<Vec<Vec<ScmpArg
     Ok(all.into_iter().map(|comparison| vec![comparison]).collect())
 }
 
-fn comparison(number: u32, arg: &LinuxSeccompArg) -> ScmpArgCompare {
-    let (op, datum) = match arg.op() {
-        LinuxSeccompOperator::ScmpCmpNe => (ScmpCompareOp::NotEqual, arg.value()),
-        LinuxSeccompOperator::ScmpCmpLt => (ScmpCompareOp::Less, arg.value()),
-        LinuxSeccompOperator::ScmpCmpLe => (ScmpCompareOp::LessOrEqual, arg.value()),
-        LinuxSeccompOperator::ScmpCmpEq => (ScmpCompareOp::Equal, arg.value()),
-        LinuxSeccompOperator::ScmpCmpGe => (ScmpCompareOp::GreaterEqual, arg.value()),
-        LinuxSeccompOperator::ScmpCmpGt => (ScmpCompareOp::Greater, arg.value()),
+fn comparison(argument: u32, arg: &LinuxSeccompArg) -> Comparison {
+    let of = |operator| Comparison { argument, operator, mask: u64::MAX, value: arg.value() };
+    match arg.op() {
+        LinuxSeccompOperator::ScmpCmpNe => of(Operator::NotEqual),
+        LinuxSeccompOperator::ScmpCmpLt => of(Operator::Less),
+        LinuxSeccompOperator::ScmpCmpLe => of(Operator::LessOrEqual),
+        LinuxSeccompOperator::ScmpCmpEq => of(Operator::Equal),
+        LinuxSeccompOperator::ScmpCmpGe => of(Operator::GreaterEqual),
+        LinuxSeccompOperator::ScmpCmpGt => of(Operator::Greater),
         // `value` is the mask, `valueTwo` what must be left.
         LinuxSeccompOperator::ScmpCmpMaskedEq => {
-            (ScmpCompareOp::MaskedEqual(arg.value()), arg.value_two().unwrap_or(0))
+            Comparison { mask: arg.value(), value: arg.value_two().unwrap_or(0), ..of(Operator::Equal) }
         }
-    };
-    ScmpArgCompare::new(number, op, datum)
+    }
 }
 
-/// runc: the value is EPERM when none is given, for TRACE too, and is ignored for actions that have none.
-fn action(
-    action: LinuxSeccompAction,
-    value: Option<u32>,
-    field: impl FnOnce() -> String,
-) -> Result<ScmpAction, SeccompError> {
+/// What the filter returns to the kernel. runc: the value is EPERM when none is given, for TRACE too, and is ignored for actions that
+/// have none.
+fn answer(action: LinuxSeccompAction, value: Option<u32>, field: impl FnOnce() -> String) -> Result<u32, SeccompError> {
     const EPERM: u32 = 1;
     // The kernel cuts larger ones than its MAX_ERRNO, 4095, down to it; libseccomp refuses that one, too.
     const ERRNO_MAX: u32 = 4094;
     let found = value.unwrap_or(EPERM);
-    let too_large = |max| SeccompError::ReturnValue { field: field(), max, found };
-    match action {
-        LinuxSeccompAction::ScmpActKill | LinuxSeccompAction::ScmpActKillThread => Ok(ScmpAction::KillThread),
-        LinuxSeccompAction::ScmpActKillProcess => Ok(ScmpAction::KillProcess),
-        LinuxSeccompAction::ScmpActTrap => Ok(ScmpAction::Trap),
-        LinuxSeccompAction::ScmpActErrno => match i32::try_from(found) {
-            Ok(errno) if found <= ERRNO_MAX => Ok(ScmpAction::Errno(errno)),
-            _ => Err(too_large(ERRNO_MAX)),
-        },
-        LinuxSeccompAction::ScmpActTrace => {
-            let data = u16::try_from(found).map_err(|_| too_large(u16::MAX.into()))?;
-            Ok(ScmpAction::Trace(data))
+    let with = |answer: u32, max| {
+        if found > max {
+            return Err(SeccompError::ReturnValue { field: field(), max, found });
         }
-        LinuxSeccompAction::ScmpActLog => Ok(ScmpAction::Log),
-        LinuxSeccompAction::ScmpActAllow => Ok(ScmpAction::Allow),
-        LinuxSeccompAction::ScmpActNotify => Ok(ScmpAction::Notify),
+        Ok(answer | found)
+    };
+    match action {
+        LinuxSeccompAction::ScmpActKill | LinuxSeccompAction::ScmpActKillThread => Ok(libc::SECCOMP_RET_KILL_THREAD),
+        LinuxSeccompAction::ScmpActKillProcess => Ok(libc::SECCOMP_RET_KILL_PROCESS),
+        LinuxSeccompAction::ScmpActTrap => Ok(libc::SECCOMP_RET_TRAP),
+        LinuxSeccompAction::ScmpActErrno => with(libc::SECCOMP_RET_ERRNO, ERRNO_MAX),
+        LinuxSeccompAction::ScmpActTrace => with(libc::SECCOMP_RET_TRACE, u16::MAX.into()),
+        LinuxSeccompAction::ScmpActLog => Ok(libc::SECCOMP_RET_LOG),
+        LinuxSeccompAction::ScmpActAllow => Ok(libc::SECCOMP_RET_ALLOW),
+        LinuxSeccompAction::ScmpActNotify => Ok(libc::SECCOMP_RET_USER_NOTIF),
     }
 }
 
 fn libseccomp_arch(arch: Arch) -> ScmpArch {
     match arch {
-        Arch::ScmpArchNative => ScmpArch::Native,
+        Arch::ScmpArchNative => ScmpArch::native(),
         Arch::ScmpArchX86 => ScmpArch::X86,
         Arch::ScmpArchX86_64 => ScmpArch::X8664,
         Arch::ScmpArchX32 => ScmpArch::X32,
@@ -337,17 +291,6 @@ fn libseccomp_arch(arch: Arch) -> ScmpArch {
         Arch::ScmpArchSh => ScmpArch::Sh,
         Arch::ScmpArchSheb => ScmpArch::Sheb,
     }
-}
-
-/// Returns the filter's program. A memfd, because a pipe would block on a program longer than its buffer.
-fn export(filter: &ScmpFilterContext) -> Result<Vec<u8>, SeccompError> {
-    let memfd = memfd_create(c"corten-seccomp", MFdFlags::MFD_CLOEXEC);
-    let memfd = memfd.map_err(|source| SeccompError::Memfd { source })?;
-    filter.export_bpf(&memfd).map_err(|source| SeccompError::Export { source })?;
-    let mut file = std::fs::File::from(memfd);
-    let mut program = Vec::new();
-    file.rewind().and_then(|()| file.read_to_end(&mut program)).map_err(|source| SeccompError::Read { source })?;
-    Ok(program)
 }
 
 #[cfg(test)]

@@ -1,9 +1,13 @@
 use std::collections::BTreeSet;
 
+use libseccomp::{ScmpArch, ScmpSyscall};
 use proptest::prelude::*;
 
-use super::super::tests::{ALLOW, ERRNO, I386, NATIVE, X86_64, compiled, dockers_profile, number, profile, run};
-use super::super::{CompileOptions, Filter, compile, libseccomp_arch};
+use super::super::calls::Abi;
+use super::super::tests::{
+    ALLOW, ERRNO, I386, NATIVE, X86_64, by_libseccomp, compiled, dockers_profile, number, profile, run,
+};
+use super::super::{CompileOptions, Filter, compile};
 use super::*;
 
 const EPERM: u32 = ERRNO | 1;
@@ -24,7 +28,7 @@ const ARCHS: &[(&str, ScmpArch, u32)] = &[
 ];
 
 fn audit_arch(arch: ScmpArch) -> u32 {
-    Numbers::of(arch).expect("little-endian").audit_arch
+    Abi::of(arch).expect("little-endian").audit_arch
 }
 
 fn number_on(name: &str, arch: ScmpArch) -> u32 {
@@ -32,15 +36,11 @@ fn number_on(name: &str, arch: ScmpArch) -> u32 {
     u32::try_from(syscall.as_raw_syscall()).expect(name)
 }
 
-/// The filter of a profile with its prologue and without.
+/// The filter of a profile, and libseccomp's, which knows nothing of this.
 fn pair(json: &str) -> (Filter, Filter) {
     let profile = profile(json);
     let filter = compile(&profile, CompileOptions::default()).expect(json);
-    let mut archs = vec![ScmpArch::native()];
-    archs.extend(profile.architectures().iter().flatten().map(|arch| libseccomp_arch(*arch)));
-    let prologue = prologue(&profile, ScmpAction::Errno(1), &archs);
-    let rest = filter.program.strip_prefix(&prologue[..]).expect("the prologue comes first").to_vec();
-    (filter.clone(), Filter { program: rest, ..filter })
+    (filter, by_libseccomp(&profile).expect(json))
 }
 
 #[test]
@@ -96,10 +96,6 @@ fn a_permissive_default_stays_as_it_is() {
         );
         let filter = compiled(&json);
         assert_eq!(run(&filter, NATIVE, 5000, [0; 6]), *expected, "{default}");
-        let native = [ScmpArch::native()];
-        let default =
-            super::super::action(profile(&json).default_action(), profile(&json).default_errno_ret(), String::new);
-        assert!(prologue(&profile(&json), default.expect("an action"), &native).is_empty());
     }
     for (default, expected) in [
         (r#""SCMP_ACT_KILL""#, libc::SECCOMP_RET_KILL_THREAD),
@@ -116,7 +112,7 @@ fn a_permissive_default_stays_as_it_is() {
 }
 
 #[test]
-fn a_profile_that_names_nothing_has_no_prologue() {
+fn a_profile_that_names_nothing_makes_nothing_newer() {
     for syscalls in ["", r#", "syscalls": [{"names": ["no_such_call"], "action": "SCMP_ACT_ALLOW"}]"#] {
         let filter = compiled(&format!(r#"{{"defaultAction": "SCMP_ACT_ERRNO"{syscalls}}}"#));
         assert_eq!(run(&filter, NATIVE, 5000, [0; 6]), EPERM);
@@ -211,22 +207,24 @@ fn arms_private_calls_do_not_hide_what_is_newer() {
 fn dockers_profile_is_not_changed_for_what_it_knows() {
     let json = serde_json::to_string(&dockers_profile()).expect("JSON");
     let (with, without) = pair(&json);
-    assert_ne!(with.program.len(), without.program.len());
     judge(&with, &without);
 }
 
-/// The prologue may only turn what has the default action into ENOSYS, above all that has another, and does so for all.
+/// Only what has the default action may become ENOSYS, above all that has another, and all of that does.
 fn judge(with: &Filter, without: &Filter) {
     for (name, arch, first) in ARCHS {
         let mut newer = false;
         for nr in (*first..first + 600).chain([first + 5000, first + 0xd_0000]) {
             let audit_arch = audit_arch(*arch);
             let (before, after) = (run(without, audit_arch, nr, [0; 6]), run(with, audit_arch, nr, [0; 6]));
-            if after != before {
+            // libseccomp 2.5.4 has no names for these, which profiles allow.
+            let is_x86_64 = matches!(arch, ScmpArch::X8664 | ScmpArch::X32);
+            let unknown = nr - first > 450 || is_x86_64 && nr - first == 335;
+            if after != before && !(unknown && after == ALLOW) {
                 assert_eq!((before, after), (EPERM, ENOSYS), "{name} {nr}");
             }
             assert!(!newer || after == ENOSYS, "{name} {nr}");
-            newer |= after != before;
+            newer |= (before, after) == (EPERM, ENOSYS);
         }
     }
 }
@@ -235,7 +233,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_prologue_refuses_only_what_has_the_default_action(
+    fn only_the_default_action_becomes_enosys(
         numbers in proptest::collection::btree_set(0_i32..460, 0..80),
         archs in proptest::sample::subsequence(ARCHS.to_vec(), 0..ARCHS.len()),
         of in proptest::sample::select(vec![ScmpArch::X8664, ScmpArch::X86, ScmpArch::Aarch64]),
@@ -251,7 +249,7 @@ proptest! {
         let (with, without) = pair(&json.to_string());
         judge(&with, &without);
         for (arch_name, arch, first) in archs {
-            let numbers = Numbers::of(arch).expect("little-endian");
+            let numbers = Abi::of(arch).expect("little-endian");
             let named: BTreeSet<u32> = names
                 .iter()
                 .filter_map(|name| ScmpSyscall::from_name_by_arch(name, arch).ok())
