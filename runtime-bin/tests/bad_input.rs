@@ -266,3 +266,67 @@ fn more_bind_mounts_than_fds() {
     assert_eq!(stdout(&few_fds(&test)).trim(), "200");
     test.assert_nothing_left("mapped sources");
 }
+
+/// One of each kind of error that has a config item of its own; [`one_error`] looks at all others.
+#[test]
+fn errors_name_their_item_once() {
+    if !can_make_containers() {
+        return;
+    }
+    type Change = fn(&mut Value);
+    let cases: [(&str, Change); 20] = [
+        ("root.path", |config| config["root"]["path"] = "/no/such".into()),
+        ("process.cwd", |config| config["process"]["cwd"] = "/bin/sh".into()),
+        ("exec", |config| config["process"]["args"] = json!(["/no/such"])),
+        ("process.user", |config| config["process"]["user"]["uid"] = 4_294_967_295_u32.into()),
+        ("process.rlimits[0]", |config| {
+            config["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "soft": 1, "hard": 1_u64 << 40 }]);
+        }),
+        ("process.oomScoreAdj", |config| config["process"]["oomScoreAdj"] = 1001.into()),
+        ("process.capabilities", |config| config["process"]["capabilities"] = json!({ "bounding": ["CAP_NONE"] })),
+        ("createRuntime", |config| config["hooks"] = json!({ "createRuntime": [{ "path": "/no/such" }] })),
+        ("hook", |config| config["hooks"] = json!({ "createContainer": [{ "path": "/no/such" }] })),
+        ("hook", |config| config["hooks"] = json!({ "prestart": [{ "path": "/bin/false" }] })),
+        ("mounts[", |config| {
+            mount(config, json!({ "destination": "/x", "type": "bind", "source": "/no/such", "options": ["bind"] }))
+        }),
+        ("mounts[", |config| mount(config, json!({ "destination": "/x", "type": "nofs", "source": "nofs" }))),
+        ("mounts[", |config| {
+            let maps = json!([{ "containerID": 0, "hostID": 0, "size": 1 }]);
+            mount(
+                config,
+                json!({ "destination": "/x", "type": "bind", "source": "/proc", "options": ["bind", "idmap"],
+                "uidMappings": maps, "gidMappings": maps }),
+            );
+        }),
+        ("linux.namespaces[", |config| {
+            config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "time", "path": "/no/such" }));
+        }),
+        ("linux.devices[0]", |config| {
+            config["linux"]["devices"] = json!([{ "path": "/proc/x", "type": "c", "major": 1, "minor": 3 }]);
+        }),
+        ("linux.sysctl", |config| config["linux"]["sysctl"] = json!({ "net.no.such": "1" })),
+        ("linux.resources.pids.limit", |config| {
+            config["linux"]["resources"] = json!({ "pids": { "limit": 1_u64 << 60 } })
+        }),
+        ("linux.resources.hugepageLimits", |config| {
+            config["linux"]["resources"] = json!({ "hugepageLimits": [{ "pageSize": "3KB", "limit": 1 }] });
+        }),
+        ("linux.netDevices", |config| config["linux"]["netDevices"] = json!({ "no-such-eth0": {} })),
+        ("linux.seccomp", |config| {
+            let rule = json!({ "names": ["getpid"], "action": "SCMP_ACT_ERRNO", "args": [{ "index": 7, "value": 0, "op": "SCMP_CMP_EQ" }] });
+            config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule] });
+        }),
+    ];
+    for (item, change) in cases {
+        let mut test = TestBundle::new(&["true"]);
+        change(&mut test.config);
+        let error = one_error(&run(&test));
+        assert_eq!(error.matches(item).count(), 1, "{item}: {error}");
+        test.assert_nothing_left(item);
+    }
+}
+
+fn mount(config: &mut Value, mount: Value) {
+    config["mounts"].as_array_mut().unwrap().push(mount);
+}

@@ -1377,10 +1377,16 @@ fn rootless_with_subordinate_ids() {
     // Ids that nobody gave to the user.
     let foreign =
         json!([{ "containerID": 0, "hostID": user.uid, "size": 1 }, { "containerID": 1, "hostID": 1, "size": 10 }]);
-    user.test.config["linux"]["uidMappings"] = foreign;
+    user.test.config["linux"]["uidMappings"] = foreign.clone();
     let error = one_error(&user.run());
-    assert!(error.contains("linux.uidMappings") && error.contains("newuidmap"), "{error}");
+    assert!(error.contains("linux.uidMappings: newuidmap: "), "{error}");
+    assert_eq!((error.matches("linux.").count(), error.matches("newuidmap: ").count()), (1, 1), "{error}");
     user.assert_nothing_left("foreign ids");
+    user.map_subordinates();
+    user.test.config["linux"]["gidMappings"] = foreign;
+    let error = one_error(&user.run());
+    assert!(error.contains(": linux.gidMappings: newgidmap: ") && !error.contains("uidMappings"), "{error}");
+    user.assert_nothing_left("foreign group ids");
 }
 
 #[test]

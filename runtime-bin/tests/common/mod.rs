@@ -74,7 +74,17 @@ pub fn one_error(output: &Output) -> String {
     assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
     assert!(!stderr.contains("panicked"), "{stderr}");
+    assert_says_nothing_twice(stderr.trim_end());
     stderr.trim_end().to_owned()
+}
+
+/// Errors are made of parts, each of another layer: what one has said, the next does not say again.
+pub fn assert_says_nothing_twice(error: &str) {
+    let parts: Vec<&str> = error.split(": ").collect();
+    for length in 1..=parts.len() / 2 {
+        let repeats = parts.windows(2 * length).any(|window| window[..length] == window[length..]);
+        assert!(!repeats, "{error}");
+    }
 }
 
 /// `corten create` of the bundle; returns init's pid.

@@ -124,6 +124,9 @@ fn map_by_tool(pid: Pid, field: &str, tool: &'static str, maps: &[LinuxIdMapping
     if output.status.success() {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
+    // It says its name itself.
+    let said = String::from_utf8_lossy(&output.stderr);
+    let lines = said.trim().lines().map(|line| line.trim_start_matches(tool).trim_start_matches(": "));
+    let said = lines.collect::<Vec<_>>().join("; ");
     Err(IdMapError::Tool { field: field.to_owned(), tool, said })
 }
