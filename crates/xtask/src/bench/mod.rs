@@ -153,6 +153,15 @@ pub(crate) struct Bench<'a> {
     ids: Cell<u32>,
 }
 
+/// What the machine lacks that a peer needs. crun sets that limit before it loads a device filter, whatever it is.
+fn hint(error: &str) -> &'static str {
+    if error.contains("RLIM_MEMLOCK") {
+        " (hint: it needs CAP_SYS_RESOURCE, or an unlimited hard limit on locked memory: ulimit -Hl)"
+    } else {
+        ""
+    }
+}
+
 impl<'a> Bench<'a> {
     fn new(options: &'a Options, directory: &'a Path) -> Result<Self> {
         let runtimes = runtimes(options, directory)?;
@@ -174,7 +183,7 @@ impl<'a> Bench<'a> {
     /// Whether a runtime runs the default bundle; it says why not.
     fn can_run(&self, runtime: &Runtime) -> bool {
         let run = runtime.run(&self.default, &self.id()).and_then(|mut command| measure::succeed(&mut command));
-        run.inspect_err(|error| println!("left out: {}: {error}", runtime.label)).is_ok()
+        run.inspect_err(|error| println!("left out: {}: {error}{}", runtime.label, hint(&error.to_string()))).is_ok()
     }
 
     /// How often something quick is measured.
