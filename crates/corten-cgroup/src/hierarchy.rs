@@ -289,11 +289,15 @@ pub(crate) fn cgroup_of(pid: i32) -> Result<PathBuf, Error> {
 
 fn cgroup_in(file: &str) -> Result<PathBuf, Error> {
     let text = sys::read_all(Path::new(file)).map_err(|error| failed_io(&error, || format!("read({file:?})")))?;
-    match text.lines().find_map(|line| line.strip_prefix("0::")) {
-        // "(deleted)" cannot be joined to; the parent may still be there.
-        Some(path) => Ok(PathBuf::from(path.strip_suffix(" (deleted)").unwrap_or(path))),
-        None => Err(Repr::Content { what: "the line of cgroup2", path: file.into(), text }.into()),
-    }
+    let path = cgroup2_line(&text);
+    path.ok_or_else(|| Repr::Content { what: "the line of cgroup2", path: file.into(), text }.into())
+}
+
+/// The path in the line `0::PATH`.
+pub(crate) fn cgroup2_line(text: &str) -> Option<PathBuf> {
+    let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+    // "(deleted)" cannot be joined to; the parent may still be there.
+    Some(PathBuf::from(path.strip_suffix(" (deleted)").unwrap_or(path)))
 }
 
 /// Cleans a path by its words: absolute, no `.` or `..`.

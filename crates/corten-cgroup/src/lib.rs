@@ -62,3 +62,30 @@ pub use hierarchy::{Hierarchy, Layout};
 pub use resources::{
     Cpu, HugePages, Io, LegacyControllers, Memory, Network, Rdma, Resources, Setting, ThrottleDevice, WeightDevice,
 };
+
+/// What fuzz targets see: readers of the kernel's text.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use std::path::{Component, Path, PathBuf};
+
+    use crate::{hierarchy, legacy};
+
+    /// Reads a text as `/proc/PID/cgroup`. The paths must be usable as they are.
+    ///
+    /// # Panics
+    /// They are not.
+    pub fn proc_cgroup(text: &str) {
+        let own = legacy::lines(text).map(|(_, path)| PathBuf::from(path)).chain(hierarchy::cgroup2_line(text));
+        for own in own {
+            for root in ["/", "/a", "a", ""] {
+                let path = legacy::from_mount(&own, Path::new(root));
+                assert!(path.is_absolute() && path.components().all(|part| part != Component::ParentDir), "{path:?}");
+            }
+        }
+    }
+
+    /// Reads a text as `/proc/self/mountinfo`; returns the root of the mount.
+    pub fn root_of_mount(mountinfo: &str, id: &str) -> Option<PathBuf> {
+        legacy::root_of_mount(mountinfo, id)
+    }
+}

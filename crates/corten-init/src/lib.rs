@@ -35,3 +35,33 @@ pub use wire::{DecodeError, MAX_STEPS, Program};
 
 /// The freestanding executable that carries out a program: an ELF file for this target.
 pub static ELF: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/corten-init"));
+
+/// What fuzz targets see.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use crate::{Message, Program, arch, executor};
+
+    /// The file descriptor of the runtime's socket.
+    const SYNC: usize = 100;
+
+    /// Runs the executor on a program and on a kernel that answers so. Whatever it says to the runtime must be a message.
+    ///
+    /// # Panics
+    /// The executor is wrong.
+    pub fn execute(program: &[u8], answers: &[u8]) {
+        let bytes: &'static mut [u8] = Box::leak(program.to_vec().into());
+        let memory = &raw mut *bytes;
+        if let Ok(program) = Program::parse(bytes) {
+            let mut slots: Vec<usize> = (SYNC..).take(program.slots() as usize).collect();
+            let told =
+                arch::fake::run(answers, SYNC, std::panic::AssertUnwindSafe(|| executor::walk(&program, &mut slots)));
+            for message in told {
+                if let Err(error) = Message::decode(&message) {
+                    panic!("{error}: {message:x?}");
+                }
+            }
+        }
+        // SAFETY: it comes from a box, and what borrowed it has gone with the executor.
+        drop(unsafe { Box::from_raw(memory) });
+    }
+}

@@ -31,6 +31,8 @@
 // The nouns of the public API.
 mod error;
 pub mod features;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod hint;
 pub mod state;
 

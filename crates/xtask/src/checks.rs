@@ -74,6 +74,10 @@ pub(crate) fn ci() -> Result {
     check(cargo().args(["fmt", "--all", "--check"]))?;
     check(cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
     check(cargo().args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "--deny warnings"))?;
+    // They are no part of the workspace, as running them wants flags of their own.
+    let mut fuzz_targets = cargo();
+    fuzz_targets.args(["check", "--quiet", "--manifest-path", "fuzz/Cargo.toml", "--bins", "--no-default-features"]);
+    check(fuzz_targets.env("RUSTFLAGS", "--cfg fuzzing --deny warnings"))?;
     // What is released: types of constants, for one, differ between C libraries.
     let released = musl::check()?;
     test()?;

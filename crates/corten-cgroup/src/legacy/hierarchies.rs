@@ -317,7 +317,7 @@ fn mount_of(name: &str) -> Result<Option<(PathBuf, OwnedFd)>, Error> {
 }
 
 /// The root field of a mount in mountinfo.
-fn root_of_mount(mountinfo: &str, id: &str) -> Option<PathBuf> {
+pub(crate) fn root_of_mount(mountinfo: &str, id: &str) -> Option<PathBuf> {
     let mut fields = mountinfo
         .lines()
         .map(|line| line.split(' '))
@@ -339,7 +339,7 @@ fn unescape(text: &str) -> PathBuf {
 }
 
 /// The caller's own cgroup, as seen from the directory that is mounted; that one itself if the own cgroup is not below it.
-fn from_mount(own: &Path, root: &Path) -> PathBuf {
+pub(crate) fn from_mount(own: &Path, root: &Path) -> PathBuf {
     clean(own.strip_prefix(root).unwrap_or(Path::new("/")))
 }
 

@@ -37,3 +37,5 @@ mod mounts;
 pub use cgroups::Cgroups;
 pub use hierarchies::{Hierarchies, Paths};
 pub use mounts::{Mount, Mounts, mounts};
+#[cfg(fuzzing)]
+pub(crate) use {hierarchies::from_mount, hierarchies::root_of_mount, mounts::lines};

@@ -69,7 +69,7 @@ pub(super) fn own_cgroups() -> Result<String, Error> {
 }
 
 /// The controllers (or `name=NAME`) and the path of each line `N:CONTROLLERS:PATH`, but for that of cgroup2 (N = 0).
-pub(super) fn lines(text: &str) -> impl Iterator<Item = (&str, &str)> {
+pub(crate) fn lines(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.lines().filter_map(|line| {
         let mut fields = line.splitn(3, ':');
         let (number, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);

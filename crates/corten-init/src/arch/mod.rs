@@ -2,6 +2,8 @@
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+#[cfg(fuzzing)]
+pub mod fake;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
@@ -9,6 +11,10 @@ mod x86_64;
 pub use aarch64::*;
 #[cfg(target_arch = "x86_64")]
 pub use x86_64::*;
+
+// Instead of the one of the machine.
+#[cfg(fuzzing)]
+pub use fake::syscall;
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 compile_error!("corten-init is written for x86_64 and aarch64");

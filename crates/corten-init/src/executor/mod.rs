@@ -195,6 +195,13 @@ fn tell(socket: Fd, message: &Message<'_>) -> sys::Result<()> {
     sys::write(socket, buffer.get(..length).unwrap_or_default()).map(drop)
 }
 
+/// Walks a program that is in memory, with file descriptors of a kernel that is made up.
+#[cfg(fuzzing)]
+pub(crate) fn walk(program: &Program<'static>, slots: &mut [usize]) -> ! {
+    prepare();
+    Executor::new(slots).walk(program)
+}
+
 /// Makes the process unreachable and its surroundings plain before the first step.
 fn prepare() -> Outcome {
     // Until execve nobody may ptrace init or open its /proc files (CVE-2016-9962).

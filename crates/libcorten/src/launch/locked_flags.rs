@@ -34,7 +34,7 @@ pub(super) fn tree(source: &Path, how: OpenTree, locked: LockedFlags) -> Result<
 }
 
 /// The mount in a file of `/proc/self/fdinfo`.
-fn mount_id(info: &[u8]) -> Option<u32> {
+pub(crate) fn mount_id(info: &[u8]) -> Option<u32> {
     let lines = String::from_utf8_lossy(info);
     lines.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()
 }
@@ -45,7 +45,13 @@ fn path_of(file: &File) -> Result<PathBuf, SysError> {
 }
 
 /// What must be refused of the mount `id`, in which the source is at `path`, and of those below the source.
-fn refusal(table: &[u8], id: Option<u32>, path: &Path, recursive: bool, locked: LockedFlags) -> Option<String> {
+pub(crate) fn refusal(
+    table: &[u8],
+    id: Option<u32>,
+    path: &Path,
+    recursive: bool,
+    locked: LockedFlags,
+) -> Option<String> {
     // The table lists a mount after the one that it is on.
     let mut found: HashSet<u32> = id.into_iter().collect();
     for line in table.split(|byte| *byte == b'\n') {

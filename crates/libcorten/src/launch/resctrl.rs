@@ -23,6 +23,8 @@ use nix::unistd::Pid;
 use crate::oci::LinuxIntelRdt;
 use crate::sys::SysError;
 use tree::Tree;
+#[cfg(fuzzing)]
+pub(crate) use tree::mount_points;
 pub(super) use tree::unescape;
 
 const ITEM: &str = "linux.intelRdt";

@@ -494,7 +494,7 @@ impl StateDirectory {
 }
 
 /// Reads a record, if it has a form that is known.
-fn record_of(json: &[u8]) -> Result<Record, Damage> {
+pub(crate) fn record_of(json: &[u8]) -> Result<Record, Damage> {
     #[derive(serde::Deserialize)]
     struct Form {
         #[serde(default)]

@@ -18,6 +18,8 @@ use nix::errno::Errno;
 
 use crate::launch::resctrl::GroupRecord;
 use crate::sys::SysError;
+#[cfg(fuzzing)]
+pub(crate) use directory::record_of;
 pub(crate) use directory::{
     NOTIFY_DIRECTORY, NOTIFY_SOCKET, START_SOCKET, StateDirectory, StateError, ids, read_whole,
 };
@@ -262,7 +264,7 @@ fn look_at(pid: i32) -> Result<Option<(u64, bool)>, SysError> {
 
 /// Of all fields of the line two are wanted, by every command and of every container (proc_pid_stat(5), 3 and 22). The name, which is the
 /// process's own choice, ends with the last parenthesis.
-fn start_time_in(stat: &[u8]) -> Result<Option<u64>, ()> {
+pub(crate) fn start_time_in(stat: &[u8]) -> Result<Option<u64>, ()> {
     let name_ends = stat.iter().rposition(|byte| *byte == b')').ok_or(())?;
     let rest = stat.get(name_ends + 1..).and_then(|rest| str::from_utf8(rest).ok()).ok_or(())?;
     let mut fields = rest.split_ascii_whitespace();

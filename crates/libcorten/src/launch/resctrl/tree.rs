@@ -49,7 +49,7 @@ pub(super) fn mounted() -> Result<Option<Tree>, SysError> {
 }
 
 /// Reads the mount points of resctrl out of a `mountinfo`. By bytes: of the other mounts not even the text need be valid.
-pub(super) fn mount_points(mountinfo: &[u8]) -> Vec<PathBuf> {
+pub(crate) fn mount_points(mountinfo: &[u8]) -> Vec<PathBuf> {
     let points = mountinfo.split(|byte| *byte == b'\n').filter_map(|line| {
         let mut fields = line.split(|byte| *byte == b' ');
         let (root, point) = (fields.nth(3)?, fields.next()?);
