@@ -478,6 +478,27 @@ pub(super) const DEFENCES: &[Defence] = &[
         test: of("exec", "the_filter_is_the_container_s"),
     },
     Defence {
+        name: "calls of x32 are not those of x86_64",
+        file: "crates/libcorten/src/plan/seccomp/decisions.rs",
+        code: "            (true, false) => ranges.extend([(X32_FIRST, no_abi), (u32::MAX, default)]),\n",
+        without: "",
+        test: of_library(None, "plan::seccomp::enosys::tests::x32_and_x86_64_share_an_architecture_but_no_numbers"),
+    },
+    Defence {
+        name: "the filter compares all of an argument",
+        file: "crates/libcorten/src/plan/seccomp/decisions.rs",
+        code: "        self.half(BPF_JEQ, comparison, Half::Upper, next, miss)\n",
+        without: "        next\n",
+        test: of_library(None, "plan::seccomp::tests::every_operator"),
+    },
+    Defence {
+        name: "calls that libseccomp has no name for are restricted",
+        file: "crates/libcorten/src/plan/seccomp/calls.rs",
+        code: "            return self.newer(name).map(Number::Own);\n",
+        without: "            return self.newer(name).map(Number::Own).filter(|_| false);\n",
+        test: of("seccomp", "rules_for_calls_that_are_newer_than_libseccomp_are_in_force"),
+    },
+    Defence {
         name: "the bounding set is limited",
         file: "crates/libcorten/src/plan/process.rs",
         code: "Step::BoundingSet { keep: sets.bounding }",

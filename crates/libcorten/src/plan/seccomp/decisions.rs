@@ -1,7 +1,7 @@
 //! From rules to a program: what is decided by the architecture, the number and the arguments of a call.
 //!
 //! libseccomp makes such programs, too, but takes time that grows with the cube of their length: 3,000 rules with arguments are half a
-//! minute ([ADR 18](../../../../docs/adr/0018-filters-are-assembled-here.md)). The answers are libseccomp's:
+//! minute (docs/adr/0018-filters-are-assembled-here.md). The answers are libseccomp's:
 //!
 //! * A rule matches if all its comparisons hold. A rule without comparisons is stronger than those with some.
 //! * Of rules that match and differ in their actions, that one counts whose first argument is the later one; of those that begin with the same
