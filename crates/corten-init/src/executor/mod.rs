@@ -198,7 +198,6 @@ fn tell(socket: Fd, message: &Message<'_>) -> sys::Result<()> {
 /// Walks a program that is in memory, with file descriptors of a kernel that is made up.
 #[cfg(fuzzing)]
 pub(crate) fn walk(program: &Program<'static>, slots: &mut [usize]) -> ! {
-    prepare();
     Executor::new(slots).walk(program)
 }
 
