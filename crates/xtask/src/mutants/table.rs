@@ -235,8 +235,8 @@ pub(super) const DEFENCES: &[Defence] = &[
     Defence {
         name: "files of the kernel are not read for HOME",
         file: "crates/corten-init/src/executor/process.rs",
-        code: "holds_text(seen).then(",
-        without: "true.then(",
+        code: "!holds_text(seen)?",
+        without: "false",
         test: of("attacks", "files_of_the_kernel_are_not_read_for_the_home_directory"),
     },
     Defence {
