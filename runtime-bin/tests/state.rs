@@ -126,7 +126,6 @@ fn containers_with_a_damaged_state_are_ended_by_force() {
     }
 }
 
-/// The cgroup of a container whose config names none, or a relative path, depends on the runtime's own.
 /// A FIFO has nobody who writes to it: to open it would take for ever.
 #[test]
 fn files_of_the_state_that_are_fifos_are_not_waited_for() {
@@ -155,6 +154,7 @@ fn files_of_the_state_that_are_fifos_are_not_waited_for() {
     test.assert_nothing_left("fifos");
 }
 
+/// The cgroup of a container whose config names none, or a relative path, depends on the runtime's own.
 #[test]
 fn a_cgroup_that_cannot_be_found_is_not_forgotten() {
     if !can_make_containers() {

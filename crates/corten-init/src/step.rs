@@ -328,10 +328,10 @@ steps! {
     /// Finds the program: `faccessat2`, `statx`; as the user, with the capabilities that are effective at the exec, in the container.
     /// `search`: the value of `PATH`.
     36 FindProgram { name: S, search: S, }
-    /// Tells the runtime that this point is reached and waits for its word to go on: `sendto`, `recvfrom`. The runtime's end
+    /// Tells the runtime that this point is reached and waits for its word to go on: `write`, `read`. The runtime's end
     /// of the socket closing ends init.
     37 Sync { point: u64, }
-    /// Waits for `start` on a listening socket: `accept4`, `recvfrom`; failures from here on go to that connection.
+    /// Waits for `start` on a listening socket: `accept4`, `read`; failures from here on go to that connection.
     38 WaitForStart { listener: Slot, }
     /// Becomes the program found before: `execve`. `arguments`, `environment`: strings that each end with NUL.
     39 Exec { arguments: B, environment: B, }
@@ -435,7 +435,7 @@ steps! {
     74 CloneInto { cgroup: Slot, }
     /// Takes the network namespace that the runtime has made meanwhile: `recvmsg` (`SyncPoint::Made`).
     75 TakeNetwork { slot: Slot, }
-    /// Waits for the runtime's word to go on, which may have come already: `recvfrom`. Nothing is told, as with [`Step::Sync`].
+    /// Waits for the runtime's word to go on, which may have come already: `read`. Unlike with [`Step::Sync`] the runtime is told nothing.
     76 Await { point: u64, }
     /// Takes trees that the runtime has opened meanwhile: `recvmsg` (`SyncPoint::Opened`). `count`: how many, into the slots from `first` on.
     77 TakeTrees { first: Slot, count: u64, }

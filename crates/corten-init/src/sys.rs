@@ -374,7 +374,7 @@ pub fn send_fd(to: Fd, bytes: &[u8], carried: Fd) -> Result<()> {
     }
 }
 
-/// Receives bytes and up to two fds; returns the number of bytes.
+/// Receives bytes and as many fds as there is room for; returns the number of bytes.
 pub fn receive_fds<const N: usize>(from: Fd, bytes: &mut [u8], fds: &mut [Fd; N]) -> Result<usize> {
     #[repr(C)]
     struct ControlMessage<const N: usize> {

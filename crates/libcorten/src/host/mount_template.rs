@@ -76,8 +76,8 @@ fn try_make(path: &Path) -> nix::Result<()> {
     Ok(())
 }
 
-/// Mounts the directory on itself, so that what is in it is nobody else's: a recursive bind mount of `/` or `/run` leaves it out (and would
-/// fail with a mount namespace in it, `check_for_nsfs_mounts`, fs/namespace.c), and no mount propagates, as they do below `/run` under systemd.
+/// Mounts the directory on itself, unbindable: a recursive bind mount of `/` or `/run` leaves it out, which with a mount namespace in it would
+/// fail (`check_for_nsfs_mounts`, fs/namespace.c). And no mount in it propagates, as those below `/run` do under systemd.
 fn hide(directory: &Path) -> nix::Result<()> {
     let none: Option<&Path> = None;
     let leave_out = || mount(none, directory, none, MsFlags::MS_UNBINDABLE, none);

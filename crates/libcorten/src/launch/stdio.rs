@@ -23,7 +23,7 @@ pub(super) struct Pipes {
 }
 
 impl Pipes {
-    /// Makes one for each file that is not this user's, or for each file.
+    /// Makes one for each file that is not this user's; without a user, for each file.
     pub(super) fn for_files_of_others(uid: Option<u32>) -> Result<Self, SysError> {
         let mut pipes = Self::default();
         let (stdin, stdout, stderr) = (stdin(), stdout(), stderr());

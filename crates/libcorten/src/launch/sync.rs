@@ -1,25 +1,5 @@
 //! The runtime's end of the conversation with init. `docs/protocol.md` has the diagram.
 //!
-//! ```text
-//! init                                   runtime
-//!  │ steps …                               │ device filter, OOM score, …
-//!  │── Cloned + pidfd ────────────────────▶│ only where init clones itself (user namespaces, joined PID namespaces)
-//!  │── Reached(mapped) ───────────────────▶│ only with a new user namespace: writes the id maps
-//!  │◀──────────────────── Continue(mapped)─│
-//!  │◀─────────── Continue(made) + a file ──│ only with a network namespace that the runtime makes; init does not ask for it
-//!  │◀──────── Continue(opened) + some files │ only with many bind mounts that the runtime opens; init does not ask for them
-//!  │── Console + master (if a terminal) ──▶│ hands the master on
-//!  │── Reached(hooks) ────────────────────▶│ only with hooks: runs prestart and createRuntime
-//!  │◀───────── Continue(hooks) + two files─│
-//!  │── Reached(devices) ──────────────────▶│ only where the device filter must come after the mounts: attaches it
-//!  │◀─────────────────── Continue(devices)─│ only without hooks; init does not ask for it otherwise
-//!  │── Listener(fd) ──────────────────────▶│ only with a seccomp agent
-//!  │── Reached(ready) ────────────────────▶│ writes the state and the pid file
-//!  │◀───────────────────── Continue(ready)─│
-//!  │ waits for `start`                     │
-//!  │── Executing ─────────────────────────▶│ and execs: `run` waits for the end of the stream
-//! ```
-//!
 //! Before any of its messages init may send `Warned`, and instead of it `Failed` and end. The stream ends with init's exec, or with its
 //! death. Every wait has a deadline, and ends when the caller wants no container any more.
 

@@ -171,8 +171,10 @@ impl Container {
                 Err(error) => error,
             };
             entry = match entry {
-                // Since it was looked at the container has made cgroups with limits below its own; or see below.
+                // Since it was looked at the container has made cgroups with limits below its own; or it has as many processes as it
+                // may: a move goes beyond the limit.
                 Entry::Cloned if error.is_refused_by_cgroup() => Entry::Moved,
+                // But the clone after the move, by which a PID namespace is entered, does not.
                 Entry::Moved if error.is_at_process_limit() && !can_be_seized => Entry::CountedLast,
                 _ => return Err(self.joining_failed(error)),
             };
@@ -216,7 +218,8 @@ pub(super) fn for_itself(record: Record) -> Record {
 }
 
 /// Whether the process can be cloned into its cgroup, which spares a wait: that takes cgroup v2, all rights, a cgroup that takes
-/// processes, and a kernel that gives a clone the processors of its cgroup's cpuset (Linux 6.4 and later stable ones). Who may not, or what else is to be tried, shows when the process is moved.
+/// processes, and a kernel that gives a clone the processors of its cgroup's cpuset (Linux 6.4 and later stable ones). Where that cannot
+/// be found out the process is moved, and the error of that says why.
 fn can_clone_into(machine: &Machine, facts: &Facts) -> bool {
     let by_path = facts.cgroups.legacy.is_empty() && !facts.rootless && host::kernel_version() >= (6, 4);
     let takes = || machine.open(&facts.cgroups).ok()?.unified()?.takes_processes().ok();

@@ -230,11 +230,12 @@ impl<'a> Builder<'a> {
         self.entry.push(Planned { item: item.into(), step });
     }
 
-    /// Adds, after the clone of init, what the runtime does in turn with init: while it enters namespaces, and after that.
+    /// Adds what the runtime does after the clone of init, in turn with it while it enters the namespaces.
     pub(super) fn enter(&mut self) {
         self.host.append(&mut self.entry);
     }
 
+    /// Adds what the runtime does in turn with init after that.
     pub(super) fn meet_all(&mut self) {
         self.host.append(&mut self.meeting);
     }

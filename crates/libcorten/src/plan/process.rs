@@ -1,7 +1,8 @@
 //! The process (`process`): limits, user, capabilities, filter, program.
 //!
-//! Stage: plan; the steps run inside, after `pivot_root(2)`, or after the namespaces of a container that runs have been joined. The order is a matter of privilege: what needs capabilities comes
-//! before they are dropped, the filter comes as late as it can, and after the filter hardly a call is made.
+//! Stage: plan; the steps run inside, after `pivot_root(2)`, or after the namespaces of a container that runs have been joined. The
+//! order is a matter of privilege: what needs capabilities comes before they are dropped, the filter comes as late as it can, and
+//! after the filter hardly a call is made.
 //! Spec: config.md#process. Attacker: owns the rootfs (its programs, its `/etc/passwd`).
 
 use std::collections::{BTreeSet, HashSet};
@@ -33,7 +34,7 @@ pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), Pl
     b.inside(c"process.user.umask", Step::Umask { mask: process.user().umask().unwrap_or(0o022).into() });
     b.inside(c"process.capabilities.bounding", Step::BoundingSet { keep: sets.bounding });
     change_user(b, process)?;
-    // What the program may do decides whether it is found, and what exec will check is what it is looked up with.
+    // Before the search: it must find what execve(2) will, which checks with these (docs/adr/0003).
     let keeps_one = b.facts.seccomp.is_some() && !no_new_privileges(process);
     if keeps_one {
         give_up_all_but_one(b, sets);

@@ -2,8 +2,8 @@
 //!
 //! oci-spec writes two flags otherwise than the spec, takes no empty lists of CPUs, no `pids` without a limit and no limit on huge
 //! pages above 2^63, asks for a `user`, takes no null where there is a number, and knows nothing of FreeBSD. Keys in other letters
-//! than the spec's it passes over ([`keys`]). Only a config that does not decode pays for this: it is read as plain JSON, written as the types want it, and
-//! decoded again. If that does not help, the first error stands.
+//! than the spec's it passes over ([`keys`]). Only a config that does not decode, or may have such keys, pays for this: it is read as
+//! plain JSON, written as the types want it, and decoded again. If that does not help, the first error stands.
 
 use std::fmt;
 

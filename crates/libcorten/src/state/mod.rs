@@ -1,9 +1,10 @@
 //! What is known of a container: its state directory and the state that `state` shows.
 //!
 //! `<root>/<id>/` (mode 0700) holds `state.json`, written to a new file that changes places with it, so that the state before it stays
-//! beside it (`state.json.new`); `config.json` as it was when the container was made, `start.sock` while the container waits for `start`, `hook` with the process of the last hook, and `notify/notify.sock`, where a container with a `NOTIFY_SOCKET` says
-//! that it is ready. The directory is locked (`flock`) by whoever changes the container. Alive means: the pid's start time is the
-//! one that was written down.
+//! beside it (`state.json.new`); `config.json` as it was when the container was made; `start.sock` while the container waits for
+//! `start`; `hook` with the process of the last hook; and `notify/notify.sock`, where a container with a `NOTIFY_SOCKET` says that it
+//! is ready. The directory is locked (`flock`) by whoever changes the container. Alive means: the pid's start time is the one that
+//! was written down.
 //! Spec: runtime.md#state. Attacker: none; the state root belongs to the caller alone.
 
 mod directory;
