@@ -206,6 +206,36 @@ fn mounts_are_added_from_a_tree_with_mount_namespaces_below() {
     test.assert_nothing_left("delete");
 }
 
+/// They are opened in a copy of the host's mount namespace, whose mounts have other numbers.
+#[test]
+fn added_mounts_keep_flags_in_a_user_namespace() {
+    if !can_make_containers() {
+        return;
+    }
+    let mut test = TestBundle::new(&["sleep", "1000"]);
+    test.map_ids();
+    let source = test.beside("host");
+    for (file, options) in [("kept.json", &["rbind"][..]), ("cleared.json", &["rbind", "rw", "exec"])] {
+        let mounts = json!([{ "destination": "/tmp", "type": "bind", "source": source, "options": options }]);
+        std::fs::write(test.beside(file), mounts.to_string()).unwrap();
+    }
+    let script = format!(
+        "{}
+        mount -o remount,bind,ro,noexec host
+        \"$@\" --log log run --detach --bundle {bundle:?} {id} >/dev/null 2>&1
+        \"$@\" mounts add {id} cleared.json 2>&1 || true
+        \"$@\" mounts add {id} kept.json; \"$@\" exec {id} grep -o ' /tmp r[ow][^ ]*' /proc/self/mountinfo
+        \"$@\" delete --force {id}",
+        keep_namespaces(),
+        bundle = test.write().path(),
+        id = test.id
+    );
+    let said = stdout(&on_host(&test, &script));
+    assert!(said.contains("cannot clear locked flags ro,noexec"), "{said}");
+    assert!(said.ends_with(" /tmp ro,noexec,relatime\n"), "{said}");
+    test.assert_nothing_left("delete");
+}
+
 #[test]
 fn the_whole_host_can_be_mounted_after_other_containers() {
     if !can_make_containers() {

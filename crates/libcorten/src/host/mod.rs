@@ -77,14 +77,17 @@ pub(crate) fn bare_mounts(facts: &mut Facts, template: Option<&Path>) {
 }
 
 /// Whether a mount namespace is mounted somewhere.
-pub(crate) fn has_mounted_mount_namespaces() -> bool {
-    has_namespace_root(&std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default())
+pub(crate) fn has_mounted_mount_namespaces() -> Result<bool> {
+    let path = "/proc/thread-self/mountinfo";
+    let mounts = std::fs::read(path).map_err(|error| SysError::from_io(&error, || format!("read({path:?})")))?;
+    Ok(has_namespace_root(&mounts))
 }
 
 /// Whether one of these mounts is a mount namespace.
-pub(crate) fn has_namespace_root(mountinfo: &str) -> bool {
+pub(crate) fn has_namespace_root(mountinfo: &[u8]) -> bool {
     // The fourth field is the root of the mount: `mnt:[4026531841]` (proc_pid_mountinfo(5)).
-    mountinfo.lines().any(|mount| mount.split(' ').nth(3).is_some_and(|root| root.starts_with("mnt:[")))
+    let is_one = |mount: &[u8]| mount.split(|byte| *byte == b' ').nth(3).is_some_and(|root| root.starts_with(b"mnt:["));
+    mountinfo.split(|byte| *byte == b'\n').any(is_one)
 }
 
 /// The kernel's version; of flags that an older one refuses it is the only sign that costs nothing.

@@ -15,32 +15,34 @@ use super::resctrl::unescape;
 use crate::plan::LockedFlags;
 use crate::sys::{self, OpenTree, SysError};
 
-/// Opens a tree, unless it has flags that the options would change.
+/// Opens a tree, unless it has flags that the options would change. What must be opened once more elsewhere is looked at once more, too.
 pub(super) fn tree(source: &Path, how: OpenTree, locked: LockedFlags) -> Result<OwnedFd, SysError> {
-    let link = if how.link_itself { libc::O_NOFOLLOW } else { 0 };
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_PATH | link).open(source);
-    let file = file.map_err(|error| SysError::from_io(&error, || format!("open({source:?}, O_PATH)")))?;
-    let read =
-        |path: &str| std::fs::read(path).map_err(|error| SysError::from_io(&error, || format!("read({path:?})")));
-    let info = read(&format!("/proc/self/fdinfo/{}", file.as_raw_fd()))?;
-    let table = read("/proc/self/mountinfo")?;
-    if let Some(refusal) = refusal(&table, mount_id(&info), &path_of(&file)?, how.recursive, locked) {
-        return Err(SysError::new(Errno::EPERM, || format!("{source:?}: {refusal}")));
-    }
-    match sys::clone_opened(&file, source, how) {
-        Err(error) if error.errno.0 == Errno::EINVAL => super::open::clone(source, how),
-        opened => opened,
-    }
+    super::open::or_of_slave(|| {
+        let link = if how.link_itself { libc::O_NOFOLLOW } else { 0 };
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_PATH | link).open(source);
+        let file = file.map_err(|error| SysError::from_io(&error, || format!("open({source:?}, O_PATH)")))?;
+        // This thread's table: it may be in a mount namespace of its own.
+        let info = read(&format!("/proc/thread-self/fdinfo/{}", file.as_raw_fd()))?;
+        let table = read("/proc/thread-self/mountinfo")?;
+        if let Some(refusal) = refusal(&table, mount_id(&info), &path_of(&file)?, how.recursive, locked) {
+            return Err(SysError::new(Errno::EPERM, || format!("{source:?}: {refusal}")));
+        }
+        sys::clone_opened(&file, source, how)
+    })
 }
 
-/// The mount in a file of `/proc/self/fdinfo`.
+fn read(path: &str) -> Result<Vec<u8>, SysError> {
+    std::fs::read(path).map_err(|error| SysError::from_io(&error, || format!("read({path:?})")))
+}
+
+/// The mount in a file of `/proc/PID/fdinfo`.
 pub(crate) fn mount_id(info: &[u8]) -> Option<u32> {
     let lines = String::from_utf8_lossy(info);
     lines.lines().find_map(|line| line.strip_prefix("mnt_id:"))?.trim().parse().ok()
 }
 
 fn path_of(file: &File) -> Result<PathBuf, SysError> {
-    let link = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let link = format!("/proc/thread-self/fd/{}", file.as_raw_fd());
     std::fs::read_link(&link).map_err(|error| SysError::from_io(&error, || format!("readlink({link:?})")))
 }
 

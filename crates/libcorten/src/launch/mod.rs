@@ -670,9 +670,19 @@ impl<'a> Launch<'a> {
     /// Runs hooks. Those of the making have nothing more to do when init has died; one after the start may outlive it.
     fn run_hooks(&self, kind: HookKind, hooks: &[Hook]) -> Result<(), LaunchError> {
         let init = self.init()?.pidfd().as_fd();
+        self.run_hooks_beside((kind != HookKind::Poststart).then_some(init), kind, hooks)
+    }
+
+    /// Runs hooks for as long as this process is there.
+    fn run_hooks_beside(
+        &self,
+        init: Option<BorrowedFd<'_>>,
+        kind: HookKind,
+        hooks: &[Hook],
+    ) -> Result<(), LaunchError> {
         let watch = Watch {
             directory: self.place.directory,
-            init: (kind != HookKind::Poststart).then_some(init),
+            init,
             cancel: self.cancel.map(|cancel| cancel.as_fd()),
         };
         hooks::run(kind, hooks, self.record, status_during(kind), Some(&watch)).map_err(|error| match error {

@@ -1,4 +1,5 @@
-//! What the runtime opens for init, each path resolved once, in the caller's namespaces.
+//! What the runtime opens for init, in the caller's namespaces. Each path is resolved once, but for a source that cannot be copied where it was
+//! found: what is found in its place is looked at like the first.
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, OwnedFd};
@@ -44,11 +45,18 @@ pub(super) fn tree(
     Ok(tree)
 }
 
-/// Copies what is mounted at a path. What the host has made unbindable can be copied in a mount namespace where it is a slave: runc and crun
-/// begin with one.
+/// Copies what is mounted at a path.
 pub(super) fn clone(source: &Path, how: OpenTree) -> Result<OwnedFd, SysError> {
-    match sys::open_tree(source, how) {
-        Err(error) if error.errno.0 == Errno::EINVAL => in_a_thread(|| clone_of_slave(source, how)).ok_or(error),
+    or_of_slave(|| sys::open_tree(source, how))
+}
+
+/// Does what opens a tree, again where the mount namespace is a slave of the caller's if that is what it takes: there what the host has
+/// made unbindable can be copied. runc and crun begin with one.
+pub(super) fn or_of_slave(open: impl Fn() -> Result<OwnedFd, SysError> + Sync) -> Result<OwnedFd, SysError> {
+    match open() {
+        Err(error) if error.errno.0 == Errno::EINVAL => {
+            in_a_thread(|| enter_slave().then(&open)).unwrap_or(Err(error))
+        }
         opened => opened,
     }
 }
@@ -64,11 +72,12 @@ fn in_a_thread<T: Send>(work: impl FnOnce() -> Option<T> + Send) -> Option<T> {
     done
 }
 
-fn clone_of_slave(source: &Path, how: OpenTree) -> Option<OwnedFd> {
-    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS).ok()?;
+/// Goes on in a mount namespace that is a slave of the caller's.
+fn enter_slave() -> bool {
     let flags = nix::mount::MsFlags::MS_REC | nix::mount::MsFlags::MS_SLAVE;
-    nix::mount::mount(None::<&str>, "/", None::<&str>, flags, None::<&str>).ok()?;
-    sys::open_tree(source, how).ok()
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)
+        .and_then(|()| nix::mount::mount(None::<&str>, "/", None::<&str>, flags, None::<&str>))
+        .is_ok()
 }
 
 /// Opens a device as a detached mount, checked: what the host has at the path must be this one.

@@ -4,14 +4,14 @@
 //! is put into the cgroups first, so that all that it makes is in them. What init does inside, CRIU does.
 //! Stage: host. Privilege: root's.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::{KILL_DEADLINE, Launch, LaunchError, Launched, hooks, net_devices, open, status_during};
+use super::{KILL_DEADLINE, Launch, LaunchError, Launched, net_devices, open};
 use crate::criu::rpc::{self, CgroupRoot, InheritFd, Kind, Request};
 use crate::criu::{Criu, CriuError, Images, NULL_DEVICE, Notice, Start};
 use crate::oci::LinuxNamespaceType;
@@ -148,7 +148,7 @@ impl Launch<'_> {
                     // As at `create`: nobody else would, and an address of it may be in use.
                     net_devices::raise_loopback(namespace.as_fd()).map_err(at)?;
                 }
-                self.run_all_hooks()?;
+                self.run_all_hooks(root.as_ref().map(AsFd::as_fd))?;
                 Ok(Some(process))
             }
             ("post-restore", Some(pid)) => {
@@ -175,10 +175,10 @@ impl Launch<'_> {
         Ok(open()?)
     }
 
-    fn run_all_hooks(&self) -> Result<(), LaunchError> {
+    fn run_all_hooks(&self, root: Option<BorrowedFd<'_>>) -> Result<(), LaunchError> {
         for Planned { step, .. } in &self.plan.host {
             if let HostStep::RunHooks { kind: kind @ (HookKind::Prestart | HookKind::CreateRuntime), hooks } = step {
-                hooks::run(*kind, hooks, self.record, status_during(*kind), None)?;
+                self.run_hooks_beside(root, *kind, hooks)?;
             }
         }
         Ok(())

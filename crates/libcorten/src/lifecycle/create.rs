@@ -56,7 +56,7 @@ impl<'a> Creation<'a> {
         let mut facts = host::facts(bundle.spec(), &request, runtime.root(), machine, systemd.as_ref())?;
         host::bare_mounts(&mut facts, runtime.mount_template.as_deref());
         // Devices that have been moved cannot be moved again: such a container must not have to begin again.
-        facts.copies_mounts = *copies_mounts || has_net_devices(bundle) && host::has_mounted_mount_namespaces();
+        facts.copies_mounts = *copies_mounts || has_net_devices(bundle) && host::has_mounted_mount_namespaces()?;
         Plan::new(bundle.spec(), &request, &facts).map_err(|error| Error::new(error.kind(), error))
     }
 

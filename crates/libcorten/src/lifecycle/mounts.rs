@@ -43,7 +43,7 @@ impl Container {
         let request = Request { id: &self.id, bundle: &bundle, wait_for_start: false, options: &options };
         let mut facts = host::mount_facts(&config, &bundle, record.cgroups.clone())?;
         // What has been mounted stays when a later mount fails, so that none must have to be tried again.
-        facts.copies_mounts = change == MountChange::Add && host::has_mounted_mount_namespaces();
+        facts.copies_mounts = change == MountChange::Add && host::has_mounted_mount_namespaces()?;
         let plan = Plan::for_mounts(&config, &request, &facts, &running, change)
             .map_err(|error| Error::new(error.kind(), error))?;
         let mut own = for_itself(record);

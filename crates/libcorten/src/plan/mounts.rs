@@ -476,6 +476,7 @@ fn bind_mount(b: &mut Builder<'_>, entry: &Entry<'_>, recursive: bool, opened: O
                 namespaces::open_source(b, &entry.item, &source, flags, tree)?;
             } else {
                 namespaces::open_tree(b, &entry.item, &source, flags, tree)?;
+                // For the refusal: who leaves the opening to init may not map ids.
                 map_step(b, entry, tree)?;
             }
             tree
