@@ -55,6 +55,15 @@ const fn of_library(program: Option<&'static str>, name: &'static str) -> Test {
 
 pub(super) const DEFENCES: &[Defence] = &[
     Defence {
+        name: "locked flags of what is mounted in a copy of the host's mount namespace",
+        file: "crates/libcorten/src/launch/locked_flags.rs",
+        code: "read(\"/proc/thread-self/mountinfo\")?",
+        without: "read(\"/proc/self/mountinfo\")?",
+        package: "corten",
+        program: "host_trees",
+        test: "added_mounts_keep_flags_in_a_user_namespace",
+    },
+    Defence {
         name: "nobody takes hold of a process before it is in the container's cgroups",
         file: "crates/libcorten/src/lifecycle/exec.rs",
         code: "error.is_at_process_limit() && !can_be_seized =>",
