@@ -680,11 +680,7 @@ impl<'a> Launch<'a> {
         kind: HookKind,
         hooks: &[Hook],
     ) -> Result<(), LaunchError> {
-        let watch = Watch {
-            directory: self.place.directory,
-            init,
-            cancel: self.cancel.map(|cancel| cancel.as_fd()),
-        };
+        let watch = Watch { directory: self.place.directory, init, cancel: self.cancel.map(|cancel| cancel.as_fd()) };
         hooks::run(kind, hooks, self.record, status_during(kind), Some(&watch)).map_err(|error| match error {
             error if error.is_of_init() => LaunchError::Died { how: None },
             error if error.is_cancelled() => LaunchError::Cancelled,

@@ -54,9 +54,7 @@ pub(super) fn clone(source: &Path, how: OpenTree) -> Result<OwnedFd, SysError> {
 /// made unbindable can be copied. runc and crun begin with one.
 pub(super) fn or_of_slave(open: impl Fn() -> Result<OwnedFd, SysError> + Sync) -> Result<OwnedFd, SysError> {
     match open() {
-        Err(error) if error.errno.0 == Errno::EINVAL => {
-            in_a_thread(|| enter_slave().then(&open)).unwrap_or(Err(error))
-        }
+        Err(error) if error.errno.0 == Errno::EINVAL => in_a_thread(|| enter_slave().then(&open)).unwrap_or(Err(error)),
         opened => opened,
     }
 }
