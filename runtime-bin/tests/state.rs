@@ -360,6 +360,29 @@ fn a_container_that_hangs_in_a_hook_is_deleted_by_force() {
     }
 }
 
+/// What a killed `create` has left is stopped for every command, those that have the lock included.
+#[test]
+fn a_container_whose_create_was_killed_is_stopped() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = with_hook_that_hangs("createRuntime");
+    let (mut create, pids) = hang(&test, "createRuntime");
+    create.kill().unwrap();
+    create.wait().unwrap();
+    until("not stopped", || state(&test)["status"] == "stopped");
+    for (command, words) in [
+        ("start", "cannot start a container that has stopped"),
+        ("pause", "container not running"),
+        ("resume", "container not paused"),
+    ] {
+        assert_eq!(fail(&test, &[command, &test.id]), words);
+    }
+    succeed(&test, &["delete", &test.id]);
+    until("the hook runs on", || !pids.iter().any(|pid| is_alive(*pid)));
+    test.assert_nothing_left("after delete");
+}
+
 /// A container with a startContainer hook that waits until it is told to go on, by `go`.
 fn with_start_hook(test: &mut TestBundle) {
     let script = "echo > tmp/waits; until busybox test -e tmp/go; do busybox sleep 0.01; done";
@@ -454,7 +477,7 @@ fn signals_end_created_containers() {
     if !can_make_containers() {
         return;
     }
-    for signal in ["TERM", "INT", "HUP", "QUIT"] {
+    for signal in ["TERM", "INT", "HUP", "QUIT", "ABRT", "SEGV"] {
         let test = TestBundle::new(&["sleep", "1000"]);
         create(&test);
         succeed(&test, &["kill", &test.id, signal]);

@@ -394,6 +394,45 @@ fn a_job_of_a_shell() {
     test.assert_nothing_left("a job");
 }
 
+/// Nobody else may read what is typed there, or write to it: the numbers of a container's users are those of users of the host.
+#[test]
+fn a_terminal_of_the_hosts_keeps_its_owner() {
+    if !can_make_containers() {
+        return;
+    }
+    let (caller, fifo) = (Caller::new(24, 80), |test: &TestBundle| test.beside("fifo"));
+    let owner = |what: &dyn AsFd| nix::sys::stat::fstat(what.as_fd()).unwrap().st_uid;
+    for maps in [false, true] {
+        let mut test = script("echo said");
+        test.config["process"]["terminal"] = false.into();
+        test.config["process"]["user"] = json!({ "uid": 33, "gid": 33 });
+        if maps {
+            test.map_ids();
+        }
+        let path = test.write().path().to_str().unwrap().to_owned();
+        nix::unistd::mkfifo(&fifo(&test), nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+        let fifo = File::options().read(true).write(true).open(fifo(&test)).unwrap();
+        for detach in [false, true] {
+            let flags: &[&str] = if detach { &["--detach"] } else { &[] };
+            let mut command = corten(&test, &[&["run", "-b", &path], flags, &[&test.id]].concat());
+            command.stdin(caller.stdio()).stdout(caller.stdio()).stderr(Stdio::from(fifo.try_clone().unwrap()));
+            assert!(command.status().unwrap().success());
+            if detach {
+                common::wait_for(&test, "stopped");
+                succeed(&test, &["delete", &test.id]);
+            }
+            assert_eq!((owner(&caller.terminal), owner(&fifo)), (0, 0), "maps: {maps}, detached: {detach}");
+        }
+        test.assert_nothing_left("run");
+    }
+
+    let sleeper = Sleeper::plain();
+    let mut command = corten(&sleeper.0, &["exec", "--user", "33", &sleeper.0.id, "true"]);
+    command.stdin(caller.stdio()).stdout(caller.stdio()).stderr(caller.stdio());
+    assert!(command.status().unwrap().success());
+    assert_eq!(owner(&caller.terminal), 0);
+}
+
 #[test]
 fn the_console_socket_gets_the_master() {
     if !can_make_containers() {

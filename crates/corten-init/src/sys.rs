@@ -101,6 +101,7 @@ pub const RESOLVE_IN_ROOT: u64 = 0x10;
 pub const S_IFMT: u32 = 0o170_000;
 pub const S_IFDIR: u32 = 0o040_000;
 pub const S_IFCHR: u32 = 0o020_000;
+pub const S_IFIFO: u32 = 0o010_000;
 pub const S_IFBLK: u32 = 0o060_000;
 pub const S_IFREG: u32 = 0o100_000;
 pub const S_IFLNK: u32 = 0o120_000;
@@ -114,6 +115,7 @@ pub const MOUNT_ATTR_NOEXEC: u64 = 0x8;
 pub const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 pub const SYSFS_MAGIC: u64 = 0x6265_6572;
 pub const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
+pub const PIPEFS_MAGIC: u64 = 0x5049_5045;
 
 fn check(result: isize) -> Result<usize> {
     if result < 0 { Err(Errno(i32::try_from(-result).unwrap_or(Errno::EINVAL.0))) } else { Ok(result.cast_unsigned()) }

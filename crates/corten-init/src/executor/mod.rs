@@ -122,6 +122,8 @@ struct Executor<'s> {
     detail: Text<1024>,
     /// The kernel has refused the program: the container's output is told of it, too.
     refused: bool,
+    /// Stdio is a terminal of the container's.
+    has_terminal: bool,
     /// The directory in which nodes and links are being made, one after the other, and its path.
     filled: Option<(&'static [u8], Fd)>,
     /// How many of the next steps are passed over.
@@ -228,6 +230,7 @@ impl<'s> Executor<'s> {
             listener: CLOSED,
             detail: Text::new(),
             refused: false,
+            has_terminal: false,
             filled: None,
             passed_over: 0,
         };

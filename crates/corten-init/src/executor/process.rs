@@ -152,10 +152,15 @@ impl Executor<'_> {
                 // It is everybody's.
                 continue;
             }
-            // What is the user's already stays as it is, and so do devices of the host but for terminals. A directory is no stdio.
-            let kind = stat.mode & sys::S_IFMT;
-            let is_device = matches!(kind, sys::S_IFCHR | sys::S_IFBLK);
-            if stat.uid == uid || kind == sys::S_IFDIR || is_device && !sys::is_terminal(fd) {
+            // Devices and FIFOs with a name are the host's, but for the container's own terminal: who owned another could read what is typed
+            // there. A directory is no stdio.
+            let is_kept = match stat.mode & sys::S_IFMT {
+                sys::S_IFCHR => !self.has_terminal,
+                sys::S_IFIFO => sys::filesystem(fd).from(Call::Fstatfs)? != sys::PIPEFS_MAGIC,
+                sys::S_IFBLK | sys::S_IFDIR => true,
+                _ => false,
+            };
+            if stat.uid == uid || is_kept {
                 continue;
             }
             match sys::fchown(fd, uid, u32::MAX) {

@@ -47,6 +47,7 @@ impl Executor<'_> {
         for stdio in 0..3 {
             sys::dup_to(terminal, stdio, true).from(Call::Dup3)?;
         }
+        self.has_terminal = true;
         self.close(peer)
     }
 }

@@ -338,14 +338,6 @@ pub fn terminal_peer(master: Fd) -> Result<Fd> {
     plain(nr::IOCTL, [master.arg(), TIOCGPTPEER, flags]).and_then(fd)
 }
 
-/// Whether it is a terminal: `TCGETS`.
-pub fn is_terminal(fd: Fd) -> bool {
-    const TCGETS: usize = 0x5401;
-    let mut modes = [0u64; 8];
-    // SAFETY: the buffer has room for the kernel's struct termios of 36 bytes and outlives the call.
-    unsafe { call(nr::IOCTL, [fd.arg(), TCGETS, &raw mut modes as usize]) }.is_ok()
-}
-
 pub fn set_controlling_terminal(terminal: Fd) -> Result<()> {
     const TIOCSCTTY: usize = 0x540e;
     plain(nr::IOCTL, [terminal.arg(), TIOCSCTTY, 0]).map(drop)

@@ -9,9 +9,13 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::stat::{SFlag, fstat};
-use nix::unistd::{Uid, fchown, isatty, pipe2};
+use nix::sys::statfs::{FsType, fstatfs};
+use nix::unistd::{Uid, fchown, pipe2};
 
 use crate::sys::{self, SysError};
+
+/// Where pipes without a name are (`PIPEFS_MAGIC`, linux/magic.h).
+const PIPEFS_MAGIC: FsType = FsType(0x5049_5045);
 
 /// Pipes in the place of stdio.
 #[derive(Debug, Default)]
@@ -92,9 +96,18 @@ fn give_one(fd: BorrowedFd<'_>, owner: u32) -> Result<(), SysError> {
     let failed = |call: &'static str| move |errno| SysError::new(errno, || format!("{call}({})", fd.as_raw_fd()));
     let found = fstat(fd).map_err(failed("fstat"))?;
     let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
-    let is_device = kind == SFlag::S_IFCHR || kind == SFlag::S_IFBLK;
-    // The null device is everybody's, and so are the others of the host but for terminals. A directory is no stdio.
-    if found.st_uid == owner || kind == SFlag::S_IFDIR || is_device && !isatty(fd).unwrap_or(false) {
+    // Devices and FIFOs with a name are the host's: who owned a terminal could read what is typed there. A file that is there to be read, and
+    // can be, need not become one that can be written to. A directory is no stdio.
+    let is_kept = match kind {
+        SFlag::S_IFREG => {
+            let flags = fcntl(fd, FcntlArg::F_GETFL).map_err(failed("fcntl"))?;
+            flags & libc::O_ACCMODE == libc::O_RDONLY && found.st_mode & libc::S_IROTH != 0
+        }
+        SFlag::S_IFIFO => fstatfs(fd).map_err(failed("fstatfs"))?.filesystem_type() != PIPEFS_MAGIC,
+        SFlag::S_IFSOCK => false,
+        _ => true,
+    };
+    if found.st_uid == owner || is_kept {
         return Ok(());
     }
     match fchown(fd, Some(Uid::from_raw(owner)), None) {

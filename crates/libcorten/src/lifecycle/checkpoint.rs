@@ -206,7 +206,7 @@ impl Container {
     pub fn checkpoint(&self, options: &CheckpointOptions) -> Result<Vec<String>> {
         let lock = self.directory.lock()?;
         let record = self.record()?;
-        let status = self.status(&record)?;
+        let status = self.status_under(&lock, &record)?;
         if !matches!(status, Status::Running | Status::Paused) {
             return Err(CheckpointError::Status(status).into());
         }

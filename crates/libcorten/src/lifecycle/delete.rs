@@ -52,7 +52,10 @@ impl Container {
             return Ok(Vec::new());
         };
         if !force {
-            let status = self.status(&record)?;
+            let status = match &lock {
+                Some(lock) => self.status_under(lock, &record),
+                None => self.status(&record),
+            }?;
             if !matches!(status, Status::Stopped | Status::Created) {
                 return Err(LifecycleError::NotStopped { id: self.id.clone(), status }.into());
             }

@@ -16,9 +16,9 @@ impl Container {
     /// # Errors
     /// The container is not running, or paused already. Or some processes did not stop in time; all are thawed then.
     pub fn pause(&self) -> Result<()> {
-        let _lock = self.directory.lock()?;
+        let lock = self.directory.lock()?;
         let record = self.record()?;
-        match self.status(&record)? {
+        match self.status_under(&lock, &record)? {
             Status::Running | Status::Created => cgroups(&record)?.freeze(DEADLINE).map_err(cgroup_error),
             Status::Paused => Err(LifecycleError::Paused.into()),
             _ => Err(LifecycleError::NotRunning.into()),
@@ -30,9 +30,9 @@ impl Container {
     /// # Errors
     /// The container is not paused.
     pub fn resume(&self) -> Result<()> {
-        let _lock = self.directory.lock()?;
+        let lock = self.directory.lock()?;
         let record = self.record()?;
-        match self.status(&record)? {
+        match self.status_under(&lock, &record)? {
             Status::Paused => cgroups(&record)?.thaw().map_err(cgroup_error),
             _ => Err(LifecycleError::NotPaused.into()),
         }

@@ -16,8 +16,21 @@ use crate::{Error, Result, spec, sys};
 /// How long killed processes may take to end.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
-/// What ends a created container, as with runc, whose init handles these.
-const ENDS_CREATED: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
+/// What ends a created container, as with runc, whose init has Go's handlers for these.
+const ENDS_CREATED: [i32; 12] = [
+    libc::SIGHUP,
+    libc::SIGINT,
+    libc::SIGQUIT,
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGABRT,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGSEGV,
+    libc::SIGTERM,
+    libc::SIGSTKFLT,
+    libc::SIGSYS,
+];
 
 impl Container {
     /// Sends a signal to init. A SIGKILL goes to every process of the container where init is not the first of a PID namespace

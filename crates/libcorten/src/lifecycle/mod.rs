@@ -46,6 +46,7 @@ use crate::host::cgroup_error;
 use crate::launch::LaunchError;
 use crate::plan::{HostStep, Planned};
 use crate::state::{Life, Record, State, StateDirectory, StateError, Status, ids};
+use crate::sys::Lock;
 use crate::{Error, ErrorKind, Plan, Result, sys};
 
 /// Where an empty mount namespace is kept. Not below the state root, of which a host may have many, and which may have to go.
@@ -431,11 +432,26 @@ impl Container {
         self.status_in(&Hierarchies::default(), record)
     }
 
+    /// The status for whoever has the lock: nobody else makes the container.
+    fn status_under(&self, _lock: &Lock, record: &Record) -> Result<Status> {
+        self.status_with(&Hierarchies::default(), record, || Ok(false))
+    }
+
     fn status_in(&self, hierarchies: &Hierarchies, record: &Record) -> Result<Status> {
+        self.status_with(hierarchies, record, || Ok(self.directory.try_lock()?.is_none()))
+    }
+
+    /// `is_locked`: whether somebody else has the lock.
+    fn status_with(
+        &self,
+        hierarchies: &Hierarchies,
+        record: &Record,
+        is_locked: impl FnOnce() -> Result<bool>,
+    ) -> Result<Status> {
         let life = record.life()?;
         if life == Life::Ended {
             // Nobody there, or not yet the one who stays: still being made, if somebody holds the lock for it.
-            let made = record.creating && self.directory.try_lock()?.is_none();
+            let made = record.creating && is_locked()?;
             return Ok(if made { Status::Creating } else { Status::Stopped });
         }
         if record.creating {

@@ -47,7 +47,7 @@ impl Container {
     fn start_with(&self, listen: bool) -> Result<(Option<Readiness>, Option<String>)> {
         let lock = self.directory.lock()?;
         let record = self.record()?;
-        match self.status(&record)? {
+        match self.status_under(&lock, &record)? {
             Status::Created => {}
             Status::Stopped => return Err(LifecycleError::HasStopped.into()),
             Status::Paused => return Err(LifecycleError::StartPaused.into()),

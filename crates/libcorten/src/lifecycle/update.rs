@@ -33,9 +33,9 @@ impl Container {
     /// the schemata of resctrl, nothing is taken back.)
     pub fn update(&self, update: &Update) -> Result<()> {
         judge_resources(&update.resources).map_err(|error| Error::new(error.kind(), error))?;
-        let _lock = self.directory.lock()?;
+        let lock = self.directory.lock()?;
         let record = self.record()?;
-        if matches!(self.status(&record)?, Status::Stopped | Status::Creating) {
+        if matches!(self.status_under(&lock, &record)?, Status::Stopped | Status::Creating) {
             return Err(LifecycleError::NotRunning.into());
         }
         if update.resources == LinuxResources::default() {
