@@ -9,9 +9,8 @@
 mod common;
 
 use std::fs;
-use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -90,27 +89,7 @@ fn program() -> Option<&'static PathBuf> {
     if !can_make_containers() {
         return None;
     }
-    let made = MADE.get_or_init(|| {
-        // Beside the binary under test: every run makes it anew, none leaves one more.
-        let path = PathBuf::from(common::CORTEN).with_file_name("corten-test-syscall");
-        let new = path.with_extension(std::process::id().to_string());
-        let mut compiler = Command::new("cc")
-            .args(["-static", "-O1", "-pthread", "-w", "-x", "c", "-o"])
-            .arg(&new)
-            .arg("-")
-            .stdin(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
-        compiler.stdin.take()?.write_all(PROGRAM.as_bytes()).ok()?;
-        compiler.wait().ok()?.success().then_some(())?;
-        fs::rename(&new, &path).ok()?;
-        Some(path)
-    });
-    if made.is_none() {
-        skip("no C compiler that links statically");
-    }
-    made.as_ref()
+    MADE.get_or_init(|| common::compile("corten-test-syscall", PROGRAM)).as_ref()
 }
 
 /// A bundle that runs a script under a profile, with `syscall` in its path.

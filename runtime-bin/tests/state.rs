@@ -383,6 +383,29 @@ fn a_container_whose_create_was_killed_is_stopped() {
     test.assert_nothing_left("after delete");
 }
 
+/// The state of its process is that of its first thread.
+#[test]
+fn a_container_runs_while_any_of_its_threads_does() {
+    const THREADS: &str = "#include <pthread.h>
+        #include <unistd.h>
+        static void *stay(void *nothing) { for (;;) pause(); }
+        int main(void) { pthread_t other; pthread_create(&other, 0, stay, 0); pthread_exit(0); }";
+    if !can_make_containers() {
+        return;
+    }
+    let Some(program) = common::compile("corten-test-threads", THREADS) else { return };
+    let test = TestBundle::new(&["/bin/threads"]);
+    fs::copy(program, test.rootfs().join("bin/threads")).unwrap();
+    let pid = background(&test);
+    until("no zombie", || !is_alive(pid));
+    assert_eq!(state(&test)["status"], "running");
+    assert!(fail(&test, &["delete", &test.id]).ends_with("is not stopped: running"));
+    succeed(&test, &["kill", &test.id, "KILL"]);
+    common::wait_for(&test, "stopped");
+    succeed(&test, &["delete", &test.id]);
+    test.assert_nothing_left("after delete");
+}
+
 /// A container with a startContainer hook that waits until it is told to go on, by `go`.
 fn with_start_hook(test: &mut TestBundle) {
     let script = "echo > tmp/waits; until busybox test -e tmp/go; do busybox sleep 0.01; done";

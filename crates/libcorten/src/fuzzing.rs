@@ -62,5 +62,5 @@ pub fn mountinfo(table: &[u8], info: &[u8], path: &std::path::Path) {
     let id = launch::locked_flags::mount_id(info);
     let refused = launch::locked_flags::refusal(table, id, path, true, LockedFlags::default());
     assert_eq!(refused, None, "of options that ask for nothing");
-    std::hint::black_box(crate::host::has_namespace_root(&String::from_utf8_lossy(table)));
+    std::hint::black_box(crate::host::has_namespace_root(table));
 }

@@ -13,9 +13,10 @@ pub mod vm;
 pub mod ways;
 
 use std::fs::{self, File};
-use std::io::{IoSliceMut, Read};
+use std::io::{IoSliceMut, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
@@ -144,4 +145,29 @@ pub fn receive_from(socket: &mut UnixStream) -> Received {
     let fd = unsafe { OwnedFd::from_raw_fd(fds[0]) };
     socket.read_to_end(&mut data).unwrap();
     Received { data, fd }
+}
+
+/// Compiles a program of C, with threads and without libraries, beside the binary under test: every run makes it anew, none leaves one more.
+/// `None`, with a word about it, where there is no compiler for that.
+pub fn compile(name: &str, text: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(CORTEN).with_file_name(name);
+    let make = || {
+        let new = path.with_extension(std::process::id().to_string());
+        let mut compiler = Command::new("cc")
+            .args(["-static", "-O1", "-pthread", "-w", "-x", "c", "-o"])
+            .arg(&new)
+            .arg("-")
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        compiler.stdin.take()?.write_all(text.as_bytes()).ok()?;
+        compiler.wait().ok()?.success().then_some(())?;
+        std::fs::rename(&new, &path).ok()
+    };
+    if make().is_none() {
+        skip("no C compiler that links statically");
+        return None;
+    }
+    Some(path)
 }

@@ -179,23 +179,21 @@ impl StateDirectory {
     /// Opens the directory of a container.
     pub(crate) fn open(root: &Path, id: &str) -> Result<Self, StateError> {
         check_id(id)?;
-        let directory = Self::open_path(root.join(id))?;
-        // In a root that others may write to: what it says would have the caller run hooks and kill.
-        let found =
-            fstat(&directory.fd).map_err(|errno| SysError::new(errno, || format!("fstat({:?})", directory.path)))?;
-        if found.st_uid != geteuid().as_raw() || found.st_mode & 0o022 != 0 {
-            return Err(StateError::Foreign { path: directory.path, owner: found.st_uid });
-        }
-        Ok(directory)
+        Self::open_path(root.join(id))
     }
 
     fn open_path(path: PathBuf) -> Result<Self, StateError> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        match nix::fcntl::open(&path, flags, Mode::empty()) {
-            Ok(fd) => Ok(Self { fd, path }),
-            Err(Errno::ENOENT) => Err(StateError::NotFound),
-            Err(errno) => Err(SysError::new(errno, || format!("open({path:?}, O_DIRECTORY)")).into()),
+        let fd = nix::fcntl::open(&path, flags, Mode::empty()).map_err(|errno| match errno {
+            Errno::ENOENT => StateError::NotFound,
+            errno => SysError::new(errno, || format!("open({path:?}, O_DIRECTORY)")).into(),
+        })?;
+        // In a root that others may write to, and even exchange what has just been made: what it says would have the caller run hooks and kill.
+        let found = fstat(&fd).map_err(|errno| SysError::new(errno, || format!("fstat({path:?})")))?;
+        if found.st_uid != geteuid().as_raw() || found.st_mode & 0o022 != 0 {
+            return Err(StateError::Foreign { path, owner: found.st_uid });
         }
+        Ok(Self { fd, path })
     }
 
     /// Locks the container against other commands that change it. Waits, as creating may take its time, up to a deadline.
@@ -449,7 +447,7 @@ impl StateDirectory {
             removed => removed,
         };
         is_gone(unlinkat(&self.fd, NOTIFY_DIRECTORY, UnlinkatFlags::RemoveDir))?;
-        for name in [START_SOCKET, CONFIG, NEW_STATE, STATE] {
+        for name in [START_SOCKET, CONFIG, HOOK, NEW_STATE, STATE] {
             is_gone(unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir))?;
         }
         is_gone(unlinkat(AT_FDCWD, &self.path, UnlinkatFlags::RemoveDir))
@@ -458,6 +456,10 @@ impl StateDirectory {
     /// Removes the directory with all that is in it. One that is gone already is no error.
     pub(crate) fn remove(&self) -> Result<(), StateError> {
         let call = |call: &'static str| move || format!("{call}({:?})", self.path);
+        // Removed by somebody else. The path may be another container's by now.
+        if self.is_gone() {
+            return Ok(());
+        }
         let own = match openat(&self.fd, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
             Ok(own) => own,
             Err(Errno::ENOENT) => return Ok(()),
@@ -468,10 +470,6 @@ impl StateDirectory {
                 };
             }
         };
-        // Removed by somebody else. The path may be another container's by now.
-        if self.is_gone() {
-            return Ok(());
-        }
         // The one directory in it. A container with all privileges may have left there what it liked.
         remove_tree(&self.fd, NOTIFY)
             .map_err(|error| SysError::new(error.errno.0, || format!("{} in {:?}", error.call, self.path)))?;

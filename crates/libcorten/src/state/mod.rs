@@ -263,15 +263,16 @@ fn look_at(pid: i32) -> Result<Option<(u64, bool)>, SysError> {
     Ok(time.map(|time| (time, is_init)))
 }
 
-/// Of all fields of the line two are wanted, by every command and of every container (proc_pid_stat(5), 3 and 22). The name, which is the
-/// process's own choice, ends with the last parenthesis.
+/// Of all fields of the line three are wanted, by every command and of every container (proc_pid_stat(5), 3, 20 and 22). The name, which is the
+/// process's own choice, ends with the last parenthesis. A process whose first thread has ended before the others lives on.
 pub(crate) fn start_time_in(stat: &[u8]) -> Result<Option<u64>, ()> {
     let name_ends = stat.iter().rposition(|byte| *byte == b')').ok_or(())?;
     let rest = stat.get(name_ends + 1..).and_then(|rest| str::from_utf8(rest).ok()).ok_or(())?;
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next().ok_or(())?;
-    let time = fields.nth(18).and_then(|time| time.parse().ok()).ok_or(())?;
-    Ok((!matches!(state, "Z" | "X")).then_some(time))
+    let threads: u64 = fields.nth(16).and_then(|threads| threads.parse().ok()).ok_or(())?;
+    let time = fields.nth(1).and_then(|time| time.parse().ok()).ok_or(())?;
+    Ok((!matches!(state, "Z" | "X") || threads > 1).then_some(time))
 }
 
 #[cfg(test)]
@@ -287,6 +288,9 @@ mod tests {
             assert_eq!(start_time_in(line(name, "S").as_bytes()), Ok(Some(7777)), "{name}");
             assert_eq!(start_time_in(line(name, "Z").as_bytes()), Ok(None), "{name}");
         }
+        // Other threads than the first are still there.
+        let line = line("java", "Z").replace(" 20 0 1 0 ", " 20 0 2 0 ");
+        assert_eq!(start_time_in(line.as_bytes()), Ok(Some(7777)));
         // Not what a kernel writes: no sign of death.
         assert_eq!(start_time_in(b""), Err(()));
         assert_eq!(start_time_in(b"42 (sh) S 1 42"), Err(()));
