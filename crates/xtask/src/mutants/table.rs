@@ -59,7 +59,7 @@ pub(super) const DEFENCES: &[Defence] = &[
         file: "crates/libcorten/src/launch/locked_flags.rs",
         code: "read(\"/proc/thread-self/mountinfo\")?",
         without: "read(\"/proc/self/mountinfo\")?",
-        test: binary("host_trees", "added_mounts_keep_flags_in_a_user_namespace"),
+        test: of("host_trees", "added_mounts_keep_flags_in_a_user_namespace"),
     },
     Defence {
         name: "nobody takes hold of a process before it is in the container's cgroups",
