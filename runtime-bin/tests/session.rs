@@ -658,3 +658,17 @@ fn a_failure_is_alone_in_the_log() {
     succeed(&test, &["delete", &test.id]);
     test.assert_nothing_left("a warning");
 }
+
+/// An fd of the runtime's own would be the container's stdin otherwise.
+#[test]
+fn stdio_that_is_closed_is_the_null_device() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = script("readlink /proc/self/fd/0");
+    let corten = corten(&test, &["run", "-b", test.write().path().to_str().unwrap(), &test.id]);
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "exec \"$@\" <&-", "sh", common::CORTEN]).args(corten.get_args());
+    assert_eq!(stdout(&command.output().unwrap()), "/dev/null\n");
+    test.assert_nothing_left("closed stdio");
+}
