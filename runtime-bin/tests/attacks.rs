@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use common::exchange::Exchange;
 use common::stops::run_and_stop_after;
 use common::ways::{Way, open_to_all, ways};
-use common::{TestBundle, can_make_containers, create, run, skip, state, stdout, succeed};
+use common::{MAPPED_ROOT, TestBundle, can_make_containers, create, run, skip, state, stdout, succeed};
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::json;
@@ -444,6 +444,143 @@ fn a_volume_that_a_link_puts_at_dev_stays_as_it_is() {
     }
 }
 
+/// Nor is there a console made in it for a terminal (CVE-2026-88264). The terminal is one of the container's own devpts, which is elsewhere in
+/// the volume's place.
+#[test]
+fn a_volume_that_a_link_puts_at_dev_gets_no_console() {
+    if !can_make_containers() {
+        return;
+    }
+    for way in ways() {
+        let (mut test, volume) = with_volume_at_dev(true, "tty; ls -A /dev/");
+        fs::create_dir(volume.join("pts")).unwrap();
+        test.config["process"]["terminal"] = true.into();
+        let options = json!(["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]);
+        let devpts = json!({ "destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": options });
+        test.config["mounts"].as_array_mut().unwrap().push(devpts);
+        let seen = String::from_utf8_lossy(&way.run(&test).stdout).replace("\r\n", "\n");
+        // The terminal has the name that the link leads to.
+        assert_eq!(seen, "/data/pts/0\npts\n", "{way:?}");
+        let left: Vec<_> = fs::read_dir(&volume).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["pts"], "{way:?}");
+    }
+}
+
+/// CVE-2026-88265: the null device of the image is a link, to a file of the image, of a volume, or of the host.
+#[test]
+fn cve_2026_88265_stdio_does_not_follow_the_images_null_device() {
+    if !can_make_containers() {
+        return;
+    }
+    for (way, to) in ways().flat_map(|way| ["/etc/file", "/data/file", "HOST"].map(|to| (way, to))) {
+        let mut test = with_images_dev("stat -L -c %t:%T /proc/self/fd/0; cat <&0");
+        let (dev, volume, host) = (test.rootfs().join("dev"), test.beside("volume"), test.beside("host"));
+        for directory in [&dev, &volume, &host] {
+            fs::create_dir(directory).unwrap();
+        }
+        let files = [test.rootfs().join("etc/file"), volume.join("file"), host.join("file")];
+        for file in &files {
+            fs::write(file, "not for stdin").unwrap();
+        }
+        open_to_all(&host);
+        symlink(to.replace("HOST", files[2].to_str().unwrap()), dev.join("null")).unwrap();
+        let mount = json!({ "destination": "/data", "source": volume, "options": ["bind"] });
+        test.config["mounts"].as_array_mut().unwrap().push(mount);
+        test.config["process"]["user"] = json!({ "uid": 7, "gid": 7 });
+        let output = way.run(&test);
+        let owner = if way == Way::UserNamespace { MAPPED_ROOT } else { 0 };
+        // Where the host's nodes are mounted one would have to be mounted here: that it is a link is no reason to fail, but it may be.
+        let is_refused = way == Way::UserNamespace && !output.status.success();
+        assert!(is_refused || output.stdout == b"1:3\n", "{way:?}, {to}: {output:?}");
+        for (file, owner) in files.iter().zip([owner, owner, 0]) {
+            assert_eq!(fs::metadata(file).unwrap().uid(), owner, "{way:?}, {to}: {file:?}");
+        }
+    }
+}
+
+/// CVE-2019-5736 and CVE-2024-21626 by way of processes that join: what they execute, and where they work, is the container's.
+#[test]
+fn cve_2024_21626_cve_2019_5736_processes_that_join() {
+    if !can_make_containers() {
+        return;
+    }
+    for way in ways() {
+        let mut test = TestBundle::new(&["sleep", "1000"]);
+        test.config["root"]["readonly"] = false.into();
+        let created = way.create(&test);
+        succeed(&test, &["start", &test.id]);
+        let host = test.beside("host");
+        fs::create_dir(&host).unwrap();
+        let with_directory = format!("exec 3<{0} 7<{0}; exec \"$@\"", host.display());
+        let joins = |words: &[&str]| {
+            let mut command = Command::new("sh");
+            command.args(["-c", &with_directory, "sh", common::CORTEN, "--root"]).arg(test.state_root());
+            command.arg("exec").args(words).stdin(Stdio::null()).output().unwrap()
+        };
+        for fd in 0..12 {
+            let cwd = format!("/proc/self/fd/{fd}");
+            for flags in [&[][..], &["--preserve-fds", "1"]] {
+                let output = joins(&[flags, &["--cwd", &cwd, &test.id, "ls", "-a"]].concat());
+                assert!(!output.status.success() && output.stdout.is_empty(), "{way:?}, {cwd}: {output:?}");
+            }
+        }
+        // What shows as the executable is init, which nobody can change, and which does nothing.
+        let output = joins(&[&test.id, "/proc/self/exe"]);
+        assert_eq!(output.status.code(), Some(1), "{way:?}: {output:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "corten-init: only the runtime starts this program\n");
+        let script = "for exe in /proc/[0-9]*/exe; do \
+            case $(readlink $exe) in *corten*) chmod 777 $exe && echo changed; : >>$exe && echo written;; esac; done; echo end";
+        assert_eq!(String::from_utf8_lossy(&joins(&[&test.id, "sh", "-c", script]).stdout), "end\n", "{way:?}");
+        succeed(&test, &["delete", "--force", &test.id]);
+        drop(created);
+        test.assert_nothing_left("processes that join");
+    }
+}
+
+/// CVE-2019-16884, CVE-2019-18837 and CVE-2021-30465 by way of mounts that are added: the container that runs changes names meanwhile.
+#[test]
+fn cve_2021_30465_mounts_that_are_added_stay_in_the_root() {
+    if !can_make_containers() {
+        return;
+    }
+    for way in ways() {
+        let mut test = TestBundle::new(&["sleep", "1000"]);
+        test.config["root"]["readonly"] = false.into();
+        let (host, source) = (test.beside("host"), test.beside("source"));
+        for directory in [&host, &source, &host.join("place")] {
+            fs::create_dir(directory).unwrap();
+        }
+        open_to_all(&host);
+        let (rootfs, place) = (test.rootfs(), test.rootfs().join("place"));
+        fs::create_dir(&place).unwrap();
+        symlink(&host, rootfs.join("link")).unwrap();
+        symlink("/proc", rootfs.join("kernel")).unwrap();
+        let created = way.create(&test);
+        succeed(&test, &["start", &test.id]);
+        let file = test.beside("mounts.json");
+        let add = |destination: &str| {
+            let mount = json!([{ "destination": destination, "type": "bind", "source": source, "options": ["bind"] }]);
+            fs::write(&file, mount.to_string()).unwrap();
+            common::corten(&test, &["mounts", "add", &test.id, file.to_str().unwrap()]).output().unwrap()
+        };
+        for refused in ["/kernel/self", "/kernel/sys", "/proc/self/attr", "/kernel"] {
+            assert!(!add(refused).status.success(), "{way:?}, {refused}");
+        }
+        let exchange = Exchange::of(&place, &rootfs.join("link"));
+        for turn in 0..20 {
+            // It may be refused, as the link leads nowhere inside.
+            add(&format!("/place/{turn}"));
+        }
+        drop(exchange);
+        assert_eq!(fs::read_dir(&host).unwrap().count(), 1, "{way:?}");
+        assert_eq!(fs::read_dir(host.join("place")).unwrap().count(), 0, "{way:?}");
+        assert!(!fs::read_to_string("/proc/self/mountinfo").unwrap().contains(host.to_str().unwrap()), "{way:?}");
+        succeed(&test, &["delete", "--force", &test.id]);
+        drop(created);
+        test.assert_nothing_left("mounts that are added");
+    }
+}
+
 /// What a link of the image puts at `/dev` is not the container's own: nothing is taken from it.
 #[test]
 fn stdin_of_a_volume_at_dev_stays_the_hosts() {
@@ -471,12 +608,17 @@ fn devices_and_directories_of_the_host_are_not_given_away_as_stdio() {
         fs::write(host.join("file"), "").unwrap();
         device(&host.join("zero"), 5);
         let prepared = way.prepare(&test);
-        // Files are copied in the foreground.
-        for name in ["directory", "zero", "file"] {
+        let uid = if way == Way::UserNamespace { MAPPED_ROOT + 7 } else { 7 };
+        for (name, owner) in [("directory", 0), ("zero", 0), ("file", uid)] {
             let stdin = fs::File::open(host.join(name)).unwrap();
-            assert_eq!(stdout(&prepared.command(&["run"]).stdin(stdin).output().unwrap()), "", "{way:?}, {name}");
+            // In the foreground a file would be copied.
+            let mut command = prepared.command(&["create"]);
+            let errors = fs::File::create(test.beside("errors")).unwrap();
+            let status = command.stdin(stdin).stdout(Stdio::null()).stderr(errors).status().unwrap();
+            assert!(status.success(), "{way:?}, {name}: {:?}", fs::read_to_string(test.beside("errors")));
             prepared.assert_way();
-            assert_eq!(fs::metadata(host.join(name)).unwrap().uid(), 0, "{way:?}, {name}");
+            assert_eq!(fs::metadata(host.join(name)).unwrap().uid(), owner, "{way:?}, {name}");
+            succeed(&test, &["delete", "--force", &test.id]);
         }
     }
 }

@@ -725,6 +725,8 @@ fn cve_2021_30465_a_race_on_what_a_tmpfs_copies_opens_no_device() {
         assert!(["regular file 5\n", "character special file 0\n"].contains(&seen), "{seen}");
     });
     assert!(errors.iter().all(|error| !error.contains("no space left")), "the device was read: {errors:?}");
+    // Found to be none after it had been opened.
+    assert!(errors.iter().all(|error| !error.contains("no such device")), "the device was opened: {errors:?}");
     host.assert_untouched(&test, "a file that is copied");
 }
 
@@ -857,6 +859,52 @@ fn cve_2025_52565_a_race_on_the_console() {
     symlink("/proc/sys/kernel/core_pattern", other.join("0")).unwrap();
     race(&test, &host, "/dev/pts", (&one, &other), |_| {});
     host.assert_untouched(&test, "the console");
+}
+
+/// The value of a parameter is one value, not more parameters.
+#[test]
+fn cve_2022_0811_a_value_is_no_list_of_parameters() {
+    if !can_make_containers() {
+        return;
+    }
+    let (mut test, host) = attack("true");
+    for value in ["1+kernel.core_pattern=|/x", "1\nkernel.core_pattern=|/x", "1,kernel.core_pattern=|/x"] {
+        test.config["linux"]["sysctl"] = json!({ "kernel.shm_rmid_forced": value });
+        let output = run(&test);
+        if !output.status.success() {
+            assert!(item_error(&output).contains("linux.sysctl"), "{value:?}");
+        }
+        host.assert_untouched(&test, value);
+    }
+    test.config["linux"]["sysctl"] = json!({ "kernel.core_pattern": "|/x" });
+    assert!(one_error(&run(&test)).contains("linux.sysctl"));
+    host.assert_untouched(&test, "core_pattern");
+}
+
+/// A hook of the engine's gets nothing of the image's environment, by which its program would load a library of the image.
+#[test]
+fn cve_2025_23266_hooks_do_not_get_the_images_environment() {
+    if !can_make_containers() {
+        return;
+    }
+    let (mut test, host) = attack("true");
+    test.config["process"]["env"] = json!(["PATH=/bin", "LD_PRELOAD=./library.so"]);
+    let seen = test.beside("seen");
+    fs::create_dir(&seen).unwrap();
+    for kind in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
+        let script = format!("cat /proc/self/environ >{}", seen.join(kind).display());
+        let hook = json!([{ "path": "/bin/busybox", "args": ["sh", "-c", script] }]);
+        // Inside of the container's namespaces, and before its root is the root.
+        test.config["hooks"][kind] = hook;
+    }
+    let output = run(&test);
+    assert!(output.status.success(), "{output:?}");
+    for entry in fs::read_dir(&seen).unwrap() {
+        let path = entry.unwrap().path();
+        assert!(!fs::read_to_string(&path).unwrap().contains("LD_PRELOAD"), "{path:?}");
+    }
+    assert_eq!(fs::read_dir(&seen).unwrap().count(), 5);
+    host.assert_untouched(&test, "hooks");
 }
 
 /// Kernel parameters are written through a procfs of init's own, whatever is at `/proc`.

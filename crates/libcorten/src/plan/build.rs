@@ -449,13 +449,25 @@ fn terminal(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     let item = c"process.terminal";
     let peer = slot::PEER;
     open_terminal(b, process);
-    b.inside(item, Step::CloneMount { from: peer, slot: slot::MOUNT });
+    if b.owns_dev {
+        // What a link of the image puts there gets no console either.
+        b.in_own_dev(item, console)?;
+    } else {
+        console(b)?;
+    }
+    b.inside(item, Step::TerminalAsStdio { peer });
+    b.inside(item, Step::ControllingTerminal {});
+    Ok(())
+}
+
+/// The terminal's peer becomes the console.
+fn console(b: &mut Builder<'_>) -> Result<(), PlanError> {
+    let item = c"process.terminal";
+    b.inside(item, Step::CloneMount { from: slot::PEER, slot: slot::MOUNT });
     // A link that the image has there is covered, not followed (CVE-2025-52565).
     let target = corten_init::Target::LinkItself(slot::MOUNT).to_number();
     b.inside(item, Step::OpenTarget { path: c"/dev/console".into(), target, in_proc: 0, slot: slot::TARGET });
     b.inside(item, Step::MoveMount { mount: slot::MOUNT, target: slot::TARGET, keep: 0 });
-    b.inside(item, Step::TerminalAsStdio { peer });
-    b.inside(item, Step::ControllingTerminal {});
     Ok(())
 }
 

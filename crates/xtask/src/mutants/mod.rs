@@ -17,7 +17,7 @@ use crate::shell::{cargo, check, host, is_root, output, target_directory, worksp
 use table::{DEFENCES, Defence, Program, Test};
 
 /// How long a test may take. Without its defence it may wait for ever.
-const DEADLINE: Duration = Duration::from_secs(400);
+const DEADLINE: Duration = Duration::from_secs(150);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {

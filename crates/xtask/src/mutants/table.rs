@@ -1,7 +1,8 @@
 //! The defences, and the test that fails without each.
 //!
 //! Some stand one behind the other, and no test fails without one of them alone: the types of what a terminal is opened from
-//! (`executor/terminal.rs`), ids of -1 (judged with the config and again in init), the inode of the rootfs in `AttachRootAt`. They are not here.
+//! (`executor/terminal.rs`), ids of -1 (judged with the config and again in init), the inode of the rootfs in `AttachRootAt`, the working directory of a new container (it is
+//! made, and looked at when it has been entered). They are not here.
 
 /// A defence.
 #[derive(Debug)]
@@ -109,13 +110,6 @@ pub(super) const DEFENCES: &[Defence] = &[
         code: "if length > 0 && buffer.first() == Some(&b'/') {",
         without: "if length > 0 {",
         test: of("attacks", "a_directory_of_the_host_that_is_handed_on_is_no_working_directory"),
-    },
-    Defence {
-        name: "the working directory is in the root, of a container",
-        file: "crates/corten-init/src/executor/process.rs",
-        code: "if length > 0 && buffer.first() == Some(&b'/') {",
-        without: "if length > 0 {",
-        test: of("cves", "cve_2024_21626_no_fd_leads_out"),
     },
     Defence {
         name: "a holder of a namespace holds no lock",
