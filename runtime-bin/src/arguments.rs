@@ -280,7 +280,7 @@ pub(crate) struct Create {
     /// Socket that gets init's pidfd
     #[arg(long, value_name = "PATH")]
     pub(crate) pidfd_socket: Option<PathBuf>,
-    /// Pass N fds to the container, beside stdin, stdout and stderr
+    /// Pass those of N fds from 3 on that are open to the container
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub(crate) preserve_fds: u32,
     /// The new container's id
@@ -378,7 +378,7 @@ pub(crate) struct Exec {
     /// Another capability of the process
     #[arg(long, short = 'c', value_name = "CAPABILITY")]
     pub(crate) cap: Vec<String>,
-    /// Pass N fds to the process, beside stdin, stdout and stderr
+    /// Pass those of N fds from 3 on that are open to the process
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) preserve_fds: u32,
     /// Cgroup below the container's that the process starts in; with cgroup v1, for these controllers

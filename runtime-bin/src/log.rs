@@ -9,6 +9,8 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use libcorten::plan::{HostStep, Planned};
+
 use crate::arguments::{Global, LogFormat, LogLevel};
 use crate::{Failure, reason};
 
@@ -103,6 +105,13 @@ impl Log {
         if !self.target.write(LogLevel::Debug, message) {
             let entry = entry(LogFormat::Text, LogLevel::Debug, message, SystemTime::now());
             stderr().write_all(entry.as_bytes()).ok();
+        }
+    }
+
+    /// With `--debug`, notes a host step that is about to be done.
+    pub(crate) fn step(&self, planned: &Planned<HostStep>) {
+        if self.wants_details() {
+            self.detail(&format!("{}: {:?}", planned.item.to_string_lossy(), planned.step));
         }
     }
 

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use common::exchange::Exchange;
 use common::stops::run_and_stop_after;
 use common::ways::{Way, open_to_all, ways};
-use common::{MAPPED_ROOT, TestBundle, can_make_containers, create, run, skip, state, stdout, succeed};
+use common::{MAPPED_ROOT, TestBundle, can_make_containers, corten, create, run, skip, state, stdout, succeed};
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::json;
@@ -676,4 +676,81 @@ fn readonly_paths_cannot_be_written() {
         assert_eq!(String::from_utf8_lossy(&output.stdout), "refused\n", "{way:?}");
         assert!(String::from_utf8_lossy(&output.stderr).contains("Read-only"), "{way:?}: {output:?}");
     }
+}
+
+/// Stops each process that it has not seen before, once.
+const STOPS_ONCE: &str = "seen=' 1 '; while :; do for p in /proc/[0-9]*; do p=${p#/proc/}; case $seen in *\" $p \"*) ;; \
+    *) kill -STOP $p; seen=\"$seen$p \";; esac; done; done";
+/// Stops whatever it can, all the time.
+const STOPS_ALWAYS: &str = "while :; do kill -STOP -1; done";
+
+/// Runs a command that is held up; returns what it says, and sees that it does not take long.
+fn in_time(mut command: std::process::Command, log: &Path) -> (bool, String) {
+    let (start, said) = (Instant::now(), fs::File::create(log).unwrap());
+    let status = command.stdout(Stdio::null()).stderr(said).status().unwrap();
+    // Some seconds, and ten where it gives up.
+    assert!(start.elapsed() < Duration::from_secs(40), "{:?}", start.elapsed());
+    (status.success(), fs::read_to_string(log).unwrap())
+}
+
+/// A container's process may stop one that joins as soon as it sees it, but does not hold the runtime up by that.
+#[test]
+fn a_process_that_joins_is_not_held_by_being_stopped() {
+    if !can_make_containers() {
+        return;
+    }
+    for (script, mapped) in [(STOPS_ONCE, false), (STOPS_ONCE, true), (STOPS_ALWAYS, false), (STOPS_ALWAYS, true)] {
+        let mut test = TestBundle::new(&["sh", "-c", script]);
+        if mapped {
+            test.map_ids();
+        }
+        let init = create(&test);
+        succeed(&test, &["start", &test.id]);
+        let runs =
+            || -> Vec<u32> { serde_json::from_str(&succeed(&test, &["ps", "--format", "json", &test.id])).unwrap() };
+        for _ in 0..if script == STOPS_ONCE { 10 } else { 2 } {
+            let (succeeded, said) = in_time(corten(&test, &["exec", "-d", &test.id, "true"]), &test.beside("said"));
+            assert!(succeeded || script == STOPS_ALWAYS, "{said}");
+            assert!(succeeded || said.contains("it was stopped or traced by another process"), "{said}");
+            assert!(succeeded || runs() == [init], "nothing of it runs");
+            if succeeded {
+                // The program itself is theirs to stop.
+                runs().into_iter().filter(|pid| *pid != init).for_each(|pid| {
+                    let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
+                    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).ok();
+                });
+                common::until("the program does not end", || runs() == [init]);
+            }
+        }
+        succeed(&test, &["delete", "--force", &test.id]);
+        test.assert_nothing_left("after the stops");
+    }
+}
+
+/// The same for a container that joins a PID namespace, by its `create` and by its `start`.
+#[test]
+fn a_container_that_joins_is_not_held_by_being_stopped() {
+    if !can_make_containers() {
+        return;
+    }
+    let other = TestBundle::new(&["sh", "-c", STOPS_ALWAYS]);
+    let pid = create(&other);
+    let mut test = TestBundle::new(&["true"]);
+    let namespaces = test.config["linux"]["namespaces"].as_array_mut().unwrap();
+    let namespace = namespaces.iter_mut().find(|namespace| namespace["type"] == "pid").unwrap();
+    namespace["path"] = json!(format!("/proc/{pid}/ns/pid"));
+    create(&test);
+    succeed(&other, &["start", &other.id]);
+    let (succeeded, said) = in_time(corten(&test, &["start", &test.id]), &test.beside("said"));
+    assert!(succeeded || said.contains("it was stopped or traced by another process"), "{said}");
+    succeed(&test, &["delete", "--force", &test.id]);
+    let path = test.write().path();
+    let create = corten(&test, &["create", "-b", path.to_str().unwrap(), &test.id]);
+    let (succeeded, said) = in_time(create, &test.beside("said"));
+    assert!(succeeded || said.contains("it was stopped or traced by another process"), "{said}");
+    if succeeded {
+        succeed(&test, &["delete", "--force", &test.id]);
+    }
+    test.assert_nothing_left("after the stops");
+    succeed(&other, &["delete", "--force", &other.id]);
 }

@@ -402,14 +402,34 @@ fn a_container_with_cgroups_of_its_own() {
     assert!(said.ends_with("device or resource busy"), "{said}");
 }
 
+/// What is wrong is the cgroup, and not that Corten has ended what could not get there.
+#[test]
+fn a_cgroup_of_the_container_is_gone() {
+    if !can_make_containers() {
+        return;
+    }
+    for mount in cgroup_mounts() {
+        let sleeper = Sleeper::plain();
+        let own = mount.join(&sleeper.0.id);
+        if !own.exists() {
+            continue;
+        }
+        for pid in sleeper.pids() {
+            fs::write(mount.join("cgroup.procs"), pid.to_string()).unwrap();
+        }
+        fs::remove_dir(&own).unwrap();
+        let expected =
+            format!("unable to start container process: open(cgroup \"/{}\"): no such file or directory", sleeper.0.id);
+        assert_eq!(sleeper.fails(&[], &["true"]), expected, "{mount:?}");
+    }
+}
+
 #[test]
 fn fds_that_are_handed_on() {
     if !can_make_containers() {
         return;
     }
     let sleeper = Sleeper::plain();
-    let said = sleeper.fails(&["--preserve-fds", "40"], &["true"]);
-    assert!(said.contains("is to be preserved but is not open"), "{said}");
     let file = sleeper.0.beside("handed-on");
     fs::write(&file, "from outside").unwrap();
     let root = sleeper.0.state_root();

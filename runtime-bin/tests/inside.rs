@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::peers::{normalise, peers};
-use common::{TestBundle, can_make_containers, run, skip, stdout};
+use common::{TestBundle, can_make_containers, run, skip, stdout, succeed, wait_for};
 use serde_json::json;
 
 /// Looks around; sections begin with `## `.
@@ -206,9 +206,118 @@ fn preserved_fds_get_in() {
         four.display()
     );
     assert_eq!(stdout(&Command::new("sh").args(["-c", &script]).output().unwrap()), "three four\n");
-    let error = common::fail(&test, &["run", "--preserve-fds", "2", "-b", path.to_str().unwrap(), &test.id]);
-    assert!(error.contains("fd 3 is to be preserved but is not open"), "{error}");
     test.assert_nothing_left("preserved fds");
+}
+
+/// The shell's own fds, and what is in two of them.
+const FDS: &str = "ls /proc/$$/fd; true";
+const TWO_FDS: &str = "ls /proc/$$/fd; cat <&5; cat <&900";
+/// What that prints.
+const TWO_FDS_SEEN: &str = "0\n1\n2\n5\n900\nfd 5\nfd 900\n";
+
+/// A container of a shell, and beside it what it gets as fd 5 and fd 900.
+fn with_two_fds(script: &str, change: &dyn Fn(&mut TestBundle)) -> TestBundle {
+    let mut test = TestBundle::new(&["sh", "-c", script]);
+    change(&mut test);
+    for number in ["5", "900"] {
+        fs::write(test.beside(number), format!("fd {number}\n")).unwrap();
+    }
+    test
+}
+
+/// Corten by a shell that has opened them, and none but them. In a busybox's shell redirections may have any number.
+fn by_shell_with_two_fds(test: &TestBundle, before: &str, arguments: &[&str]) -> Command {
+    let alone = "for fd in /proc/$$/fd/*; do [ ${fd##*/} -lt 3 ] || eval exec ${fd##*/}'<&-'; done";
+    let script = format!("{alone}; cd {}; exec 5<5 900<900; {before} exec \"$@\"", test.beside("").display());
+    let mut command = Command::new("/bin/busybox");
+    command.args(["sh", "-c", &script, "sh", common::CORTEN, "--root"]).arg(test.state_root());
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// As with crun: what is open below the number gets in, under its own number. What lies between is neither the runtime's nor init's.
+#[test]
+fn preserved_fds_get_in_with_gaps_between_them() {
+    if !can_make_containers() {
+        return;
+    }
+    let source = TestBundle::new(&[]);
+    type Change<'a> = &'a dyn Fn(&mut TestBundle);
+    let changes: [(&str, Change<'_>); 6] = [
+        ("plain", &|_| {}),
+        ("a user namespace", &TestBundle::map_ids),
+        ("no new privileges", &|test| test.config["process"]["noNewPrivileges"] = json!(true)),
+        ("a filter", &|test| test.config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW" })),
+        ("hooks", &|test| {
+            test.config["hooks"] = json!({ "startContainer": [{ "path": "/bin/true" }, { "path": "/bin/true" }] });
+        }),
+        ("mounts", &|test| {
+            let mounts = test.config["mounts"].as_array_mut().unwrap();
+            mounts.extend((0..40).map(|number| {
+                json!({ "destination": format!("/m{number}"), "type": "bind", "source": source.path(), "options": ["rbind"] })
+            }));
+        }),
+    ];
+    for (what, change) in changes {
+        for number in ["898", "4294967295"] {
+            let test = with_two_fds(TWO_FDS, change);
+            let path = test.write().path();
+            let arguments = ["run", "--preserve-fds", number, "-b", path.to_str().unwrap(), &test.id];
+            let output = by_shell_with_two_fds(&test, "", &arguments).output().unwrap();
+            assert_eq!(stdout(&output), TWO_FDS_SEEN, "{what}");
+            test.assert_nothing_left(what);
+        }
+        let test = with_two_fds(TWO_FDS, change);
+        let (path, out) = (test.write().path(), fs::File::create(test.beside("out")).unwrap());
+        let arguments = ["create", "--preserve-fds", "898", "-b", path.to_str().unwrap(), &test.id];
+        let mut create = by_shell_with_two_fds(&test, "", &arguments);
+        assert!(create.stdout(out.try_clone().unwrap()).stderr(out).status().unwrap().success(), "{what}");
+        succeed(&test, &["start", &test.id]);
+        wait_for(&test, "stopped");
+        assert_eq!(fs::read_to_string(test.beside("out")).unwrap(), TWO_FDS_SEEN, "{what}");
+        succeed(&test, &["delete", &test.id]);
+        test.assert_nothing_left(what);
+    }
+}
+
+#[test]
+fn exec_preserves_fds_with_gaps_between_them() {
+    if !can_make_containers() {
+        return;
+    }
+    for mapped in [false, true] {
+        let test = with_two_fds("exec sleep 1000", &|test| {
+            if mapped {
+                test.map_ids()
+            }
+        });
+        common::create(&test);
+        succeed(&test, &["start", &test.id]);
+        for (number, script, seen) in
+            [("898", TWO_FDS, TWO_FDS_SEEN), ("3", FDS, "0\n1\n2\n5\n"), ("2", FDS, "0\n1\n2\n")]
+        {
+            let arguments = ["exec", "--preserve-fds", number, &test.id, "sh", "-c", script];
+            let output = by_shell_with_two_fds(&test, "", &arguments).output().unwrap();
+            assert_eq!(stdout(&output), seen, "{number}, mapped: {mapped}");
+        }
+        succeed(&test, &["delete", "--force", &test.id]);
+        test.assert_nothing_left("exec");
+    }
+}
+
+/// They are without gaps, and come first.
+#[test]
+fn sockets_of_socket_activation_come_before_fds_with_gaps_between_them() {
+    if !can_make_containers() {
+        return;
+    }
+    let test = with_two_fds(&format!("echo $LISTEN_FDS $LISTEN_PID; {TWO_FDS}"), &|_| {});
+    let path = test.write().path();
+    let arguments = ["run", "--preserve-fds", "897", "-b", path.to_str().unwrap(), &test.id];
+    let listen = "exec 3</dev/null; export LISTEN_FDS=1 LISTEN_PID=$$;";
+    let output = by_shell_with_two_fds(&test, listen, &arguments).output().unwrap();
+    assert_eq!(stdout(&output), format!("1 1\n{}", TWO_FDS_SEEN.replace("2\n", "2\n3\n")));
+    test.assert_nothing_left("socket activation");
 }
 
 /// CVE-2019-19921 and its kin: links where the kernel's filesystems belong.

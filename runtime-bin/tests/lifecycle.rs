@@ -264,6 +264,46 @@ fn every_step_is_in_the_log_with_debug() {
     assert!(entries.iter().any(|entry| entry["msg"].as_str().unwrap().contains("CloneInit")), "{text}");
 }
 
+/// In both formats, and each once.
+#[test]
+fn what_exec_and_delete_do_is_in_the_log_with_debug() {
+    if !can_make_containers() {
+        return;
+    }
+    for format in ["text", "json"] {
+        let mut test = TestBundle::new(&["sleep", "1000"]);
+        test.config["hooks"] = json!({ "poststop": [{ "path": "/bin/true" }] });
+        create(&test);
+        let (path, id) = (test.beside("log"), test.id.clone());
+        let logged = |arguments: &[&str]| {
+            fs::write(&path, "").unwrap();
+            let global = ["--debug", "--log", path.to_str().unwrap(), "--log-format", format];
+            assert_eq!(succeed(&test, &[&global, arguments].concat()), "");
+            let text = fs::read_to_string(&path).unwrap();
+            let message = |line: &str| match format {
+                "json" => {
+                    let entry: Value = serde_json::from_str(line).unwrap();
+                    assert_eq!(entry["level"], "debug", "{line}");
+                    entry["msg"].as_str().unwrap().to_owned()
+                }
+                _ => line.split_once(" level=debug msg=").unwrap_or_else(|| panic!("{line}")).1.to_owned(),
+            };
+            text.lines().map(message).collect::<Vec<_>>()
+        };
+        let expect = |messages: &[String], words: &[&str]| {
+            let at = |word: &&str| messages.iter().position(|message| message.contains(word));
+            let places: Option<Vec<_>> = words.iter().map(at).collect();
+            assert!(places.is_some_and(|places| places.is_sorted()), "{words:?}: {messages:#?}");
+        };
+        expect(
+            &logged(&["exec", &id, "true"]),
+            &["OpenInit", "CloneInit", "FollowClone", "Release { point: Ready", "AwaitExec"],
+        );
+        expect(&logged(&["delete", "--force", &id]), &["KillInit", "RemoveCgroups", "RemoveDirectory", "RunHooks"]);
+        test.assert_nothing_left(format);
+    }
+}
+
 #[test]
 fn wrong_usage() {
     let test = TestBundle::new(&["true"]);

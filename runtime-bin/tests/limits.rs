@@ -567,7 +567,8 @@ fn update_writes_what_flags_say() {
         &[(&cpuset, "cpuset.cpus", "0"), (&cpuset, "cpuset.mems", "0")],
     );
     expect(&["--pids-limit", "20"], &[(&pids, "pids.max", "20")]);
-    expect(&["--pids-limit", "0"], &[(&pids, "pids.max", "1")]);
+    expect(&["--pids-limit", "0"], &[(&pids, "pids.max", "max")]);
+    expect(&["--pids-limit", "1"], &[(&pids, "pids.max", "1")]);
     expect(&["--pids-limit", "-1"], &[(&pids, "pids.max", "max")]);
     // The file and stdin; what they do not speak of stays.
     let file = test.beside("resources.json");

@@ -16,7 +16,9 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use common::sleeper::Sleeper;
-use common::{CORTEN, TestBundle, can_make_containers, corten, one_error, run, skip, stdout, succeed};
+use common::{
+    CORTEN, MAPPED_ROOT, TestBundle, can_make_containers, corten, create, one_error, run, skip, stdout, succeed,
+};
 use nix::libc;
 use serde_json::{Value, json};
 
@@ -443,6 +445,32 @@ fn the_callers_groups_stay_if_they_are_to() {
         }
         let seen = stdout(&run_behind(&test, &["setpriv", "--groups", "7,8"]));
         assert_eq!(field(&seen, "Groups"), expected, "{value:?}");
+    }
+}
+
+/// Init becomes root of the namespace before it becomes the user: neither may take them away (Podman's `keep-groups`).
+#[test]
+fn the_callers_groups_stay_in_a_user_namespace() {
+    if !can_make_containers() || !has("setpriv") {
+        return;
+    }
+    let groups = format!("{},{}", MAPPED_ROOT + 7, MAPPED_ROOT + 8);
+    let script = "grep Groups /proc/self/status";
+    for (value, uid, expected) in [("1", 0, "7 8"), ("1", 1000, "7 8"), ("0", 0, "")] {
+        let mut test = shell(script);
+        test.config["annotations"] = json!({ "run.oci.keep_original_groups": value });
+        test.config["process"]["user"] = json!({ "uid": uid, "gid": uid });
+        test.map_ids();
+        let seen = stdout(&run_behind(&test, &["setpriv", "--groups", &groups]));
+        assert_eq!(field(&seen, "Groups"), expected, "{value} {uid}");
+        test.config["process"]["args"] = json!(["sleep", "1000"]);
+        create(&test);
+        let mut exec = Command::new("setpriv");
+        exec.args(["--groups", &groups, CORTEN, "--root"]).arg(test.state_root()).args(["exec", &test.id]);
+        let seen = stdout(&exec.args(["sh", "-c", script]).stdin(Stdio::null()).output().unwrap());
+        assert_eq!(field(&seen, "Groups"), expected, "exec, {value} {uid}");
+        succeed(&test, &["delete", "--force", &test.id]);
+        test.assert_nothing_left("groups");
     }
 }
 

@@ -337,10 +337,10 @@ steps! {
     39 Exec { arguments: B, environment: B, }
     /// Sets the terminal's size on the master: `TIOCSWINSZ`. Spec: config.md#process, `consoleSize`.
     40 TerminalSize { master: Slot, rows: u64, columns: u64, }
-    /// Closes every fd but stdio, the `keep` fds from 3 on that the program gets, the runtime's socket and those in `slots` (an
-    /// array of 16-bit numbers), which become close-on-exec: `dup3`, `close_range`. Done before init gives up its privileges
-    /// (CVE-2016-9962, CVE-2024-21626), and before a filter can forbid it.
-    42 CloseFiles { keep: u64, slots: B, }
+    /// Closes every fd but stdio, those that the program gets, the runtime's socket and those in `slots` (an array of 16-bit numbers), which
+    /// become close-on-exec: `dup3`, `close_range`. The program gets the `keep` fds from 3 on but for `gaps`: an array of first and last
+    /// numbers, of 32 bits. Done before init gives up its privileges (CVE-2016-9962, CVE-2024-21626), and before a filter can forbid it.
+    42 CloseFiles { keep: u64, gaps: B, slots: B, }
     /// Closes a slot: `close`.
     41 Close { slot: Slot, }
     /// Joins the namespace that the slot holds (`kind`: `CLONE_NEW*`) and closes the slot: `setns`.
@@ -354,8 +354,9 @@ steps! {
     /// the clone's pidfd to the runtime and ends, which the clone waits for (`pipe2`). `flags`: the `CLONE_NEW*` that need a process of their own.
     45 CloneAgain { flags: u64, }
     /// Becomes the root of the user namespace, or `uid` and `gid` where its maps have no root: `setresgid`, `setresuid`. Before
-    /// that the ids of init have no name in the namespace, and files could not be made.
-    46 NamespaceRoot { uid: u64, gid: u64, }
+    /// that the ids of init have no name in the namespace, and files could not be made. The caller's groups go, unless `keep_groups`
+    /// ([`CallersGroups`]) has them stay: `setgroups`.
+    46 NamespaceRoot { uid: u64, gid: u64, keep_groups: u64, }
     /// Lets the user who started the runtime write init's id maps (1), or nobody look at init any more (0): `prctl`.
     /// Only for a runtime without privileges, whose user owns all that init has at that time. Files of a dumpable init in
     /// procfs are its own to write, too (proc(5)).

@@ -164,7 +164,12 @@ pub fn close(fd: Fd) {
 }
 
 pub fn close_from(first: u32) -> Result<()> {
-    plain(nr::CLOSE_RANGE, [first as usize, u32::MAX as usize, 0]).map(drop)
+    close_range(first, u32::MAX)
+}
+
+/// Closes all fds of these numbers.
+pub fn close_range(first: u32, last: u32) -> Result<()> {
+    plain(nr::CLOSE_RANGE, [first as usize, last as usize, 0]).map(drop)
 }
 
 /// Copies to the lowest free number of at least `least`, close-on-exec.

@@ -39,9 +39,7 @@ pub(super) fn make(
 ) -> Result<Container, Failure> {
     let container = runtime.launch(id, bundle, options, wait_for_start, &mut |planned| {
         before(&planned.step);
-        if log.wants_details() {
-            log.detail(&format!("{}: {:?}", planned.item.to_string_lossy(), planned.step));
-        }
+        log.step(planned);
     })?;
     container.warnings().iter().for_each(|warning| log.warn(warning));
     container.refused().into_iter().for_each(|refused| log.note(refused));

@@ -52,7 +52,7 @@ fn exec(log: &Log, global: &Global, options: &Exec) -> Outcome {
         foreground: !options.detach,
     };
     if options.detach {
-        let process = container.exec(&process, &exec_options)?;
+        let process = container.exec_observed(&process, &exec_options, &mut |planned| log.step(planned))?;
         tell(log, &process);
         return Ok(0);
     }
@@ -60,7 +60,7 @@ fn exec(log: &Log, global: &Global, options: &Exec) -> Outcome {
         restore_terminal_on_panic();
     }
     let signals = Signals::block()?;
-    let mut process = container.exec(&process, &exec_options)?;
+    let mut process = container.exec_observed(&process, &exec_options, &mut |planned| log.step(planned))?;
     tell(log, &process);
     let console = process.take_console();
     let exit = attach_process(&process, console, &signals)?;

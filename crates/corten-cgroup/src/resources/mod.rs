@@ -4,7 +4,7 @@
 //! [`device`](crate::device)'s. [`Resources::settings`] turns it into [`Setting`]s, one for each file of a cgroup that is to be
 //! written; which files and values, for cgroup v2, v1 and systemd, stands in one table.
 //!
-//! What is `None`, empty or 0 is not touched, but where 0 means something (`pids`, `idle`, `swappiness`, huge pages).
+//! What is `None`, empty or 0 is not touched, but where 0 means something (`pids`: no limit; `idle`, `swappiness`, huge pages).
 
 mod convert;
 mod setting;
@@ -41,7 +41,7 @@ pub struct Resources {
     pub cpu: Cpu,
     /// Memory.
     pub memory: Memory,
-    /// Number of tasks. Negative: no limit; 0: one (runc, as systemd has no 0).
+    /// Number of tasks. Negative or 0: no limit.
     pub pids: Option<i64>,
     /// Block I/O.
     pub io: Io,

@@ -65,6 +65,11 @@ impl Setting {
         &self.value
     }
 
+    /// Whether it says what holds in a new cgroup, and without one: that there is no limit.
+    pub fn is_no_limit(&self) -> bool {
+        self.file.ends_with(".max") && self.value.starts_with("max")
+    }
+
     /// The controller whose file it is: what stands before the first dot.
     pub(crate) fn controller(&self) -> &str {
         self.file.split('.').next().unwrap_or_default()

@@ -361,16 +361,14 @@ fn or_max(bytes: i64) -> String {
 
 fn task_limit(limit: i64) -> String {
     match limit {
-        ..0 => "max".to_owned(),
-        // runc: systemd has no 0, and 1 comes to the same.
-        0 => "1".to_owned(),
+        // 0 is no limit for engines, which write it where there is no controller, as with crun. The kernel takes it for what 1 is, too.
+        ..=0 => "max".to_owned(),
         limit => limit.to_string(),
     }
 }
 
 fn task_limit_number(limit: i64) -> u64 {
-    // Below 0 there is none, and 1 stands for 0.
-    u64::try_from(limit).map_or(u64::MAX, |limit| limit.max(1))
+    u64::try_from(limit).ok().filter(|limit| *limit > 0).unwrap_or(u64::MAX)
 }
 
 /// -1 is systemd's infinity.

@@ -286,7 +286,7 @@ fn nothing_and_zeroes() {
         ..Resources::default()
     };
     let v2 = [
-        "pids.limit: pids.max = 1",
+        "pids.limit: pids.max = max, if it is there",
         "blockIO.throttleReadBpsDevice[0]: io.max = 0:0 rbps=max",
         "cpu.idle: cpu.idle = 0",
         "cpu.burst: cpu.max.burst = 0",
@@ -295,7 +295,7 @@ fn nothing_and_zeroes() {
     ];
     assert_eq!(settings(&zeroes, &LegacyControllers::none()), v2);
     let v1 = [
-        "pids.limit: pids/pids.max = 1",
+        "pids.limit: pids/pids.max = max",
         "memory.swappiness: memory/memory.swappiness = 0",
         "blockIO.throttleReadBpsDevice[0]: blkio/blkio.throttle.read_bps_device = 0:0 0",
         "cpu.idle: cpu/cpu.idle = 0",
@@ -306,7 +306,7 @@ fn nothing_and_zeroes() {
     assert_eq!(settings(&zeroes, &legacy()), v1);
     let max = u64::MAX;
     let properties_of_v2 =
-        ["TasksMax=uint64 1".to_owned(), format!("IOReadBandwidthMax=[(\"/dev/block/0:0\", uint64 {max})]")];
+        [format!("TasksMax=uint64 {max}"), format!("IOReadBandwidthMax=[(\"/dev/block/0:0\", uint64 {max})]")];
     assert_eq!(properties(&zeroes, &LegacyControllers::none()), properties_of_v2);
 }
 

@@ -331,7 +331,7 @@ impl<'s> Executor<'s> {
             WireStep::Await { point } => self.await_word(sync_point(point)?),
             WireStep::WaitForStart { listener } => self.wait_for_start(listener),
             WireStep::Exec { arguments, environment } => self.exec(arguments, environment),
-            WireStep::CloseFiles { keep, slots } => self.close_files(keep, slots),
+            WireStep::CloseFiles { keep, gaps, slots } => self.close_files(keep, gaps, slots),
             WireStep::Close { slot } => self.close(slot),
             WireStep::Join { namespace, kind } => self.join(namespace, kind),
             WireStep::Visit { namespace } => self.visit(namespace),
@@ -339,7 +339,7 @@ impl<'s> Executor<'s> {
             WireStep::Unshare { flags } => sys::unshare(flags).from(Call::Unshare),
             WireStep::CloneAgain { flags } => self.clone_again(flags, None),
             WireStep::CloneInto { cgroup } => self.clone_into(cgroup),
-            WireStep::NamespaceRoot { uid, gid } => namespaces::become_root(uid, gid),
+            WireStep::NamespaceRoot { uid, gid, keep_groups } => namespaces::become_root(uid, gid, keep_groups),
             WireStep::Dumpable { on } => namespaces::dumpable(on != 0),
             WireStep::OpenSource { path, flags, slot } => self.open_source(path, flags, slot),
             WireStep::CheckDevice { device, mode, major, minor } => self.check_device(device, [mode, major, minor]),
@@ -403,12 +403,11 @@ impl<'s> Executor<'s> {
         self.put(slot, CLOSED)
     }
 
-    fn close_files(&mut self, keep: u64, slots: &'static [u8]) -> Outcome {
+    fn close_files(&mut self, keep: u64, gaps: &[u8], slots: &'static [u8]) -> Outcome {
         const MOST: usize = 8;
         let first = 3 + i32::try_from(keep).unwrap_or(0);
         let kept = || slots.as_chunks::<2>().0.iter().take(MOST).map(|number| Slot(u16::from_le_bytes(*number)));
-        // Aside first: the places may be taken by each other. No slot is below `first` (the runtime saw to that), so that
-        // nothing that the program gets is overwritten.
+        // Aside first: the places may be taken by each other, or lie in a gap. Nothing that the program gets is overwritten: it is below.
         let above = first + 1 + i32::try_from(MOST).unwrap_or(0);
         let report = sys::dup_above(self.report, above).from(Call::Dup3)?;
         let mut aside = [CLOSED; MOST];
@@ -427,6 +426,10 @@ impl<'s> Executor<'s> {
             next += 1;
         }
         sys::close_from(next.cast_unsigned()).from(Call::CloseRange)?;
+        for gap in gaps.as_chunks::<4>().0.as_chunks::<2>().0 {
+            let [first, last] = gap.map(u32::from_le_bytes);
+            sys::close_range(first, last).from(Call::CloseRange)?;
+        }
         self.root = CLOSED;
         Ok(())
     }

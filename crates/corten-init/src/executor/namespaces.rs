@@ -6,7 +6,7 @@
 use super::paths::decimal;
 use super::{Executor, Failure, From, Outcome};
 use crate::message::{Call, Message, SyncPoint};
-use crate::step::Slot;
+use crate::step::{CallersGroups, Slot};
 use crate::sys::{self, Errno, Fd};
 
 impl Executor<'_> {
@@ -76,7 +76,7 @@ pub(super) fn dumpable(on: bool) -> Outcome {
 }
 
 /// Becomes root, or these where the namespace has no root. Only the kernel knows what is mapped in a joined one.
-pub(super) fn become_root(uid: u64, gid: u64) -> Outcome {
+pub(super) fn become_root(uid: u64, gid: u64, keep_groups: u64) -> Outcome {
     match sys::setresgid(0) {
         Err(Errno::EINVAL) => sys::setresgid(gid).from(Call::Setresgid)?,
         other => other.from(Call::Setresgid)?,
@@ -86,9 +86,11 @@ pub(super) fn become_root(uid: u64, gid: u64) -> Outcome {
         other => other.from(Call::Setresuid)?,
     }
     // The groups of whoever called the runtime; a namespace that denies the change keeps them, and so does the runtime's user.
-    match sys::setgroups(&[]) {
-        Ok(()) | Err(Errno::EPERM) => {}
-        Err(errno) => return Err(Failure { call: Call::Setgroups, errno }),
+    if CallersGroups::from_number(keep_groups) != Some(CallersGroups::Kept) {
+        match sys::setgroups(&[]) {
+            Ok(()) | Err(Errno::EPERM) => {}
+            Err(errno) => return Err(Failure { call: Call::Setgroups, errno }),
+        }
     }
     sys::prctl::set_not_dumpable().from(Call::Prctl)
 }

@@ -33,6 +33,9 @@ pub(crate) enum LaunchError {
         /// How, once it is known.
         how: Option<String>,
     },
+    /// The container that the process is to join has none.
+    #[error("the container's init has ended")]
+    ContainerEnded,
     /// Init was killed for want of memory. runc's words.
     #[error("container init was OOM-killed (memory limit too low?)")]
     OutOfMemory,
@@ -42,6 +45,9 @@ pub(crate) enum LaunchError {
     /// The caller wants no container any more.
     #[error("interrupted")]
     Cancelled,
+    /// Init was kept from running.
+    #[error("container init did not reach {what:?}: for {seconds} s it was stopped or traced by another process")]
+    Held { what: &'static str, seconds: u64 },
     /// Init said what it should not.
     #[error("container init does not keep to the protocol")]
     Protocol,
@@ -114,8 +120,10 @@ impl LaunchError {
             Self::Left { cause, .. } | Self::Warned { cause, .. } => cause.kind(),
             Self::Encode(_) => ErrorKind::InvalidConfig,
             Self::Protocol | Self::Order => ErrorKind::Internal,
+            Self::ContainerEnded => ErrorKind::WrongState,
             Self::Died { .. }
             | Self::Deadline { .. }
+            | Self::Held { .. }
             | Self::Cancelled
             | Self::Hook(_)
             | Self::Systemd(_)

@@ -40,7 +40,7 @@ pub(crate) use hooks::Watch;
 pub(crate) use id_maps::IdMapError;
 use resctrl::Resctrl;
 pub(crate) use restore::Restoration;
-pub(crate) use sync::Channel;
+pub(crate) use sync::{Channel, Peer};
 
 use crate::host::mount_template;
 use crate::lifecycle::{Bundle, Console, CreateOptions, foreground};
@@ -347,7 +347,7 @@ impl<'a> Launch<'a> {
         let has_ended = |pidfd: &OwnedFd| sys::wait_ended(pidfd, Duration::ZERO).unwrap_or(false);
         match (&self.joined, &self.init) {
             (Some(joined), _) => match stdio::give(&self.stdio, uid, joined.pid, &joined.pidfd) {
-                Err(_) if has_ended(&joined.pidfd) => Err(LaunchError::Died { how: None }),
+                Err(_) if has_ended(&joined.pidfd) => Err(LaunchError::ContainerEnded),
                 given => given.map_err(at),
             },
             (None, Some(init)) => match stdio::give(&self.stdio, uid, init.pid().as_raw(), init.pidfd()) {
@@ -422,7 +422,7 @@ impl<'a> Launch<'a> {
             socket,
             inherited: &inherited,
             stdio: self.stdio.inner.each_ref().map(|fd| fd.as_ref().map(AsFd::as_fd)),
-            preserved: self.plan.preserved_fds,
+            preserved: self.plan.preserved_fds.end(),
             namespaces,
             cgroup: self.cgroups.as_ref().and_then(Cgroups::unified).map(AsFd::as_fd),
         };
@@ -439,8 +439,9 @@ impl<'a> Launch<'a> {
         // Init has its copies; ours would keep mounts and sockets alive.
         self.fds.fill_with(|| None);
         self.record.pid = init.pid().as_raw();
+        let peer = Peer { pidfd: init.pidfd().clone(), pid: init.pid() };
         self.init = Some(init);
-        self.channel = Some(Channel::new(ours, self.cancel.cloned()));
+        self.channel = Some(Channel::new(ours, peer, self.cancel.cloned()));
         // Not yet reaped, so the pid is its own and the file is there.
         self.record.start_time = start_time(self.record.pid)?.unwrap_or(0);
         Ok(())
@@ -515,37 +516,37 @@ impl<'a> Launch<'a> {
 
     fn open_joined_cgroup(&mut self, location: &Location, slot: Slot) -> Result<(), LaunchError> {
         let opened = self.place.machine.open(location).map_err(LaunchError::Cgroup)?;
-        let gone = || SysError::new(Errno::ENOENT, || format!("open(cgroup {:?})", location.unified));
-        let cgroup = opened.unified().ok_or_else(gone)?;
+        let path = location.unified.as_deref().unwrap_or(Path::new(""));
+        let cgroup = opened.unified().ok_or_else(|| missing_cgroup(path))?;
         let fd = cgroup.as_fd().try_clone_to_owned();
         self.put(slot, fd.map_err(|error| SysError::from_io(&error, || "fcntl(cgroup, F_DUPFD_CLOEXEC)".to_owned()))?)
     }
 
     fn move_into(&self, location: &Location, or_inits: bool) -> Result<(), LaunchError> {
         let cgroups = self.place.machine.open(location).map_err(LaunchError::Cgroup)?;
-        let missing = |path| LaunchError::from(SysError::new(Errno::ENOENT, || format!("open(cgroup {path:?})")));
         let opened = cgroups.legacy().paths();
         if let Some((_, path)) = location.legacy.iter().find(|(name, _)| !opened.contains_key(*name)) {
-            return Err(missing(path));
+            return Err(missing_cgroup(path).into());
         }
         cgroups.legacy().add(self.record.pid).map_err(LaunchError::Cgroup)?;
-        let moved = match (cgroups.unified(), &location.unified) {
-            (Some(cgroup), _) => cgroup.add(self.record.pid),
-            (None, None) => return Ok(()),
+        let Some(path) = &location.unified else { return Ok(()) };
+        let moved = match cgroups.unified() {
+            Some(cgroup) => cgroup.add(self.record.pid),
             // Its init has moved, and what was its own cgroup has been removed.
-            (None, Some(_)) if or_inits => return self.move_beside_init(),
-            (None, Some(path)) => return Err(missing(path)),
+            None if or_inits => return self.move_beside_init(path),
+            None => return Err(missing_cgroup(path).into()),
         };
         match moved {
             // The container has made cgroups with limits below its own, which takes no processes then; or has left it.
-            Err(error) if or_inits && NO_PROCESSES.contains(&error.errno().unwrap_or(0)) => self.move_beside_init(),
+            Err(error) if or_inits && NO_PROCESSES.contains(&error.errno().unwrap_or(0)) => self.move_beside_init(path),
             moved => moved.map_err(LaunchError::Cgroup),
         }
     }
 
-    fn move_beside_init(&self) -> Result<(), LaunchError> {
+    /// `path`: that of the cgroup that would have been the first choice.
+    fn move_beside_init(&self, path: &Path) -> Result<(), LaunchError> {
         let cgroups = self.cgroups_of_init()?;
-        let cgroup = cgroups.unified().ok_or(LaunchError::Died { how: None })?;
+        let cgroup = cgroups.unified().ok_or_else(|| missing_cgroup(path))?;
         cgroup.add(self.record.pid).map_err(LaunchError::Cgroup)
     }
 
@@ -555,7 +556,7 @@ impl<'a> Launch<'a> {
         let inits = Location::of_process(joined.pid).map_err(LaunchError::Cgroup)?;
         // The pid was its own when the file was read if it is alive now.
         if sys::wait_ended(joined.pidfd.as_fd(), Duration::ZERO)? {
-            return Err(LaunchError::Died { how: None });
+            return Err(LaunchError::ContainerEnded);
         }
         let location = Location { unified: inits.unified, ..self.record.cgroups.clone() };
         self.place.machine.open(&location).map_err(LaunchError::Cgroup)
@@ -574,7 +575,8 @@ impl<'a> Launch<'a> {
     }
 
     fn limit(&self, settings: &[Setting]) -> Result<(), LaunchError> {
-        let cgroups = self.cgroups.as_ref().ok_or(LaunchError::Order)?;
+        // None was to be had, and none is needed.
+        let Some(cgroups) = &self.cgroups else { return Ok(()) };
         // systemd has set most of them.
         let has_unit = self.record.cgroups.unit.is_some();
         let set = if has_unit { cgroups.update(settings).map(drop) } else { cgroups.apply(settings) };
@@ -653,7 +655,10 @@ impl<'a> Launch<'a> {
         let deadline = self.deadline();
         let pidfd = self.channel()?.await_clone(deadline)?;
         let pid = sys::pid_of(&pidfd)?.ok_or(LaunchError::Died { how: None })?;
-        self.init.as_mut().ok_or(LaunchError::Order)?.replace(pid, pidfd)?;
+        let init = self.init.as_mut().ok_or(LaunchError::Order)?;
+        init.replace(pid, pidfd)?;
+        let peer = Peer { pidfd: init.pidfd().clone(), pid };
+        self.channel()?.follow(peer);
         self.record.pid = pid.as_raw();
         self.record.start_time = start_time(self.record.pid)?.unwrap_or(0);
         Ok(())
@@ -752,6 +757,10 @@ impl<'a> Launch<'a> {
         // Whoever removed the directory by force has removed the rest; what has these names now may be another container's.
         let is_lost = self.config.is_some() && self.place.directory.is_gone();
         let cgroups = self.cgroups.take().filter(|_| !is_lost);
+        // What ends below is killed here: that is no reason.
+        let patience = if matches!(cause, LaunchError::Died { .. }) { DEATH_DEADLINE } else { Duration::ZERO };
+        let has_ended =
+            self.init.as_ref().is_some_and(|init| sys::wait_ended(init.pidfd().as_fd(), patience).unwrap_or(false));
         // Before the cgroup is gone, and with it what it knows.
         let out_of_memory = cgroups.as_ref().is_some_and(|cgroups| cgroups.oom_kills().is_ok_and(|count| count > 0));
         // To look takes fds, of which there may be none left.
@@ -774,7 +783,8 @@ impl<'a> Launch<'a> {
                 Ok(Some(_)) if out_of_memory && matches!(cause, LaunchError::Died { .. }) => {
                     cause = LaunchError::OutOfMemory
                 }
-                Ok(Some(waited)) => cause.explain(waited),
+                Ok(Some(waited)) if has_ended => cause.explain(waited),
+                Ok(Some(_)) => {}
                 Ok(None) => left.push(format!("process {}", init.pid())),
                 Err(error) => left.push(crate::chain(&error)),
             }
@@ -814,6 +824,11 @@ fn reap(child: Pid) -> Result<(), SysError> {
     let pidfd = sys::open_pidfd(child)?;
     sys::wait_ended(&pidfd, KILL_DEADLINE)?;
     sys::wait_exit(&pidfd, false).map(drop)
+}
+
+/// One of the container's cgroups that is not there any more.
+fn missing_cgroup(path: &Path) -> SysError {
+    SysError::new(Errno::ENOENT, || format!("open(cgroup {path:?})"))
 }
 
 /// Forgives init's death where init need not wait yet: what it has failed at meanwhile is heard next.

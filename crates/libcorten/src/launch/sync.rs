@@ -4,19 +4,29 @@
 //! death. Every wait has a deadline, and ends when the caller wants no container any more.
 
 use std::io::{IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corten_init::{MAX_MESSAGE, Message, SyncPoint};
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
+use nix::unistd::Pid;
 
 use super::error::{InitFailure, LaunchError};
 use crate::chain;
-use crate::sys::{SysError, wait_any, wait_hung_up, wait_writable};
+use crate::state::is_stopped;
+use crate::sys::{SysError, send_signal, wait_any, wait_hung_up, wait_writable};
+
+/// How long init is waited for before it is looked at.
+const SLICE: Duration = Duration::from_millis(250);
+/// How long others may keep init from running.
+const HELD_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A connection to init.
+///
+/// Processes in its PID namespace may stop it, if they have its user or CAP_KILL. So it is looked at while it is waited for, and has to go on:
+/// nobody has anything to stop before it is the program.
 #[derive(Debug)]
 pub(crate) struct Channel {
     socket: OwnedFd,
@@ -24,6 +34,27 @@ pub(crate) struct Channel {
     cancel: Option<Arc<OwnedFd>>,
     /// What init has gone on without, one sentence each.
     warnings: Vec<String>,
+    /// Who is at the other end.
+    peer: Peer,
+}
+
+/// A process at the other end.
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    pub(crate) pidfd: Arc<OwnedFd>,
+    pub(crate) pid: Pid,
+}
+
+impl Peer {
+    /// Whether it is stopped, or held by a tracer. What cannot be found out is not so.
+    fn is_held(&self) -> bool {
+        is_stopped(self.pid.as_raw()).unwrap_or(false)
+    }
+
+    fn let_go_on(&self) {
+        // It may have ended; or a tracer holds it.
+        send_signal(&self.pidfd, libc::SIGCONT).ok();
+    }
 }
 
 /// What was heard.
@@ -40,8 +71,13 @@ enum Heard {
 }
 
 impl Channel {
-    pub(crate) fn new(socket: OwnedFd, cancel: Option<Arc<OwnedFd>>) -> Self {
-        Self { socket, cancel, warnings: Vec::new() }
+    pub(crate) fn new(socket: OwnedFd, peer: Peer, cancel: Option<Arc<OwnedFd>>) -> Self {
+        Self { socket, cancel, warnings: Vec::new(), peer }
+    }
+
+    /// Another process goes on at the other end.
+    pub(crate) fn follow(&mut self, peer: Peer) {
+        self.peer = peer;
     }
 
     /// Returns what init has gone on without so far, one sentence each.
@@ -89,12 +125,7 @@ impl Channel {
         is_alive: impl FnOnce() -> Result<bool, LaunchError>,
     ) -> Result<Option<InitFailure>, LaunchError> {
         // What init says before the end wakes nobody: a wakeup more is dear where processors are busy.
-        match wait_hung_up(&self.socket, self.cancel.as_ref().map(AsFd::as_fd), deadline) {
-            Ok(Some(0)) => {}
-            Ok(Some(_)) => return Err(LaunchError::Cancelled),
-            Ok(None) => return Err(LaunchError::Deadline { what: "exec", seconds: deadline.as_secs() }),
-            Err(errno) => return Err(SysError::new(errno, || "poll(exec)".to_owned()).into()),
-        }
+        self.wait(|slice| wait_hung_up(&self.socket, self.cancel(), slice), deadline, "exec")?;
         let mut announced = false;
         loop {
             match self.hear(deadline, "exec") {
@@ -140,11 +171,52 @@ impl Channel {
 
     /// Waits until there is room for another message, of which init may have taken none yet.
     pub(crate) fn await_room(&mut self, point: SyncPoint, deadline: Duration) -> Result<(), LaunchError> {
-        match wait_writable(&self.socket, self.cancel.as_ref().map(AsFd::as_fd), deadline) {
-            Ok(Some(0)) => Ok(()),
+        self.wait(|slice| wait_writable(&self.socket, self.cancel(), slice), deadline, point.name())
+    }
+
+    /// What ends a wait.
+    fn cancel(&self) -> Option<BorrowedFd<'_>> {
+        self.cancel.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Waits until `is_ready` (0), which waits for so long at most, unless the caller wants no container any more (1). Meanwhile it sees to it
+    /// that nobody keeps init from running.
+    fn wait(
+        &self,
+        is_ready: impl Fn(Duration) -> Result<Option<usize>, Errno>,
+        deadline: Duration,
+        what: &'static str,
+    ) -> Result<(), LaunchError> {
+        let is_ready = |slice| match is_ready(slice) {
+            Ok(Some(0)) => Ok(true),
             Ok(Some(_)) => Err(LaunchError::Cancelled),
-            Ok(None) => Err(LaunchError::Deadline { what: point.name(), seconds: deadline.as_secs() }),
-            Err(errno) => Err(SysError::new(errno, || format!("poll({})", point.name())).into()),
+            Ok(None) => Ok(false),
+            Err(errno) => Err(SysError::new(errno, || format!("poll({what})")).into()),
+        };
+        let end = Instant::now().checked_add(deadline);
+        let mut held = Duration::ZERO;
+        loop {
+            // A deadline that no clock reaches is none.
+            let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
+            let slice = left.min(SLICE);
+            if is_ready(slice)? {
+                return Ok(());
+            }
+            if left == slice {
+                return Err(LaunchError::Deadline { what, seconds: deadline.as_secs() });
+            }
+            if !self.peer.is_held() {
+                continue;
+            }
+            // What is stopped may be the program by now: then the stream has ended.
+            if is_ready(Duration::ZERO)? {
+                return Ok(());
+            }
+            held += slice;
+            if held >= HELD_DEADLINE {
+                return Err(LaunchError::Held { what, seconds: HELD_DEADLINE.as_secs() });
+            }
+            self.peer.let_go_on();
         }
     }
 
@@ -167,13 +239,8 @@ impl Channel {
     }
 
     fn hear_anything(&mut self, deadline: Duration, what: &'static str) -> Result<Heard, LaunchError> {
-        let fds: Vec<_> = std::iter::once(self.socket.as_fd()).chain(self.cancel.iter().map(AsFd::as_fd)).collect();
-        match wait_any(&fds, deadline) {
-            Ok(Some(0)) => {}
-            Ok(Some(_)) => return Err(LaunchError::Cancelled),
-            Ok(None) => return Err(LaunchError::Deadline { what, seconds: deadline.as_secs() }),
-            Err(errno) => return Err(SysError::new(errno, || format!("poll({what})")).into()),
-        }
+        let fds: Vec<_> = std::iter::once(self.socket.as_fd()).chain(self.cancel()).collect();
+        self.wait(|slice| wait_any(&fds, slice), deadline, what)?;
         let mut buffer = [0; MAX_MESSAGE];
         let mut control = nix::cmsg_space!([RawFd; 1]);
         let mut into = [IoSliceMut::new(&mut buffer)];
@@ -220,7 +287,9 @@ mod tests {
     fn pair() -> (Channel, OwnedFd) {
         let flags = SockFlag::SOCK_CLOEXEC;
         let (ours, inits) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap();
-        (Channel::new(ours, None), inits)
+        // The test itself stands in for init.
+        let peer = Peer { pidfd: Arc::new(crate::sys::open_pidfd(Pid::this()).unwrap()), pid: Pid::this() };
+        (Channel::new(ours, peer, None), inits)
     }
 
     fn say(inits: &OwnedFd, message: &Message<'_>) {

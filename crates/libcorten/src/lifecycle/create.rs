@@ -12,7 +12,7 @@ use super::{Bundle, CannotStart, Container, CreateOptions, LifecycleError, Readi
 use crate::features::SPEC_VERSION;
 use crate::host::{self, cgroup_error};
 use crate::launch::{Launch, LaunchError, Place};
-use crate::plan::{HostStep, Planned, Request, has_network_of_its_own};
+use crate::plan::{HostStep, Planned, PreservedFds, Request, has_network_of_its_own};
 use crate::state::{Record, StateDirectory, rfc3339};
 use crate::sys::NetworkMaker;
 use crate::{CgroupManager, Error, ErrorKind, Plan, Result, chain, sys};
@@ -57,6 +57,7 @@ impl<'a> Creation<'a> {
         host::bare_mounts(&mut facts, runtime.mount_template.as_deref());
         // Devices that have been moved cannot be moved again: such a container must not have to begin again.
         facts.copies_mounts = *copies_mounts || has_net_devices(bundle) && host::has_mounted_mount_namespaces()?;
+        facts.preserved_fds = preserved_fds(options.listen_fds, options.preserve_fds)?;
         Plan::new(bundle.spec(), &request, &facts).map_err(|error| Error::new(error.kind(), error))
     }
 
@@ -98,7 +99,6 @@ impl<'a> Creation<'a> {
         may_begin_again: bool,
         observe: &mut dyn FnMut(&Planned<HostStep>),
     ) -> Result<Option<Container>> {
-        check_preserved(self.options.listen_fds, self.options.preserve_fds)?;
         let (directory, lock) = StateDirectory::create(self.runtime.root(), self.id)?;
         let mut record =
             Record { no_new_keyring: self.options.no_new_keyring, ..new_record(self.id, self.bundle, plan) };
@@ -178,15 +178,13 @@ pub(super) fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
     }
 }
 
-/// Checks that the fds that the program is to get came from the caller; what this process has opened itself is
-/// close-on-exec. runc refuses a gap, too.
-pub(super) fn check_preserved(listen: u32, preserve: u32) -> Result<()> {
-    let first_preserved = listen.saturating_add(3);
-    for fd in 3..first_preserved.saturating_add(preserve) {
-        if !sys::is_inherited(fd.cast_signed()) {
-            let by = if fd < first_preserved { "LISTEN_FDS" } else { "--preserve-fds" };
-            return Err(LifecycleError::NotOpen { by, fd }.into());
-        }
+/// The fds that the program is to get, which came from the caller; what this process has opened itself is close-on-exec. Of those that are to
+/// be preserved, what is open is meant (crun: engines pass on single ones by a number above); the service manager's must all be there.
+pub(super) fn preserved_fds(listen: u32, preserve: u32) -> Result<PreservedFds> {
+    let first = listen.saturating_add(3);
+    let open = sys::inherited(3..first.saturating_add(preserve))?;
+    match (3..first).find(|fd| open.binary_search(fd).is_err()) {
+        Some(fd) => Err(LifecycleError::NotOpen { fd }.into()),
+        None => Ok(PreservedFds::new(open)),
     }
-    Ok(())
 }

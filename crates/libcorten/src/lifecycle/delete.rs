@@ -3,6 +3,7 @@
 //! Teardown goes on after an error and reports all of them; the state directory goes last, so that what is left can be found.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use super::kill::release_killed;
 use super::{Container, LifecycleError, cgroups};
 use crate::host::{cgroup_error, systemd};
 use crate::launch::{hooks, resctrl};
+use crate::oci::Hook;
 use crate::spec::HookKind;
 use crate::state::{Record, Status};
 use crate::sys::Lock;
@@ -25,6 +27,34 @@ const UNKNOWN_DEADLINE: Duration = Duration::from_secs(3);
 /// How long a command that has lost its container may hold the lock.
 const HOLDER_DEADLINE: Duration = Duration::from_secs(5);
 
+/// What [`Container::delete_observed`] does.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Deletion<'a> {
+    /// Kills init, if it is alive, and waits for its end: `pidfd_send_signal`.
+    KillInit {
+        /// Its pid.
+        pid: i32,
+    },
+    /// Kills what is left in the cgroups, stops the unit, and removes them.
+    RemoveCgroups {
+        /// Where they are.
+        location: &'a corten_cgroup::Location,
+    },
+    /// Removes the resctrl group.
+    RemoveIntelRdt,
+    /// Removes the state directory.
+    RemoveDirectory {
+        /// The directory.
+        path: &'a Path,
+    },
+    /// Runs poststop hooks.
+    RunHooks {
+        /// The hooks, in order.
+        hooks: &'a [Hook],
+    },
+}
+
 impl Container {
     /// Removes a stopped container; a created one is killed first, as engines expect (runc). With `force`, any.
     ///
@@ -35,6 +65,14 @@ impl Container {
     /// Returns what went wrong with poststop hooks, one line each: they are no reason for the container to stay. And that its state was
     /// damaged, with how the container was found.
     pub fn delete(&self, force: bool) -> Result<Vec<String>> {
+        self.delete_observed(force, &mut |_| {})
+    }
+
+    /// As [`Container::delete`]. `observe` sees each thing before it is done.
+    ///
+    /// # Errors
+    /// As [`Container::delete`].
+    pub fn delete_observed(&self, force: bool, observe: &mut dyn FnMut(&Deletion<'_>)) -> Result<Vec<String>> {
         // Before the state is read, unless somebody has it.
         let lock = self.directory.try_lock()?;
         let mut warnings = Vec::new();
@@ -48,6 +86,7 @@ impl Container {
         let Some(mut record) = record else {
             // Killed before anything was made.
             let _lock = lock.map_or_else(|| self.directory.lock(), Ok)?;
+            observe(&Deletion::RemoveDirectory { path: self.directory.path() });
             self.directory.remove()?;
             return Ok(Vec::new());
         };
@@ -66,6 +105,7 @@ impl Container {
             self.kill_clone(&record);
             self.directory.kill_hook();
         }
+        observe(&Deletion::KillInit { pid: record.pid });
         self.kill_init(&record, &mut left);
         let lock = match lock {
             Some(lock) => Some(lock),
@@ -78,28 +118,42 @@ impl Container {
                 Some(lock)
             }
         };
-        self.remove(record, lock, left).map(|warned| [warnings, warned].concat())
+        self.remove(record, lock, left, observe).map(|warned| [warnings, warned].concat())
     }
 
     /// Ends and removes a container that this process has locked.
     pub(super) fn destroy(&self, record: Record, lock: Option<Lock>, mut left: Vec<String>) -> Result<Vec<String>> {
         self.kill_init(&record, &mut left);
-        self.remove(record, lock, left)
+        self.remove(record, lock, left, &mut |_| {})
     }
 
     /// Removes what is left of a container whose init has ended. `left`: what could not be done before.
-    fn remove(&self, record: Record, lock: Option<Lock>, mut left: Vec<String>) -> Result<Vec<String>> {
+    fn remove(
+        &self,
+        record: Record,
+        lock: Option<Lock>,
+        mut left: Vec<String>,
+        observe: &mut dyn FnMut(&Deletion<'_>),
+    ) -> Result<Vec<String>> {
+        observe(&Deletion::RemoveCgroups { location: &record.cgroups });
         remove_cgroups(&record, &mut left);
+        if record.resctrl.is_some() {
+            observe(&Deletion::RemoveIntelRdt);
+        }
         if let Some(Err(errors)) = record.resctrl.as_ref().map(resctrl::remove) {
             left.extend(errors.iter().map(ToString::to_string));
         }
         if !left.is_empty() {
             return Err(LifecycleError::Left { left: left.join("; ") }.into());
         }
+        observe(&Deletion::RemoveDirectory { path: self.directory.path() });
         self.directory.remove()?;
         drop(lock);
         let stopped = Record { pid: 0, ..record };
         let hooks = HookKind::Poststop.of(stopped.hooks.as_ref());
+        if !hooks.is_empty() {
+            observe(&Deletion::RunHooks { hooks });
+        }
         let failed = hooks::run_all(HookKind::Poststop, hooks, &stopped, Status::Stopped);
         Ok(failed.into_iter().map(|error| Error::new(ErrorKind::Kernel, error).chain()).collect())
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use corten_cgroup::{Location, Machine};
 
 use super::bundle::read_process;
-use super::create::check_preserved;
+use super::create::preserved_fds;
 use super::foreground::Ends;
 use super::wait::wait_for;
 use super::{CannotStart, Console, Container, CreateOptions, Exit, LifecycleError};
@@ -15,7 +15,7 @@ use crate::host::{self, cgroup_error};
 use crate::launch::resctrl::GroupRecord;
 use crate::launch::{Joined, Launch, LaunchError, Launched, Place};
 use crate::oci::{Capability, Process, Spec};
-use crate::plan::{Entry, Facts, Request, Running, has_user_namespace};
+use crate::plan::{Entry, Facts, HostStep, Planned, Request, Running, has_user_namespace};
 use crate::state::{Record, Status};
 use crate::{Error, ErrorKind, Plan, Result, spec};
 
@@ -35,7 +35,7 @@ pub struct ExecOptions {
     pub console: Console,
     /// File that gets the process's pid, in decimal.
     pub pid_file: Option<PathBuf>,
-    /// The number of the caller's fds from 3 on that the process gets.
+    /// The process gets those of so many fds of the caller's from 3 on that are open.
     pub preserve_fds: u32,
     /// Socket that gets the process's pidfd.
     pub pidfd_socket: Option<PathBuf>,
@@ -132,7 +132,20 @@ impl Container {
     /// The container is stopped or paused, the process is wrong (the message names the field), or it cannot be executed.
     /// Nothing of the process is left then.
     pub fn exec(&self, process: &Process, options: &ExecOptions) -> Result<ExecProcess> {
-        check_preserved(0, options.preserve_fds)?;
+        self.exec_observed(process, options, &mut |_| {})
+    }
+
+    /// As [`Container::exec`]. `observe` sees each host step before it is done; once more where the process has to take another way into the
+    /// container's cgroups.
+    ///
+    /// # Errors
+    /// As [`Container::exec`].
+    pub fn exec_observed(
+        &self,
+        process: &Process,
+        options: &ExecOptions,
+        observe: &mut dyn FnMut(&Planned<HostStep>),
+    ) -> Result<ExecProcess> {
         let Target { machine, record, init, running } = self.target(options.ignore_paused)?;
         let below = options.cgroups.first().map(|cgroup| cgroup.path.to_string_lossy().into_owned());
         let running = Running { follows_init: below.is_none(), below_unit: below.unwrap_or_default(), ..running };
@@ -150,7 +163,8 @@ impl Container {
         };
         let bundle = record.bundle.clone();
         let request = Request { id: &self.id, bundle: &bundle, wait_for_start: false, options: &request_options };
-        let facts = host::exec_facts(&config, &self.root, location(&record, &options.cgroups)?)?;
+        let mut facts = host::exec_facts(&config, &self.root, location(&record, &options.cgroups)?)?;
+        facts.preserved_fds = preserved_fds(0, options.preserve_fds)?;
         let by_systemd = facts.cgroups.user && facts.cgroups.unit.is_some();
         let systemd = by_systemd.then(|| host::systemd(true)).transpose()?;
         let place = Place { machine: &machine, systemd: systemd.as_ref(), directory: &self.directory };
@@ -163,7 +177,7 @@ impl Container {
                 Plan::for_exec(&config, &request, &facts, &running).map_err(|error| Error::new(error.kind(), error))?;
             let mut own = for_itself(record.clone());
             let launch = Launch::new(&plan, place, &mut own, &request_options);
-            let error = match launch.joining(init.try_clone()?).patiently(options.ignore_paused).run(&mut |_| {}) {
+            let error = match launch.joining(init.try_clone()?).patiently(options.ignore_paused).run(observe) {
                 Ok(Launched { pidfd, master: console, copies, refused, warnings, .. }) => {
                     let (ends, warnings) = (Mutex::new(copies), [plan.warnings, warnings].concat());
                     return Ok(ExecProcess { pid: own.pid, pidfd, console, ends, warnings, refused });
@@ -183,7 +197,7 @@ impl Container {
 
     /// Says why a process could not join: maybe because the container has stopped meanwhile.
     fn joining_failed(&self, error: LaunchError) -> Error {
-        let ended = matches!(error, LaunchError::Died { .. })
+        let ended = matches!(error, LaunchError::Died { .. } | LaunchError::ContainerEnded)
             && self.record().is_ok_and(|record| matches!(record.is_alive(), Ok(false)));
         if ended { LifecycleError::ExecStopped.into() } else { Error::new(error.kind(), CannotStart(error)) }
     }

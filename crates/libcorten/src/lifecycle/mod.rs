@@ -32,6 +32,7 @@ use nix::unistd::Pid;
 
 pub use bundle::Bundle;
 pub use checkpoint::{CgroupsRestored, CheckpointOptions, ImageOptions, NetworkLock, PageServer};
+pub use delete::Deletion;
 pub use events::Events;
 pub use exec::{ExecOptions, ExecProcess, SubCgroup};
 pub use readiness::{Readiness, Told};
@@ -87,7 +88,7 @@ pub struct CreateOptions {
     pub console: Console,
     /// File that gets init's pid, in decimal.
     pub pid_file: Option<PathBuf>,
-    /// The number of the caller's fds from 3 on that the container process gets.
+    /// The container process gets those of so many fds of the caller's from 3 on that are open.
     pub preserve_fds: u32,
     /// The number of sockets that a service manager has passed to the caller (sd_listen_fds(3)): they are the first fds from 3
     /// on, before those of `preserve_fds`, and the container process is told so by `LISTEN_FDS` and `LISTEN_PID`.
@@ -138,8 +139,8 @@ pub(crate) enum LifecycleError {
     NoIntelRdt,
     #[error("cannot delete container {id} that is not stopped: {status}")]
     NotStopped { id: String, status: Status },
-    #[error("{by}: fd {fd} is to be preserved but is not open")]
-    NotOpen { by: &'static str, fd: u32 },
+    #[error("LISTEN_FDS: fd {fd} is to be preserved but is not open")]
+    NotOpen { fd: u32 },
     #[error("{left}")]
     Left { left: String },
     #[error("{damage}, and {why}: what there is of the container is not known; end it, and remove {directory:?}")]

@@ -9,7 +9,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, soc
 use nix::unistd::Pid;
 
 use super::{CannotStart, Container, LifecycleError, Readiness, cgroups};
-use crate::launch::{Channel, DEATH_DEADLINE, HOOKS_DEADLINE, LaunchError, Watch, hooks};
+use crate::launch::{Channel, DEATH_DEADLINE, HOOKS_DEADLINE, LaunchError, Peer, Watch, hooks};
 use crate::spec::HookKind;
 use crate::state::{Record, START_SOCKET, Status};
 use crate::sys::{self, SysError};
@@ -54,7 +54,9 @@ impl Container {
             _ => return Err(LifecycleError::AlreadyRunning.into()),
         }
         let readiness = if listen { self.listen(&record)? } else { None };
-        let mut channel = match self.connect() {
+        let init = self.open_init(&record)?.ok_or(LifecycleError::HasStopped)?;
+        let peer = Peer { pidfd: Arc::new(init), pid: Pid::from_raw(record.pid) };
+        let mut channel = match self.connect(peer) {
             Ok(channel) => channel,
             // Nobody listens: an earlier `start` was killed after init went on.
             Err(error) if error.errno.0 == Errno::ECONNREFUSED => {
@@ -104,12 +106,12 @@ impl Container {
         Ok(socket.map(|socket| Readiness::new(socket, Arc::new(init), Pid::from_raw(record.pid))))
     }
 
-    fn connect(&self) -> Result<Channel, SysError> {
+    fn connect(&self, peer: Peer) -> Result<Channel, SysError> {
         let call = |name: &'static str| move |errno| SysError::new(errno, || format!("{name}(start.sock)"));
         let socket =
             socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).map_err(call("socket"))?;
         let address = UnixAddr::new(&self.directory.file_by_fd(START_SOCKET)).map_err(call("connect"))?;
         connect(socket.as_raw_fd(), &address).map_err(call("connect"))?;
-        Ok(Channel::new(socket, None))
+        Ok(Channel::new(socket, peer, None))
     }
 }

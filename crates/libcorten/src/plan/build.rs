@@ -185,7 +185,7 @@ impl<'a> Builder<'a> {
             host: self.host,
             inside: self.inside,
             slots: self.next_source,
-            preserved_fds: process::preserved_fds(self.request.options),
+            preserved_fds: self.facts.preserved_fds.clone(),
             warnings: self.warnings,
         }
     }

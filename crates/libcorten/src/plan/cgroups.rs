@@ -34,7 +34,7 @@ pub(super) fn enter(b: &mut Builder<'_>) -> Result<Limits, PlanError> {
     let limits = resources(b).map(limits).unwrap_or_default();
     let settings = limits.settings(&facts.legacy_controllers).map_err(PlanError::Limit)?;
     if facts.cgroups.is_empty() {
-        if !settings.is_empty() {
+        if !settings.iter().all(Setting::is_no_limit) {
             b.warnings.push("linux.resources: not in force, as the container gets no cgroup of its own".to_owned());
         }
         return Ok(Limits::default());
@@ -141,7 +141,7 @@ pub(super) fn make(b: &mut Builder<'_>, limits: &Limits) {
     // systemd takes a cgroup that is there already.
     if facts.cgroups.unit.is_none() || b.shows_own_cgroup {
         let asked_for = b.spec.linux().as_ref().is_some_and(|linux| linux.cgroups_path().is_some());
-        let optional = facts.rootless && !asked_for && limits.settings.is_empty();
+        let optional = facts.rootless && !asked_for && limits.settings.iter().all(Setting::is_no_limit);
         b.host(item, HostStep::CreateCgroups { location: facts.cgroups.clone(), optional });
     }
     if facts.cgroups.unit.is_none() {

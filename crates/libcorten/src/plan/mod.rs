@@ -360,8 +360,8 @@ pub struct Plan {
     pub inside: Vec<Planned<OwnedStep>>,
     /// Number of slots for file descriptors.
     pub(crate) slots: u16,
-    /// The number of fds from 3 on that the program gets.
-    pub(crate) preserved_fds: u32,
+    /// The caller's fds that the program gets.
+    pub(crate) preserved_fds: PreservedFds,
     /// What the config asks for and will not have, one sentence each.
     pub(crate) warnings: Vec<String>,
 }
@@ -418,6 +418,37 @@ pub(crate) struct Facts {
     pub(crate) copies_mounts: bool,
     /// Init can find its own mount namespace again: `PIDFD_GET_MNT_NAMESPACE` (Linux 6.11).
     pub(crate) finds_own_mounts: bool,
+    /// The caller's fds that the program gets.
+    pub(crate) preserved_fds: PreservedFds,
+}
+
+/// Fds of the caller's that the program gets under their numbers, from 3 on, with gaps between them. What the runtime and init open lies in the
+/// gaps as well, and must be gone when the program is executed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct PreservedFds {
+    /// How many numbers from 3 to the last of them.
+    pub(crate) span: u32,
+    /// The first and the last number of each gap.
+    pub(crate) gaps: Vec<[u32; 2]>,
+}
+
+impl PreservedFds {
+    /// `fds`: in order, each at least 3.
+    pub(crate) fn new(fds: impl IntoIterator<Item = u32>) -> Self {
+        let (mut next, mut gaps) = (3, Vec::new());
+        for fd in fds {
+            if fd > next {
+                gaps.push([next, fd - 1]);
+            }
+            next = fd + 1;
+        }
+        Self { span: next - 3, gaps }
+    }
+
+    /// The first number after them.
+    pub(crate) fn end(&self) -> u32 {
+        3 + self.span
+    }
 }
 
 /// How a mount namespace comes about that has none of the caller's mounts.
@@ -451,6 +482,7 @@ impl Default for Facts {
             missing_template: None,
             copies_mounts: false,
             finds_own_mounts: false,
+            preserved_fds: PreservedFds::default(),
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::spec::{is_joined, namespace};
 
 use super::build::{Builder, slot};
 use super::paths::text;
-use super::{BareMounts, HostStep, LockedFlags, PlanError, Planned, cgroups};
+use super::{BareMounts, HostStep, LockedFlags, PlanError, Planned, cgroups, process};
 
 /// The kernel's flag of a type.
 const FLAGS: [(Type, libc::c_int); 8] = [
@@ -290,7 +290,8 @@ fn check_maps(b: &mut Builder<'_>) {
 fn become_root(b: &mut Builder<'_>) {
     let user = b.spec.process().as_ref().map(|process| process.user());
     let (uid, gid) = user.map_or((0, 0), |user| (user.uid().into(), user.gid().into()));
-    b.early(c"process.user", Step::NamespaceRoot { uid, gid });
+    let keep_groups = process::callers_groups(b).to_number();
+    b.early(c"process.user", Step::NamespaceRoot { uid, gid, keep_groups });
 }
 
 /// A new time namespace, with its offsets, for the next clone. Before [`Step::NamespaceRoot`]: files of a process that is not

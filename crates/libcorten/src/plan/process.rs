@@ -12,7 +12,6 @@ use std::str::FromStr;
 
 use corten_init::{CallersGroups, OwnedStep as Step, SyncPoint};
 
-use crate::CreateOptions;
 use crate::oci::{Capability, PosixRlimit, PosixRlimitType, Process};
 use crate::spec::annotations;
 use crate::state::NOTIFY_SOCKET;
@@ -20,7 +19,7 @@ use crate::state::NOTIFY_SOCKET;
 use super::build::{Builder, annotation_item, item_at, slot};
 use super::paths::{block, path_in_root, text};
 use super::seccomp::{Call, Filter};
-use super::{PlanError, Planned, cgroups, exec as joining, hooks, kernel, mounts, namespaces};
+use super::{PlanError, Planned, PreservedFds, cgroups, exec as joining, hooks, kernel, mounts, namespaces};
 
 /// Adds the steps that turn init into the process.
 pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
@@ -88,7 +87,9 @@ fn close_files(b: &mut Builder<'_>) {
         kept.push(slot::LISTENER);
     }
     let slots = kept.into_iter().flat_map(|slot| slot.0.to_le_bytes()).collect();
-    b.inside(c"runtime", Step::CloseFiles { keep: preserved_fds(b.request.options).into(), slots });
+    let PreservedFds { span, gaps } = &b.facts.preserved_fds;
+    let gaps = gaps.iter().flatten().flat_map(|fd| fd.to_le_bytes()).collect();
+    b.inside(c"runtime", Step::CloseFiles { keep: (*span).into(), gaps, slots });
 }
 
 /// The limits, where the runtime does not set them.
@@ -238,7 +239,7 @@ pub(super) fn seccomp_listener(b: &Builder<'_>) -> Result<Option<(CString, PathB
 }
 
 /// Whether the caller's supplementary groups stay: asked for (crun's annotation), or where the kernel may deny the change.
-fn callers_groups(b: &Builder<'_>) -> CallersGroups {
+pub(super) fn callers_groups(b: &Builder<'_>) -> CallersGroups {
     match annotations::switch(b.spec, annotations::KEEP_GROUPS) {
         Some(false) => CallersGroups::Replaced,
         Some(true) => CallersGroups::Kept,
@@ -359,11 +360,6 @@ fn resource_number(kind: PosixRlimitType) -> u64 {
     };
     // u32 with glibc, i32 with musl.
     number as u64
-}
-
-/// The number of fds from 3 on that the process gets: what came by socket activation, then what was asked for.
-pub(super) fn preserved_fds(options: &CreateOptions) -> u32 {
-    options.listen_fds.saturating_add(options.preserve_fds)
 }
 
 /// What the process is told of the sockets that it gets from a service manager.

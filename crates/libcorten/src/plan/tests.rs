@@ -109,6 +109,35 @@ fn golden_plan_of_a_process_that_is_counted_last() {
     insta::assert_snapshot!(Plan::for_exec(&spec, &request, &facts, &running).unwrap());
 }
 
+/// Podman writes 0 where there is no controller: a user's container needs no cgroup for it, and nobody is warned.
+#[test]
+fn no_limit_on_processes_needs_no_cgroup() {
+    let plan = |limit: i64, facts: &Facts| {
+        let mut config: serde_json::Value = serde_json::from_str(DOCKER).unwrap();
+        config["linux"].as_object_mut().unwrap().remove("cgroupsPath");
+        config["linux"]["resources"] = serde_json::json!({ "pids": { "limit": limit } });
+        let spec = spec::parse(config.to_string().as_bytes()).unwrap();
+        let options = CreateOptions::default();
+        let request = Request { id: "box", bundle: Path::new("/b"), wait_for_start: true, options: &options };
+        Plan::new(&spec, &request, facts).unwrap()
+    };
+    let is_optional = |plan: &Plan| {
+        let of = |step: &HostStep| match step {
+            HostStep::CreateCgroups { optional, .. } => Some(*optional),
+            _ => None,
+        };
+        plan.host.iter().find_map(|planned| of(&planned.step)).unwrap()
+    };
+    let rootless = Facts { rootless: true, ..facts() };
+    let without = Facts { cgroups: corten_cgroup::Location::default(), ..rootless.clone() };
+    for (limit, none) in [(0, true), (-1, true), (1, false), (7, false)] {
+        assert_eq!(is_optional(&plan(limit, &rootless)), none, "{limit}");
+        assert!(!is_optional(&plan(limit, &facts())), "{limit}");
+        let warned = plan(limit, &without).warnings.iter().any(|warning| warning.starts_with("linux.resources:"));
+        assert_eq!(warned, !none, "{limit}");
+    }
+}
+
 /// Whatever the config: devices are restricted before init opens a file of the container's root, and hooks, which may add to the
 /// filter, come after that.
 #[test]

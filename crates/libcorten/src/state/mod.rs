@@ -244,6 +244,16 @@ pub(crate) fn start_time(pid: i32) -> Result<Option<u64>, SysError> {
     Ok(look_at(pid)?.map(|(time, _)| time))
 }
 
+/// Whether a process is stopped, by a signal or a tracer.
+pub(crate) fn is_stopped(pid: i32) -> Result<bool, SysError> {
+    let path = format!("/proc/{pid}/stat");
+    let line = File::open(&path).and_then(directory::read_whole);
+    let line = line.map_err(|error| SysError::from_io(&error, || format!("read({path:?})")))?;
+    // The state comes after the name, which ends with the last parenthesis.
+    let name_ends = line.iter().rposition(|byte| *byte == b')').unwrap_or(0);
+    Ok(matches!(line.get(name_ends + 2), Some(b'T' | b't')))
+}
+
 /// Returns the start time, and whether the process still has init's name.
 fn look_at(pid: i32) -> Result<Option<(u64, bool)>, SysError> {
     let path = format!("/proc/{pid}/stat");

@@ -97,7 +97,7 @@ pub(crate) struct InitStart<'a> {
     pub(crate) inherited: &'a [RawFd],
     /// What takes the place of the caller's stdio, by number.
     pub(crate) stdio: [Option<BorrowedFd<'a>>; 3],
-    /// The number of fds from 3 on that are the user's and are left open.
+    /// Fds from 3 on, below this number, are left open where they are the user's, and not close-on-exec.
     pub(crate) preserved: u32,
     /// `CLONE_NEW*` flags.
     pub(crate) namespaces: u64,
@@ -124,7 +124,7 @@ impl InitProcess {
             elf: start.elf.as_raw_fd(),
             inherited,
             stdio: start.stdio.map(|fd| fd.map(|fd| fd.as_raw_fd())),
-            first_closed: start.preserved + 3,
+            first_closed: start.preserved,
             argv: [arguments[0].as_ptr(), arguments[1].as_ptr(), arguments[2].as_ptr(), std::ptr::null()],
             _arguments: arguments,
             envp: [std::ptr::null()],

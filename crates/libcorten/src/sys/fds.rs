@@ -1,16 +1,36 @@
 //! File descriptors of any kind: numbers that come from outside, and waiting for one.
 
+use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use super::SysError;
+
 /// Whether a number is a file descriptor that a program executed now would inherit: open, and not close-on-exec.
 pub(crate) fn is_inherited(fd: RawFd) -> bool {
     // SAFETY: F_GETFD takes no pointer and changes nothing, whatever the number is.
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
     flags != -1 && flags & libc::FD_CLOEXEC == 0
+}
+
+/// The fds of these numbers that a program executed now would inherit, in order.
+pub(crate) fn inherited(numbers: Range<u32>) -> Result<Vec<u32>, SysError> {
+    if numbers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let failed = |error: &io::Error| SysError::from_io(error, || "readdir(/proc/self/fd)".to_owned());
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd").map_err(|error| failed(&error))? {
+        let name = entry.map_err(|error| failed(&error))?.file_name();
+        found.extend(name.to_str().and_then(|name| name.parse().ok()).filter(|fd| numbers.contains(fd)));
+    }
+    found.retain(|fd| is_inherited(fd.cast_signed()));
+    found.sort_unstable();
+    Ok(found)
 }
 
 /// Makes a copy of an fd that the caller's caller named by its number, and that must be one that a program executed now would

@@ -20,9 +20,7 @@ pub(crate) mod term;
 
 pub(crate) use clone::{InitProcess, InitStart, UserNamespaceHolder};
 pub(crate) use exchange::exchange;
-pub(crate) use fds::{
-    adopt_received, copy_inherited, is_inherited, wait_any, wait_hung_up, wait_readable, wait_writable,
-};
+pub(crate) use fds::{adopt_received, copy_inherited, inherited, wait_any, wait_hung_up, wait_readable, wait_writable};
 pub(crate) use hook::{introduce, isolate};
 pub(crate) use lock::Lock;
 pub(crate) use memfd::{memfd, sealed_memfd};

@@ -110,7 +110,7 @@ pub(super) const COMMANDS: &[Page] = &[
              --console-socket as one message with one fd (SCM_RIGHTS). The socket must be given then.",
             "--config names a file other than the bundle's config.json. It is relative to the current directory; what is \
              relative in it is relative to the bundle.",
-            "--preserve-fds passes fds 3, 4, … on, after those that LISTEN_FDS counts; each must be open.",
+            "--preserve-fds passes those of so many fds from 3 on that are open, after those that LISTEN_FDS counts, which must all be.",
             "If something fails, nothing of the container is left.",
         ],
         environment: &[

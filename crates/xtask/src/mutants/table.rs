@@ -63,6 +63,20 @@ pub(super) const DEFENCES: &[Defence] = &[
         test: of("host_trees", "added_mounts_keep_flags_in_a_user_namespace"),
     },
     Defence {
+        name: "an init that others have stopped goes on",
+        file: "crates/libcorten/src/launch/sync.rs",
+        code: "if !self.peer.is_held() {",
+        without: "if true || !self.peer.is_held() {",
+        test: of("attacks", "a_process_that_joins_is_not_held_by_being_stopped"),
+    },
+    Defence {
+        name: "nothing of init's is open between fds that are handed on",
+        file: "crates/corten-init/src/executor/mod.rs",
+        code: "sys::close_range(first, last).from(Call::CloseRange)?;",
+        without: "sys::close_range(first, first).from(Call::CloseRange)?;",
+        test: of("inside", "preserved_fds_get_in_with_gaps_between_them"),
+    },
+    Defence {
         name: "nobody takes hold of a process before it is in the container's cgroups",
         file: "crates/libcorten/src/lifecycle/exec.rs",
         code: "error.is_at_process_limit() && !can_be_seized =>",
@@ -579,8 +593,8 @@ pub(super) const DEFENCES: &[Defence] = &[
     Defence {
         name: "a making can be interrupted while init hangs",
         file: "crates/libcorten/src/launch/sync.rs",
-        code: "chain(self.cancel.iter().map(AsFd::as_fd)).collect();",
-        without: "chain(self.cancel.iter().map(AsFd::as_fd)).take(1).collect();",
+        code: "chain(self.cancel()).collect();",
+        without: "chain(self.cancel()).take(1).collect();",
         test: of("stuck", "a_container_that_hangs_at_a_mount_can_be_killed_and_deleted"),
     },
     Defence {
