@@ -13,7 +13,7 @@ mod error;
 mod files;
 pub(crate) mod hooks;
 mod id_maps;
-mod locked_flags;
+pub(crate) mod locked_flags;
 mod net_devices;
 mod open;
 pub(crate) mod resctrl;
