@@ -9,7 +9,7 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -605,11 +605,14 @@ fn devices_and_directories_of_the_host_are_not_given_away_as_stdio() {
         test.config["process"]["user"] = json!({ "uid": 7, "gid": 7 });
         let host = test.beside("host");
         fs::create_dir_all(host.join("directory")).unwrap();
-        fs::write(host.join("file"), "").unwrap();
+        fs::write(host.join("public"), "").unwrap();
+        fs::write(host.join("secret"), "").unwrap();
+        fs::set_permissions(host.join("secret"), fs::Permissions::from_mode(0o600)).unwrap();
         device(&host.join("zero"), 5);
         let prepared = way.prepare(&test);
-        let uid = if way == Way::UserNamespace { MAPPED_ROOT + 7 } else { 7 };
-        for (name, owner) in [("directory", 0), ("zero", 0), ("file", uid)] {
+        // What all may read need not become one that can be written to where runc cannot give it away either.
+        let (uid, publics) = if way == Way::UserNamespace { (MAPPED_ROOT + 7, 0) } else { (7, 7) };
+        for (name, owner) in [("directory", 0), ("zero", 0), ("public", publics), ("secret", uid)] {
             let stdin = fs::File::open(host.join(name)).unwrap();
             // In the foreground a file would be copied.
             let mut command = prepared.command(&["create"]);

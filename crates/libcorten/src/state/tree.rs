@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, RenameFlags, openat, renameat2};
+use nix::fcntl::{OFlag, openat, renameat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
@@ -67,9 +67,10 @@ fn move_to(top: &OwnedFd, from: &OwnedFd, name: &CStr, moved: &mut u64) -> Resul
     loop {
         *moved += 1;
         let new = format!(".{moved}");
-        match renameat2(from, name, top, new.as_str(), RenameFlags::RENAME_NOREPLACE) {
-            Err(Errno::EEXIST) => {}
-            other => return other.or_else(unless_gone).map_err(|errno| failed("renameat2", name, errno)),
+        match renameat(from, name, top, new.as_str()) {
+            // The name is taken, if not by an empty directory, which need not be removed then.
+            Err(Errno::EEXIST | Errno::ENOTEMPTY | Errno::ENOTDIR) => {}
+            other => return other.or_else(unless_gone).map_err(|errno| failed("renameat", name, errno)),
         }
     }
 }

@@ -287,7 +287,7 @@ pub(super) const DEFENCES: &[Defence] = &[
         file: "crates/libcorten/src/launch/mod.rs",
         code: "        match cgroups.set_prepared_devices(devices) {",
         without: "        match if self.plan.host.is_empty() { cgroups.set_prepared_devices(devices) } else { Ok(()) } {",
-        test: of("inside", "devices_beyond_the_list_cannot_be_used"),
+        test: of("limits", "only_allowed_devices_are_opened"),
     },
     Defence {
         name: "devices are restricted before files of the root are opened",
@@ -315,7 +315,7 @@ pub(super) const DEFENCES: &[Defence] = &[
         file: "crates/libcorten/src/plan/devices.rs",
         code: "set: 0, clear: 0, unnamed: 0, propagation: libc::MS_PRIVATE, recursive: 0 }",
         without: "set: 0, clear: 0, unnamed: 0, propagation: 0, recursive: 0 }",
-        test: of("mounts", "devices_of_the_host_in_use"),
+        test: of("mounts", "no_mount_is_a_peer_of_the_hosts"),
     },
     Defence {
         name: "masked files are the host's null device",
