@@ -13,7 +13,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::ways::{Way, ways};
@@ -122,8 +122,11 @@ fn hang_in_hook(test: &mut TestBundle) {
 fn begin(test: &TestBundle, words: &[&str]) -> Child {
     let path = test.write().path();
     let errors = File::create(test.beside("errors")).unwrap();
-    let words = [words, &["--bundle", path.to_str().unwrap(), &test.id]].concat();
-    corten(test, &words).stdout(Stdio::null()).stderr(errors).spawn().unwrap()
+    // A shell has its background jobs ignore SIGINT.
+    let mut command = Command::new("env");
+    command.args(["--default-signal", common::CORTEN, "--root"]).arg(test.state_root()).args(words);
+    command.arg("--bundle").arg(path).arg(&test.id);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).spawn().unwrap()
 }
 
 fn errors(test: &TestBundle) -> String {

@@ -271,15 +271,15 @@ pub(super) const DEFENCES: &[Defence] = &[
     Defence {
         name: "no device of the host is given away",
         file: "crates/corten-init/src/executor/process.rs",
-        code: " || is_device && !sys::is_terminal(fd)",
-        without: " || is_device && stat.uid == uid",
+        code: "sys::S_IFCHR => !self.has_terminal,",
+        without: "sys::S_IFCHR => false,",
         test: of("attacks", "devices_and_directories_of_the_host_are_not_given_away_as_stdio"),
     },
     Defence {
         name: "no directory of the host is given away",
         file: "crates/libcorten/src/launch/stdio.rs",
-        code: "kind == SFlag::S_IFDIR || ",
-        without: "",
+        code: "_ => true,",
+        without: "_ => false,",
         test: of("attacks", "devices_and_directories_of_the_host_are_not_given_away_as_stdio"),
     },
     Defence {
