@@ -235,6 +235,38 @@ fn files_of_the_kernel_are_not_read_for_the_home_directory_of_an_exec() {
     test.assert_nothing_left("exec with a link in the place of passwd");
 }
 
+/// Whatever is in the place of passwd is looked at before it is opened, and nothing else is opened then: a device of the image would do
+/// something.
+#[test]
+fn an_exec_opens_the_passwd_that_it_has_looked_at() {
+    if !can_make_containers() {
+        return;
+    }
+    if Command::new("strace").arg("--version").stdout(Stdio::null()).status().is_err() {
+        return skip("no strace");
+    }
+    for maps in [false, true] {
+        let mut test = shows_home("");
+        test.config["process"]["args"] = json!(["sleep", "1000"]);
+        if maps {
+            test.map_ids();
+        }
+        fs::write(test.rootfs().join("etc/passwd"), "root:x:0:0::/home/root:/bin/sh\n").unwrap();
+        create(&test);
+        succeed(&test, &["start", &test.id]);
+        let calls = test.beside("calls");
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-e", "trace=openat2", "-o"]).arg(&calls).args([common::CORTEN, "--root"]);
+        command.arg(test.state_root()).args(["exec", &test.id, "sh", "-c", "echo $HOME"]).stdin(Stdio::null());
+        assert_eq!(stdout(&command.output().unwrap()), "/home/root\n");
+        let calls = fs::read_to_string(calls).unwrap();
+        let opened: Vec<_> = calls.lines().filter(|line| line.contains("etc/passwd")).collect();
+        assert!(opened.len() == 1 && opened[0].contains("O_PATH"), "user namespace: {maps}: {opened:?}");
+        succeed(&test, &["delete", "--force", &test.id]);
+        test.assert_nothing_left("exec");
+    }
+}
+
 /// What a process named corten-init may do that is in a PID namespace below the host's, among those of the test's containers.
 fn capabilities_of_visible_inits(test: &TestBundle) -> Vec<u64> {
     let mut found = Vec::new();

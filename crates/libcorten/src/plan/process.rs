@@ -19,7 +19,7 @@ use crate::state::NOTIFY_SOCKET;
 use super::build::{Builder, annotation_item, item_at, slot};
 use super::paths::{block, path_in_root, text};
 use super::seccomp::{Call, Filter};
-use super::{PlanError, Planned, PreservedFds, cgroups, exec as joining, hooks, kernel, mounts, namespaces};
+use super::{HostStep, PlanError, Planned, PreservedFds, cgroups, exec as joining, hooks, kernel, mounts, namespaces};
 
 /// Adds the steps that turn init into the process.
 pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
@@ -70,8 +70,19 @@ fn stdio_and_home(b: &mut Builder<'_>, process: &Process, environment: &[String]
     let uid = process.user().uid().into();
     // These open files of the container's root.
     cgroups::await_filter(b);
-    let proc = b.kept_mounts.iter().find(|(kept, _)| kept == "/proc").map_or(slot::SYNC, |(_, slot)| *slot);
-    if !environment.iter().any(|variable| variable.starts_with("HOME=")) {
+    let reads_home = !environment.iter().any(|variable| variable.starts_with("HOME="));
+    let kept = b.kept_mounts.iter().find(|(kept, _)| kept == "/proc").map(|(_, slot)| *slot);
+    let proc = match kept {
+        Some(proc) => proc,
+        // That of a container that runs is the container's to change.
+        None if b.joins_container && reads_home => {
+            let proc = b.new_source()?;
+            b.host(c"process.env", HostStep::OpenHostProc { slot: proc });
+            proc
+        }
+        None => slot::SYNC,
+    };
+    if reads_home {
         b.inside(c"process.env", Step::HomeFromPasswd { uid, proc });
     }
     // Not for one that joins: its stdio is nobody's but its own (runc).
