@@ -138,7 +138,7 @@ impl LaunchError {
     pub(crate) fn is_refused_by_cgroup(&self) -> bool {
         match self {
             Self::Init(failure) => {
-                let takes_none = super::NO_PROCESSES.contains(&(failure.errno.0 as i32));
+                let takes_none = super::cgroups::NO_PROCESSES.contains(&(failure.errno.0 as i32));
                 self.is_at_process_limit() || failure.call == Call::Clone3 && takes_none
             }
             Self::Call(error) => error.errno.0 == Errno::ENOENT,

@@ -8,6 +8,7 @@
 //! A failed launch leaves nothing: init is killed and reaped, the cgroup removed; the caller removes the state directory.
 
 mod agents;
+mod cgroups;
 mod copied_mounts;
 mod error;
 mod files;
@@ -20,14 +21,15 @@ pub(crate) mod resctrl;
 mod restore;
 mod stdio;
 mod sync;
+mod undo;
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use corten_cgroup::systemd::{Manager as Systemd, Property};
-use corten_cgroup::{Cgroups, Devices, Location, Machine, Setting, device};
+use corten_cgroup::systemd::Manager as Systemd;
+use corten_cgroup::{Cgroups, Devices, Machine};
 use corten_init::{OwnedStep, Slot, SyncPoint};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
@@ -58,8 +60,6 @@ pub(crate) const HOOKS_DEADLINE: Duration = Duration::from_secs(3600);
 pub(crate) const DEATH_DEADLINE: Duration = Duration::from_secs(1);
 /// How long the processes of a failed launch may take to die.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
-/// What the kernel says of a cgroup that takes no processes: it gives controllers to those below, is threaded, or is gone.
-const NO_PROCESSES: [i32; 4] = [libc::EBUSY, libc::EOPNOTSUPP, libc::ENODEV, libc::ENOENT];
 
 /// Where a launch takes place.
 #[derive(Debug, Clone, Copy)]
@@ -451,6 +451,10 @@ impl<'a> Launch<'a> {
         self.channel.as_mut().ok_or(LaunchError::Order)
     }
 
+    fn joined(&self) -> Result<&Joined, LaunchError> {
+        self.joined.as_ref().ok_or(LaunchError::Order)
+    }
+
     fn init(&self) -> Result<&InitProcess, LaunchError> {
         self.init.as_ref().ok_or(LaunchError::Order)
     }
@@ -480,166 +484,6 @@ impl<'a> Launch<'a> {
         let refused = self.channel()?.await_exec(deadline, || Ok(!sys::wait_ended(init.as_fd(), DEATH_DEADLINE)?))?;
         self.refused = refused.map(|refused| crate::chain(&refused));
         Ok(())
-    }
-
-    fn create_cgroups(&mut self, location: &Location, optional: bool) -> Result<(), LaunchError> {
-        match self.place.machine.create(location) {
-            Ok(cgroups) => {
-                self.cgroups = Some(cgroups);
-                // A unit's are the container's when it has been started.
-                self.record.owns_cgroups = location.unit.is_none();
-            }
-            // The container stays in the caller's cgroups. What is written down is what `delete` is to remove.
-            Err(error) if optional && error.is_refused() => {
-                self.record.cgroups = Location::default();
-                self.place.directory.write(self.record)?;
-            }
-            Err(error) => return Err(LaunchError::Cgroup(error)),
-        }
-        Ok(())
-    }
-
-    /// Moves the process into the cgroups of a container that runs. They are not this launch's to kill or remove.
-    fn join_container(&mut self, location: &Location, or_inits: bool, optional: bool) -> Result<(), LaunchError> {
-        match self.move_into(location, or_inits) {
-            // runc, too, lets a user's process go on outside then.
-            Err(LaunchError::Cgroup(error)) if optional && error.is_refused() => {
-                self.warnings.push(format!(
-                    "linux.cgroupsPath: the process stays in the caller's cgroup: {}",
-                    crate::chain(&error)
-                ));
-                Ok(())
-            }
-            moved => moved,
-        }
-    }
-
-    fn open_joined_cgroup(&mut self, location: &Location, slot: Slot) -> Result<(), LaunchError> {
-        let opened = self.place.machine.open(location).map_err(LaunchError::Cgroup)?;
-        let path = location.unified.as_deref().unwrap_or(Path::new(""));
-        let cgroup = opened.unified().ok_or_else(|| missing_cgroup(path))?;
-        let fd = cgroup.as_fd().try_clone_to_owned();
-        self.put(slot, fd.map_err(|error| SysError::from_io(&error, || "fcntl(cgroup, F_DUPFD_CLOEXEC)".to_owned()))?)
-    }
-
-    fn move_into(&self, location: &Location, or_inits: bool) -> Result<(), LaunchError> {
-        let cgroups = self.place.machine.open(location).map_err(LaunchError::Cgroup)?;
-        let opened = cgroups.legacy().paths();
-        if let Some((_, path)) = location.legacy.iter().find(|(name, _)| !opened.contains_key(*name)) {
-            return Err(missing_cgroup(path).into());
-        }
-        cgroups.legacy().add(self.record.pid).map_err(LaunchError::Cgroup)?;
-        let Some(path) = &location.unified else { return Ok(()) };
-        let moved = match cgroups.unified() {
-            Some(cgroup) => cgroup.add(self.record.pid),
-            // Its init has moved, and what was its own cgroup has been removed.
-            None if or_inits => return self.move_beside_init(path),
-            None => return Err(missing_cgroup(path).into()),
-        };
-        match moved {
-            // The container has made cgroups with limits below its own, which takes no processes then; or has left it.
-            Err(error) if or_inits && NO_PROCESSES.contains(&error.errno().unwrap_or(0)) => self.move_beside_init(path),
-            moved => moved.map_err(LaunchError::Cgroup),
-        }
-    }
-
-    /// `path`: that of the cgroup that would have been the first choice.
-    fn move_beside_init(&self, path: &Path) -> Result<(), LaunchError> {
-        let cgroups = self.cgroups_of_init()?;
-        let cgroup = cgroups.unified().ok_or_else(|| missing_cgroup(path))?;
-        cgroup.add(self.record.pid).map_err(LaunchError::Cgroup)
-    }
-
-    /// The cgroups of the container, but in cgroup v2 the one that its init is in.
-    fn cgroups_of_init(&self) -> Result<Cgroups, LaunchError> {
-        let joined = self.joined()?;
-        let inits = Location::of_process(joined.pid).map_err(LaunchError::Cgroup)?;
-        // The pid was its own when the file was read if it is alive now.
-        if sys::wait_ended(joined.pidfd.as_fd(), Duration::ZERO)? {
-            return Err(LaunchError::ContainerEnded);
-        }
-        let location = Location { unified: inits.unified, ..self.record.cgroups.clone() };
-        self.place.machine.open(&location).map_err(LaunchError::Cgroup)
-    }
-
-    /// Has systemd move init into the container's unit, where this user may not.
-    fn attach_to_unit(&self, below: &str) -> Result<(), LaunchError> {
-        let (Some(systemd), Some(unit)) = (self.place.systemd, &self.record.cgroups.unit) else {
-            return Err(LaunchError::Order);
-        };
-        systemd.attach_processes(unit, below, &[self.record.pid.cast_unsigned()]).map_err(LaunchError::Systemd)
-    }
-
-    fn joined(&self) -> Result<&Joined, LaunchError> {
-        self.joined.as_ref().ok_or(LaunchError::Order)
-    }
-
-    fn limit(&self, settings: &[Setting]) -> Result<(), LaunchError> {
-        // None was to be had, and none is needed.
-        let Some(cgroups) = &self.cgroups else { return Ok(()) };
-        // systemd has set most of them.
-        let has_unit = self.record.cgroups.unit.is_some();
-        let set = if has_unit { cgroups.update(settings).map(drop) } else { cgroups.apply(settings) };
-        set.map_err(|error| LaunchError::Limit(LimitError(error)))
-    }
-
-    /// Has systemd start the unit around init. What systemd knows nothing of, the runtime makes.
-    fn start_unit(&mut self, location: &Location, properties: &[Property]) -> Result<(), LaunchError> {
-        let (Some(systemd), Some(unit)) = (self.place.systemd, &location.unit) else { return Err(LaunchError::Order) };
-        let pids = if unit.is_slice() { Vec::new() } else { vec![self.record.pid.cast_unsigned()] };
-        let left_out = systemd.start_unit(unit, &pids, properties.to_vec()).map_err(LaunchError::Systemd)?;
-        self.warnings.extend(left_out.iter().map(ToString::to_string));
-        self.unit_started = true;
-        // From now on whatever is in the unit is ours to kill.
-        self.record.owns_cgroups = true;
-        self.place.directory.write(self.record)?;
-        let cgroups = self.place.machine.complete(location).map_err(LaunchError::Cgroup)?;
-        let cgroups = self.cgroups.insert(cgroups);
-        if unit.is_slice() || !location.legacy.is_empty() {
-            cgroups.add(self.record.pid).map_err(LaunchError::Cgroup)?;
-        }
-        Ok(())
-    }
-
-    fn join_cgroups(&self) -> Result<(), LaunchError> {
-        match &self.cgroups {
-            // Init was cloned into that of cgroup v2.
-            Some(cgroups) => cgroups.legacy().add(self.record.pid).map_err(LaunchError::Cgroup),
-            None => Ok(()),
-        }
-    }
-
-    fn delegate(&self, uid: u32) -> Result<(), LaunchError> {
-        match self.cgroups.as_ref().and_then(Cgroups::unified) {
-            Some(cgroup) => cgroup.delegate(uid).map_err(LaunchError::Cgroup),
-            None => Ok(()),
-        }
-    }
-
-    /// Stops the unit that was started.
-    fn stop_unit(&self) -> Result<(), corten_cgroup::systemd::Error> {
-        match (self.place.systemd, &self.record.cgroups.unit) {
-            (Some(systemd), Some(unit)) if self.unit_started => systemd.stop_unit(unit),
-            _ => Ok(()),
-        }
-    }
-
-    fn load_device_filter(&mut self, rules: &[device::Rule], optional: bool) -> Result<(), LaunchError> {
-        let Some(cgroups) = &self.cgroups else { return Ok(()) };
-        match cgroups.prepare_devices(rules) {
-            Ok(devices) => self.devices = Some(devices),
-            Err(error) if optional && error.is_refused() => {}
-            Err(error) => return Err(LaunchError::Devices(error)),
-        }
-        Ok(())
-    }
-
-    fn attach_device_filter(&self, optional: bool) -> Result<(), LaunchError> {
-        let (Some(cgroups), Some(devices)) = (&self.cgroups, &self.devices) else { return Ok(()) };
-        match cgroups.set_prepared_devices(devices) {
-            Err(error) if optional && error.is_refused() => Ok(()),
-            other => other.map_err(LaunchError::Devices),
-        }
     }
 
     /// Puts init into its resctrl group, which is written down before init is in it.
@@ -742,93 +586,6 @@ impl<'a> Launch<'a> {
         self.master = Some(master);
         Ok(())
     }
-
-    /// Takes back what was made; `has_processes`: there may be some in the cgroups. Goes on after an error and reports all of them.
-    fn undo(mut self, mut cause: LaunchError, has_processes: bool) -> LaunchError {
-        let mut left = Vec::new();
-        // There may be too few fds for what follows.
-        self.fds.clear();
-        self.copied_mounts = None;
-        if let Some(cpus) = self.own_cpus.take()
-            && let Err(error) = sys::run_on_again(&cpus)
-        {
-            left.push(crate::chain(&error));
-        }
-        // Whoever removed the directory by force has removed the rest; what has these names now may be another container's.
-        let is_lost = self.config.is_some() && self.place.directory.is_gone();
-        let cgroups = self.cgroups.take().filter(|_| !is_lost);
-        // What ends below is killed here: that is no reason.
-        let patience = if matches!(cause, LaunchError::Died { .. }) { DEATH_DEADLINE } else { Duration::ZERO };
-        let has_ended =
-            self.init.as_ref().is_some_and(|init| sys::wait_ended(init.pidfd().as_fd(), patience).unwrap_or(false));
-        // Before the cgroup is gone, and with it what it knows.
-        let out_of_memory = cgroups.as_ref().is_some_and(|cgroups| cgroups.oom_kills().is_ok_and(|count| count > 0));
-        // To look takes fds, of which there may be none left.
-        if let Some(cgroups) = cgroups.as_ref().filter(|_| has_processes)
-            && let Err(error) = cgroups.kill(KILL_DEADLINE)
-        {
-            left.push(crate::chain(&error));
-        }
-        if let Some(Err(error)) = cause.untold_clone().map(reap) {
-            left.push(crate::chain(&error));
-        }
-        if let Some(init) = &self.init {
-            // It may have ended by itself before; then the signal finds nobody.
-            match sys::send_signal(init.pidfd().as_fd(), libc::SIGKILL) {
-                Err(error) if error.errno.0 != Errno::ESRCH => left.push(crate::chain(&error)),
-                _ => {}
-            }
-            let ended = sys::wait_ended(init.pidfd().as_fd(), KILL_DEADLINE);
-            match ended.and_then(|ended| ended.then(|| sys::wait_exit(init.pidfd().as_fd(), false)).transpose()) {
-                Ok(Some(_)) if out_of_memory && matches!(cause, LaunchError::Died { .. }) => {
-                    cause = LaunchError::OutOfMemory
-                }
-                Ok(Some(waited)) if has_ended => cause.explain(waited),
-                Ok(Some(_)) => {}
-                Ok(None) => left.push(format!("process {}", init.pid())),
-                Err(error) => left.push(crate::chain(&error)),
-            }
-        }
-        if !is_lost && let Err(error) = self.stop_unit() {
-            left.push(crate::chain(&error));
-        }
-        if let Some(cgroups) = cgroups
-            && let Err(error) = cgroups.remove(KILL_DEADLINE)
-        {
-            left.push(crate::chain(&error));
-        }
-        if let Some(Err(errors)) = self.record.resctrl.as_ref().filter(|_| !is_lost).map(resctrl::remove) {
-            left.extend(errors.iter().map(ToString::to_string));
-        }
-        if let Some(path) = &self.pid_file
-            && let Err(error) = std::fs::remove_file(path)
-        {
-            left.push(format!("{}: {error}", path.display()));
-        }
-        let hooks = HookKind::Poststop.of(self.record.hooks.as_ref());
-        let begins_again = self.may_begin_again && cause.meets_mount_namespace();
-        if self.record.pid > 0 && !hooks.is_empty() && !is_lost && !begins_again {
-            // runtime.md#lifecycle: a container that could not be made is destroyed like any other.
-            self.record.pid = 0;
-            let failed = hooks::run_all(HookKind::Poststop, hooks, self.record, Status::Stopped);
-            if !failed.is_empty() {
-                cause = LaunchError::Warned { cause: Box::new(cause), hooks: failed };
-            }
-        }
-        if left.is_empty() { cause } else { LaunchError::Left { cause: Box::new(cause), left: left.join("; ") } }
-    }
-}
-
-/// Reaps a child that has been killed.
-fn reap(child: Pid) -> Result<(), SysError> {
-    let pidfd = sys::open_pidfd(child)?;
-    sys::wait_ended(&pidfd, KILL_DEADLINE)?;
-    sys::wait_exit(&pidfd, false).map(drop)
-}
-
-/// One of the container's cgroups that is not there any more.
-fn missing_cgroup(path: &Path) -> SysError {
-    SysError::new(Errno::ENOENT, || format!("open(cgroup {path:?})"))
 }
 
 /// Forgives init's death where init need not wait yet: what it has failed at meanwhile is heard next.

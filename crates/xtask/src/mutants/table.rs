@@ -284,7 +284,7 @@ pub(super) const DEFENCES: &[Defence] = &[
     },
     Defence {
         name: "devices are restricted",
-        file: "crates/libcorten/src/launch/mod.rs",
+        file: "crates/libcorten/src/launch/cgroups.rs",
         code: "        match cgroups.set_prepared_devices(devices) {",
         without: "        match if self.plan.host.is_empty() { cgroups.set_prepared_devices(devices) } else { Ok(()) } {",
         test: of("limits", "only_allowed_devices_are_opened"),
