@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use common::ways::{Way, ways};
 use common::{TestBundle, can_make_containers, cgroup_mounts, corten, fail, run, skip, state, succeed, until};
 use nix::mount::{MsFlags, mount};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, CpuSet, sched_getcpu, sched_setaffinity, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
@@ -217,6 +217,11 @@ fn hang_filesystem(path: &Path) -> Option<File> {
         return None;
     };
     let none: Option<&str> = None;
+    // Namespaces are numbered in batches, one for each CPU, and the kernel keeps none in one that is younger: what is made here is older than
+    // what is made later on the same CPU.
+    let mut cpu = CpuSet::new();
+    cpu.set(sched_getcpu().unwrap()).unwrap();
+    sched_setaffinity(Pid::from_raw(0), &cpu).unwrap();
     unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).unwrap();
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
     fs::create_dir(path).unwrap();
