@@ -3,7 +3,7 @@
 use corten_cgroup::LegacyControllers;
 
 use crate::plan::LockedFlags;
-use crate::{launch, spec, state};
+use crate::{launch, resctrl, spec, state};
 
 /// Reads a `state.json`. What is one is written and read again as the same.
 ///
@@ -56,7 +56,7 @@ pub fn update(json: &[u8]) {
 
 /// Reads a `/proc/self/mountinfo`, and a file of `/proc/self/fdinfo`.
 pub fn mountinfo(table: &[u8], info: &[u8], path: &std::path::Path) {
-    for point in launch::resctrl::mount_points(table) {
+    for point in resctrl::mount_points(table) {
         std::hint::black_box(point);
     }
     let id = launch::locked_flags::mount_id(info);

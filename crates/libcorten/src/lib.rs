@@ -37,24 +37,32 @@ mod hint;
 pub mod state;
 
 // The way of a container, in order.
+mod bundle;
 mod criu;
+mod facts;
+mod hooks;
 mod host;
 mod launch;
 pub mod lifecycle;
 pub mod plan;
+mod request;
+mod resctrl;
+mod seccomp;
 pub mod spec;
+mod terminal;
 
 // The kernel.
 mod sys;
 
+pub use bundle::Bundle;
 pub use corten_cgroup::{Reason, stats};
 pub(crate) use error::chain;
 pub use error::{Error, ErrorKind, Result};
 pub use lifecycle::{
-    Bundle, CgroupManager, CgroupsRestored, CheckpointOptions, Console, Container, CreateOptions, Events, ExecOptions,
-    ExecProcess, Exit, ImageOptions, NetworkLock, PageServer, Readiness, RestoreOptions, Runtime, SubCgroup, Told,
-    Update,
+    CgroupsRestored, CheckpointOptions, Container, Events, ExecOptions, ExecProcess, Exit, ImageOptions, NetworkLock,
+    PageServer, Readiness, RestoreOptions, Runtime, SubCgroup, Told, Update,
 };
 pub use oci_spec::runtime as oci;
 pub use plan::Plan;
+pub use request::{CgroupManager, Console, CreateOptions};
 pub use state::{State, Status};

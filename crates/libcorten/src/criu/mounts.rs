@@ -12,8 +12,9 @@ use nix::sys::stat::{Mode, SFlag, fstat, makedev, mkdirat};
 
 use super::rpc::ExternalMount;
 use super::{CriuError, in_own_mounts};
+use crate::facts::LegacyHierarchy;
 use crate::oci::{Linux, LinuxNamespaceType, Mount, Spec};
-use crate::plan::{LegacyHierarchy, is_bind};
+use crate::plan::is_bind;
 use crate::spec::namespace;
 use crate::sys::SysError;
 

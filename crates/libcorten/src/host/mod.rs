@@ -1,25 +1,25 @@
 //! Facts about the host that a plan depends on. Probed before planning, and only those that the config asks for.
 
 pub(crate) mod mount_template;
-pub(crate) mod seccomp_cache;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use corten_cgroup::systemd::{Manager as Systemd, Unit};
-use corten_cgroup::{Layout, Location, Machine, legacy};
-
+use corten_cgroup::{Layout, LegacyControllers, Location, Machine, legacy};
 use nix::errno::Errno;
 
+use crate::facts::{BareMounts, Facts, LegacyHierarchy, PreservedFds};
 use crate::oci::{LinuxNamespaceType, Spec};
-use crate::plan::seccomp::{CompileOptions, Filter, SeccompError, flags, from_raw, notifies};
-use crate::plan::{BareMounts, Facts, LegacyHierarchy, Request, namespace_types};
+use crate::plan::namespace_types;
+use crate::request::{CgroupManager, CreateOptions, Request};
+use crate::seccomp::{CompileOptions, Filter, SeccompError, cache, flags, from_raw, notifies};
 use crate::spec::annotations::{self, annotation};
 use crate::spec::namespace;
 use crate::state::NOTIFY_DIRECTORY;
 use crate::sys::{self, SysError};
-use crate::{CgroupManager, Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// How long systemd may take for each thing that it is asked for. It is long: with much else to do systemd answers late, but does answer.
 const SYSTEMD_DEADLINE: Duration = Duration::from_secs(90);
@@ -27,57 +27,134 @@ const SYSTEMD_DEADLINE: Duration = Duration::from_secs(90);
 /// Where compiled filters are kept, below the state root. No container id has this character.
 const SECCOMP_CACHE: &str = "@seccomp";
 
-/// Probes what the config's plan needs.
-pub(crate) fn facts(
-    spec: &Spec,
-    request: &Request<'_>,
-    root: &Path,
-    machine: &Machine,
-    systemd: Option<&Systemd>,
-) -> Result<Facts> {
-    let &Request { id, bundle, options, .. } = request;
-    let linux = spec.linux().as_ref();
-    let cgroups_path = linux.and_then(|linux| linux.cgroups_path().as_deref());
-    let mut facts = Facts { links: links(spec, bundle), ..privileges()? };
-    facts.notify_directory = options.notify_socket.then(|| notify_directory(root, id)).transpose()?;
-    facts.legacy_controllers = machine.legacy_controllers().clone();
-    facts.systemd_version = systemd.map(Systemd::version);
-    facts.cgroups = match (options.cgroup_manager, systemd) {
-        (CgroupManager::Disabled, _) => Location::default(),
-        (CgroupManager::Systemd, Some(manager)) => unit(machine, manager, cgroups_path, id, facts.rootless)?,
-        _ => machine.locate(cgroups_path, id).map_err(cgroup_error)?,
-    };
-    let shows_cgroups = spec.mounts().iter().flatten().any(|mount| mount.typ().as_deref() == Some("cgroup"));
-    if shows_cgroups && machine.layout() != Layout::Unified {
+/// Where and how a container is to be made, as far as its facts depend on that.
+#[derive(Debug)]
+pub(crate) struct Probe<'a> {
+    /// The state root.
+    pub(crate) root: &'a Path,
+    pub(crate) machine: &'a Machine,
+    /// The systemd that makes the cgroups, if one does.
+    pub(crate) systemd: Option<&'a Systemd>,
+    /// Where an empty mount namespace may be kept.
+    pub(crate) mount_template: Option<&'a Path>,
+    /// Trees have to come from a copy of the caller's mount namespace.
+    pub(crate) copies_mounts: bool,
+}
+
+impl Probe<'_> {
+    /// Probes what the plan of a container needs.
+    pub(crate) fn facts(&self, spec: &Spec, request: &Request<'_>) -> Result<Facts> {
+        let &Request { id, bundle, options, .. } = request;
+        let links = links(spec, bundle);
+        let own = privileges()?;
+        let notify_directory = options.notify_socket.then(|| notify_directory(self.root, id)).transpose()?;
+        let cgroups = self.cgroups(spec, request, own)?;
+        let (legacy, legacy_links) = self.shown_hierarchies(spec, own, &cgroups)?;
+        let Security { apparmor, selinux, seccomp } = security(spec, self.root)?;
+        let Mounts { bare, missing_template, finds_own } = mounts(own, self.mount_template);
+        // Devices that have been moved cannot be moved again: such a container must not have to begin again.
+        let copies_mounts = self.copies_mounts || has_net_devices(spec) && has_mounted_mount_namespaces()?;
+        Ok(Facts {
+            cgroups,
+            legacy_controllers: self.machine.legacy_controllers().clone(),
+            legacy,
+            legacy_links,
+            systemd_version: self.systemd.map(Systemd::version),
+            seccomp,
+            privileged: own.may_mount,
+            capabilities: own.capabilities,
+            rootless: own.rootless,
+            may_mknod: own.may_mknod,
+            apparmor,
+            selinux,
+            links,
+            notify_directory,
+            bare_mounts: bare,
+            missing_template,
+            copies_mounts,
+            finds_own_mounts: finds_own,
+            preserved_fds: preserved_fds(options)?,
+        })
+    }
+
+    /// Where the container's cgroups are to be.
+    fn cgroups(&self, spec: &Spec, request: &Request<'_>, own: Privileges) -> Result<Location> {
+        let path = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_deref());
+        match (request.options.cgroup_manager, self.systemd) {
+            (CgroupManager::Disabled, _) => Ok(Location::default()),
+            (CgroupManager::Systemd, Some(manager)) => unit(self.machine, manager, path, request.id, own.rootless),
+            _ => self.machine.locate(path, request.id).map_err(cgroup_error),
+        }
+    }
+
+    /// The v1 hierarchies that the container's mounts show, and the links beside them. `cgroups`: where its own are to be.
+    fn shown_hierarchies(
+        &self,
+        spec: &Spec,
+        own: Privileges,
+        cgroups: &Location,
+    ) -> Result<(Vec<LegacyHierarchy>, Links)> {
+        let shows_cgroups = spec.mounts().iter().flatten().any(|mount| mount.typ().as_deref() == Some("cgroup"));
+        if !shows_cgroups || self.machine.layout() == Layout::Unified {
+            return Ok((Vec::new(), Links::new()));
+        }
         // An ordinary user's container may have to do without cgroups of its own.
         let none = Location::default();
         let has_namespace = namespace(spec, LinuxNamespaceType::Cgroup).is_some();
-        let own = if facts.rootless && !has_namespace { &none } else { &facts.cgroups };
-        (facts.legacy, facts.legacy_links) = legacy_hierarchies(own)?;
+        legacy_hierarchies(if own.rootless && !has_namespace { &none } else { cgroups })
     }
-    security(&mut facts, spec, root)?;
-    Ok(facts)
+}
+
+/// How a mount namespace comes about.
+#[derive(Debug, Default)]
+struct Mounts {
+    bare: Option<BareMounts>,
+    missing_template: Option<PathBuf>,
+    finds_own: bool,
 }
 
 /// Finds out how a mount namespace can be made without the caller's mounts: by the kernel, or with the template in this directory.
-pub(crate) fn bare_mounts(facts: &mut Facts, template: Option<&Path>) {
+fn mounts(own: Privileges, template: Option<&Path>) -> Mounts {
     // Without `pivot_root(2)` the root is changed by chroot(2).
     let may_chroot = caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_CHROOT).unwrap_or(false);
-    if facts.rootless || !facts.privileged || !may_chroot {
-        return;
+    if own.rootless || !own.may_mount || !may_chroot {
+        return Mounts::default();
     }
     let kernel = kernel_version();
-    facts.finds_own_mounts = kernel >= (6, 11);
+    let finds_own = kernel >= (6, 11);
     if kernel >= (7, 1) {
-        facts.bare_mounts = Some(BareMounts::Empty);
-    } else if let Some(directory) = template {
-        facts.bare_mounts = mount_template::find(directory).map(BareMounts::Template);
-        facts.missing_template = facts.bare_mounts.is_none().then(|| directory.to_owned());
+        return Mounts { bare: Some(BareMounts::Empty), missing_template: None, finds_own };
+    }
+    let bare = template.and_then(mount_template::find).map(BareMounts::Template);
+    let missing_template = template.filter(|_| bare.is_none()).map(ToOwned::to_owned);
+    Mounts { bare, missing_template, finds_own }
+}
+
+fn has_net_devices(spec: &Spec) -> bool {
+    let linux = spec.linux().as_ref();
+    linux.and_then(|linux| linux.net_devices().as_ref()).is_some_and(|devices| !devices.is_empty())
+}
+
+/// A service manager's socket that is not there.
+#[derive(Debug, thiserror::Error)]
+#[error("LISTEN_FDS: fd {fd} is to be preserved but is not open")]
+struct NotOpen {
+    fd: u32,
+}
+
+/// The fds that the program is to get, which came from the caller; what this process has opened itself is close-on-exec. Of those that are to
+/// be preserved, what is open is meant (crun: engines pass on single ones by a number above); the service manager's must all be there.
+fn preserved_fds(options: &CreateOptions) -> Result<PreservedFds> {
+    let first = options.listen_fds.saturating_add(3);
+    let open = sys::inherited(3..first.saturating_add(options.preserve_fds))?;
+    match (3..first).find(|fd| open.binary_search(fd).is_err()) {
+        Some(fd) => Err(Error::new(ErrorKind::InvalidConfig, NotOpen { fd })),
+        None => Ok(PreservedFds::new(open)),
     }
 }
 
 /// Whether a mount namespace is mounted somewhere.
-pub(crate) fn has_mounted_mount_namespaces() -> Result<bool> {
+fn has_mounted_mount_namespaces() -> Result<bool> {
     let path = "/proc/thread-self/mountinfo";
     let mounts = std::fs::read(path).map_err(|error| SysError::from_io(&error, || format!("read({path:?})")))?;
     Ok(has_namespace_root(&mounts))
@@ -100,27 +177,64 @@ pub(crate) fn kernel_version() -> (u32, u32) {
 
 /// Probes what the plan of a process needs that joins a container: `spec` is the container's config with that process, `cgroups`
 /// where it is to be.
-pub(crate) fn exec_facts(spec: &Spec, root: &Path, cgroups: Location) -> Result<Facts> {
-    let mut facts = Facts { cgroups, ..privileges()? };
-    security(&mut facts, spec, root)?;
-    Ok(facts)
+pub(crate) fn exec_facts(spec: &Spec, request: &Request<'_>, root: &Path, cgroups: Location) -> Result<Facts> {
+    let own = privileges()?;
+    let Security { apparmor, selinux, seccomp } = security(spec, root)?;
+    let preserved_fds = preserved_fds(request.options)?;
+    Ok(Facts { apparmor, selinux, seccomp, preserved_fds, ..joining(own, cgroups) })
 }
 
-/// Probes what the plan of other mounts of a running container needs: `spec` is the container's config with these mounts.
-pub(crate) fn mount_facts(spec: &Spec, bundle: &Path, cgroups: Location) -> Result<Facts> {
-    let mut facts = Facts { cgroups, links: links(spec, bundle), ..privileges()? };
-    facts.selinux = spec.linux().as_ref().is_some_and(|linux| linux.mount_label().is_some()) && has_selinux();
-    Ok(facts)
+/// Probes what the plan of other mounts of a running container needs: `spec` is the container's config with these mounts. `adds`: they are
+/// to be made, and not taken away.
+pub(crate) fn mount_facts(spec: &Spec, bundle: &Path, cgroups: Location, adds: bool) -> Result<Facts> {
+    let links = links(spec, bundle);
+    let own = privileges()?;
+    let selinux = spec.linux().as_ref().is_some_and(|linux| linux.mount_label().is_some()) && has_selinux();
+    // What has been mounted stays when a later mount fails, so that none must have to be tried again.
+    let copies_mounts = adds && has_mounted_mount_namespaces()?;
+    Ok(Facts { links, selinux, copies_mounts, ..joining(own, cgroups) })
+}
+
+/// What is true of whatever joins a container: the runtime's privileges, and where the container is. Nothing else has been looked at.
+fn joining(own: Privileges, cgroups: Location) -> Facts {
+    Facts {
+        cgroups,
+        legacy_controllers: LegacyControllers::none(),
+        legacy: Vec::new(),
+        legacy_links: Links::new(),
+        systemd_version: None,
+        seccomp: None,
+        privileged: own.may_mount,
+        capabilities: own.capabilities,
+        rootless: own.rootless,
+        may_mknod: own.may_mknod,
+        apparmor: false,
+        selinux: false,
+        links: BTreeMap::new(),
+        notify_directory: None,
+        bare_mounts: None,
+        missing_template: None,
+        copies_mounts: false,
+        finds_own_mounts: false,
+        preserved_fds: PreservedFds::default(),
+    }
+}
+
+/// What is in force of what confines the process.
+struct Security {
+    apparmor: bool,
+    selinux: bool,
+    seccomp: Option<Filter>,
 }
 
 /// Probes security modules, and has the filter compiled.
-fn security(facts: &mut Facts, spec: &Spec, root: &Path) -> Result<()> {
+fn security(spec: &Spec, root: &Path) -> Result<Security> {
     let (linux, process) = (spec.linux().as_ref(), spec.process().as_ref());
-    facts.apparmor = process.is_some_and(|process| process.apparmor_profile().is_some()) && has_apparmor();
+    let apparmor = process.is_some_and(|process| process.apparmor_profile().is_some()) && has_apparmor();
     let label = process.is_some_and(|process| process.selinux_label().is_some());
-    facts.selinux = (label || linux.is_some_and(|linux| linux.mount_label().is_some())) && has_selinux();
-    facts.seccomp = seccomp(spec, root).map_err(|error| Error::new(ErrorKind::InvalidConfig, error))?;
-    Ok(())
+    let selinux = (label || linux.is_some_and(|linux| linux.mount_label().is_some())) && has_selinux();
+    let seccomp = seccomp(spec, root).map_err(|error| Error::new(ErrorKind::InvalidConfig, error))?;
+    Ok(Security { apparmor, selinux, seccomp })
 }
 
 /// Returns the namespaces, as `CLONE_NEW*`, that a process is in and the caller is not. The caller sees to it that the pid is
@@ -168,8 +282,18 @@ pub(crate) fn is_rootless() -> Result<bool> {
     Ok(privileges()?.rootless)
 }
 
+/// What the runtime itself may do. The fields of [`Facts`] have the same meaning.
+#[derive(Debug, Clone, Copy)]
+struct Privileges {
+    capabilities: u64,
+    /// [`Facts::privileged`].
+    may_mount: bool,
+    rootless: bool,
+    may_mknod: bool,
+}
+
 /// Probes what the runtime itself may do.
-fn privileges() -> Result<Facts> {
+fn privileges() -> Result<Privileges> {
     /// `PROC_USER_INIT_INO`: the inode of the first user namespace.
     const FIRST_NAMESPACE: u64 = 0xefff_fffd;
     let own = nix::sys::stat::stat("/proc/self/ns/user")
@@ -177,12 +301,11 @@ fn privileges() -> Result<Facts> {
     let first = own.st_ino == FIRST_NAMESPACE;
     let sets = sys::own_capabilities()?;
     let has = |capability: caps::Capability| sets.effective & capability.bitmask() != 0;
-    Ok(Facts {
+    Ok(Privileges {
         capabilities: sets.permitted,
-        privileged: has(caps::Capability::CAP_SYS_ADMIN),
+        may_mount: has(caps::Capability::CAP_SYS_ADMIN),
         rootless: !first || !nix::unistd::geteuid().is_root(),
         may_mknod: first && has(caps::Capability::CAP_MKNOD),
-        ..Facts::default()
     })
 }
 
@@ -227,7 +350,7 @@ fn seccomp(spec: &Spec, root: &Path) -> std::result::Result<Option<Filter>, Secc
     };
     let fail_unknown = annotations::switch(spec, annotations::SECCOMP_FAIL_UNKNOWN).unwrap_or(false);
     let options = CompileOptions { fail_unknown };
-    seccomp_cache::filter(&root.join(SECCOMP_CACHE), profile, options).map(Some)
+    cache::filter(&root.join(SECCOMP_CACHE), profile, options).map(Some)
 }
 
 /// Links beside hierarchies: name and target.

@@ -4,11 +4,11 @@ use corten_init::Call;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::hooks::{HookError, signal_words};
 use super::id_maps::IdMapError;
 use super::net_devices::NetDeviceError;
-use super::resctrl::ResctrlError;
 use crate::criu::CriuError;
+use crate::hooks::{HookError, signal_words};
+use crate::resctrl::ResctrlError;
 use crate::state::StateError;
 use crate::sys::{ErrnoText, SysError, Waited};
 use crate::{ErrorKind, chain};

@@ -12,12 +12,10 @@ mod cgroups;
 mod copied_mounts;
 mod error;
 mod files;
-pub(crate) mod hooks;
 mod id_maps;
 pub(crate) mod locked_flags;
 mod net_devices;
 mod open;
-pub(crate) mod resctrl;
 mod restore;
 mod stdio;
 mod sync;
@@ -38,19 +36,21 @@ use nix::unistd::Pid;
 use copied_mounts::CopiedMounts;
 pub(crate) use error::{InitFailure, LaunchError, LimitError};
 use files::{listen_for_start, pid_inside, write_pid_file, write_proc};
-pub(crate) use hooks::Watch;
 pub(crate) use id_maps::IdMapError;
-use resctrl::Resctrl;
 pub(crate) use restore::Restoration;
 pub(crate) use sync::{Channel, Peer};
 
+use crate::bundle::Bundle;
+use crate::hooks::{self, Watch};
 use crate::host::mount_template;
-use crate::lifecycle::{Bundle, Console, CreateOptions, foreground};
 use crate::oci::{Hook, LinuxNamespaceType};
 use crate::plan::{HostStep, Plan, Planned};
+use crate::request::{Console, CreateOptions};
+use crate::resctrl::{self, Resctrl};
 use crate::spec::HookKind;
 use crate::state::{ProcessState, Record, StateDirectory, Status, start_time};
 use crate::sys::{self, InitProcess, InitStart, NetworkMaker, SysError};
+use crate::terminal;
 
 /// How long init may take from one point to the next. Mounts of slow network filesystems set the measure.
 const INIT_DEADLINE: Duration = Duration::from_secs(120);
@@ -553,7 +553,7 @@ impl<'a> Launch<'a> {
     /// Lets init pass its last point. The caller's terminal may have been resized while hooks ran.
     fn release_ready(&mut self) -> Result<(), LaunchError> {
         if let (Console::Foreground, Some(master)) = (self.console, &self.master) {
-            foreground::resize(master.as_fd());
+            terminal::resize(master.as_fd());
         }
         self.channel()?.release(SyncPoint::Ready)
     }
@@ -580,7 +580,7 @@ impl<'a> Launch<'a> {
     fn hand_on(&mut self, master: OwnedFd) -> Result<(), LaunchError> {
         match self.console {
             Console::Socket(path) => return Ok(agents::send(path, b"/dev/ptmx", master.as_fd())?),
-            Console::Foreground => foreground::fit(master.as_fd())?,
+            Console::Foreground => terminal::fit(master.as_fd())?,
             Console::Master | Console::None => {}
         }
         self.master = Some(master);

@@ -8,7 +8,9 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::{DEATH_DEADLINE, KILL_DEADLINE, Launch, LaunchError, hooks, resctrl};
+use super::{DEATH_DEADLINE, KILL_DEADLINE, Launch, LaunchError};
+use crate::hooks;
+use crate::resctrl;
 use crate::spec::HookKind;
 use crate::state::Status;
 use crate::sys::{self, SysError};

@@ -8,14 +8,16 @@ use corten_cgroup::Machine;
 use corten_cgroup::systemd::Manager as Systemd;
 use nix::unistd::Pid;
 
-use super::{Bundle, CannotStart, Container, CreateOptions, LifecycleError, Readiness, Runtime};
+use super::{CannotStart, Container, Readiness, Runtime};
+use crate::bundle::Bundle;
 use crate::features::SPEC_VERSION;
-use crate::host::{self, cgroup_error};
+use crate::host::{self, Probe, cgroup_error};
 use crate::launch::{Launch, LaunchError, Place};
-use crate::plan::{HostStep, Planned, PreservedFds, Request, has_network_of_its_own};
+use crate::plan::{HostStep, Planned, has_network_of_its_own};
+use crate::request::{CgroupManager, CreateOptions, Request};
 use crate::state::{Record, StateDirectory, rfc3339};
 use crate::sys::NetworkMaker;
-use crate::{CgroupManager, Error, ErrorKind, Plan, Result, chain, sys};
+use crate::{Error, ErrorKind, Plan, Result, chain};
 
 /// A container that is to be made: what of, and where.
 #[derive(Debug)]
@@ -53,11 +55,14 @@ impl<'a> Creation<'a> {
     pub(super) fn plan(&self, wait_for_start: bool) -> Result<Plan> {
         let Self { runtime, machine, systemd, id, bundle, options, copies_mounts } = self;
         let request = Request { id, bundle: bundle.directory(), wait_for_start, options };
-        let mut facts = host::facts(bundle.spec(), &request, runtime.root(), machine, systemd.as_ref())?;
-        host::bare_mounts(&mut facts, runtime.mount_template.as_deref());
-        // Devices that have been moved cannot be moved again: such a container must not have to begin again.
-        facts.copies_mounts = *copies_mounts || has_net_devices(bundle) && host::has_mounted_mount_namespaces()?;
-        facts.preserved_fds = preserved_fds(options.listen_fds, options.preserve_fds)?;
+        let probe = Probe {
+            root: runtime.root(),
+            machine,
+            systemd: systemd.as_ref(),
+            mount_template: runtime.mount_template.as_deref(),
+            copies_mounts: *copies_mounts,
+        };
+        let facts = probe.facts(bundle.spec(), &request)?;
         Plan::new(bundle.spec(), &request, &facts).map_err(|error| Error::new(error.kind(), error))
     }
 
@@ -144,11 +149,6 @@ impl<'a> Creation<'a> {
     }
 }
 
-fn has_net_devices(bundle: &Bundle) -> bool {
-    let linux = bundle.spec().linux().as_ref();
-    linux.and_then(|linux| linux.net_devices().as_ref()).is_some_and(|devices| !devices.is_empty())
-}
-
 pub(super) fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
     let cgroups = plan.host.iter().find_map(|planned| match &planned.step {
         HostStep::CreateCgroups { location, .. } | HostStep::StartUnit { location, .. } => Some(location.clone()),
@@ -175,16 +175,5 @@ pub(super) fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
         hooks: bundle.spec().hooks().clone(),
         descriptors: Vec::new(),
         resctrl: None,
-    }
-}
-
-/// The fds that the program is to get, which came from the caller; what this process has opened itself is close-on-exec. Of those that are to
-/// be preserved, what is open is meant (crun: engines pass on single ones by a number above); the service manager's must all be there.
-pub(super) fn preserved_fds(listen: u32, preserve: u32) -> Result<PreservedFds> {
-    let first = listen.saturating_add(3);
-    let open = sys::inherited(3..first.saturating_add(preserve))?;
-    match (3..first).find(|fd| open.binary_search(fd).is_err()) {
-        Some(fd) => Err(LifecycleError::NotOpen { fd }.into()),
-        None => Ok(PreservedFds::new(open)),
     }
 }

@@ -12,9 +12,10 @@ use nix::unistd::Pid;
 
 use super::kill::release_killed;
 use super::{Container, LifecycleError, cgroups};
+use crate::hooks;
 use crate::host::{cgroup_error, systemd};
-use crate::launch::{hooks, resctrl};
 use crate::oci::Hook;
+use crate::resctrl;
 use crate::spec::HookKind;
 use crate::state::{Record, Status};
 use crate::sys::Lock;

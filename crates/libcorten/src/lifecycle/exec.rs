@@ -6,16 +6,17 @@ use std::sync::{Arc, Mutex};
 
 use corten_cgroup::{Location, Machine};
 
-use super::bundle::read_process;
-use super::create::preserved_fds;
 use super::foreground::Ends;
 use super::wait::wait_for;
-use super::{CannotStart, Console, Container, CreateOptions, Exit, LifecycleError};
+use super::{CannotStart, Container, Exit, LifecycleError};
+use crate::bundle::read_process;
+use crate::facts::Facts;
 use crate::host::{self, cgroup_error};
-use crate::launch::resctrl::GroupRecord;
 use crate::launch::{Joined, Launch, LaunchError, Launched, Place};
 use crate::oci::{Capability, Process, Spec};
-use crate::plan::{Entry, Facts, HostStep, Planned, Request, Running, has_user_namespace};
+use crate::plan::{Entry, HostStep, Planned, Running, has_user_namespace};
+use crate::request::{Console, CreateOptions, Request};
+use crate::resctrl::GroupRecord;
 use crate::state::{Record, Status};
 use crate::{Error, ErrorKind, Plan, Result, spec};
 
@@ -163,8 +164,7 @@ impl Container {
         };
         let bundle = record.bundle.clone();
         let request = Request { id: &self.id, bundle: &bundle, wait_for_start: false, options: &request_options };
-        let mut facts = host::exec_facts(&config, &self.root, location(&record, &options.cgroups)?)?;
-        facts.preserved_fds = preserved_fds(0, options.preserve_fds)?;
+        let facts = host::exec_facts(&config, &request, &self.root, location(&record, &options.cgroups)?)?;
         let by_systemd = facts.cgroups.user && facts.cgroups.unit.is_some();
         let systemd = by_systemd.then(|| host::systemd(true)).transpose()?;
         let place = Place { machine: &machine, systemd: systemd.as_ref(), directory: &self.directory };

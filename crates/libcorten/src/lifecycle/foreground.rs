@@ -4,7 +4,6 @@
 //! directions. Nothing but poll waits, so that whoever reads the output or does not, signals and the end are seen.
 
 mod buffer;
-mod caller;
 mod copies;
 mod interruption;
 mod output;
@@ -20,7 +19,6 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
-pub(crate) use self::caller::{fit, resize};
 use self::copies::Copies;
 pub(crate) use self::copies::Ends;
 pub use self::interruption::Interruption;

@@ -2,12 +2,13 @@
 
 use std::os::fd::AsFd;
 
+use super::Container;
 use super::exec::{Target, for_itself};
-use super::{Container, CreateOptions};
 use crate::host;
 use crate::launch::{Launch, LaunchError, Place};
 use crate::oci::Mount;
-use crate::plan::{MountChange, Request};
+use crate::plan::MountChange;
+use crate::request::{CreateOptions, Request};
 use crate::{Error, Plan, Result, spec, sys};
 
 impl Container {
@@ -41,9 +42,7 @@ impl Container {
         let options = CreateOptions::default();
         let bundle = record.bundle.clone();
         let request = Request { id: &self.id, bundle: &bundle, wait_for_start: false, options: &options };
-        let mut facts = host::mount_facts(&config, &bundle, record.cgroups.clone())?;
-        // What has been mounted stays when a later mount fails, so that none must have to be tried again.
-        facts.copies_mounts = change == MountChange::Add && host::has_mounted_mount_namespaces()?;
+        let facts = host::mount_facts(&config, &bundle, record.cgroups.clone(), change == MountChange::Add)?;
         let plan = Plan::for_mounts(&config, &request, &facts, &running, change)
             .map_err(|error| Error::new(error.kind(), error))?;
         let mut own = for_itself(record);

@@ -10,12 +10,14 @@ use nix::unistd::Pid;
 
 use super::checkpoint::external_name;
 use super::create::{Creation, new_record};
-use super::{Bundle, CgroupManager, Console, Container, CreateOptions, ImageOptions, Runtime};
+use super::{Container, ImageOptions, Runtime};
+use crate::bundle::Bundle;
 use crate::criu::rpc::{self, InheritFd, JoinNamespace};
 use crate::criu::{self, CriuError, mounts};
 use crate::host::legacy_hierarchies;
 use crate::launch::{Launch, LaunchError, Place, Restoration};
 use crate::oci::LinuxNamespaceType;
+use crate::request::{CgroupManager, Console, CreateOptions};
 use crate::spec::{is_joined, namespace, namespace_name};
 use crate::state::{Record, StateDirectory};
 use crate::sys::SysError;

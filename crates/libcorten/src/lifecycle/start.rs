@@ -9,7 +9,8 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, soc
 use nix::unistd::Pid;
 
 use super::{CannotStart, Container, LifecycleError, Readiness, cgroups};
-use crate::launch::{Channel, DEATH_DEADLINE, HOOKS_DEADLINE, LaunchError, Peer, Watch, hooks};
+use crate::hooks::{self, Watch};
+use crate::launch::{Channel, DEATH_DEADLINE, HOOKS_DEADLINE, LaunchError, Peer};
 use crate::spec::HookKind;
 use crate::state::{Record, START_SOCKET, Status};
 use crate::sys::{self, SysError};

@@ -7,8 +7,9 @@ use oci_spec::runtime::{LinuxCpu, LinuxIntelRdt, LinuxMemory, LinuxResources, Li
 
 use super::{Container, LifecycleError, cgroups};
 use crate::host::{cgroup_error, systemd};
-use crate::launch::{LimitError, resctrl};
+use crate::launch::LimitError;
 use crate::plan::device_rules;
+use crate::resctrl;
 use crate::spec::judge_resources;
 use crate::spec::resources::limits;
 use crate::state::{Record, Status};

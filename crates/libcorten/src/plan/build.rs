@@ -6,17 +6,16 @@ use std::sync::LazyLock;
 
 use corten_init::{OwnedStep as Step, Slot, SyncPoint};
 
-use crate::lifecycle::Console;
 use crate::oci::{LinuxNamespaceType, Process, ProcessBuilder, Spec};
+use crate::request::Console;
+use crate::seccomp;
 use crate::spec::annotations::{PIDFD_RECEIVER, annotation};
 use crate::spec::{HookKind, is_joined, namespace, sysctl_file, sysctl_namespace};
 
 use super::cgroups::{self, Limits};
 use super::namespaces::{self, UserNamespace};
 use super::paths::{path_in_root, text};
-use super::{
-    BareMounts, Facts, HostStep, Plan, PlanError, Planned, Request, devices, hooks, mounts, process, root, seccomp,
-};
+use super::{BareMounts, Facts, HostStep, Plan, PlanError, Planned, Request, devices, hooks, mounts, process, root};
 
 /// Slots with a fixed meaning.
 pub(super) mod slot {

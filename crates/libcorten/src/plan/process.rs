@@ -13,12 +13,12 @@ use std::str::FromStr;
 use corten_init::{CallersGroups, OwnedStep as Step, SyncPoint};
 
 use crate::oci::{Capability, PosixRlimit, PosixRlimitType, Process};
+use crate::seccomp::{Call, Filter};
 use crate::spec::annotations;
 use crate::state::NOTIFY_SOCKET;
 
 use super::build::{Builder, annotation_item, item_at, slot};
 use super::paths::{block, path_in_root, text};
-use super::seccomp::{Call, Filter};
 use super::{HostStep, PlanError, Planned, PreservedFds, cgroups, exec as joining, hooks, kernel, mounts, namespaces};
 
 /// Adds the steps that turn init into the process.

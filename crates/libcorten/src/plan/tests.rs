@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::*;
-use crate::{Console, CreateOptions, spec};
+use crate::{Console, CreateOptions, seccomp, spec};
 
 fn location(path: &str) -> corten_cgroup::Location {
     corten_cgroup::Location { unified: Some(path.into()), ..corten_cgroup::Location::default() }
@@ -14,7 +14,7 @@ fn location(path: &str) -> corten_cgroup::Location {
 fn facts() -> Facts {
     let filter = seccomp::Filter { flags: 4, program: vec![0; 8 * 10], notify: false };
     let bare_mounts = Some(BareMounts::Template("/run/corten/@mounts/empty".into()));
-    Facts { cgroups: location("/box"), seccomp: Some(filter), bare_mounts, finds_own_mounts: true, ..Facts::default() }
+    Facts { cgroups: location("/box"), seccomp: Some(filter), bare_mounts, finds_own_mounts: true, ..Facts::of_root() }
 }
 
 fn plan(config: &str, options: &CreateOptions, wait_for_start: bool) -> Plan {

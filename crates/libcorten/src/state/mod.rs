@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
-use crate::launch::resctrl::GroupRecord;
+use crate::resctrl::GroupRecord;
 use crate::sys::SysError;
 #[cfg(fuzzing)]
 pub(crate) use directory::record_of;

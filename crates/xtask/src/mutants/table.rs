@@ -494,21 +494,21 @@ pub(super) const DEFENCES: &[Defence] = &[
     },
     Defence {
         name: "calls of x32 are not those of x86_64",
-        file: "crates/libcorten/src/plan/seccomp/decisions.rs",
+        file: "crates/libcorten/src/seccomp/decisions.rs",
         code: "            (true, false) => ranges.extend([(X32_FIRST, no_abi), (u32::MAX, default)]),\n",
         without: "",
-        test: of_library(None, "plan::seccomp::enosys::tests::x32_and_x86_64_share_an_architecture_but_no_numbers"),
+        test: of_library(None, "seccomp::enosys::tests::x32_and_x86_64_share_an_architecture_but_no_numbers"),
     },
     Defence {
         name: "the filter compares all of an argument",
-        file: "crates/libcorten/src/plan/seccomp/decisions.rs",
+        file: "crates/libcorten/src/seccomp/decisions.rs",
         code: "        self.half(BPF_JEQ, comparison, Half::Upper, next, miss)\n",
         without: "        next\n",
-        test: of_library(None, "plan::seccomp::tests::every_operator"),
+        test: of_library(None, "seccomp::tests::every_operator"),
     },
     Defence {
         name: "calls that libseccomp has no name for are restricted",
-        file: "crates/libcorten/src/plan/seccomp/calls.rs",
+        file: "crates/libcorten/src/seccomp/calls.rs",
         code: "            return self.newer(name).map(Number::Own);\n",
         without: "            return self.newer(name).map(Number::Own).filter(|_| false);\n",
         test: of("seccomp", "rules_for_calls_that_are_newer_than_libseccomp_are_in_force"),
@@ -557,10 +557,10 @@ pub(super) const DEFENCES: &[Defence] = &[
     },
     Defence {
         name: "a filter of somebody else is not loaded",
-        file: "crates/libcorten/src/host/seccomp_cache.rs",
+        file: "crates/libcorten/src/seccomp/cache.rs",
         code: "metadata.uid() == Uid::effective().as_raw() && metadata.mode() & 0o022 == 0",
         without: "metadata.uid() == Uid::effective().as_raw() || metadata.mode() & 0o022 == 0",
-        test: of_library(None, "host::seccomp_cache::tests::what_others_can_write_is_not_used"),
+        test: of_library(None, "seccomp::cache::tests::what_others_can_write_is_not_used"),
     },
     Defence {
         name: "the end of the stream alone is no exec",
@@ -585,7 +585,7 @@ pub(super) const DEFENCES: &[Defence] = &[
     },
     Defence {
         name: "a making can be interrupted in a hook",
-        file: "crates/libcorten/src/launch/hooks.rs",
+        file: "crates/libcorten/src/hooks.rs",
         code: "watch.and_then(|watch| watch.cancel)",
         without: "watch.and_then(|watch| watch.cancel).filter(|_| false)",
         test: of("stuck", "a_making_that_is_interrupted_is_taken_back"),

@@ -8,10 +8,10 @@ use nix::unistd::write;
 
 use super::Events;
 use super::buffer::Buffer;
-use super::caller::{Keyboard, resize};
 use super::output::Output;
 use crate::Result;
 use crate::sys::{SysError, term};
+use crate::terminal::{Keyboard, resize};
 
 /// More than a terminal holds that nobody has read: whoever writes on and on after the container's end is not heard for ever.
 const MOST_LEFT: usize = 1 << 16;

@@ -30,9 +30,7 @@ use nix::unistd::{Uid, UnlinkatFlags, unlinkat};
 use oci_spec::runtime::LinuxSeccomp;
 use sha2::{Digest, Sha256};
 
-use crate::plan::seccomp::{
-    CompileOptions, Filter, INSTRUCTION_BYTES, INSTRUCTIONS_MAX, SeccompError, compile, flags, notifies,
-};
+use super::{CompileOptions, Filter, INSTRUCTION_BYTES, INSTRUCTIONS_MAX, SeccompError, compile, flags, notifies};
 
 /// Changes with the file's layout and with what `compile` makes of a profile: bump the number then.
 const MAGIC: &[u8; 8] = b"CORTEN-3";

@@ -1,15 +1,16 @@
 //! The seccomp filter (`linux.seccomp`) as the program that the kernel runs.
 //!
-//! Stage: plan, pure.
+//! Stage: before planning; pure, but for [`cache`].
 //! Privilege: none.
 //! Kernel: the result is for `seccomp(SECCOMP_SET_MODE_FILTER)`, which init calls.
 //! Spec: config-linux.md#seccomp. Attacker: the process under the filter; a filter that says less than the profile is a
 //! hole, so whatever has no clear meaning is an error here, except for names of system calls that nobody knows.
 //!
-//! `host::seccomp_cache` keeps the results.
+//! [`cache`] keeps the results.
 
 mod answer;
 mod assembler;
+pub(crate) mod cache;
 mod calls;
 mod decisions;
 mod enosys;

@@ -60,7 +60,7 @@ pub(crate) fn mount_points(mountinfo: &[u8]) -> Vec<PathBuf> {
 }
 
 /// Reads a path of a `mountinfo`: space, tab, newline and backslash are written as `\` and three octal digits.
-pub(in crate::launch) fn unescape(text: &[u8]) -> PathBuf {
+pub(crate) fn unescape(text: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let [first, after @ ..] = rest {

@@ -16,7 +16,7 @@ pub(super) const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 pub(super) const ERRNO: u32 = libc::SECCOMP_RET_ERRNO;
 
 pub(crate) fn dockers_profile() -> LinuxSeccomp {
-    let spec: Spec = serde_json::from_slice(include_bytes!("../../../tests/data/docker-config.json")).expect("JSON");
+    let spec: Spec = serde_json::from_slice(include_bytes!("../../tests/data/docker-config.json")).expect("JSON");
     spec.linux().as_ref().and_then(|linux| linux.seccomp().clone()).expect("a profile")
 }
 

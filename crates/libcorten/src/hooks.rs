@@ -187,7 +187,7 @@ fn describe(status: ExitStatus) -> String {
 }
 
 /// What a signal that ends a process is called in runc's messages.
-pub(super) fn signal_words(signal: i32) -> String {
+pub(crate) fn signal_words(signal: i32) -> String {
     let words = match signal {
         libc::SIGHUP => "hangup",
         libc::SIGINT => "interrupt",
@@ -247,7 +247,7 @@ impl Output {
 }
 
 /// Opens a file for the output of hooks, to append to.
-pub(super) fn open_output(path: &Path) -> Result<File, SysError> {
+pub(crate) fn open_output(path: &Path) -> Result<File, SysError> {
     let mut options = OpenOptions::new();
     options.append(true).create(true).mode(0o700).custom_flags(libc::O_NOCTTY);
     options.open(path).map_err(|error| SysError::from_io(&error, || format!("open({path:?}, O_APPEND|O_CREAT)")))

@@ -51,7 +51,7 @@ fn set(terminal: impl AsFd, name: &str, modes: &Termios) -> Result<(), SysError>
 /// The caller's stdin. A terminal is in raw mode while this process is in its foreground; in the background it belongs to
 /// others (the shell), and is neither read nor changed.
 #[derive(Debug)]
-pub(super) struct Keyboard<'f> {
+pub(crate) struct Keyboard<'f> {
     fd: BorrowedFd<'f>,
     /// How the terminal was before, if it is one.
     before: Option<Termios>,
@@ -60,23 +60,23 @@ pub(super) struct Keyboard<'f> {
 }
 
 impl<'f> Keyboard<'f> {
-    pub(super) fn new(fd: BorrowedFd<'f>) -> Result<Self, SysError> {
+    pub(crate) fn new(fd: BorrowedFd<'f>) -> Result<Self, SysError> {
         let before = if is_terminal(fd) { Some(modes(fd, "stdin")?) } else { None };
         let mut keyboard = Self { fd, before, ours: true };
         keyboard.take()?;
         Ok(keyboard)
     }
 
-    pub(super) fn fd(&self) -> BorrowedFd<'f> {
+    pub(crate) fn fd(&self) -> BorrowedFd<'f> {
         self.fd
     }
 
-    pub(super) fn is_ours(&self) -> bool {
+    pub(crate) fn is_ours(&self) -> bool {
         self.ours
     }
 
     /// Makes the terminal raw, if this process is in its foreground now.
-    pub(super) fn take(&mut self) -> Result<(), SysError> {
+    pub(crate) fn take(&mut self) -> Result<(), SysError> {
         let Some(before) = &self.before else { return Ok(()) };
         self.ours = is_in_foreground(self.fd);
         if self.ours {
@@ -88,7 +88,7 @@ impl<'f> Keyboard<'f> {
     }
 
     /// A read has failed, or nothing came: whether that was as somebody else has the terminal now.
-    pub(super) fn has_lost_it(&mut self) -> bool {
+    pub(crate) fn has_lost_it(&mut self) -> bool {
         self.ours = self.before.is_none() || is_in_foreground(self.fd);
         !self.ours
     }

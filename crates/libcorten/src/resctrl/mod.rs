@@ -25,7 +25,7 @@ use crate::sys::SysError;
 use tree::Tree;
 #[cfg(fuzzing)]
 pub(crate) use tree::mount_points;
-pub(super) use tree::unescape;
+pub(crate) use tree::unescape;
 
 const ITEM: &str = "linux.intelRdt";
 const ITEM_CLOS: &str = "linux.intelRdt.closID";
@@ -111,7 +111,7 @@ impl GroupRecord {
 }
 
 /// Puts a process into groups, by their files `tasks`.
-pub(super) fn join(tasks: &[PathBuf], pid: Pid) -> Result<(), SysError> {
+pub(crate) fn join(tasks: &[PathBuf], pid: Pid) -> Result<(), SysError> {
     tasks.iter().try_for_each(|file| {
         std::fs::write(file, pid.to_string())
             .map_err(|error| SysError::from_io(&error, || format!("write({file:?}, \"{pid}\")")))

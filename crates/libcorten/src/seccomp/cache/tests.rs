@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::plan::seccomp::tests::dockers_profile;
+use crate::seccomp::tests::dockers_profile;
 
 fn profile(errno: usize) -> LinuxSeccomp {
     let json = format!(

@@ -70,7 +70,7 @@ fn answer(program: &[u8], data: &[u8; 64]) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::seccomp::{CompileOptions, compile};
+    use crate::seccomp::{CompileOptions, compile};
 
     fn filter(rules: &str) -> Filter {
         let json = format!(r#"{{ "defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{rules}] }}"#);

@@ -119,7 +119,7 @@ fn absolute(directory: &Path) -> Result<PathBuf> {
 }
 
 /// Reads the `process` of a bundle's config. `config`: its path, if it is not the bundle's config.json.
-pub(super) fn read_process(bundle: &Path, config: Option<&Path>) -> Result<Option<Process>> {
+pub(crate) fn read_process(bundle: &Path, config: Option<&Path>) -> Result<Option<Process>> {
     let (path, name) = match config {
         Some(config) => (config.to_owned(), config.to_string_lossy()),
         None => (bundle.join("config.json"), "config.json".into()),
