@@ -1,72 +1,109 @@
 //! `cargo xtask test` and `cargo xtask ci`.
 //!
 //! Tier 1 is what needs no privileges, tier 2 what needs root and the real kernel; both are ordinary tests, and those of tier 2
-//! say `skipped: REASON` where the machine lacks what they need. On a machine with hybrid cgroups tier 2 runs twice: once as the
-//! machine is, once in a private mount namespace with nothing but cgroup2.
+//! say `skipped: REASON` where the machine lacks what they need. On a machine with hybrid cgroups, what depends on their layout
+//! runs twice: once as the machine is, once in a private mount namespace with nothing but cgroup2. Everything is built once.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
+use crate::programs::{self, Kind, Program};
 use crate::shell::{cargo, check, enter_pure_v2, is_hybrid, is_root};
-use crate::{Result, libtest, musl, packages, shell};
+use crate::{Result, libtest, musl, packages};
+
+/// Modules of the program `containers` for whose tests it makes no difference how cgroups are mounted. What is not here runs in
+/// both layouts.
+const IN_ANY_LAYOUT: &[&str] = &[];
+
+/// Programs with tests that depend on the layout, libraries' unit tests among them.
+const IN_BOTH_LAYOUTS: [&str; 5] = ["containers", "library", "cgroups", "libcorten", "corten_cgroup"];
+
+/// How many tests run at once. They wait more than they compute.
+const THREADS: &str = "4";
 
 pub(crate) fn test() -> Result {
     packages::install_build_needs()?;
     packages::install_peers();
-    let mut skipped = Vec::new();
+    let programs = programs::build()?;
+    let mut tests = Tests::default();
     if !is_root() {
-        skipped.push("tier 2: this is not root".to_owned());
+        tests.skipped.push("tier 2: this is not root".to_owned());
     }
     println!("\n=== tiers 1 and 2, cgroups as the machine has them ===");
-    run_tests(cargo().args(["test", "--workspace", "--no-fail-fast", "--", "--show-output"]), &mut skipped)?;
+    for program in programs.iter().filter(|program| program.kind != Kind::Plain) {
+        tests.run(program, &[])?;
+    }
+    tests.follow("examples in documentation", cargo().args(["test", "--workspace", "--doc", "--quiet"]))?;
     if is_root() && is_hybrid() {
-        println!("\n=== tier 2 again, in pure cgroup v2 ===");
+        println!("\n=== tier 2 again, in pure cgroup v2: what depends on the layout ===");
         enter_pure_v2()?;
-        let mut command = cargo();
-        command.args([
-            "test",
-            "-p",
-            "corten-cgroup",
-            "-p",
-            "libcorten",
-            "-p",
-            "corten",
-            "--no-fail-fast",
-            "--",
-            "--show-output",
-        ]);
-        run_tests(&mut command, &mut skipped)?;
+        let skip: Vec<_> = IN_ANY_LAYOUT.iter().flat_map(|module| ["--skip", module]).collect();
+        for name in IN_BOTH_LAYOUTS {
+            let program = programs.iter().find(|program| program.name == name && program.kind != Kind::Plain);
+            let program = program.ok_or_else(|| format!("cargo has built no tests {name}"))?;
+            tests.run(program, if name == "containers" { &skip } else { &[] })?;
+        }
     }
     if is_root() {
         println!("\n=== the bench, in short: its figures mean nothing ===");
-        let corten = shell::build("dev")?;
+        let corten = programs.iter().find(|program| program.name == "corten" && program.kind == Kind::Plain);
         let mut bench = Command::new(std::env::current_exe()?);
-        bench.args(["bench", "run", "steps", "exec", "--runs", "2", "--warm-ups", "0", "--corten"]).arg(corten);
-        check(&mut bench)?;
+        bench.args(["bench", "run", "steps", "exec", "--runs", "2", "--warm-ups", "0", "--corten"]);
+        check(bench.arg(&corten.ok_or("cargo has built no corten")?.file))?;
     }
-    skipped.sort();
-    skipped.dedup();
-    println!("\n{} reason(s) for skipped tests", skipped.len());
-    for reason in skipped {
-        println!("  skipped: {reason}");
-    }
-    Ok(())
+    tests.tell()
 }
 
-/// Runs tests, shows the results, and collects what they say that they skip.
-fn run_tests(command: &mut Command, skipped: &mut Vec<String>) -> Result {
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(|error| format!("{command:?}: {error}"))?;
-    let mut output = libtest::Output::default();
-    for line in BufReader::new(child.stdout.take().ok_or("no stdout")?).lines() {
-        let line = line?;
-        if output.take(&line) {
-            println!("{line}");
-        }
+/// How the tests went.
+#[derive(Debug, Default)]
+struct Tests {
+    failed: Vec<String>,
+    skipped: Vec<String>,
+}
+
+impl Tests {
+    /// Runs a program's tests.
+    fn run(&mut self, program: &Program, arguments: &[&str]) -> Result {
+        let mut command = program.command();
+        command.args(["--show-output", "--test-threads", THREADS]).args(arguments);
+        self.follow(&program.name, &mut command)
     }
-    skipped.append(&mut output.skipped);
-    let status = child.wait()?;
-    if status.success() { Ok(()) } else { Err("tests failed".into()) }
+
+    /// Runs tests, shows the results, and collects what they say that they skip.
+    fn follow(&mut self, name: &str, command: &mut Command) -> Result {
+        println!("\n--- {name} ---");
+        let begun = Instant::now();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("{command:?}: {error}"))?;
+        let mut output = libtest::Output::default();
+        for line in BufReader::new(child.stdout.take().ok_or("no stdout")?).lines() {
+            let line = line?;
+            if output.take(&line) {
+                println!("{line}");
+            }
+        }
+        self.skipped.append(&mut output.skipped);
+        if !child.wait()?.success() {
+            self.failed.push(name.to_owned());
+        }
+        println!("{name}: {} passed, {} failed, {:.0?}", output.passed, output.failed, begun.elapsed());
+        Ok(())
+    }
+
+    /// Tells what was skipped, and whether all went well.
+    fn tell(mut self) -> Result {
+        self.skipped.sort();
+        self.skipped.dedup();
+        println!("\n{} reason(s) for skipped tests", self.skipped.len());
+        for reason in self.skipped {
+            println!("  skipped: {reason}");
+        }
+        if self.failed.is_empty() { Ok(()) } else { Err(format!("tests failed: {}", self.failed.join(", ")).into()) }
+    }
 }
 
 pub(crate) fn ci() -> Result {
@@ -85,4 +122,19 @@ pub(crate) fn ci() -> Result {
         println!("  skipped: the release build was not checked: rustup cannot add {}", musl::target());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A module that is not there any more would be one that runs in both layouts, in silence.
+    #[test]
+    fn the_modules_for_any_layout_are_there() {
+        let containers = crate::shell::workspace().join("runtime-bin/tests/containers");
+        for module in IN_ANY_LAYOUT {
+            let path = containers.join(module.trim_end_matches("::").replace("::", "/"));
+            assert!(path.with_extension("rs").is_file() || path.join("mod.rs").is_file(), "{module}");
+        }
+    }
 }

@@ -16,6 +16,7 @@ mod musl;
 mod mutants;
 mod order;
 mod packages;
+mod programs;
 mod shell;
 
 use std::path::PathBuf;

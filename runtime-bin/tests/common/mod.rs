@@ -22,7 +22,9 @@ use std::process::{Command, Output, Stdio};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::Value;
 
-pub use bundles::{MAPPED_ROOT, TestBundle, can_make_containers, cgroup_mounts, copy_program, skip, unique, until};
+pub use bundles::{
+    MAPPED_ROOT, TestBundle, can_make_containers, cgroup_mounts, copy_program, skip, unique, unique_user, until,
+};
 
 /// The binary under test: Cargo's, or the one that `CORTEN_TEST_BINARY` names when the tests are built.
 pub const CORTEN: &str = match option_env!("CORTEN_TEST_BINARY") {
@@ -152,7 +154,7 @@ pub fn receive_from(socket: &mut UnixStream) -> Received {
 pub fn compile(name: &str, text: &str) -> Option<PathBuf> {
     let path = PathBuf::from(CORTEN).with_file_name(name);
     let make = || {
-        let new = path.with_extension(std::process::id().to_string());
+        let new = path.with_extension(unique("new"));
         let mut compiler = Command::new("cc")
             .args(["-static", "-O1", "-pthread", "-w", "-x", "c", "-o"])
             .arg(&new)

@@ -49,6 +49,12 @@ pub fn unique(prefix: &str) -> String {
     format!("{prefix}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// The id of a user who is nobody else's on this machine: no account's and no other test's.
+pub fn unique_user() -> u32 {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    1_000_000 + std::process::id() % 10_000 * 100 + COUNT.fetch_add(1, Ordering::Relaxed)
+}
+
 /// Copies a program by a process of its own: a fork by another test's thread at the same time would have an fd that is open for
 /// writing, and whoever executes the copy then gets `ETXTBSY`.
 pub fn copy_program(from: &Path, to: &Path) {

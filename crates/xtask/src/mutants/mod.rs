@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::Result;
 use crate::shell::{cargo, check, host, is_root, output, target_directory, workspace};
+use crate::{Result, programs};
 use table::{DEFENCES, Defence, Program, Test};
 
 /// How long a test may take. Without its defence it may wait for ever.
@@ -71,8 +71,8 @@ pub(crate) fn run(options: &Options) -> Result {
 struct Bench<'d> {
     copy: PathBuf,
     target: &'d Path,
-    /// The test programs of the binary, which run the copy's.
-    programs: BTreeMap<&'d str, PathBuf>,
+    /// The binary's test program, which runs the copy's binary.
+    containers: PathBuf,
     /// Whether each test passes with all defences.
     baseline: BTreeMap<&'d Test, bool>,
 }
@@ -81,10 +81,10 @@ impl<'d> Bench<'d> {
     fn prepare(target: &'d Path, defences: &[&'d Defence]) -> Result<Self> {
         let copy = target.join("source");
         copy_source(&copy)?;
-        let mut bench = Self { copy, target, programs: BTreeMap::new(), baseline: BTreeMap::new() };
+        let mut bench = Self { copy, target, containers: PathBuf::new(), baseline: BTreeMap::new() };
         let tests: BTreeSet<&Test> = defences.iter().map(|defence| &defence.test).collect();
         check(bench.cargo().args(["build", "--quiet", "--package", "corten"]))?;
-        bench.programs = bench.build_programs(&tests)?;
+        bench.containers = bench.build_containers()?;
         for test in tests {
             let passes = bench.passes(test)?;
             bench.baseline.insert(test, passes);
@@ -102,52 +102,26 @@ impl<'d> Bench<'d> {
         cargo
     }
 
-    /// Builds the binary's test programs once, for the binary that is built in the copy.
-    fn build_programs(&self, tests: &BTreeSet<&'d Test>) -> Result<BTreeMap<&'d str, PathBuf>> {
-        let names: BTreeSet<_> = tests.iter().filter_map(|test| test.program.of_binary()).collect();
-        if names.is_empty() {
-            return Ok(BTreeMap::new());
-        }
+    /// Builds the binary's test program once, for the binary that is built in the copy.
+    fn build_containers(&self) -> Result<PathBuf> {
         let mut build = self.cargo();
         build.env("CORTEN_TEST_BINARY", self.target.join(host()?).join("debug/corten"));
-        build.args(["test", "--quiet", "--package", "corten", "--no-run", "--message-format", "json"]);
-        for name in &names {
-            build.args(["--test", name]);
-        }
-        let messages = output(&mut build)?;
-        let built = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        let executables = built.filter_map(|built| {
-            let name = built["target"]["name"].as_str()?;
-            let name = names.iter().find(|wanted| **wanted == name)?;
-            Some((*name, PathBuf::from(built["executable"].as_str()?)))
-        });
-        Ok(executables.collect())
+        build.args(["test", "--quiet", "--package", "corten", "--test", "containers", "--no-run"]);
+        let messages = output(build.args(["--message-format", "json"]))?;
+        let mut built = programs::named_by(&messages).into_iter().filter(|program| program.name == "containers");
+        Ok(built.next().ok_or("cargo names no program containers")?.file)
     }
 
     /// Runs a test, without building what it tests.
     fn passes(&self, test: &Test) -> Result<bool> {
-        let mut command = match &test.program {
-            Program::Binary(name) => {
-                let program = self.programs.get(name).ok_or_else(|| format!("there is no program {name}"))?;
-                let mut command = Command::new(program);
+        let mut command = match test.program {
+            Program::Containers => {
+                let mut command = Command::new(&self.containers);
                 command.current_dir(self.copy.join("runtime-bin")).args(["--exact", test.name]);
                 command
             }
-            Program::Library { package, program } => {
-                let cargo_test = || {
-                    let mut command = self.cargo();
-                    command.args(["test", "--quiet", "--package", package]);
-                    match program {
-                        None => command.arg("--lib"),
-                        Some(program) => command.args(["--test", program]),
-                    };
-                    command
-                };
-                check(cargo_test().arg("--no-run").stderr(Stdio::null()))?;
-                let mut command = cargo_test();
-                command.args(["--", "--exact", test.name]);
-                command
-            }
+            Program::Library => self.library_test(&["--test", "library"], test.name)?,
+            Program::Units => self.library_test(&["--lib"], test.name)?,
         };
         let log = self.target.join("test.log");
         let file = fs::File::create(&log)?;
@@ -172,6 +146,16 @@ impl<'d> Bench<'d> {
         Ok(status)
     }
 
+    /// Builds tests of the library, and returns the command that runs one of them.
+    fn library_test(&self, which: &[&str], name: &str) -> Result<Command> {
+        let mut build = self.cargo();
+        build.args(["test", "--quiet", "--package", "libcorten"]).args(which).arg("--no-run");
+        check(build.stderr(Stdio::null()))?;
+        let mut command = self.cargo();
+        command.args(["test", "--quiet", "--package", "libcorten"]).args(which).args(["--", "--exact", name]);
+        Ok(command)
+    }
+
     /// Runs the test without the defence, and puts the source back.
     fn try_without(&self, defence: &Defence) -> Outcome {
         if self.baseline.get(&defence.test) != Some(&true) {
@@ -186,10 +170,10 @@ impl<'d> Bench<'d> {
             return Outcome::Broken(error.to_string());
         }
         let build = || match defence.test.program {
-            Program::Binary(_) => {
+            Program::Containers => {
                 check(self.cargo().args(["build", "--quiet", "--package", "corten"]).stderr(Stdio::null()))
             }
-            Program::Library { .. } => Ok(()),
+            Program::Library | Program::Units => Ok(()),
         };
         let tested = build().and_then(|()| self.passes(&defence.test));
         if let Err(error) = fs::write(&file, text) {

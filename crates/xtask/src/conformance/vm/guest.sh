@@ -7,12 +7,13 @@ share() {
     mount -t 9p -o "trans=virtio,version=9p2000.L,msize=512000,cache=loose,ro" "$1" "$2" || exit 1
 }
 
-# program NAME USER DIRECTORY FILE: a test program, as root or as another user in their systemd session.
+# program NAME USER DIRECTORY FILE [ARGUMENT...]: a test program, as root or as another user in their systemd session.
 program() {
     name=$1 user=$2 directory=$3 file=$4
     echo "@@ begin $name"
     cd "$directory" || exit 1
-    set -- "$file" --show-output --test-threads 2
+    shift 4
+    set -- "$file" --show-output --test-threads 2 "$@"
     if [ "$user" != root ]; then
         set -- systemd-run --quiet --machine "$user@.host" --user --pipe --wait --collect --same-dir --setenv CORTEN_VM=1 \
             --property Delegate=yes "$@"

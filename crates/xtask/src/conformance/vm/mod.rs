@@ -3,6 +3,7 @@
 //! The programs are built here and seen in the VM, with the workspace, at the same paths as here. The VM's disk is never written to:
 //! what a run changes is gone after it.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -11,9 +12,9 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use serde_json::Value;
 
 use crate::debian::{Cache, Recipe};
+use crate::programs::{self, Kind, Program};
 use crate::{Result, libtest, packages, shell};
 
 pub(super) const IMAGE: Recipe = Recipe {
@@ -23,11 +24,21 @@ pub(super) const IMAGE: Recipe = Recipe {
     results: &["disk.img", "vmlinuz", "initrd"],
 };
 
-/// The programs that run in the VM beside those whose names begin with `vm_`: they see more there than elsewhere.
-const ALSO: [&str; 7] = ["cgroups", "device_filter", "stats", "lifecycle", "observing", "limits", "checkpoint"];
+/// What runs in the VM: `vm` is made for it, the others see more there than elsewhere. With the arguments for each program, and the user:
+/// an ordinary one is in a session that systemd keeps for them.
+const PARTS: [(&str, &[&str], User); 4] = [
+    ("vm", &["--skip", "rootless::"], User::Root),
+    ("vm", &["rootless::"], User::Tester),
+    ("cgroups", &[], User::Root),
+    ("containers", &["lifecycle::", "observing::", "limits::", "checkpoint::"], User::Root),
+];
 
-/// Programs whose names begin so run as an ordinary user, in a session that systemd keeps for them.
-const ROOTLESS: &str = "vm_rootless";
+/// Who runs a test program in the VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum User {
+    Root,
+    Tester,
+}
 
 /// How long the VM may take until it runs the first program.
 const BOOT: Duration = Duration::from_secs(15 * 60);
@@ -38,10 +49,10 @@ const BOOTS: usize = 4;
 /// What to run.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Only the test programs of this name, which may be any of the workspace's
+    /// Only these: PROGRAM or PROGRAM::MODULE, any of the workspace
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// Keep what the programs print in DIR/PROGRAM, and the VM's messages in DIR/console
+    /// Keep what the programs print in DIR/NAME, and the VM's messages in DIR/console
     #[arg(long, value_name = "DIR")]
     logs: Option<PathBuf>,
     /// Make the VM's disk anew
@@ -55,13 +66,26 @@ pub(crate) struct Options {
     minutes: u64,
 }
 
-/// A test program.
+/// A test program, and which of its tests run.
 #[derive(Debug)]
-struct Program {
+struct Part {
+    /// The program's name, and what chooses its tests.
     name: String,
-    file: PathBuf,
-    /// Its package's.
-    directory: PathBuf,
+    program: Program,
+    arguments: Vec<String>,
+    user: User,
+}
+
+impl Part {
+    fn new(programs: &[Program], name: &str, arguments: &[&str], user: User) -> Result<Self> {
+        let mut found = programs.iter().filter(|program| program.kind == Kind::Tests && program.name == name);
+        let program = found.next().ok_or_else(|| format!("there is no test program {name}"))?.clone();
+        let name = match arguments.first().and_then(|first| first.strip_suffix("::")) {
+            Some(module) if arguments.len() == 1 => format!("{name}::{module}"),
+            _ => name.to_owned(),
+        };
+        Ok(Self { name, program, arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(), user })
+    }
 }
 
 pub(crate) fn run(options: &Options) -> Result {
@@ -71,11 +95,11 @@ pub(crate) fn run(options: &Options) -> Result {
     packages::check_vm_needs()?;
     packages::install_build_needs()?;
     let image = Cache::get(&IMAGE, options.rebuild)?;
-    let programs = chosen(build()?, &options.only)?;
+    let parts = chosen(&programs::build()?, &options.only)?;
     if let Some(logs) = &options.logs {
         fs::create_dir_all(logs)?;
     }
-    let runs = boot_and_run(&image, &programs, options)?;
+    let runs = boot_and_run(&image, &parts, options)?;
 
     println!("\n{:<24} {:>7} {:>7} {:>8} {:>8}", "", "passed", "failed", "ignored", "time");
     for run in &runs {
@@ -92,33 +116,17 @@ pub(crate) fn run(options: &Options) -> Result {
     if bad.is_empty() { Ok(()) } else { Err(format!("failed: {}", bad.join(", ")).into()) }
 }
 
-/// Builds all test programs of the workspace, and corten.
-fn build() -> Result<Vec<Program>> {
-    let mut command = shell::cargo();
-    command.args(["test", "--workspace", "--no-run", "--message-format", "json-render-diagnostics"]);
-    Ok(shell::output(&mut command)?.lines().filter_map(|line| program(&serde_json::from_str(line).ok()?)).collect())
-}
-
-/// The integration test that a message of cargo's is about.
-fn program(message: &Value) -> Option<Program> {
-    let is_test = message["target"]["kind"].as_array()?.iter().any(|kind| kind == "test");
-    let file = message["executable"].as_str().filter(|_| is_test)?;
-    Some(Program {
-        name: message["target"]["name"].as_str()?.to_owned(),
-        file: file.into(),
-        directory: Path::new(message["manifest_path"].as_str()?).parent()?.to_owned(),
-    })
-}
-
-fn chosen(programs: Vec<Program>, only: &[String]) -> Result<Vec<Program>> {
-    if let Some(missing) = only.iter().find(|name| !programs.iter().any(|program| program.name == **name)) {
-        return Err(format!("there is no test program {missing}").into());
+fn chosen(programs: &[Program], only: &[String]) -> Result<Vec<Part>> {
+    if only.is_empty() {
+        return PARTS.into_iter().map(|(name, arguments, user)| Part::new(programs, name, arguments, user)).collect();
     }
-    let is_chosen = |program: &Program| {
-        let by_itself = program.name.starts_with("vm_") || ALSO.contains(&program.name.as_str());
-        if only.is_empty() { by_itself } else { only.contains(&program.name) }
+    let part = |wanted: &String| {
+        let (name, module) = wanted.split_once("::").unwrap_or((wanted, ""));
+        let module = Some(format!("{module}::")).filter(|_| !module.is_empty());
+        let user = if wanted.starts_with("vm::rootless") { User::Tester } else { User::Root };
+        Part::new(programs, name, module.as_deref().as_slice(), user)
     };
-    Ok(programs.into_iter().filter(is_chosen).collect())
+    only.iter().map(part).collect()
 }
 
 /// How a program went.
@@ -137,21 +145,21 @@ impl Run {
 }
 
 /// Boots the VM, lets it run the programs, and ends it.
-fn boot_and_run(image: &Cache, programs: &[Program], options: &Options) -> Result<Vec<Run>> {
+fn boot_and_run(image: &Cache, parts: &[Part], options: &Options) -> Result<Vec<Run>> {
     // Below Cargo's directory for the target, so that programs can be linked into it.
-    let profile = profile(programs)?;
+    let profile = profile(parts)?;
     let job = tempfile::Builder::new().prefix("vm-").tempdir_in(profile.parent().unwrap_or(profile))?;
     let programs_now = job.path().join("programs");
-    keep(programs, profile, &programs_now)?;
+    keep(parts, profile, &programs_now)?;
     let workspace = shell::workspace();
     // Cargo's directory may be inside the workspace.
     let shares = [(workspace.as_path(), workspace.as_path()), (&programs_now, profile)];
-    fs::write(job.path().join("run.sh"), script(&shares, programs)?)?;
+    fs::write(job.path().join("run.sh"), script(&shares, parts)?)?;
     let console = match &options.logs {
         Some(logs) => logs.join("console"),
         None => job.path().join("console"),
     };
-    println!("\nbooting the VM for {} test programs", programs.len());
+    println!("\nbooting the VM for {} test programs", parts.len());
     boot(image, job.path(), &shares, &console, options.kvm, |lines| listen(lines, options))
 }
 
@@ -213,16 +221,18 @@ impl Drop for Running {
 }
 
 /// Cargo's directory for the profile: corten is in it, and test programs are in its `deps`.
-fn profile(programs: &[Program]) -> Result<&Path> {
-    let directory = programs.first().and_then(|program| program.file.ancestors().nth(2));
+fn profile(parts: &[Part]) -> Result<&Path> {
+    let directory = parts.first().and_then(|part| part.program.file.ancestors().nth(2));
     Ok(directory.ok_or("there are no test programs")?)
 }
 
 /// Keeps the programs as they are now in a directory like Cargo's: the VM must not see what is built while it runs.
-fn keep(programs: &[Program], profile: &Path, directory: &Path) -> Result {
+fn keep(parts: &[Part], profile: &Path, directory: &Path) -> Result {
     fs::create_dir_all(directory.join("deps"))?;
     let corten = profile.join("corten");
-    for file in programs.iter().map(|program| &program.file).chain([&corten]) {
+    // Two parts may be of one program.
+    let files: BTreeSet<_> = parts.iter().map(|part| &part.program.file).chain([&corten]).collect();
+    for file in files {
         fs::hard_link(file, directory.join(file.strip_prefix(profile)?))?;
     }
     Ok(())
@@ -232,16 +242,16 @@ fn keep(programs: &[Program], profile: &Path, directory: &Path) -> Result {
 pub(super) type Share<'a> = (&'a Path, &'a Path);
 
 /// What the VM runs.
-fn script(shares: &[Share<'_>], programs: &[Program]) -> Result<String> {
+fn script(shares: &[Share<'_>], parts: &[Part]) -> Result<String> {
     let mut lines = vec!["shares() {".to_owned()];
     for (index, (_, place)) in shares.iter().enumerate() {
         lines.push(format!("share share{index} {}", quoted(place)?));
     }
     lines.extend(["}".to_owned(), "programs() {".to_owned()]);
-    for program in programs {
-        let user = if program.name.starts_with(ROOTLESS) { "tester" } else { "root" };
+    for Part { name, program, arguments, user } in parts {
+        let user = if *user == User::Tester { "tester" } else { "root" };
         let (directory, file) = (quoted(&program.directory)?, quoted(&program.file)?);
-        lines.push(format!("program {} {user} {directory} {file}", program.name));
+        lines.push(format!("program {name} {user} {directory} {file} {}", arguments.join(" ")).trim_end().to_owned());
     }
     lines.push("}".to_owned());
     Ok(format!("{}\n{}", lines.join("\n"), include_str!("guest.sh")))
@@ -343,8 +353,6 @@ fn listen(lines: &Receiver<String>, options: &Options) -> Result<Vec<Run>> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn options() -> Options {
@@ -354,6 +362,7 @@ mod tests {
     fn named(names: &[&str]) -> Vec<Program> {
         let program = |name: &&str| Program {
             name: (*name).to_owned(),
+            kind: Kind::Tests,
             file: Path::new("/target/debug/deps").join(name),
             directory: "/src".into(),
         };
@@ -402,26 +411,16 @@ mod tests {
     }
 
     #[test]
-    fn programs_are_chosen_by_name() {
+    fn programs_and_modules_are_chosen_by_name() {
+        let programs = named(&["vm", "cgroups", "containers", "library"]);
         let names = |only: &[&str]| {
             let only: Vec<_> = only.iter().map(|&name| name.to_owned()).collect();
-            let chosen = chosen(named(&["vm_peers", "cgroups", "mounts"]), &only)?;
-            Result::Ok(chosen.into_iter().map(|program| program.name).collect::<Vec<_>>())
+            let chosen = chosen(&programs, &only)?;
+            Result::Ok(chosen.into_iter().map(|part| part.name).collect::<Vec<_>>())
         };
-        assert_eq!(names(&[]).expect("some"), ["vm_peers", "cgroups"]);
-        assert_eq!(names(&["mounts"]).expect("one"), ["mounts"]);
+        assert_eq!(names(&[]).expect("some"), ["vm", "vm::rootless", "cgroups", "containers"]);
+        assert_eq!(names(&["containers::mounts", "library"]).expect("two"), ["containers::mounts", "library"]);
         assert!(names(&["none"]).is_err());
-    }
-
-    #[test]
-    fn of_cargos_messages_those_about_integration_tests_count() {
-        let message = |kind| {
-            json!({ "target": { "kind": [kind], "name": "cgroups" }, "executable": "/target/debug/deps/cgroups-1",
-                    "manifest_path": "/src/Cargo.toml" })
-        };
-        let found = program(&message("test")).expect("a program");
-        assert_eq!((found.name.as_str(), found.directory.as_path()), ("cgroups", Path::new("/src")));
-        assert!(program(&message("lib")).is_none() && program(&json!({ "reason": "build-finished" })).is_none());
     }
 
     #[test]
@@ -431,10 +430,11 @@ mod tests {
         fs::create_dir_all(profile.join("deps")).expect("made");
         let mut programs = named(&["a"]);
         programs[0].file = profile.join("deps/a");
+        let parts = ["b::", "c::"].map(|module| Part::new(&programs, "a", &[module], User::Root).expect("a part"));
         for file in ["corten", "deps/a"] {
             fs::write(profile.join(file), "old").expect("written");
         }
-        keep(&programs, &profile, &kept).expect("kept");
+        keep(&parts, &profile, &kept).expect("kept");
         for file in ["corten", "deps/a"] {
             fs::remove_file(profile.join(file)).expect("removed");
             fs::write(profile.join(file), "new").expect("written");
@@ -447,8 +447,10 @@ mod tests {
         let src = Path::new("/src");
         let text = script(&[(src, Path::new("/it's"))], &[]).expect_err("a quote").to_string();
         assert!(text.contains("/it's"), "{text}");
-        let text = script(&[(src, src)], &named(&["vm_rootless", "vm_peers"])).expect("a script");
-        assert!(text.contains("\nprogram vm_rootless tester '/src' '/target/debug/deps/vm_rootless'\n"), "{text}");
-        assert!(text.contains("\nprogram vm_peers root '/src' "), "{text}");
+        let parts = chosen(&named(&["vm", "cgroups", "containers"]), &[]).expect("parts");
+        let text = script(&[(src, src)], &parts).expect("a script");
+        assert!(text.contains("\nprogram vm::rootless tester '/src' '/target/debug/deps/vm' rootless::\n"), "{text}");
+        assert!(text.contains("\nprogram vm root '/src' '/target/debug/deps/vm' --skip rootless::\n"), "{text}");
+        assert!(text.contains("\nprogram cgroups root '/src' '/target/debug/deps/cgroups'\n"), "{text}");
     }
 }
