@@ -10,12 +10,13 @@ use corten_init::{OwnedStep as Step, Slot, Target, TreeFlags};
 use crate::oci::LinuxNamespaceType;
 use crate::spec::namespace;
 
-use super::build::{Builder, SLAVE, slot};
+use super::builder::{Builder, SLAVE, slot};
 use super::mounts::{
     Entry, attach, attach_entry, open_target, option_block, own_attributes, set_propagation, tree_attributes,
 };
 use super::namespaces;
 use super::paths::{block, text};
+use super::phases::InsidePhase;
 use super::{LegacyHierarchy, PlanError};
 
 /// Where the caller's cgroup2 is.
@@ -37,7 +38,7 @@ pub(super) fn cgroup(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanE
     }
     // No flags for the superblock: there is one for the whole machine. Options of cgroup2 the kernel takes from its first cgroup namespace
     // alone.
-    b.inside(entry.item.clone(), cgroup_fs(entry.options.set, c"cgroup2", &entry.options.data)?);
+    b.inside(InsidePhase::Mounts, entry.item.clone(), cgroup_fs(entry.options.set, c"cgroup2", &entry.options.data)?);
     tree_attributes(b, entry, slot::MOUNT);
     attach_entry(b, entry, slot::MOUNT, false);
     Ok(())
@@ -59,7 +60,7 @@ fn callers_cgroups(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanErr
     if entry.options.clear & libc::MOUNT_ATTR_RDONLY == 0 {
         let set = libc::MOUNT_ATTR_RDONLY;
         let step = Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: 0, recursive: 1 };
-        b.inside(entry.item.clone(), step);
+        b.inside(InsidePhase::Mounts, entry.item.clone(), step);
     }
     show(b, entry, mount);
     Ok(())
@@ -67,7 +68,7 @@ fn callers_cgroups(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanErr
 
 /// Attaches what is mounted already, with the entry's attributes.
 fn show(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot) {
-    b.inside(entry.item.clone(), set_propagation(mount, SLAVE));
+    b.inside(InsidePhase::Mounts, entry.item.clone(), set_propagation(mount, SLAVE));
     own_attributes(b, entry, mount, 0);
     tree_attributes(b, entry, mount);
     attach_entry(b, entry, mount, false);
@@ -83,9 +84,13 @@ fn legacy_cgroups(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanErro
         attributes: entry.options.set & !libc::MOUNT_ATTR_RDONLY,
         slot: directory,
     };
-    b.inside(entry.item.clone(), step);
+    b.inside(InsidePhase::Mounts, entry.item.clone(), step);
     let late = entry.options.set & libc::MOUNT_ATTR_RDONLY != 0;
-    b.inside(entry.item.clone(), Step::MoveMount { mount: directory, target: slot::TARGET, keep: late.into() });
+    b.inside(
+        InsidePhase::Mounts,
+        entry.item.clone(),
+        Step::MoveMount { mount: directory, target: slot::TARGET, keep: late.into() },
+    );
     if late {
         b.late_readonly.push((entry.item.clone(), directory));
     }
@@ -98,7 +103,7 @@ fn legacy_cgroups(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanErro
     for (name, target) in &b.facts.legacy_links {
         let path = text("mounts", format!("{}/{name}", entry.destination))?;
         let target = text("mounts", target.as_str())?;
-        b.inside(entry.item.clone(), Step::MakeLink { path, target, replace: 0 });
+        b.inside(InsidePhase::Mounts, entry.item.clone(), Step::MakeLink { path, target, replace: 0 });
     }
     Ok(())
 }
@@ -109,7 +114,7 @@ fn legacy_cgroup(b: &mut Builder<'_>, entry: &Entry<'_>, hierarchy: &LegacyHiera
     let set = entry.options.set | if hierarchy.is_own { 0 } else { libc::MOUNT_ATTR_RDONLY };
     if b.has_new_namespace(LinuxNamespaceType::Cgroup) {
         let words: Vec<_> = hierarchy.options.iter().map(|option| word(option)).collect();
-        b.inside(entry.item.clone(), cgroup_fs(set, c"cgroup", &words)?);
+        b.inside(InsidePhase::Mounts, entry.item.clone(), cgroup_fs(set, c"cgroup", &words)?);
         return Ok(slot::MOUNT);
     }
     let mount = b.new_source()?;
@@ -117,7 +122,7 @@ fn legacy_cgroup(b: &mut Builder<'_>, entry: &Entry<'_>, hierarchy: &LegacyHiera
     namespaces::open_tree(b, &entry.item, &hierarchy.path, flags, mount)?;
     let clear = if set & libc::MOUNT_ATTR__ATIME == 0 { 0 } else { libc::MOUNT_ATTR__ATIME };
     let step = Step::SetAttributes { mount, set, clear, unnamed: 0, propagation: SLAVE, recursive: 0 };
-    b.inside(entry.item.clone(), step);
+    b.inside(InsidePhase::Mounts, entry.item.clone(), step);
     Ok(mount)
 }
 

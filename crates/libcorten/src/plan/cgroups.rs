@@ -15,9 +15,10 @@ use corten_init::{OwnedStep as Step, SyncPoint};
 use crate::oci::{LinuxNamespaceType, LinuxResources};
 use crate::spec::resources::limits;
 
-use super::build::{Builder, slot};
+use super::builder::{Builder, Meeting, slot};
 use super::namespaces::{UserNamespace, host_uid};
-use super::{Entry, HostStep, PlanError, Planned, Running, devices, hooks, namespaces, root};
+use super::phases::{HostPhase, InsidePhase};
+use super::{Entry, Facts, HostStep, PlanError, Running, devices, hooks, namespaces, root};
 
 const DEVICES: &CStr = c"linux.resources.devices";
 
@@ -27,6 +28,9 @@ pub(super) struct Limits {
     settings: Vec<Setting>,
     properties: Vec<Property>,
 }
+
+/// The phases in which init comes into its cgroups.
+const ENTER: (HostPhase, InsidePhase) = (HostPhase::EnterCgroups, InsidePhase::EnterCgroups);
 
 /// Works out the limits, and has init wait where it must be moved.
 pub(super) fn enter(b: &mut Builder<'_>) -> Result<Limits, PlanError> {
@@ -56,16 +60,16 @@ pub(super) fn enter(b: &mut Builder<'_>) -> Result<Limits, PlanError> {
         return Ok(limits);
     }
     let item = c"linux.cgroupsPath";
-    b.early(item, Step::Sync { point: SyncPoint::Cgroup.to_number().into() });
-    b.meet(item, HostStep::Await { point: SyncPoint::Cgroup });
-    if facts.cgroups.unit.is_some() {
+    b.rendezvous(SyncPoint::Cgroup, ENTER, item, |meeting| {
+        if facts.cgroups.unit.is_none() {
+            return meeting.host(item, HostStep::JoinCgroups);
+        }
         let (location, properties) = (facts.cgroups.clone(), limits.properties.clone());
-        b.meet(item, HostStep::StartUnit { location, properties });
-        limit(b, limits.settings.clone(), Builder::meet);
-    } else {
-        b.meet(item, HostStep::JoinCgroups);
-    }
-    b.meet(item, HostStep::Release { point: SyncPoint::Cgroup });
+        meeting.host(item, HostStep::StartUnit { location, properties });
+        if !limits.settings.is_empty() {
+            meeting.host(c"linux.resources", HostStep::Limit { settings: limits.settings.clone() });
+        }
+    });
     Ok(limits)
 }
 
@@ -83,9 +87,8 @@ pub(super) fn join(b: &mut Builder<'_>, running: &Running) -> Result<(), PlanErr
     let item = c"linux.cgroupsPath";
     if running.entry == Entry::Cloned {
         let cgroup = b.new_source()?;
-        b.host(item, HostStep::OpenJoinedCgroup { location, slot: cgroup });
-        b.early(item, Step::CloneInto { cgroup });
-        b.follow();
+        b.host(HostPhase::Open, item, HostStep::OpenJoinedCgroup { location, slot: cgroup });
+        b.clone_again(ENTER, item, Step::CloneInto { cgroup });
         return Ok(());
     }
     let optional = b.facts.rootless;
@@ -110,25 +113,21 @@ pub(super) fn join(b: &mut Builder<'_>, running: &Running) -> Result<(), PlanErr
             join(others)
         }
     };
-    b.early(item, Step::Sync { point: SyncPoint::Cgroup.to_number().into() });
-    meet_to_join(b, first);
+    rendezvous(b, ENTER, first);
     Ok(())
 }
 
 /// Puts a process that clones itself no more into the cgroups that have been left for now.
-pub(super) fn join_last(b: &mut Builder<'_>) -> Option<Planned<Step>> {
-    let step = b.joins_last.take()?;
-    meet_to_join(b, step);
-    let step = Step::Sync { point: SyncPoint::Cgroup.to_number().into() };
-    Some(Planned { item: c"linux.cgroupsPath".into(), step })
+pub(super) fn join_last(b: &mut Builder<'_>, phases: (HostPhase, InsidePhase)) {
+    if let Some(step) = b.joins_last.take() {
+        rendezvous(b, phases, step);
+    }
 }
 
-/// What the runtime does while init waits to be moved.
-fn meet_to_join(b: &mut Builder<'_>, step: HostStep) {
+/// Init waits until it has been moved by `step`.
+fn rendezvous(b: &mut Builder<'_>, phases: (HostPhase, InsidePhase), step: HostStep) {
     let item = c"linux.cgroupsPath";
-    b.meet(item, HostStep::Await { point: SyncPoint::Cgroup });
-    b.meet(item, step);
-    b.meet(item, HostStep::Release { point: SyncPoint::Cgroup });
+    b.rendezvous(SyncPoint::Cgroup, phases, item, |meeting| meeting.host(item, step));
 }
 
 /// Makes the cgroups that are there before init.
@@ -142,23 +141,23 @@ pub(super) fn make(b: &mut Builder<'_>, limits: &Limits) {
     if facts.cgroups.unit.is_none() || b.shows_own_cgroup {
         let asked_for = b.spec.linux().as_ref().is_some_and(|linux| linux.cgroups_path().is_some());
         let optional = facts.rootless && !asked_for && limits.settings.iter().all(Setting::is_no_limit);
-        b.host(item, HostStep::CreateCgroups { location: facts.cgroups.clone(), optional });
+        b.host(HostPhase::Cgroups, item, HostStep::CreateCgroups { location: facts.cgroups.clone(), optional });
     }
     if facts.cgroups.unit.is_none() {
         // While it clones itself init is two processes, of which the limit may allow but one.
-        let counts = |setting: &Setting| b.clones_itself() && setting.file() == "pids.max";
+        let counts = |setting: &Setting| namespaces::clones_itself(b) && setting.file() == "pids.max";
         let (late, early) = limits.settings.iter().cloned().partition(counts);
-        limit(b, early, Builder::host);
-        limit(b, late, Builder::after_entry);
+        limit(b, HostPhase::Cgroups, early);
+        limit(b, HostPhase::LateLimits, late);
     }
     if b.shows_own_cgroup {
-        b.host(item, HostStep::OpenCgroup { slot: slot::CGROUP });
+        b.host(HostPhase::Cgroups, item, HostStep::OpenCgroup { slot: slot::CGROUP });
     }
 }
 
-fn limit<'a>(b: &mut Builder<'a>, settings: Vec<Setting>, add: fn(&mut Builder<'a>, &'static CStr, HostStep)) {
+fn limit(b: &mut Builder<'_>, phase: HostPhase, settings: Vec<Setting>) {
     if !settings.is_empty() {
-        add(b, c"linux.resources", HostStep::Limit { settings });
+        b.host(phase, c"linux.resources", HostStep::Limit { settings });
     }
 }
 
@@ -168,27 +167,19 @@ pub(super) fn finish(b: &mut Builder<'_>) {
         return;
     }
     let (rules, optional) = (devices::rules(resources(b)), b.facts.rootless);
-    b.host(DEVICES, HostStep::LoadDeviceFilter { rules, optional });
+    b.host(HostPhase::Restrict, DEVICES, HostStep::LoadDeviceFilter { rules, optional });
     if let Some(uid) = owner(b) {
-        b.host(c"linux.cgroupsPath", HostStep::DelegateCgroup { uid });
+        b.host(HostPhase::Restrict, c"linux.cgroupsPath", HostStep::DelegateCgroup { uid });
     }
 }
 
 /// Restricts devices. Before init opens anything of the container's root, where others may have exchanged it for a device, and not after
 /// the runtime's hooks, which may add to it.
-pub(super) fn filter(b: &Builder<'_>) -> Option<Planned<HostStep>> {
-    let step = HostStep::DeviceFilter { optional: b.facts.rootless };
-    (!b.facts.cgroups.is_empty()).then(|| Planned { item: DEVICES.into(), step })
-}
-
-/// The same where no hooks come after it: init is told.
-pub(super) fn filter_in_turn(b: &Builder<'_>) -> impl Iterator<Item = Planned<HostStep>> {
-    let point = SyncPoint::Devices;
-    let planned = |step| Planned { item: DEVICES.into(), step };
-    let filter = filter(b);
-    let wait = (filter.is_some() && filter_waits(b)).then(|| planned(HostStep::Await { point }));
-    let tell = filter.is_some().then(|| planned(HostStep::Release { point }));
-    wait.into_iter().chain(filter).chain(tell)
+pub(super) fn filter(meeting: &mut Meeting<'_, '_>) {
+    let Facts { cgroups, rootless, .. } = meeting.b.facts;
+    if !cgroups.is_empty() {
+        meeting.host(DEVICES, HostStep::DeviceFilter { optional: *rootless });
+    }
 }
 
 /// Has init wait until devices are restricted. Where hooks are, they are by then.
@@ -196,9 +187,12 @@ pub(super) fn await_filter(b: &mut Builder<'_>) {
     if b.joins_container || b.facts.cgroups.is_empty() || hooks::any_before_start(b) {
         return;
     }
-    let point = SyncPoint::Devices.to_number().into();
-    let step = if filter_waits(b) { Step::Sync { point } } else { Step::Await { point } };
-    b.inside(DEVICES, step);
+    let phases = (HostPhase::Devices, InsidePhase::Stdio);
+    if filter_waits(b) {
+        b.rendezvous(SyncPoint::Devices, phases, DEVICES, filter);
+    } else {
+        b.before(SyncPoint::Devices, phases, DEVICES, filter);
+    }
 }
 
 /// Whether the filter is not attached before init has made its nodes and mounts. A block device that is mounted is none that the

@@ -13,8 +13,10 @@ use corten_init::{OwnedStep as Step, Slot, Target};
 use crate::oci::{LinuxDevice, LinuxDeviceType, LinuxResources};
 use crate::spec::clean_in_root;
 
-use super::build::{Builder, item_at, slot};
+use super::build::item_at;
+use super::builder::{Builder, slot};
 use super::paths::text;
+use super::phases::InsidePhase;
 use super::{PlanError, namespaces};
 
 /// Devices that every container has: name, major, minor; mode 0666, root's. config-linux.md#default-devices.
@@ -35,7 +37,7 @@ pub(super) fn devices(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let listed: &[_] = listed.map_or(&[], Vec::as_slice);
     // runc, crun: with a bind mount there the config brings a /dev of its own, and nothing is made in a directory of the host.
     if b.owns_dev {
-        b.in_own_dev(c"default devices", |b| {
+        b.in_own_dev(InsidePhase::Devices, c"default devices", |b| {
             default_devices(b, listed)?;
             listed_devices(b, listed, true)?;
             default_links(b)
@@ -98,11 +100,11 @@ fn listed_devices(b: &mut Builder<'_>, listed: &[LinuxDevice], in_dev: bool) -> 
 fn default_links(b: &mut Builder<'_>) -> Result<(), PlanError> {
     for (path, target) in DEFAULT_LINKS {
         let (path, target) = (text("default links", path)?, text("default links", target)?);
-        b.inside(c"default links", Step::MakeLink { path, target, replace: 0 });
+        b.inside(InsidePhase::Devices, c"default links", Step::MakeLink { path, target, replace: 0 });
     }
     // What the image has there would be another multiplexer than that of the container's devpts.
     let ptmx = Step::MakeLink { path: c"/dev/ptmx".into(), target: c"pts/ptmx".into(), replace: 1 };
-    b.inside(c"default links", ptmx);
+    b.inside(InsidePhase::Devices, c"default links", ptmx);
     Ok(())
 }
 
@@ -123,16 +125,20 @@ fn make(b: &mut Builder<'_>, item: &CString, node: &Node) -> Result<(), PlanErro
         let source = b.new_source()?;
         // What the host has under the same name; it must be the same device.
         namespaces::open_device(b, item, Path::new(&node.path), node.kind, node.number, source)?;
-        b.inside(item.clone(), if has_hosts_root(b) { keep_attributes(source) } else { keep_private(source) });
+        b.inside(
+            InsidePhase::Devices,
+            item.clone(),
+            if has_hosts_root(b) { keep_attributes(source) } else { keep_private(source) },
+        );
         let target = Target::File.to_number();
-        b.inside(item.clone(), Step::OpenTarget { path, target, in_proc: 0, slot: slot::TARGET });
-        b.inside(item.clone(), Step::MoveMount { mount: source, target: slot::TARGET, keep: 0 });
+        b.inside(InsidePhase::Devices, item.clone(), Step::OpenTarget { path, target, in_proc: 0, slot: slot::TARGET });
+        b.inside(InsidePhase::Devices, item.clone(), Step::MoveMount { mount: source, target: slot::TARGET, keep: 0 });
         return Ok(());
     }
     let (major, minor) = node.number;
     let (uid, gid) = (node.owner.0.into(), node.owner.1.into());
     let mode = u64::from(node.kind | node.mode);
-    b.inside(item.clone(), Step::MakeNode { path, mode, major, minor, uid, gid });
+    b.inside(InsidePhase::Devices, item.clone(), Step::MakeNode { path, mode, major, minor, uid, gid });
     Ok(())
 }
 

@@ -14,7 +14,9 @@ use corten_init::{OwnedStep as Step, SyncPoint};
 
 use crate::oci::{Mount, Process, Spec};
 
-use super::build::{self, Builder, slot};
+use super::build;
+use super::builder::{Builder, slot};
+use super::phases::{HostPhase, InsidePhase};
 use super::{Facts, HostStep, Plan, PlanError, Request, cgroups, kernel, mounts, namespaces, process};
 
 /// What there is of a container for a process to join.
@@ -60,27 +62,28 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts, running: &
     build::oom_score(b)?;
     b.appears_last = process::can_appear_last(b, process, running.namespaces);
     namespaces::join_init(b, running.namespaces)?;
-    b.entered = true;
     root(b, running.namespaces);
     if process.terminal().unwrap_or(false) {
         build::open_terminal(b, process);
-        b.inside(c"process.terminal", Step::TerminalAsStdio { peer: slot::PEER });
+        b.inside(InsidePhase::Terminal, c"process.terminal", Step::TerminalAsStdio { peer: slot::PEER });
     }
     if !b.appears_last {
-        session(b, process);
+        session(b, InsidePhase::JoinedSession, process);
     }
     build::kernel_files(b, process)?;
     build::keyring(b)?;
     process::become_it(b, process)?;
-    host_half(b, process, running)?;
+    b.clone_init(c"runtime", 0);
+    restrict(b, process, running)?;
+    b.host(HostPhase::Exec, c"process.args", HostStep::AwaitExec);
     Ok(builder.finish())
 }
 
 /// The session, and its terminal: of the process that stays.
-pub(super) fn session(b: &mut Builder<'_>, process: &Process) {
-    b.inside(c"runtime", Step::NewSession {});
+pub(super) fn session(b: &mut Builder<'_>, phase: InsidePhase, process: &Process) {
+    b.inside(phase, c"runtime", Step::NewSession {});
     if process.terminal().unwrap_or(false) {
-        b.inside(c"process.terminal", Step::ControllingTerminal {});
+        b.inside(phase, c"process.terminal", Step::ControllingTerminal {});
     }
 }
 
@@ -111,7 +114,7 @@ pub(super) fn plan_mounts(
     let hides = !appears && !b.in_user_namespace();
     let joined = if hides { namespaces::without_pid(running.namespaces) } else { running.namespaces };
     namespaces::join_init(b, joined)?;
-    b.entered = true;
+    b.clone_init(c"runtime", 0);
     root(b, running.namespaces);
     match change {
         MountChange::Add => {
@@ -121,24 +124,19 @@ pub(super) fn plan_mounts(
         MountChange::Remove => {
             // In a user namespace the procfs of the container's PID namespace may not be had, as parts of it are hidden.
             if b.in_user_namespace() {
-                b.host(c"runtime", HostStep::OpenHostProc { slot: slot::PROC });
+                b.host(HostPhase::Open, c"runtime", HostStep::OpenHostProc { slot: slot::PROC });
             } else {
-                b.inside(c"runtime", Step::OpenProc { slot: slot::PROC });
+                b.inside(InsidePhase::Mounts, c"runtime", Step::OpenProc { slot: slot::PROC });
             }
             mounts::remove(b)?;
         }
     }
-    b.inside(c"runtime", Step::Sync { point: SyncPoint::Ready.to_number().into() });
-    b.inside(c"runtime", Step::End {});
     if b.shows_own_cgroup {
-        b.host(c"mounts", HostStep::OpenCgroup { slot: slot::CGROUP });
+        b.host(HostPhase::Open, c"mounts", HostStep::OpenCgroup { slot: slot::CGROUP });
     }
-    b.host(c"runtime", HostStep::CloneInit { namespaces: 0 });
-    b.enter();
-    b.meet_all();
-    b.host(c"runtime", HostStep::Await { point: SyncPoint::Ready });
-    b.host(c"runtime", HostStep::Release { point: SyncPoint::Ready });
-    b.host(c"runtime", HostStep::AwaitExec);
+    b.rendezvous(SyncPoint::Ready, (HostPhase::Ready, InsidePhase::Ready), c"runtime", |_| {});
+    b.inside(InsidePhase::Exec, c"runtime", Step::End {});
+    b.host(HostPhase::Exec, c"runtime", HostStep::AwaitExec);
     Ok(builder.finish())
 }
 
@@ -147,39 +145,25 @@ pub(super) fn plan_mounts(
 fn root(b: &mut Builder<'_>, joined: u64) {
     let item = c"runtime";
     if joined & u64::from(libc::CLONE_NEWNS.cast_unsigned()) != 0 {
-        b.inside(item, Step::FindRoot {});
+        b.inside(InsidePhase::Root, item, Step::FindRoot {});
     } else {
-        b.host(item, HostStep::OpenInitRoot { slot: slot::ROOT });
-        b.inside(item, Step::EnterTree { tree: slot::ROOT });
-        b.inside(item, Step::MoveRoot {});
+        b.host(HostPhase::Open, item, HostStep::OpenInitRoot { slot: slot::ROOT });
+        b.inside(InsidePhase::Root, item, Step::EnterTree { tree: slot::ROOT });
+        b.inside(InsidePhase::Root, item, Step::MoveRoot {});
     }
 }
 
-fn host_half(b: &mut Builder<'_>, process: &Process, running: &Running) -> Result<(), PlanError> {
+/// What the runtime does around a process that joins.
+fn restrict(b: &mut Builder<'_>, process: &Process, running: &Running) -> Result<(), PlanError> {
     let affinity = process.exec_cpu_affinity().as_ref().and_then(|affinity| affinity.initial().as_deref());
     if let Some(cpus) = affinity.filter(|cpus| !cpus.is_empty()) {
         let mask = kernel::mask("process.execCPUAffinity.initial", cpus)?;
-        b.host(c"process.execCPUAffinity.initial", HostStep::RunOn { cpus: mask });
+        b.host(HostPhase::Affinity, c"process.execCPUAffinity.initial", HostStep::RunOn { cpus: mask });
     }
     build::copy_stdio(b, process);
-    b.host(c"runtime", HostStep::CloneInit { namespaces: 0 });
-    b.enter();
-    build::receive_console(b, process);
-    // What follows is about the process that stays. Until it is known the launch may fail and begin again, for which a terminal that somebody
-    // has got would be one too many.
-    b.meet_all();
-    build::hand_on_console(b, process);
     if !running.resctrl.is_empty() {
-        b.host(c"linux.intelRdt", HostStep::JoinIntelRdt { tasks: running.resctrl.clone() });
+        let step = HostStep::JoinIntelRdt { tasks: running.resctrl.clone() };
+        b.host(HostPhase::RestrictJoined, c"linux.intelRdt", step);
     }
-    build::restrict_process(b, process)?;
-    build::send_listener(b)?;
-    b.host(c"runtime", HostStep::Await { point: SyncPoint::Ready });
-    if let Some(path) = b.request.options.pidfd_socket.clone() {
-        b.host(c"--pidfd-socket", HostStep::SendPidfd { path, name: "setns" });
-    }
-    build::pid_file(b);
-    b.host(c"runtime", HostStep::Release { point: SyncPoint::Ready });
-    b.host(c"process.args", HostStep::AwaitExec);
-    Ok(())
+    build::restrict_process(b, HostPhase::RestrictJoined, process)
 }

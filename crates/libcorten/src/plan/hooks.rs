@@ -5,15 +5,17 @@
 //! Spec: config.md#posix-platform-hooks, runtime.md#lifecycle. Attacker: none in the runtime's; startContainer hooks are the
 //! container's programs.
 
-use corten_init::{OwnedStep as Step, Slot, SyncPoint};
+use corten_init::{OwnedStep as Step, Slot};
 
 use crate::oci::Hook;
 use crate::spec::HookKind;
 use crate::spec::annotations::HOOK_OUTPUTS;
 
-use super::build::{Builder, annotation_item, slot};
+use super::build::annotation_item;
+use super::builder::{Builder, slot};
 use super::paths::{block, text};
-use super::{HostStep, PlanError};
+use super::phases::{HostPhase, InsidePhase};
+use super::{HostStep, PlanError, cgroups};
 
 /// What names the files for the output of hooks that init runs, and where init finds them.
 const OUTPUTS: [(&str, Slot); 2] = [(HOOK_OUTPUTS[0], slot::HOOK_STDOUT), (HOOK_OUTPUTS[1], slot::HOOK_STDERR)];
@@ -32,21 +34,26 @@ pub(super) fn create(b: &mut Builder<'_>) -> Result<(), PlanError> {
     if !(container.is_empty() && start.is_empty()) {
         for (annotation, slot) in OUTPUTS {
             if let Some(path) = b.annotation(annotation) {
-                b.host(annotation_item(annotation)?, HostStep::OpenHookOutput { path: path.into(), slot });
+                b.host(
+                    HostPhase::Open,
+                    annotation_item(annotation)?,
+                    HostStep::OpenHookOutput { path: path.into(), slot },
+                );
             }
         }
     }
-    let (creating, created) = (slot::STATE_CREATING, slot::STATE_CREATED);
-    b.inside(c"hooks", Step::AwaitHooks { creating, created });
-    b.meet(c"hooks", HostStep::Await { point: SyncPoint::Hooks });
-    for (kind, list) in [(HookKind::Prestart, prestart), (HookKind::CreateRuntime, runtime)] {
-        if !list.is_empty() {
-            let item = text("hooks", format!("hooks.{}", kind.name()))?;
-            b.meet(item, HostStep::RunHooks { kind, hooks: list.to_vec() });
+    let phases = (HostPhase::Hooks, InsidePhase::Hooks);
+    b.rendezvous_for_hooks(phases, c"hooks", |meeting| {
+        cgroups::filter(meeting);
+        for (kind, list) in [(HookKind::Prestart, prestart), (HookKind::CreateRuntime, runtime)] {
+            if !list.is_empty() {
+                let item = text("hooks", format!("hooks.{}", kind.name()))?;
+                meeting.host(item, HostStep::RunHooks { kind, hooks: list.to_vec() });
+            }
         }
-    }
-    b.meet(c"hooks", HostStep::Release { point: SyncPoint::Hooks });
-    run(b, HookKind::CreateContainer, container, creating, &[])
+        Ok::<_, PlanError>(())
+    })?;
+    run(b, HookKind::CreateContainer, container, slot::STATE_CREATING, &[])
 }
 
 /// Adds the startContainer hooks. `environment`: the process's, which a hook without one gets (runc).
@@ -93,6 +100,7 @@ fn run(
     environment: &[String],
 ) -> Result<(), PlanError> {
     let [stdout, stderr] = outputs(b);
+    let phase = if kind == HookKind::StartContainer { InsidePhase::StartHooks } else { InsidePhase::Hooks };
     for (index, hook) in hooks.iter().enumerate() {
         let name = format!("hooks.{}[{index}]", kind.name());
         let path = hook.path().to_string_lossy().into_owned();
@@ -113,7 +121,7 @@ fn run(
             stdout,
             stderr,
         };
-        b.inside(text("hooks", name)?, step);
+        b.inside(phase, text("hooks", name)?, step);
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 //! Spec: config.md, config-linux.md. Attacker: none yet; the bundle is trusted, what it names on disk is not looked at.
 
 mod build;
+mod builder;
 mod cgroup_mounts;
 mod cgroups;
 mod devices;
@@ -18,6 +19,7 @@ mod mount_options;
 mod mounts;
 mod namespaces;
 mod paths;
+mod phases;
 mod print;
 mod process;
 mod root;

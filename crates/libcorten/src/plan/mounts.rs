@@ -15,10 +15,12 @@ use corten_init::{OwnedStep as Step, Slot, Target, TreeFlags};
 use crate::oci::{LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespaceType, Mount};
 use crate::spec::{annotations, clean_in_root, judge_id_map, namespace};
 
-use super::build::{Builder, item_at, slot};
+use super::build::item_at;
+use super::builder::{Builder, slot};
 use super::mount_options::{self, MountOptions};
 use super::namespaces::{self, UserNamespace};
 use super::paths::{block, text};
+use super::phases::{HostPhase, InsidePhase};
 use super::{HostStep, IdMapSource, LockedFlags, PlanError, cgroup_mounts};
 
 /// Files of procfs that a bind mount may cover: what lxcfs and its kin provide. runc has the same list. (`/proc/net/dev` is not one of
@@ -116,7 +118,7 @@ pub(super) fn remove(b: &mut Builder<'_>) -> Result<(), PlanError> {
                 what: "to remove the root",
             });
         }
-        b.inside(item_at("mounts", index)?, Step::Unmount { path, proc: slot::PROC });
+        b.inside(InsidePhase::Mounts, item_at("mounts", index)?, Step::Unmount { path, proc: slot::PROC });
     }
     Ok(())
 }
@@ -187,7 +189,7 @@ pub(super) fn open_target(b: &mut Builder<'_>, item: &CString, path: CString, ta
     let words = path.to_string_lossy();
     let in_proc = words == "/proc" || words.starts_with("/proc/") || target == Target::PlainDirectory;
     let step = Step::OpenTarget { path, target: target.to_number(), in_proc: in_proc.into(), slot: slot::TARGET };
-    b.inside(item.clone(), step);
+    b.inside(InsidePhase::Mounts, item.clone(), step);
 }
 
 /// Attaches an entry's mount and changes its propagation then: what is attached below a shared mount becomes shared. A tree that
@@ -198,17 +200,17 @@ pub(super) fn attach_entry(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot, 
         propagate(b, entry, mount);
     }
     let kept = (keep || late).into();
-    b.inside(entry.item.clone(), Step::MoveMount { mount, target: slot::TARGET, keep: kept });
+    b.inside(InsidePhase::Mounts, entry.item.clone(), Step::MoveMount { mount, target: slot::TARGET, keep: kept });
     if late {
         propagate(b, entry, mount);
         if !keep {
-            b.inside(entry.item.clone(), Step::Close { slot: mount });
+            b.inside(InsidePhase::Mounts, entry.item.clone(), Step::Close { slot: mount });
         }
     }
 }
 
 pub(super) fn attach(b: &mut Builder<'_>, item: &CString, mount: Slot) {
-    b.inside(item.clone(), Step::MoveMount { mount, target: slot::TARGET, keep: 0 });
+    b.inside(InsidePhase::Mounts, item.clone(), Step::MoveMount { mount, target: slot::TARGET, keep: 0 });
 }
 
 /// A new filesystem.
@@ -230,12 +232,12 @@ fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     // CVE-2019-19921: a link at /proc or /sys would take the mount elsewhere and leave the masked paths unmasked.
     let target = if matches!(entry.fstype, "proc" | "sysfs") { Target::PlainDirectory } else { Target::Directory };
     if !WITHOUT_NETWORK.contains(&entry.fstype) {
-        namespaces::enter_network(b);
+        namespaces::enter_network(b, InsidePhase::Mounts);
     }
     open_target(b, &entry.item, entry.path()?, target);
     let names = |key: &str| entry.options.data.iter().any(|(named, _)| named == key);
     if entry.fstype == "tmpfs" && !names("mode") {
-        b.inside(entry.item.clone(), Step::TargetMode { target: slot::TARGET });
+        b.inside(InsidePhase::Mounts, entry.item.clone(), Step::TargetMode { target: slot::TARGET });
     }
     let (mut attributes, mut words) = (entry.options.set, fs_words(b, entry));
     if late {
@@ -252,10 +254,10 @@ fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
         attributes,
         slot: mount,
     };
-    b.inside(entry.item.clone(), step);
+    b.inside(InsidePhase::Mounts, entry.item.clone(), step);
     if entry.options.copy_up {
         let owner = (!names("uid") && !names("gid")).into();
-        b.inside(entry.item.clone(), Step::CopyUp { mount, from: slot::TARGET, owner });
+        b.inside(InsidePhase::Mounts, entry.item.clone(), Step::CopyUp { mount, from: slot::TARGET, owner });
     }
     tree_attributes(b, entry, mount);
     let keep = mount != slot::MOUNT;
@@ -341,17 +343,17 @@ pub(super) fn option_block(item: &str, words: &[(String, Option<String>)]) -> Re
 
 /// `remount` without `bind`: the options of a filesystem that is mounted there already.
 fn reconfigure(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
-    namespaces::enter_network(b);
+    namespaces::enter_network(b, InsidePhase::Mounts);
     open_target(b, &entry.item, entry.path()?, Target::Existing);
     let words = fs_words(b, entry);
     if !words.is_empty() {
         let options = option_block(&entry.item.to_string_lossy(), &words)?;
-        b.inside(entry.item.clone(), Step::Reconfigure { mount: slot::TARGET, options });
+        b.inside(InsidePhase::Mounts, entry.item.clone(), Step::Reconfigure { mount: slot::TARGET, options });
     }
     own_attributes(b, entry, slot::TARGET, 0);
     tree_attributes(b, entry, slot::TARGET);
     propagate(b, entry, slot::TARGET);
-    b.inside(entry.item.clone(), Step::Close { slot: slot::TARGET });
+    b.inside(InsidePhase::Mounts, entry.item.clone(), Step::Close { slot: slot::TARGET });
     Ok(())
 }
 
@@ -378,7 +380,7 @@ fn visit_sources(b: &mut Builder<'_>, entries: &[Entry<'_>]) -> Result<VecDeque<
             break;
         }
         if opened.is_empty() {
-            b.inside(entry.item.clone(), Step::Visit { namespace: host });
+            b.inside(InsidePhase::Mounts, entry.item.clone(), Step::Visit { namespace: host });
         }
         let tree = b.new_source()?;
         let flags = TreeFlags { unbindable: true, ..entry.tree_flags(bind.recursive) };
@@ -387,7 +389,7 @@ fn visit_sources(b: &mut Builder<'_>, entries: &[Entry<'_>]) -> Result<VecDeque<
         sources.push(source);
     }
     if let Some(last) = opened.len().checked_sub(1) {
-        b.inside(entries[last].item.clone(), Step::Visit { namespace: own });
+        b.inside(InsidePhase::Mounts, entries[last].item.clone(), Step::Visit { namespace: own });
     }
     Ok(opened)
 }
@@ -409,18 +411,18 @@ fn take_sources(b: &mut Builder<'_>, entries: &[Entry<'_>]) -> Result<VecDeque<S
         let tree = b.new_source()?;
         let locked = locked_flags(entry, &entries[index..]);
         let step = namespaces::tree_step(b, &source, entry.tree_flags(bind.recursive), locked, tree);
-        b.after_entry(entry.item.clone(), step);
+        b.host(HostPhase::Trees, entry.item.clone(), step);
         if let Some(step) = map_step(b, entry, tree)? {
-            b.after_entry(entry.item.clone(), step);
+            b.host(HostPhase::Trees, entry.item.clone(), step);
         }
         taken.push_back(tree);
     }
     if let Some(first) = taken.front().copied() {
         // Messages come in the order of their steps.
-        namespaces::enter_network(b);
+        namespaces::enter_network(b, InsidePhase::Mounts);
         let (item, count) = (&entries[0].item, taken.len().try_into().unwrap_or(0));
-        b.after_entry(item.clone(), HostStep::SendTrees { first, count });
-        b.inside(item.clone(), Step::TakeTrees { first, count: count.into() });
+        let steps = (HostStep::SendTrees { first, count }, Step::TakeTrees { first, count: count.into() });
+        b.hand_over((HostPhase::Trees, InsidePhase::Mounts), item, steps);
     }
     Ok(taken)
 }
@@ -462,7 +464,7 @@ fn locked_flags(entry: &Entry<'_>, from: &[Entry<'_>]) -> Option<LockedFlags> {
 fn bind_mount(b: &mut Builder<'_>, entry: &Entry<'_>, recursive: bool, opened: Option<Slot>) -> Result<(), PlanError> {
     if let Some(target) = copied_link(b, entry) {
         let (path, target) = (entry.path()?, text("mounts", target.as_os_str().as_encoded_bytes())?);
-        b.inside(entry.item.clone(), Step::CopyLink { path, target });
+        b.inside(InsidePhase::Mounts, entry.item.clone(), Step::CopyLink { path, target });
         return Ok(());
     }
     let tree = match opened {
@@ -485,14 +487,14 @@ fn bind_mount(b: &mut Builder<'_>, entry: &Entry<'_>, recursive: bool, opened: O
     // The copy starts as a peer of its source; made a slave, it cannot carry the container's mounts to the host.
     match b.tree_propagation() {
         Some(propagation) if recursive => {
-            b.inside(entry.item.clone(), set_propagation(tree, propagation));
+            b.inside(InsidePhase::Mounts, entry.item.clone(), set_propagation(tree, propagation));
             own_attributes(b, entry, tree, 0);
         }
         propagation => own_attributes(b, entry, tree, propagation.unwrap_or(0)),
     }
     tree_attributes(b, entry, tree);
     if entry.destination == "/proc" {
-        b.inside(entry.item.clone(), Step::CheckProc { mount: tree });
+        b.inside(InsidePhase::Mounts, entry.item.clone(), Step::CheckProc { mount: tree });
     }
     covers(b, &entry.destination);
     let target = if entry.options.destination_nofollow { Target::LinkItself(tree) } else { Target::Like(tree) };
@@ -606,7 +608,7 @@ fn remount(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     own_attributes(b, entry, slot::TARGET, 0);
     tree_attributes(b, entry, slot::TARGET);
     propagate(b, entry, slot::TARGET);
-    b.inside(entry.item.clone(), Step::Close { slot: slot::TARGET });
+    b.inside(InsidePhase::Mounts, entry.item.clone(), Step::Close { slot: slot::TARGET });
     Ok(())
 }
 
@@ -619,7 +621,7 @@ pub(super) fn own_attributes(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot
     }
     if (set, clear, unnamed, propagation) != (0, 0, 0, 0) {
         let step = Step::SetAttributes { mount, set, clear, unnamed, propagation, recursive: 0 };
-        b.inside(entry.item.clone(), step);
+        b.inside(InsidePhase::Mounts, entry.item.clone(), step);
     }
 }
 
@@ -628,7 +630,7 @@ fn propagate(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot) {
     for change in &entry.options.propagation {
         let (propagation, recursive) = (change.flag, change.recursive.into());
         let step = Step::SetAttributes { mount, set: 0, clear: 0, unnamed: 0, propagation, recursive };
-        b.inside(entry.item.clone(), step);
+        b.inside(InsidePhase::Mounts, entry.item.clone(), step);
     }
 }
 
@@ -637,7 +639,7 @@ pub(super) fn tree_attributes(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slo
     let (set, clear) = (entry.options.recursive_set, entry.options.recursive_clear);
     if (set, clear) != (0, 0) {
         let step = Step::SetAttributes { mount, set, clear, unnamed: 0, propagation: 0, recursive: 1 };
-        b.inside(entry.item.clone(), step);
+        b.inside(InsidePhase::Mounts, entry.item.clone(), step);
     }
 }
 
@@ -661,9 +663,9 @@ pub(super) fn late_readonly(b: &mut Builder<'_>) -> Result<(), PlanError> {
             let options = option_block(&item.to_string_lossy(), &[("ro".to_owned(), None)])?;
             Step::Reconfigure { mount, options }
         };
-        b.inside(item.clone(), step);
+        b.inside(InsidePhase::LateReadonly, item.clone(), step);
         if b.dev_mount != Some(mount) {
-            b.inside(item, Step::Close { slot: mount });
+            b.inside(InsidePhase::LateReadonly, item, Step::Close { slot: mount });
         }
     }
     Ok(())

@@ -15,9 +15,10 @@ use corten_init::{OwnedStep as Step, Slot, SyncPoint, TreeFlags};
 use crate::oci::{Linux, LinuxIdMapping, LinuxNamespaceType as Type, Spec};
 use crate::spec::{is_joined, namespace};
 
-use super::build::{Builder, slot};
+use super::builder::{Builder, slot};
 use super::paths::text;
-use super::{BareMounts, HostStep, LockedFlags, PlanError, Planned, cgroups, process};
+use super::phases::{HostPhase, InsidePhase};
+use super::{BareMounts, HostStep, LockedFlags, PlanError, cgroups, process};
 
 /// The kernel's flag of a type.
 const FLAGS: [(Type, libc::c_int); 8] = [
@@ -69,26 +70,45 @@ struct Wanted {
     join_user: Option<Join>,
 }
 
-/// Adds the steps that enter the namespaces, and the host's steps around them. Returns the flags for the clone of init.
-pub(super) fn enter(b: &mut Builder<'_>) -> Result<u64, PlanError> {
+/// Whether init clones itself to enter the namespaces.
+pub(super) fn clones_itself(b: &Builder<'_>) -> bool {
+    let joins_pid = namespace(b.spec, Type::Pid).is_some_and(is_joined);
+    b.user_namespace != UserNamespace::Same || joins_pid || b.has_new_namespace(Type::Time)
+}
+
+/// The phases in which both halves enter the namespaces.
+const ENTER: (HostPhase, InsidePhase) = (HostPhase::EnterNamespaces, InsidePhase::EnterNamespaces);
+
+/// Adds the clone of init, the steps that enter the namespaces, and the host's steps around them.
+pub(super) fn enter(b: &mut Builder<'_>) -> Result<(), PlanError> {
+    let cloned = enter_after_clone(b)?;
+    b.clone_init(c"linux.namespaces", cloned);
+    Ok(())
+}
+
+/// Adds the steps that enter the namespaces. Returns the flags of those that the clone of init makes.
+fn enter_after_clone(b: &mut Builder<'_>) -> Result<u64, PlanError> {
     let Wanted { mut new, joins, join_user } = open_namespaces(b)?;
     let user = b.user_namespace;
     if b.makes_network() {
         b.network = Some(b.new_source()?);
         new &= !flag(Type::Network);
     }
-    let joins_pid = joins.iter().any(|(_, _, kind)| *kind == flag(Type::Pid));
     if let Some(BareMounts::Template(path)) = b.bare_mounts {
         let slot = b.new_source()?;
-        b.host(c"linux.namespaces", open_mounts(path.clone(), slot));
-        b.early(c"linux.namespaces", Step::Join { namespace: slot, kind: flag(Type::Mount) });
+        b.host(HostPhase::Open, c"linux.namespaces", open_mounts(path.clone(), slot));
+        b.inside(
+            InsidePhase::EnterNamespaces,
+            c"linux.namespaces",
+            Step::Join { namespace: slot, kind: flag(Type::Mount) },
+        );
     }
-    if user == UserNamespace::Same && !joins_pid && new & flag(Type::Time) == 0 {
+    if !clones_itself(b) {
         add_joins(b, joins);
         return Ok(unshare_mounts(b, new));
     }
     if user == UserNamespace::New && !b.facts.privileged {
-        b.early(c"linux.namespaces", Step::Dumpable { on: 1 });
+        b.inside(InsidePhase::EnterNamespaces, c"linux.namespaces", Step::Dumpable { on: 1 });
     }
     // Whoever has privileges here needs them to join what belongs to this user namespace; whoever has none gets them there.
     if b.facts.privileged {
@@ -104,10 +124,11 @@ pub(super) fn enter(b: &mut Builder<'_>) -> Result<u64, PlanError> {
 }
 
 /// Has init enter the network namespace that the runtime makes, unless it has. As late as can be: init need not wait for it then.
-pub(super) fn enter_network(b: &mut Builder<'_>) {
+pub(super) fn enter_network(b: &mut Builder<'_>, phase: InsidePhase) {
     if let Some(slot) = b.network.take() {
-        b.inside(c"linux.namespaces", Step::TakeNetwork { slot });
-        b.inside(c"linux.namespaces", Step::Join { namespace: slot, kind: flag(Type::Network) });
+        let steps = (HostStep::MakeNetwork, Step::TakeNetwork { slot });
+        b.hand_over((HostPhase::Network, phase), c"linux.namespaces", steps);
+        b.inside(phase, c"linux.namespaces", Step::Join { namespace: slot, kind: flag(Type::Network) });
     }
 }
 
@@ -122,9 +143,9 @@ pub(super) fn join_init(b: &mut Builder<'_>, joined: u64) -> Result<(), PlanErro
     let item = c"linux.namespaces";
     if joined != 0 {
         let namespace = b.new_source()?;
-        b.host(item, HostStep::OpenInit { slot: namespace });
+        b.host(HostPhase::Open, item, HostStep::OpenInit { slot: namespace });
         // All at once: the kernel judges each by the rights in the user namespace that is joined with them (setns(2)).
-        b.early(item, Step::Join { namespace, kind: joined });
+        b.inside(InsidePhase::EnterNamespaces, item, Step::Join { namespace, kind: joined });
     }
     if joined & flag(Type::User) != 0 {
         become_root(b);
@@ -132,11 +153,8 @@ pub(super) fn join_init(b: &mut Builder<'_>, joined: u64) -> Result<(), PlanErro
     if joined & flag(Type::Pid) != 0 {
         // Only children are in it.
         if !b.appears_last {
-            b.early(item, Step::CloneAgain { flags: 0 });
-            b.follow();
-            if let Some(Planned { item, step }) = cgroups::join_last(b) {
-                b.early(item, step);
-            }
+            b.clone_again(ENTER, item, Step::CloneAgain { flags: 0 });
+            cgroups::join_last(b, ENTER);
         }
     }
     Ok(())
@@ -188,7 +206,7 @@ fn open_namespaces(b: &mut Builder<'_>) -> Result<Wanted, PlanError> {
         let slot = b.new_source()?;
         let path = namespace.path().clone().unwrap_or_default();
         let foreign = b.needs_foreign(kind);
-        b.host(item.clone(), HostStep::OpenNamespace { path, kind, flag: flag(kind), foreign, slot });
+        b.host(HostPhase::Open, item.clone(), HostStep::OpenNamespace { path, kind, flag: flag(kind), foreign, slot });
         let join = (item, slot, flag(kind));
         if kind == Type::User { wanted.join_user = Some(join) } else { wanted.joins.push(join) }
     }
@@ -202,18 +220,16 @@ fn clone_into_new(b: &mut Builder<'_>, new: u64) -> Result<(), PlanError> {
     let (new_time, with_clone) = (new & time != 0, flag(Type::User) | flag(Type::Pid));
     // A process that is the first of its PID namespace cannot clone a sibling for the time namespace.
     let first = new & if new_time { flag(Type::User) } else { with_clone };
-    b.early(item, Step::CloneAgain { flags: first });
-    b.follow();
+    b.clone_again(ENTER, item, Step::CloneAgain { flags: first });
     map_ids(b);
     if new_time {
         time_offsets(b)?;
     }
     become_root(b);
     // Made by the namespace's root they are its own: of an IPC namespace, for one, the owner stays who made it.
-    b.early(item, Step::Unshare { flags: new & !with_clone & !time });
+    b.inside(InsidePhase::EnterNamespaces, item, Step::Unshare { flags: new & !with_clone & !time });
     if new_time {
-        b.early(item, Step::CloneAgain { flags: new & flag(Type::Pid) });
-        b.follow();
+        b.clone_again(ENTER, item, Step::CloneAgain { flags: new & flag(Type::Pid) });
     }
     Ok(())
 }
@@ -228,8 +244,7 @@ fn clone_beside_joined(b: &mut Builder<'_>, new: u64) -> Result<(), PlanError> {
         become_root(b);
     }
     let with_clone = b.bare_mounts.map_or(0, |_| flag(Type::Mount));
-    b.early(c"linux.namespaces", Step::CloneAgain { flags: new & !time & !with_clone });
-    b.follow();
+    b.clone_again(ENTER, c"linux.namespaces", Step::CloneAgain { flags: new & !time & !with_clone });
     if b.user_namespace == UserNamespace::Joined {
         check_maps(b);
     }
@@ -245,7 +260,7 @@ fn unshare_mounts(b: &mut Builder<'_>, new: u64) -> u64 {
     /// Linux 7.1. The number means something else to clone(2).
     const UNSHARE_EMPTY_MNTNS: u64 = 0x0010_0000;
     let empty = if b.bare_mounts == Some(&BareMounts::Empty) { UNSHARE_EMPTY_MNTNS } else { 0 };
-    b.early(c"linux.namespaces", Step::Unshare { flags: flag(Type::Mount) | empty });
+    b.inside(InsidePhase::EnterNamespaces, c"linux.namespaces", Step::Unshare { flags: flag(Type::Mount) | empty });
     new & !flag(Type::Mount)
 }
 
@@ -256,7 +271,7 @@ pub(super) fn open_mounts(path: PathBuf, slot: Slot) -> HostStep {
 
 fn add_joins(b: &mut Builder<'_>, joins: impl IntoIterator<Item = Join>) {
     for (item, namespace, kind) in joins {
-        b.early(item, Step::Join { namespace, kind });
+        b.inside(InsidePhase::EnterNamespaces, item, Step::Join { namespace, kind });
     }
 }
 
@@ -266,10 +281,9 @@ fn map_ids(b: &mut Builder<'_>) {
     let list = |maps: Option<&Option<Vec<LinuxIdMapping>>>| maps.cloned().flatten().unwrap_or_default();
     let uids = list(linux.map(Linux::uid_mappings));
     let gids = list(linux.map(Linux::gid_mappings));
-    b.early(c"linux.uidMappings", Step::Sync { point: SyncPoint::Mapped.to_number().into() });
-    b.meet(c"linux.uidMappings", HostStep::Await { point: SyncPoint::Mapped });
-    b.meet(c"linux.uidMappings", HostStep::WriteIdMaps { uids, gids });
-    b.meet(c"linux.uidMappings", HostStep::Release { point: SyncPoint::Mapped });
+    b.rendezvous(SyncPoint::Mapped, ENTER, c"linux.uidMappings", |meeting| {
+        meeting.host(c"linux.uidMappings", HostStep::WriteIdMaps { uids, gids });
+    });
 }
 
 /// Maps beside a joined user namespace are no more than a statement about it, which must be true: owners and mapped mounts are worked out
@@ -279,10 +293,10 @@ fn check_maps(b: &mut Builder<'_>) {
     let list = |maps: Option<&Option<Vec<LinuxIdMapping>>>| maps.cloned().flatten().filter(|maps| !maps.is_empty());
     let (uids, gids) = (list(linux.map(Linux::uid_mappings)), list(linux.map(Linux::gid_mappings)));
     if let Some(maps) = uids {
-        b.meet(c"linux.uidMappings", HostStep::CheckIdMap { file: "uid_map", maps });
+        b.host(HostPhase::EnterNamespaces, c"linux.uidMappings", HostStep::CheckIdMap { file: "uid_map", maps });
     }
     if let Some(maps) = gids {
-        b.meet(c"linux.gidMappings", HostStep::CheckIdMap { file: "gid_map", maps });
+        b.host(HostPhase::EnterNamespaces, c"linux.gidMappings", HostStep::CheckIdMap { file: "gid_map", maps });
     }
 }
 
@@ -291,13 +305,13 @@ fn become_root(b: &mut Builder<'_>) {
     let user = b.spec.process().as_ref().map(|process| process.user());
     let (uid, gid) = user.map_or((0, 0), |user| (user.uid().into(), user.gid().into()));
     let keep_groups = process::callers_groups(b).to_number();
-    b.early(c"process.user", Step::NamespaceRoot { uid, gid, keep_groups });
+    b.inside(InsidePhase::EnterNamespaces, c"process.user", Step::NamespaceRoot { uid, gid, keep_groups });
 }
 
 /// A new time namespace, with its offsets, for the next clone. Before [`Step::NamespaceRoot`]: files of a process that is not
 /// dumpable belong to the root of the runtime's user namespace, and are written by that root alone (proc(5), `/proc/pid`).
 fn time_offsets(b: &mut Builder<'_>) -> Result<(), PlanError> {
-    b.early(c"linux.namespaces", Step::Unshare { flags: flag(Type::Time) });
+    b.inside(InsidePhase::EnterNamespaces, c"linux.namespaces", Step::Unshare { flags: flag(Type::Time) });
     let offsets = b.spec.linux().as_ref().and_then(|linux| linux.time_offsets().as_ref());
     let Some(offsets) = offsets.filter(|offsets| !offsets.is_empty()) else { return Ok(()) };
     let mut lines: Vec<String> = offsets
@@ -311,7 +325,7 @@ fn time_offsets(b: &mut Builder<'_>) -> Result<(), PlanError> {
         path: c"self/timens_offsets".into(),
         value: text("linux.timeOffsets", lines.concat())?,
     };
-    b.early(c"linux.timeOffsets", step);
+    b.inside(InsidePhase::EnterNamespaces, c"linux.timeOffsets", step);
     Ok(())
 }
 
@@ -326,11 +340,11 @@ pub(super) fn open_tree(
 ) -> Result<(), PlanError> {
     if runtime_opens(b) {
         let step = tree_step(b, source, flags, None, slot);
-        b.host(item.clone(), step);
+        b.host(HostPhase::Open, item.clone(), step);
         return Ok(());
     }
     let flags = TreeFlags { unbindable: b.has_new_namespace(Type::Mount), ..flags };
-    b.early(item.clone(), source_step(item, source, flags, slot)?);
+    b.inside(InsidePhase::Sources, item.clone(), source_step(item, source, flags, slot)?);
     Ok(())
 }
 
@@ -360,7 +374,7 @@ pub(super) fn open_source(
     flags: TreeFlags,
     slot: Slot,
 ) -> Result<(), PlanError> {
-    b.inside(item.clone(), source_step(item, source, flags, slot)?);
+    b.inside(InsidePhase::Mounts, item.clone(), source_step(item, source, flags, slot)?);
     Ok(())
 }
 
@@ -380,10 +394,10 @@ pub(super) fn open_device(
 ) -> Result<(), PlanError> {
     let (major, minor) = number;
     if b.facts.privileged {
-        b.host(item.clone(), HostStep::OpenDevice { path: path.to_owned(), kind, major, minor, slot });
+        b.host(HostPhase::Open, item.clone(), HostStep::OpenDevice { path: path.to_owned(), kind, major, minor, slot });
         return Ok(());
     }
     open_tree(b, item, path, TreeFlags::default(), slot)?;
-    b.early(item.clone(), Step::CheckDevice { device: slot, mode: kind.into(), major, minor });
+    b.inside(InsidePhase::Sources, item.clone(), Step::CheckDevice { device: slot, mode: kind.into(), major, minor });
     Ok(())
 }

@@ -17,9 +17,11 @@ use crate::seccomp::{Call, Filter};
 use crate::spec::annotations;
 use crate::state::NOTIFY_SOCKET;
 
-use super::build::{Builder, annotation_item, item_at, slot};
+use super::build::{self, annotation_item, item_at};
+use super::builder::{Builder, slot};
 use super::paths::{block, path_in_root, text};
-use super::{HostStep, PlanError, Planned, PreservedFds, cgroups, exec as joining, hooks, kernel, mounts, namespaces};
+use super::phases::{HostPhase, InsidePhase};
+use super::{HostStep, PlanError, PreservedFds, cgroups, exec as joining, hooks, kernel, mounts, namespaces};
 
 /// Adds the steps that turn init into the process.
 pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
@@ -30,38 +32,34 @@ pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), Pl
     close_files(b);
     own_limits(b, process)?;
     scheduling(b, process)?;
-    b.inside(c"process.user.umask", Step::Umask { mask: process.user().umask().unwrap_or(0o022).into() });
-    b.inside(c"process.capabilities.bounding", Step::BoundingSet { keep: sets.bounding });
+    b.inside(
+        InsidePhase::BoundingSet,
+        c"process.user.umask",
+        Step::Umask { mask: process.user().umask().unwrap_or(0o022).into() },
+    );
+    b.inside(InsidePhase::BoundingSet, c"process.capabilities.bounding", Step::BoundingSet { keep: sets.bounding });
     change_user(b, process)?;
     // Before the search: it must find what execve(2) will, which checks with these (docs/adr/0003).
     let keeps_one = b.facts.seccomp.is_some() && !no_new_privileges(process);
     if keeps_one {
         give_up_all_but_one(b, sets);
     } else {
-        give_up_capabilities(b, sets);
+        give_up_capabilities(b, InsidePhase::Capabilities, sets);
     }
     late_working_directory(b, process)?;
     find_program(b, process, &environment)?;
     if no_new_privileges(process) {
-        b.inside(c"process.noNewPrivileges", Step::NoNewPrivileges {});
+        b.inside(InsidePhase::NoNewPrivileges, c"process.noNewPrivileges", Step::NoNewPrivileges {});
     }
-    if filter == FilterPlace::Early {
-        load_filter(b, process);
-    }
+    load_filter(b, filter, process)?;
     if keeps_one {
-        give_up_capabilities(b, sets);
+        give_up_capabilities(b, InsidePhase::EarlyFilter, sets);
     }
     appear(b, process)?;
-    wait(b);
-    if filter == FilterPlace::ForHooks {
-        load_filter(b, process);
-    }
+    wait(b)?;
     hooks::start(b, &environment)?;
     if process.args().as_ref().is_some_and(|arguments| !arguments.is_empty()) {
-        b.inside(c"process.args", Step::Announce {});
-    }
-    if filter == FilterPlace::Last {
-        load_filter(b, process);
+        b.inside(InsidePhase::Announce, c"process.args", Step::Announce {});
     }
     exec(b, process, &environment)
 }
@@ -77,18 +75,18 @@ fn stdio_and_home(b: &mut Builder<'_>, process: &Process, environment: &[String]
         // That of a container that runs is the container's to change.
         None if b.joins_container && reads_home => {
             let proc = b.new_source()?;
-            b.host(c"process.env", HostStep::OpenHostProc { slot: proc });
+            b.host(HostPhase::Open, c"process.env", HostStep::OpenHostProc { slot: proc });
             proc
         }
         None => slot::SYNC,
     };
     if reads_home {
-        b.inside(c"process.env", Step::HomeFromPasswd { uid, proc });
+        b.inside(InsidePhase::Stdio, c"process.env", Step::HomeFromPasswd { uid, proc });
     }
     // Not for one that joins: its stdio is nobody's but its own (runc).
     let own = !b.joins_container && b.has_mount_namespace() && b.owns_dev;
     let dev = if own { b.dev_mount.unwrap_or(slot::ROOT) } else { slot::SYNC };
-    b.inside(c"process.user", Step::OwnStdio { uid, dev, proc });
+    b.inside(InsidePhase::Stdio, c"process.user", Step::OwnStdio { uid, dev, proc });
     Ok(())
 }
 
@@ -100,7 +98,7 @@ fn close_files(b: &mut Builder<'_>) {
     let slots = kept.into_iter().flat_map(|slot| slot.0.to_le_bytes()).collect();
     let PreservedFds { span, gaps } = &b.facts.preserved_fds;
     let gaps = gaps.iter().flatten().flat_map(|fd| fd.to_le_bytes()).collect();
-    b.inside(c"runtime", Step::CloseFiles { keep: (*span).into(), gaps, slots });
+    b.inside(InsidePhase::CloseFiles, c"runtime", Step::CloseFiles { keep: (*span).into(), gaps, slots });
 }
 
 /// The limits, where the runtime does not set them.
@@ -110,11 +108,11 @@ fn own_limits(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     }
     for Limit { item, resource, soft, hard } in limits(process)? {
         if !(b.appears_last && resource == PROCESSES) {
-            b.inside(item, Step::ResourceLimit { resource, soft, hard });
+            b.inside(InsidePhase::Limits, item, Step::ResourceLimit { resource, soft, hard });
         } else if may_grant(b, Capability::SysResource) {
             // For a moment the process is two. From here it can be lowered without privileges.
             let room = hard.saturating_add(1);
-            b.inside(item, Step::ResourceLimit { resource, soft: room, hard: room });
+            b.inside(InsidePhase::Limits, item, Step::ResourceLimit { resource, soft: room, hard: room });
         }
     }
     Ok(())
@@ -125,15 +123,13 @@ fn appear(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     if !b.appears_last {
         return Ok(());
     }
-    b.inside(c"linux.namespaces", Step::CloneAgain { flags: 0 });
-    b.follow();
-    if let Some(Planned { item, step }) = cgroups::join_last(b) {
-        b.inside(item, step);
-    }
-    joining::session(b, process);
+    let phases = (HostPhase::LastClone, InsidePhase::LastClone);
+    b.clone_again(phases, c"linux.namespaces", Step::CloneAgain { flags: 0 });
+    cgroups::join_last(b, phases);
+    joining::session(b, InsidePhase::LastClone, process);
     for Limit { item, resource, soft, hard } in limits(process)? {
         if resource == PROCESSES {
-            b.inside(item, Step::ResourceLimit { resource, soft, hard });
+            b.inside(InsidePhase::LastClone, item, Step::ResourceLimit { resource, soft, hard });
         }
     }
     Ok(())
@@ -143,17 +139,21 @@ fn appear(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
 fn change_user(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     let user = process.user();
     let path = path_in_root("process.cwd", process.cwd())?;
-    b.inside(c"process.cwd", Step::WorkingDirectory { path, late: 0 });
+    b.inside(InsidePhase::User, c"process.cwd", Step::WorkingDirectory { path, late: 0 });
     let groups = user.additional_gids().iter().flatten().flat_map(|gid| gid.to_ne_bytes()).collect();
     let keep_groups = callers_groups(b).to_number();
-    b.inside(c"process.user", Step::User { uid: user.uid().into(), gid: user.gid().into(), groups, keep_groups });
+    b.inside(
+        InsidePhase::User,
+        c"process.user",
+        Step::User { uid: user.uid().into(), gid: user.gid().into(), groups, keep_groups },
+    );
     Ok(())
 }
 
 /// The working directory again: only the user may be able to enter it.
 fn late_working_directory(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     let path = path_in_root("process.cwd", process.cwd())?;
-    b.inside(c"process.cwd", Step::WorkingDirectory { path, late: 1 });
+    b.inside(InsidePhase::Program, c"process.cwd", Step::WorkingDirectory { path, late: 1 });
     Ok(())
 }
 
@@ -161,7 +161,11 @@ fn find_program(b: &mut Builder<'_>, process: &Process, environment: &[String]) 
     let Some(name) = process.args().as_ref().and_then(|arguments| arguments.first()) else { return Ok(()) };
     let name = text("process.args[0]", name.as_str())?;
     let search = environment.iter().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or("");
-    b.inside(c"process.args[0]", Step::FindProgram { name, search: text("process.env", search)? });
+    b.inside(
+        InsidePhase::Program,
+        c"process.args[0]",
+        Step::FindProgram { name, search: text("process.env", search)? },
+    );
     Ok(())
 }
 
@@ -192,53 +196,68 @@ fn filter_place(b: &Builder<'_>, process: &Process) -> FilterPlace {
     }
 }
 
-fn load_filter(b: &mut Builder<'_>, process: &Process) {
-    if let Some(filter) = &b.facts.seccomp {
-        let (flags, program) = (filter.flags, filter.program.clone());
-        let (privileged, notify) = ((!no_new_privileges(process)).into(), filter.notify.into());
-        b.inside(c"linux.seccomp", Step::Seccomp { flags, program, privileged, notify });
+fn load_filter(b: &mut Builder<'_>, place: FilterPlace, process: &Process) -> Result<(), PlanError> {
+    let Some(filter) = &b.facts.seccomp else { return Ok(()) };
+    let phase = match place {
+        FilterPlace::Early => InsidePhase::EarlyFilter,
+        FilterPlace::ForHooks => InsidePhase::StartHooks,
+        FilterPlace::Last => InsidePhase::LastFilter,
+    };
+    let (flags, program) = (filter.flags, filter.program.clone());
+    let (privileged, notify) = ((!no_new_privileges(process)).into(), filter.notify.into());
+    b.inside(phase, c"linux.seccomp", Step::Seccomp { flags, program, privileged, notify });
+    if let Some((item, path)) = seccomp_listener(b)? {
+        let seccomp = b.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+        let metadata = seccomp.and_then(|seccomp| seccomp.listener_metadata().clone());
+        b.host(HostPhase::Listener, item, HostStep::SendSeccompListener { path, metadata });
     }
+    Ok(())
 }
 
 /// The final sets, but that the filter can still be loaded: that takes CAP_SYS_ADMIN, which is permitted and not effective.
 fn give_up_all_but_one(b: &mut Builder<'_>, sets: CapabilitySets) {
     let CapabilitySets { effective, inheritable, .. } = sets;
     let permitted = sets.permitted | 1 << caps::Capability::CAP_SYS_ADMIN.index();
-    b.inside(c"process.capabilities", Step::Capabilities { effective, permitted, inheritable });
+    b.inside(
+        InsidePhase::Capabilities,
+        c"process.capabilities",
+        Step::Capabilities { effective, permitted, inheritable },
+    );
 }
 
-fn give_up_capabilities(b: &mut Builder<'_>, sets: CapabilitySets) {
+fn give_up_capabilities(b: &mut Builder<'_>, phase: InsidePhase, sets: CapabilitySets) {
     let CapabilitySets { effective, permitted, inheritable, ambient, .. } = sets;
-    b.inside(c"process.capabilities", Step::Capabilities { effective, permitted, inheritable });
+    b.inside(phase, c"process.capabilities", Step::Capabilities { effective, permitted, inheritable });
     if ambient != 0 {
-        b.inside(c"process.capabilities.ambient", Step::AmbientCapabilities { set: ambient });
+        b.inside(phase, c"process.capabilities.ambient", Step::AmbientCapabilities { set: ambient });
     }
 }
 
 /// Until the runtime has done its half, and until `start`.
-fn wait(b: &mut Builder<'_>) {
-    b.inside(c"runtime", Step::Sync { point: SyncPoint::Ready.to_number().into() });
+fn wait(b: &mut Builder<'_>) -> Result<(), PlanError> {
+    b.rendezvous(SyncPoint::Ready, (HostPhase::Ready, InsidePhase::Ready), c"runtime", build::show)?;
     if b.request.wait_for_start {
-        b.inside(c"runtime", Step::WaitForStart { listener: slot::LISTENER });
+        b.inside(InsidePhase::Ready, c"runtime", Step::WaitForStart { listener: slot::LISTENER });
     }
+    Ok(())
 }
 
 fn exec(b: &mut Builder<'_>, process: &Process, environment: &[String]) -> Result<(), PlanError> {
     let arguments = process.args().as_deref().unwrap_or_default();
     if arguments.is_empty() {
-        b.inside(c"process", Step::End {});
+        b.inside(InsidePhase::Exec, c"process", Step::End {});
         return Ok(());
     }
     let exec = Step::Exec {
         arguments: block("process.args", arguments.iter().map(String::as_str))?,
         environment: block("process.env", environment.iter().map(String::as_str))?,
     };
-    b.inside(c"process.args", exec);
+    b.inside(InsidePhase::Exec, c"process.args", exec);
     Ok(())
 }
 
 /// Where the listener of the filter goes, and which config item says so: the config's path, or crun's annotation.
-pub(super) fn seccomp_listener(b: &Builder<'_>) -> Result<Option<(CString, PathBuf)>, PlanError> {
+fn seccomp_listener(b: &Builder<'_>) -> Result<Option<(CString, PathBuf)>, PlanError> {
     let notifies = b.facts.seccomp.as_ref().is_some_and(|filter| filter.notify);
     let seccomp = b.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
     let Some(seccomp) = seccomp.filter(|_| notifies) else { return Ok(None) };
@@ -322,24 +341,24 @@ fn scheduling(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     match final_affinity(b, process) {
         Some(cpus) => {
             let cpus = kernel::mask("process.execCPUAffinity.final", cpus)?;
-            b.inside(c"process.execCPUAffinity.final", Step::Affinity { cpus });
+            b.inside(InsidePhase::Limits, c"process.execCPUAffinity.final", Step::Affinity { cpus });
         }
-        None => b.inside(c"runtime", Step::ResetAffinity {}),
+        None => b.inside(InsidePhase::Limits, c"runtime", Step::ResetAffinity {}),
     }
     if let Some(scheduler) = process.scheduler() {
-        b.inside(c"process.scheduler", kernel::scheduler(scheduler));
+        b.inside(InsidePhase::Limits, c"process.scheduler", kernel::scheduler(scheduler));
     }
     if let Some(priority) = process.io_priority() {
-        b.inside(c"process.ioPriority", Step::IoPriority { value: kernel::io_priority(priority) });
+        b.inside(InsidePhase::Limits, c"process.ioPriority", Step::IoPriority { value: kernel::io_priority(priority) });
     }
     let Some(linux) = b.spec.linux().as_ref() else { return Ok(()) };
     if let Some(personality) = linux.personality() {
         let persona = kernel::personality(personality.domain());
-        b.inside(c"linux.personality", Step::Personality { persona });
+        b.inside(InsidePhase::Limits, c"linux.personality", Step::Personality { persona });
     }
     if let Some(policy) = linux.memory_policy() {
         let (mode, nodes) = kernel::memory_policy(policy)?;
-        b.inside(c"linux.memoryPolicy", Step::MemoryPolicy { mode, nodes });
+        b.inside(InsidePhase::Limits, c"linux.memoryPolicy", Step::MemoryPolicy { mode, nodes });
     }
     Ok(())
 }

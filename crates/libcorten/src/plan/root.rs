@@ -11,9 +11,10 @@ use corten_init::{OwnedStep as Step, TreeFlags};
 use crate::oci::{LinuxNamespaceType, Mount};
 use crate::spec::asks_for_bind;
 
-use super::build::{Builder, SLAVE, propagation_flags, slot};
+use super::builder::{Builder, SLAVE, slot};
 use super::namespaces::{self, UserNamespace};
 use super::paths::text;
+use super::phases::{HostPhase, InsidePhase};
 use super::{HostStep, PlanError, hooks, mounts};
 
 /// Filesystems whose source and options name no file of the host.
@@ -45,7 +46,7 @@ pub(super) fn bare(b: &mut Builder<'_>) {
     }
     b.bare_mounts = b.facts.bare_mounts.as_ref();
     if let Some(directory) = b.facts.missing_template.clone() {
-        b.host(c"runtime", HostStep::MakeMountTemplate { directory });
+        b.host(HostPhase::Open, c"runtime", HostStep::MakeMountTemplate { directory });
     }
 }
 
@@ -61,8 +62,8 @@ fn way_to_host(b: &mut Builder<'_>) -> Result<(), PlanError> {
     }
     let (host, own) = (b.new_source()?, b.new_source()?);
     let item = c"linux.namespaces";
-    b.host(item, namespaces::open_mounts("/proc/self/ns/mnt".into(), host));
-    b.inside(item, Step::OwnMounts { slot: own });
+    b.host(HostPhase::Open, item, namespaces::open_mounts("/proc/self/ns/mnt".into(), host));
+    b.inside(InsidePhase::Root, item, Step::OwnMounts { slot: own });
     b.to_and_from_host = Some((host, own));
     Ok(())
 }
@@ -83,17 +84,17 @@ pub(super) fn root(b: &mut Builder<'_>) -> Result<(), PlanError> {
     if !b.has_mount_namespace() {
         // config-linux.md#namespaces: the runtime's own is inherited. The tree stays detached and the process is shut up in it:
         // none of its mounts shows up in the namespace (mounts on detached trees: Linux 6.15).
-        b.inside(c"root.path", Step::EnterTree { tree: slot::ROOT });
+        b.inside(InsidePhase::Root, c"root.path", Step::EnterTree { tree: slot::ROOT });
         return Ok(());
     }
     if b.bare_mounts.is_none() {
-        b.inside(c"linux.rootfsPropagation", Step::Propagation { flags: SLAVE });
+        b.inside(InsidePhase::Root, c"linux.rootfsPropagation", Step::Propagation { flags: SLAVE });
     }
     if b.request.options.no_pivot {
-        b.inside(c"root", Step::HideHostMounts { proc: slot::PROC });
+        b.inside(InsidePhase::Root, c"root", Step::HideHostMounts { proc: slot::PROC });
     }
     let propagation = b.tree_propagation().unwrap_or(SLAVE);
-    b.inside(c"linux.rootfsPropagation", mounts::set_propagation(slot::ROOT, propagation));
+    b.inside(InsidePhase::Root, c"linux.rootfsPropagation", mounts::set_propagation(slot::ROOT, propagation));
     if propagation != libc::MS_PRIVATE {
         // runc: what the host mounts in the directory later is none of the container's; mounts below the root may get some.
         let own = Step::SetAttributes {
@@ -104,14 +105,14 @@ pub(super) fn root(b: &mut Builder<'_>) -> Result<(), PlanError> {
             propagation: libc::MS_PRIVATE,
             recursive: 0,
         };
-        b.inside(c"linux.rootfsPropagation", own);
+        b.inside(InsidePhase::Root, c"linux.rootfsPropagation", own);
     }
     // In a joined or bare mount namespace there is no such directory; nothing but targets is looked up there.
     if b.bare_mounts.is_none() && !b.joins_mount_namespace() || hooks::see_the_root(b) {
         let path = text("root.path", source.into_os_string().into_encoded_bytes())?;
-        b.inside(c"root.path", Step::AttachRootAt { tree: slot::ROOT, path });
+        b.inside(InsidePhase::Root, c"root.path", Step::AttachRootAt { tree: slot::ROOT, path });
     } else {
-        b.inside(c"root.path", Step::AttachRoot { tree: slot::ROOT });
+        b.inside(InsidePhase::Root, c"root.path", Step::AttachRoot { tree: slot::ROOT });
     }
     way_to_host(b)
 }
@@ -119,16 +120,16 @@ pub(super) fn root(b: &mut Builder<'_>) -> Result<(), PlanError> {
 /// The container's root becomes `/`.
 pub(super) fn change_root(b: &mut Builder<'_>) {
     if b.has_mount_namespace() && !b.request.options.no_pivot && b.bare_mounts.is_none() {
-        b.inside(c"root", Step::PivotRoot {});
+        b.inside(InsidePhase::ChangeRoot, c"root", Step::PivotRoot {});
         return;
     }
     // Over an empty directory the root lies already, and below it is nothing to get rid of.
     if b.has_mount_namespace() && b.bare_mounts.is_none() {
-        b.inside(c"root", Step::AttachRoot { tree: slot::ROOT });
+        b.inside(InsidePhase::ChangeRoot, c"root", Step::AttachRoot { tree: slot::ROOT });
     }
-    b.inside(c"root", Step::MoveRoot {});
+    b.inside(InsidePhase::ChangeRoot, c"root", Step::MoveRoot {});
     for slot in b.to_and_from_host.into_iter().flat_map(|(host, own)| [host, own]) {
-        b.inside(c"linux.namespaces", Step::Close { slot });
+        b.inside(InsidePhase::ChangeRoot, c"linux.namespaces", Step::Close { slot });
     }
 }
 
@@ -141,10 +142,26 @@ pub(super) fn readonly_root(b: &mut Builder<'_>) {
         .filter(|(flag, _)| matches!(*flag, libc::MS_SHARED | libc::MS_UNBINDABLE));
     if let Some((flags, recursive)) = late {
         let step = Step::RootAttributes { set: 0, propagation: flags, recursive: recursive.into() };
-        b.inside(c"linux.rootfsPropagation", step);
+        b.inside(InsidePhase::RootAttributes, c"linux.rootfsPropagation", step);
     }
     if b.spec.root().as_ref().is_some_and(|root| root.readonly().unwrap_or(false)) {
         let step = Step::RootAttributes { set: libc::MOUNT_ATTR_RDONLY, propagation: 0, recursive: 0 };
-        b.inside(c"root.readonly", step);
+        b.inside(InsidePhase::RootAttributes, c"root.readonly", step);
     }
+}
+
+/// The flag of a `rootfsPropagation`, and whether it is recursive.
+pub(super) fn propagation_flags(word: &str) -> Option<(u64, bool)> {
+    let (kind, recursive) = match word.strip_prefix('r') {
+        Some(kind) => (kind, true),
+        None => (word, false),
+    };
+    let flag = match kind {
+        "private" => libc::MS_PRIVATE,
+        "shared" => libc::MS_SHARED,
+        "slave" => libc::MS_SLAVE,
+        "unbindable" => libc::MS_UNBINDABLE,
+        _ => return None,
+    };
+    Some((flag, recursive))
 }

@@ -316,8 +316,8 @@ pub(super) const DEFENCES: &[Defence] = &[
     Defence {
         name: "masked files are the host's null device",
         file: "crates/libcorten/src/plan/build.rs",
-        code: "b.inside(item, Step::MaskPath { base, path, null: slot::NULL, empty: slot::EMPTY });",
-        without: "b.inside(item, Step::ReadonlyPath { base, path });",
+        code: "Step::MaskPath { base, path, null: slot::NULL, empty: slot::EMPTY }",
+        without: "Step::ReadonlyPath { base, path }",
         test: of("inside::the_images_null_device_masks_nothing"),
     },
     Defence {
@@ -343,7 +343,7 @@ pub(super) const DEFENCES: &[Defence] = &[
     },
     Defence {
         name: "the host's mount namespace is not joined",
-        file: "crates/libcorten/src/plan/build.rs",
+        file: "crates/libcorten/src/plan/builder.rs",
         code: "            || kind == LinuxNamespaceType::Mount\n",
         without: "",
         test: of("namespaces::the_hosts_mount_namespace_is_not_joined"),
@@ -357,7 +357,7 @@ pub(super) const DEFENCES: &[Defence] = &[
     },
     Defence {
         name: "no mount of the container's reaches the host",
-        file: "crates/libcorten/src/plan/build.rs",
+        file: "crates/libcorten/src/plan/builder.rs",
         code: "pub(super) const SLAVE: u64 = libc::MS_SLAVE;",
         without: "pub(super) const SLAVE: u64 = 0;",
         test: of("mounts::no_mount_is_a_peer_of_the_hosts"),
@@ -372,7 +372,7 @@ pub(super) const DEFENCES: &[Defence] = &[
     Defence {
         name: "without pivot_root the host's procfs is hidden",
         file: "crates/libcorten/src/plan/root.rs",
-        code: "        b.inside(c\"root\", Step::HideHostMounts { proc: slot::PROC });\n",
+        code: "        b.inside(InsidePhase::Root, c\"root\", Step::HideHostMounts { proc: slot::PROC });\n",
         without: "",
         test: of("mounts::without_pivot_root"),
     },
@@ -484,8 +484,8 @@ pub(super) const DEFENCES: &[Defence] = &[
     Defence {
         name: "the filter of the config is loaded",
         file: "crates/libcorten/src/plan/process.rs",
-        code: "    if let Some(filter) = &b.facts.seccomp {\n",
-        without: "    if let Some(filter) = b.facts.seccomp.as_ref().filter(|_| false) {\n",
+        code: "    let Some(filter) = &b.facts.seccomp else { return Ok(()) };\n",
+        without: "    let Some(filter) = b.facts.seccomp.as_ref().filter(|_| false) else { return Ok(()) };\n",
         test: of("exec::the_filter_is_the_container_s"),
     },
     Defence {
@@ -533,14 +533,14 @@ pub(super) const DEFENCES: &[Defence] = &[
     Defence {
         name: "no new privileges",
         file: "crates/libcorten/src/plan/process.rs",
-        code: "        b.inside(c\"process.noNewPrivileges\", Step::NoNewPrivileges {});\n",
+        code: "        b.inside(InsidePhase::NoNewPrivileges, c\"process.noNewPrivileges\", Step::NoNewPrivileges {});\n",
         without: "",
         test: of("exec::no_new_privileges_is_a_flag"),
     },
     Defence {
         name: "a session keyring of its own",
         file: "crates/libcorten/src/plan/build.rs",
-        code: "        b.inside(c\"runtime\", Step::SessionKeyring { name });\n",
+        code: "        b.inside(InsidePhase::Keyring, c\"runtime\", Step::SessionKeyring { name });\n",
         without: "        drop(name);\n",
         test: of("session::a_session_keyring_of_its_own"),
     },

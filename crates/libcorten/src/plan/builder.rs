@@ -1,0 +1,367 @@
+//! A plan in the making: steps are added at their phases, and come into order when all are there.
+//!
+//! Stage: plan; pure. Where both halves meet, one call adds what both do: init never waits for what the
+//! runtime does not do.
+
+use std::ffi::{CStr, CString};
+
+use corten_init::{OwnedStep as Step, Slot, SyncPoint};
+
+use crate::oci::{LinuxNamespaceType, Spec};
+use crate::spec::annotations::annotation;
+use crate::spec::{is_joined, namespace, sysctl_file, sysctl_namespace};
+
+use super::namespaces::{self, UserNamespace};
+use super::phases::{HostPhase, InsidePhase};
+use super::root::propagation_flags;
+use super::{BareMounts, Facts, HostStep, Plan, PlanError, Planned, Request};
+
+/// Slots with a fixed meaning.
+pub(super) mod slot {
+    use corten_init::Slot;
+
+    /// The socket to the runtime; the executor takes the first slot for it.
+    pub(crate) const SYNC: Slot = Slot(0);
+    /// The detached tree of the root filesystem.
+    pub(in crate::plan) const ROOT: Slot = Slot(1);
+    /// The socket that `start` connects to.
+    pub(in crate::plan) const LISTENER: Slot = Slot(2);
+    /// The null device, to hide files under.
+    pub(in crate::plan) const NULL: Slot = Slot(3);
+    /// An empty directory, to hide directories under.
+    pub(in crate::plan) const EMPTY: Slot = Slot(4);
+    /// The target of the mount that is being made.
+    pub(in crate::plan) const TARGET: Slot = Slot(5);
+    /// The mount that is being made.
+    pub(in crate::plan) const MOUNT: Slot = Slot(6);
+    /// The terminal's two ends.
+    pub(in crate::plan) const MASTER: Slot = Slot(7);
+    pub(in crate::plan) const PEER: Slot = Slot(8);
+    /// A procfs that is not the container's: init's own, or the host's.
+    pub(in crate::plan) const PROC: Slot = Slot(9);
+    /// The state for hooks that init runs: while the container is being created, and after.
+    pub(in crate::plan) const STATE_CREATING: Slot = Slot(10);
+    pub(in crate::plan) const STATE_CREATED: Slot = Slot(11);
+    /// Where the output of hooks goes that init runs.
+    pub(in crate::plan) const HOOK_STDOUT: Slot = Slot(12);
+    pub(in crate::plan) const HOOK_STDERR: Slot = Slot(13);
+    /// The container's cgroup, where a mount must show it without a cgroup namespace.
+    pub(in crate::plan) const CGROUP: Slot = Slot(14);
+    /// The container's procfs and sysfs, for what is masked in them.
+    pub(in crate::plan) const PROC_MOUNT: Slot = Slot(15);
+    pub(in crate::plan) const SYS_MOUNT: Slot = Slot(16);
+    /// The filesystem at `/dev`.
+    pub(in crate::plan) const DEV_MOUNT: Slot = Slot(17);
+    /// The first of the sources of bind mounts, and of namespaces to join.
+    pub(in crate::plan) const FIRST_SOURCE: Slot = Slot(18);
+}
+
+/// `MS_SLAVE`: mounts of the host reach the container, never the other way round. runc's default.
+pub(super) const SLAVE: u64 = libc::MS_SLAVE;
+
+/// A plan in the making.
+pub(super) struct Builder<'a> {
+    pub(super) spec: &'a Spec,
+    pub(super) request: &'a Request<'a>,
+    pub(super) facts: &'a Facts,
+    host: Vec<Phased<HostPhase, HostStep>>,
+    inside: Vec<Phased<InsidePhase, Step>>,
+    /// The process joins a container that runs.
+    pub(super) joins_container: bool,
+    /// It enters the PID namespace, where others see it, when it has nothing left that they have not.
+    pub(super) appears_last: bool,
+    /// What moves it into the cgroups that are left for when it has cloned itself for the last time.
+    pub(super) joins_last: Option<HostStep>,
+    next_source: u16,
+    /// How the container's mount namespace comes about if it is not a copy of the caller's.
+    pub(super) bare_mounts: Option<&'a BareMounts>,
+    /// The caller's mount namespace and init's own, where init opens sources in the first.
+    pub(super) to_and_from_host: Option<(Slot, Slot)>,
+    /// The network namespace that the runtime makes, until init enters it.
+    pub(super) network: Option<Slot>,
+    pub(super) user_namespace: UserNamespace,
+    /// A mount shows the container's cgroup by a bind mount.
+    pub(super) shows_own_cgroup: bool,
+    /// `/dev` is the container's own, so that the default devices and links are made in it. runc: not when
+    /// `/dev` is a bind mount.
+    pub(super) owns_dev: bool,
+    /// The filesystem that is made at `/dev`.
+    pub(super) dev_mount: Option<Slot>,
+    /// Mounts whose fds are kept for masked and readonly paths: destination and slot.
+    pub(super) kept_mounts: Vec<(String, Slot)>,
+    /// Mounts that become read-only when the root is complete: item and slot.
+    pub(super) late_readonly: Vec<(CString, Slot)>,
+    /// What the config asks for and will not have.
+    pub(super) warnings: Vec<String>,
+}
+
+/// A step, and when its turn comes.
+#[derive(Debug)]
+struct Phased<P, T> {
+    phase: P,
+    planned: Planned<T>,
+}
+
+/// Brings steps into the order of their phases; in a phase they stay in the order in which they were added.
+fn in_order<P: Ord + Copy, T>(mut steps: Vec<Phased<P, T>>) -> Vec<Planned<T>> {
+    steps.sort_by_key(|step| step.phase);
+    steps.into_iter().map(|step| step.planned).collect()
+}
+
+/// What the runtime does while init waits for it.
+pub(super) struct Meeting<'b, 'a> {
+    pub(super) b: &'b mut Builder<'a>,
+    phase: HostPhase,
+}
+
+impl Meeting<'_, '_> {
+    /// Adds a step to the runtime's half.
+    pub(super) fn host(&mut self, item: impl Into<CString>, step: HostStep) {
+        self.b.host(self.phase, item, step);
+    }
+}
+
+impl<'a> Builder<'a> {
+    /// An empty plan for this config.
+    pub(super) fn new(spec: &'a Spec, request: &'a Request<'a>, facts: &'a Facts) -> Self {
+        Self {
+            spec,
+            request,
+            facts,
+            host: Vec::with_capacity(32),
+            inside: Vec::with_capacity(128),
+            joins_container: false,
+            appears_last: false,
+            joins_last: None,
+            next_source: slot::FIRST_SOURCE.0,
+            bare_mounts: None,
+            network: None,
+            to_and_from_host: None,
+            user_namespace: namespaces::user_namespace(spec),
+            shows_own_cgroup: false,
+            owns_dev: true,
+            dev_mount: None,
+            kept_mounts: Vec::new(),
+            late_readonly: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// The plan.
+    pub(super) fn finish(self) -> Plan {
+        Plan {
+            host: in_order(self.host),
+            inside: in_order(self.inside),
+            slots: self.next_source,
+            preserved_fds: self.facts.preserved_fds.clone(),
+            warnings: self.warnings,
+        }
+    }
+
+    /// Adds a step to the runtime's half.
+    pub(super) fn host(&mut self, phase: HostPhase, item: impl Into<CString>, step: HostStep) {
+        self.host.push(Phased { phase, planned: Planned { item: item.into(), step } });
+    }
+
+    /// Adds a step to init's half.
+    pub(super) fn inside(&mut self, phase: InsidePhase, item: impl Into<CString>, step: Step) {
+        self.inside.push(Phased { phase, planned: Planned { item: item.into(), step } });
+    }
+
+    /// Init waits at `point` until the runtime has done what `meanwhile` adds.
+    pub(super) fn rendezvous<T>(
+        &mut self,
+        point: SyncPoint,
+        (host, inside): (HostPhase, InsidePhase),
+        item: &CStr,
+        meanwhile: impl FnOnce(&mut Meeting<'_, 'a>) -> T,
+    ) -> T {
+        let step = Step::Sync { point: point.to_number().into() };
+        self.rendezvous_by(step, point, (host, inside), item, meanwhile)
+    }
+
+    /// The same at the point of the runtime's hooks. With its word come the files with the state, for hooks
+    /// that init runs.
+    pub(super) fn rendezvous_for_hooks<T>(
+        &mut self,
+        (host, inside): (HostPhase, InsidePhase),
+        item: &CStr,
+        meanwhile: impl FnOnce(&mut Meeting<'_, 'a>) -> T,
+    ) -> T {
+        let step = Step::AwaitHooks { creating: slot::STATE_CREATING, created: slot::STATE_CREATED };
+        self.rendezvous_by(step, SyncPoint::Hooks, (host, inside), item, meanwhile)
+    }
+
+    fn rendezvous_by<T>(
+        &mut self,
+        step: Step,
+        point: SyncPoint,
+        (phase, inside): (HostPhase, InsidePhase),
+        item: &CStr,
+        meanwhile: impl FnOnce(&mut Meeting<'_, 'a>) -> T,
+    ) -> T {
+        self.inside(inside, item, step);
+        self.host(phase, item, HostStep::Await { point });
+        let done = meanwhile(&mut Meeting { b: self, phase });
+        self.host(phase, item, HostStep::Release { point });
+        done
+    }
+
+    /// The runtime does what `before` adds without waiting for init, which does not pass `point` before that
+    /// is done.
+    pub(super) fn before(
+        &mut self,
+        point: SyncPoint,
+        (phase, inside): (HostPhase, InsidePhase),
+        item: &CStr,
+        before: impl FnOnce(&mut Meeting<'_, 'a>),
+    ) {
+        self.inside(inside, item, Step::Await { point: point.to_number().into() });
+        before(&mut Meeting { b: self, phase });
+        self.host(phase, item, HostStep::Release { point });
+    }
+
+    /// The runtime hands over what it has made or opened, which init takes when its turn comes.
+    pub(super) fn hand_over(
+        &mut self,
+        (host, inside): (HostPhase, InsidePhase),
+        item: &CStr,
+        (gives, takes): (HostStep, Step),
+    ) {
+        self.host(host, item, gives);
+        self.inside(inside, item, takes);
+    }
+
+    /// Clones init, with these new namespaces.
+    pub(super) fn clone_init(&mut self, item: &CStr, namespaces: u64) {
+        self.host(HostPhase::Clone, item, HostStep::CloneInit { namespaces });
+        self.record_init(HostPhase::Clone);
+    }
+
+    /// Init goes on in a clone, by `step`; the runtime follows.
+    pub(super) fn clone_again(&mut self, (host, inside): (HostPhase, InsidePhase), item: &CStr, step: Step) {
+        self.inside(inside, item, step);
+        self.host(host, c"linux.namespaces", HostStep::FollowClone);
+        self.record_init(host);
+    }
+
+    /// Writes down who init is; one that joins a container is not its init.
+    fn record_init(&mut self, phase: HostPhase) {
+        if !self.joins_container {
+            self.host(phase, c"runtime", HostStep::RecordInit);
+        }
+    }
+
+    /// Adds steps to init's half, all at `phase`, that are passed over where `/dev` is not the container's
+    /// own.
+    pub(super) fn in_own_dev(
+        &mut self,
+        phase: InsidePhase,
+        item: &CStr,
+        add: impl FnOnce(&mut Self) -> Result<(), PlanError>,
+    ) -> Result<(), PlanError> {
+        let dev = self.dev_mount.unwrap_or(slot::SYNC);
+        let at = self.inside.len();
+        self.inside(phase, item, Step::OwnDev { dev, steps: 0 });
+        add(self)?;
+        // Others among them may have been added at another phase, for their preparation.
+        let count = self.inside.iter().skip(at + 1).filter(|step| step.phase == phase).count();
+        if let Some(Step::OwnDev { steps, .. }) = self.inside.get_mut(at).map(|step| &mut step.planned.step) {
+            *steps = count.try_into().unwrap_or(0);
+        }
+        Ok(())
+    }
+
+    /// Returns an annotation that is not empty.
+    pub(super) fn annotation(&self, name: &str) -> Option<&'a str> {
+        annotation(self.spec, name).filter(|value| !value.is_empty())
+    }
+
+    /// Whether a joined namespace must be another than the host's: something is set in it that would be set
+    /// on the host. In a mount namespace that is always so: its root becomes the container's, for every
+    /// process there (`pivot_root(2)`).
+    pub(super) fn needs_foreign(&self, kind: LinuxNamespaceType) -> bool {
+        let named = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
+        let sysctls = self.spec.linux().as_ref().and_then(|linux| linux.sysctl().as_ref());
+        let mut sysctls = sysctls.into_iter().flatten();
+        sysctls.any(|(key, _)| sysctl_file(key).is_some_and(|file| sysctl_namespace(&file) == Ok(kind)))
+            || kind == LinuxNamespaceType::Uts && (named(self.spec.hostname()) || named(self.spec.domainname()))
+            || kind == LinuxNamespaceType::Network && !self.net_devices().is_empty()
+            || kind == LinuxNamespaceType::Mount
+    }
+
+    /// The network devices that the container gets: names on the host and inside, sorted, as a plan has an
+    /// order.
+    pub(super) fn net_devices(&self) -> Vec<(String, String)> {
+        let listed = self.spec.linux().as_ref().and_then(|linux| linux.net_devices().as_ref());
+        let inside = |name: &String, device: &crate::oci::LinuxNetDevice| {
+            device.name().clone().filter(|inside| !inside.is_empty()).unwrap_or_else(|| name.clone())
+        };
+        let mut devices: Vec<_> =
+            listed.into_iter().flatten().map(|(name, device)| (name.clone(), inside(name, device))).collect();
+        devices.sort();
+        devices
+    }
+
+    /// Whether init writes to files of the kernel.
+    pub(super) fn needs_proc(&self) -> bool {
+        let named = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
+        let sysctls = self.spec.linux().as_ref().and_then(|linux| linux.sysctl().as_ref());
+        let process = self.spec.process().as_ref();
+        sysctls.is_some_and(|sysctls| !sysctls.is_empty())
+            || process.is_some_and(|process| {
+                named(process.apparmor_profile()) && self.facts.apparmor
+                    || named(process.selinux_label()) && self.facts.selinux
+            })
+    }
+
+    /// The propagation of trees that come from the host: what `linux.rootfsPropagation` asks for, and never
+    /// more than the host gives. `None`: as the host has it.
+    pub(super) fn tree_propagation(&self) -> Option<u64> {
+        let word = self.spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().as_deref());
+        match word.and_then(propagation_flags) {
+            Some((libc::MS_SHARED, _)) => None,
+            Some((libc::MS_PRIVATE | libc::MS_UNBINDABLE, _)) => Some(libc::MS_PRIVATE),
+            _ => Some(SLAVE),
+        }
+    }
+
+    /// Takes a new slot for the source of a bind mount.
+    pub(super) fn new_source(&mut self) -> Result<Slot, PlanError> {
+        let limit = usize::from(u16::MAX - slot::FIRST_SOURCE.0);
+        let slot = Slot(self.next_source);
+        let next = self.next_source.checked_add(1);
+        self.next_source = next.ok_or(PlanError::TooManySources { count: limit + 1, limit })?;
+        Ok(slot)
+    }
+
+    /// Whether the container gets a new namespace of this type.
+    pub(super) fn has_new_namespace(&self, kind: LinuxNamespaceType) -> bool {
+        namespace(self.spec, kind).is_some_and(|namespace| !is_joined(namespace))
+    }
+
+    /// Whether the container's mount namespace is one that exists already.
+    pub(super) fn joins_mount_namespace(&self) -> bool {
+        namespace(self.spec, LinuxNamespaceType::Mount).is_some_and(is_joined)
+    }
+
+    /// Whether the container has a mount namespace, new or joined.
+    pub(super) fn has_mount_namespace(&self) -> bool {
+        namespace(self.spec, LinuxNamespaceType::Mount).is_some()
+    }
+
+    /// Whether the container is in a user namespace that the runtime is not in.
+    pub(super) fn in_user_namespace(&self) -> bool {
+        self.user_namespace != UserNamespace::Same
+    }
+
+    /// Whether the runtime makes the network namespace, while it does other things, and init joins it.
+    pub(super) fn makes_network(&self) -> bool {
+        self.facts.privileged && namespaces::has_network_of_its_own(self.spec)
+    }
+
+    /// Whether the runtime has privileges that init, in another user namespace, has not.
+    pub(super) fn outranks_init(&self) -> bool {
+        self.in_user_namespace() && self.facts.privileged
+    }
+}
