@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag};
 
+use crate::error::{Error, ErrorKind, Failure, Result};
 use crate::oci::{Process, Spec};
+use crate::spec;
 use crate::sys::{NotOpened, SysError, open_regular};
-use crate::{Error, ErrorKind, Result, spec};
 
 /// A bundle directory with its config, parsed and validated.
 #[derive(Debug, Clone)]
@@ -34,6 +35,17 @@ enum BundleError {
     NoDirectory(#[source] SysError),
 }
 
+impl Failure for BundleError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoConfig { .. } => ErrorKind::NotFound,
+            Self::Irregular { .. } => ErrorKind::InvalidConfig,
+            Self::NoDirectory(error) if error.errno.0 == Errno::ENOENT => ErrorKind::NotFound,
+            Self::Unreadable(_) | Self::NoDirectory(_) => ErrorKind::Kernel,
+        }
+    }
+}
+
 impl Bundle {
     /// Opens a bundle: reads and validates `config.json` in `directory`.
     ///
@@ -54,8 +66,7 @@ impl Bundle {
         let directory = absolute(directory.as_ref())?;
         let given = config.as_ref();
         let config = std::path::absolute(given).map_err(|error| {
-            let error = SysError::from_io(&error, || format!("getcwd() for {given:?}"));
-            Error::new(ErrorKind::Kernel, BundleError::Unreadable(error))
+            BundleError::Unreadable(SysError::from_io(&error, || format!("getcwd() for {given:?}")))
         })?;
         // Whoever names it may give a pipe.
         let file = File::open(&config).map_err(|error| {
@@ -75,12 +86,12 @@ impl Bundle {
     }
 
     fn parse(directory: PathBuf, text: Vec<u8>) -> Result<Self> {
-        let spec = spec::parse_boxed(&text).map_err(|error| Error::new(error.kind(), error))?;
+        let spec = spec::parse_boxed(&text)?;
         Ok(Self { text: Some(text), ..Self::judge(directory, spec)? })
     }
 
     fn judge(directory: PathBuf, spec: Box<Spec>) -> Result<Self> {
-        spec::validate(&spec).map_err(|error| Error::new(error.kind(), error))?;
+        spec::validate(&spec)?;
         Ok(Self { directory, config: None, spec, text: None })
     }
 
@@ -112,10 +123,9 @@ impl Bundle {
 
 /// Returns the absolute path of a bundle's directory, without symlinks.
 fn absolute(directory: &Path) -> Result<PathBuf> {
-    directory.canonicalize().map_err(|error| {
-        let kind = if error.kind() == std::io::ErrorKind::NotFound { ErrorKind::NotFound } else { ErrorKind::Kernel };
-        Error::new(kind, BundleError::NoDirectory(SysError::from_io(&error, || format!("open({directory:?})"))))
-    })
+    directory
+        .canonicalize()
+        .map_err(|error| BundleError::NoDirectory(SysError::from_io(&error, || format!("open({directory:?})"))).into())
 }
 
 /// Reads the `process` of a bundle's config. `config`: its path, if it is not the bundle's config.json.
@@ -124,27 +134,22 @@ pub(crate) fn read_process(bundle: &Path, config: Option<&Path>) -> Result<Optio
         Some(config) => (config.to_owned(), config.to_string_lossy()),
         None => (bundle.join("config.json"), "config.json".into()),
     };
-    spec::load_process(open(&path, &name)?).map_err(|error| Error::new(error.kind(), error))
+    spec::load_process(open(&path, &name)?).map_err(Error::from)
 }
 
 /// Reads a config.
 fn read(file: File) -> Result<Vec<u8>> {
-    spec::read(file).map_err(|error| Error::new(error.kind(), error))
+    spec::read(file).map_err(Error::from)
 }
 
-fn open(path: &Path, name: &str) -> Result<File> {
+fn open(path: &Path, name: &str) -> Result<File, BundleError> {
     open_regular(AT_FDCWD, path, OFlag::empty()).map_err(|why| not_opened(path, name, why))
 }
 
-fn not_opened(path: &Path, name: &str, why: NotOpened) -> Error {
+fn not_opened(path: &Path, name: &str, why: NotOpened) -> BundleError {
     match why {
-        NotOpened::Irregular => Error::new(ErrorKind::InvalidConfig, BundleError::Irregular { path: path.to_owned() }),
-        NotOpened::Failed(Errno::ENOENT) => {
-            Error::new(ErrorKind::NotFound, BundleError::NoConfig { name: name.to_owned() })
-        }
-        NotOpened::Failed(errno) => {
-            let error = SysError::new(errno, || format!("open({path:?})"));
-            Error::new(ErrorKind::Kernel, BundleError::Unreadable(error))
-        }
+        NotOpened::Irregular => BundleError::Irregular { path: path.to_owned() },
+        NotOpened::Failed(Errno::ENOENT) => BundleError::NoConfig { name: name.to_owned() },
+        NotOpened::Failed(errno) => BundleError::Unreadable(SysError::new(errno, || format!("open({path:?})"))),
     }
 }

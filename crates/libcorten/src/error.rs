@@ -6,9 +6,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use crate::hint;
-use crate::launch::LimitError;
-use crate::lifecycle::CannotStart;
+use nix::errno::Errno;
 
 /// What went wrong, for callers that must decide what to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,15 +30,44 @@ pub enum ErrorKind {
     Internal,
 }
 
+impl ErrorKind {
+    /// The kind of a call that failed, where nothing but the errno tells.
+    pub(crate) fn of_errno(errno: Errno) -> Self {
+        match errno {
+            Errno::ENOENT => Self::NotFound,
+            Errno::EACCES | Errno::EPERM => Self::Permission,
+            Errno::ENOSYS => Self::Unsupported,
+            _ => Self::Kernel,
+        }
+    }
+}
+
+/// What a stage's error says beside its message. Each is implemented beside the error, which becomes an [`Error`] by `?` then.
+pub(crate) trait Failure: StdError + Send + Sync + 'static {
+    /// What kind of error this is.
+    fn kind(&self) -> ErrorKind;
+
+    /// What the user can do about it, where the cause is known. May look at kernel parameters.
+    fn hint(&self) -> Option<String> {
+        None
+    }
+}
+
 /// An error of a container operation. See [`ErrorKind`].
 pub struct Error {
     kind: ErrorKind,
-    cause: Box<dyn StdError + Send + Sync>,
+    cause: Box<dyn Failure>,
+}
+
+impl<F: Failure> From<F> for Error {
+    fn from(cause: F) -> Self {
+        Self { kind: cause.kind(), cause: Box::new(cause) }
+    }
 }
 
 impl Error {
-    /// Wraps a phase's error.
-    pub(crate) fn new(kind: ErrorKind, cause: impl StdError + Send + Sync + 'static) -> Self {
+    /// Wraps a failure that is of another kind here than by itself.
+    pub(crate) fn of_kind(kind: ErrorKind, cause: impl Failure) -> Self {
         Self { kind, cause: Box::new(cause) }
     }
 
@@ -51,10 +78,7 @@ impl Error {
 
     /// Returns what the user can do about it, where the cause is known. May look at kernel parameters.
     pub fn hint(&self) -> Option<String> {
-        if let Some(CannotStart(error)) = self.cause.downcast_ref() {
-            return hint::of_launch(error);
-        }
-        hint::of_limit(&self.cause.downcast_ref::<LimitError>()?.0)
+        self.cause.hint()
     }
 
     /// Returns the error and all its sources as one line, `a: b: c`.

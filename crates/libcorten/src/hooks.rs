@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 
+use crate::error::{ErrorKind, Failure};
 use crate::oci::Hook;
 use crate::spec::HookKind;
 use crate::spec::annotations::HOOK_OUTPUTS;
@@ -60,6 +61,12 @@ impl HookError {
     /// Whether the hook was ended because the caller wants no container any more.
     pub(crate) fn is_cancelled(&self) -> bool {
         matches!(self.cause, Cause::Cancelled)
+    }
+}
+
+impl Failure for HookError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Kernel
     }
 }
 

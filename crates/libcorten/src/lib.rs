@@ -33,7 +33,6 @@ mod error;
 pub mod features;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod hint;
 pub mod state;
 
 // The way of a container, in order.

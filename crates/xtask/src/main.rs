@@ -17,6 +17,8 @@ mod mutants;
 mod order;
 mod packages;
 mod programs;
+#[cfg(test)]
+mod rooms;
 mod shell;
 
 use std::path::PathBuf;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::MINIMUM;
 use super::rpc::Kind;
-use crate::ErrorKind;
+use crate::error::{ErrorKind, Failure};
 use crate::sys::SysError;
 
 /// What to do about a CRIU that says nothing.
@@ -81,9 +81,8 @@ fn reason(why: &str, log: Option<&PathBuf>) -> String {
     log.map_or_else(|| why.clone(), |log| format!("{why} (log: {})", log.display()))
 }
 
-impl CriuError {
-    /// Returns what kind of error this is.
-    pub(crate) fn kind(&self) -> ErrorKind {
+impl Failure for CriuError {
+    fn kind(&self) -> ErrorKind {
         match self {
             Self::Missing | Self::Old { .. } | Self::Lacks { .. } | Self::Namespace { .. } => ErrorKind::Unsupported,
             Self::Images { .. } => ErrorKind::InvalidConfig,

@@ -10,6 +10,7 @@ use corten_cgroup::systemd::{Manager as Systemd, Unit};
 use corten_cgroup::{Layout, LegacyControllers, Location, Machine, legacy};
 use nix::errno::Errno;
 
+use crate::error::{Error, ErrorKind, Failure, Result};
 use crate::facts::{BareMounts, Facts, LegacyHierarchy, PreservedFds};
 use crate::oci::{LinuxNamespaceType, Spec};
 use crate::plan::namespace_types;
@@ -19,7 +20,6 @@ use crate::spec::annotations::{self, annotation};
 use crate::spec::namespace;
 use crate::state::NOTIFY_DIRECTORY;
 use crate::sys::{self, SysError};
-use crate::{Error, ErrorKind, Result};
 
 /// How long systemd may take for each thing that it is asked for. It is long: with much else to do systemd answers late, but does answer.
 const SYSTEMD_DEADLINE: Duration = Duration::from_secs(90);
@@ -83,7 +83,7 @@ impl Probe<'_> {
         match (request.options.cgroup_manager, self.systemd) {
             (CgroupManager::Disabled, _) => Ok(Location::default()),
             (CgroupManager::Systemd, Some(manager)) => unit(self.machine, manager, path, request.id, own.rootless),
-            _ => self.machine.locate(path, request.id).map_err(cgroup_error),
+            _ => self.machine.locate(path, request.id).map_err(Error::from),
         }
     }
 
@@ -142,13 +142,19 @@ struct NotOpen {
     fd: u32,
 }
 
+impl Failure for NotOpen {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::InvalidConfig
+    }
+}
+
 /// The fds that the program is to get, which came from the caller; what this process has opened itself is close-on-exec. Of those that are to
 /// be preserved, what is open is meant (crun: engines pass on single ones by a number above); the service manager's must all be there.
 fn preserved_fds(options: &CreateOptions) -> Result<PreservedFds> {
     let first = options.listen_fds.saturating_add(3);
     let open = sys::inherited(3..first.saturating_add(options.preserve_fds))?;
     match (3..first).find(|fd| open.binary_search(fd).is_err()) {
-        Some(fd) => Err(Error::new(ErrorKind::InvalidConfig, NotOpen { fd })),
+        Some(fd) => Err(NotOpen { fd }.into()),
         None => Ok(PreservedFds::new(open)),
     }
 }
@@ -233,7 +239,7 @@ fn security(spec: &Spec, root: &Path) -> Result<Security> {
     let apparmor = process.is_some_and(|process| process.apparmor_profile().is_some()) && has_apparmor();
     let label = process.is_some_and(|process| process.selinux_label().is_some());
     let selinux = (label || linux.is_some_and(|linux| linux.mount_label().is_some())) && has_selinux();
-    let seccomp = seccomp(spec, root).map_err(|error| Error::new(ErrorKind::InvalidConfig, error))?;
+    let seccomp = seccomp(spec, root)?;
     Ok(Security { apparmor, selinux, seccomp })
 }
 
@@ -265,16 +271,16 @@ fn notify_directory(root: &Path, id: &str) -> Result<PathBuf> {
 /// Where the unit of a container is to be.
 fn unit(machine: &Machine, manager: &Systemd, path: Option<&Path>, id: &str, rootless: bool) -> Result<Location> {
     let path = path.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
-    let unit =
-        Unit::from_cgroups_path(&path, id, rootless).map_err(|error| Error::new(ErrorKind::InvalidConfig, error))?;
-    let control_group = manager.control_group().map_err(|error| Error::new(ErrorKind::Kernel, error))?;
+    let unit = Unit::from_cgroups_path(&path, id, rootless)
+        .map_err(|error| Error::of_kind(ErrorKind::InvalidConfig, error))?;
+    let control_group = manager.control_group()?;
     Ok(machine.locate_unit(unit, &control_group, rootless))
 }
 
 /// Connects to the systemd that makes a caller's cgroups: the system's, or the user's for a rootless caller.
 pub(crate) fn systemd(user: bool) -> Result<Systemd> {
     let manager = if user { Systemd::user(SYSTEMD_DEADLINE) } else { Systemd::system(SYSTEMD_DEADLINE) };
-    manager.map_err(|error| Error::new(ErrorKind::Kernel, error))
+    Ok(manager?)
 }
 
 /// Whether the caller is not root of the whole machine.
@@ -359,7 +365,7 @@ type Links = Vec<(String, String)>;
 /// The v1 hierarchies of this machine with the cgroups of a container in them, and the links beside them.
 pub(crate) fn legacy_hierarchies(cgroups: &Location) -> Result<(Vec<LegacyHierarchy>, Links)> {
     let mut hierarchies = Vec::new();
-    let found = legacy::mounts().map_err(cgroup_error)?;
+    let found = legacy::mounts()?;
     let directory = PathBuf::from("/sys/fs/cgroup");
     for mount in found.mounts {
         let name = mount.name.to_string_lossy().into_owned();
@@ -375,7 +381,14 @@ pub(crate) fn legacy_hierarchies(cgroups: &Location) -> Result<(Vec<LegacyHierar
     Ok((hierarchies, links))
 }
 
-/// Wraps an error of the cgroup crate.
-pub(crate) fn cgroup_error(error: corten_cgroup::Error) -> Error {
-    Error::new(ErrorKind::Kernel, error)
+impl Failure for corten_cgroup::Error {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Kernel
+    }
+}
+
+impl Failure for corten_cgroup::systemd::Error {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Kernel
+    }
 }

@@ -4,14 +4,15 @@ use corten_init::Call;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
+use super::hint;
 use super::id_maps::IdMapError;
 use super::net_devices::NetDeviceError;
 use crate::criu::CriuError;
+use crate::error::{ErrorKind, Failure, chain};
 use crate::hooks::{HookError, signal_words};
 use crate::resctrl::ResctrlError;
 use crate::state::StateError;
 use crate::sys::{ErrnoText, SysError, Waited};
-use crate::{ErrorKind, chain};
 
 /// Why a container could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -106,17 +107,17 @@ pub(crate) enum LaunchError {
     },
 }
 
-impl LaunchError {
-    /// Returns what kind of error this is.
-    pub(crate) fn kind(&self) -> ErrorKind {
+impl Failure for LaunchError {
+    fn kind(&self) -> ErrorKind {
         match self {
-            Self::Step { source, .. } | Self::Call(source) => errno_kind(source.errno.0),
-            Self::Init(failure) => errno_kind(failure.errno.0),
+            Self::Step { source, .. } | Self::Call(source) => ErrorKind::of_errno(source.errno.0),
+            Self::Init(failure) => ErrorKind::of_errno(failure.errno.0),
             Self::State(error) => error.kind(),
             Self::Criu(error) => error.kind(),
-            Self::IdMap(error) => error.errno().map_or(ErrorKind::Kernel, errno_kind),
-            Self::NetDevice(error) => error.errno().map_or(ErrorKind::InvalidConfig, errno_kind),
-            Self::Resctrl(error) => error.errno().map_or(ErrorKind::InvalidConfig, errno_kind),
+            Self::IdMap(error) => error.kind(),
+            Self::NetDevice(error) => error.kind(),
+            Self::Resctrl(error) => error.kind(),
+            Self::Limit(error) => error.kind(),
             Self::Left { cause, .. } | Self::Warned { cause, .. } => cause.kind(),
             Self::Encode(_) => ErrorKind::InvalidConfig,
             Self::Protocol | Self::Order => ErrorKind::Internal,
@@ -128,12 +129,32 @@ impl LaunchError {
             | Self::Hook(_)
             | Self::Systemd(_)
             | Self::OutOfMemory => ErrorKind::Kernel,
-            Self::Cgroup(error) | Self::Devices(error) | Self::Limit(LimitError(error)) => {
-                error.errno().map_or(ErrorKind::Kernel, |errno| errno_kind(Errno::from_raw(errno)))
-            }
+            Self::Cgroup(error) | Self::Devices(error) => of_cgroup(error),
         }
     }
+}
 
+/// The kind of an error of cgroups by its errno.
+fn of_cgroup(error: &corten_cgroup::Error) -> ErrorKind {
+    error.errno().map_or(ErrorKind::Kernel, |errno| ErrorKind::of_errno(Errno::from_raw(errno)))
+}
+
+/// The error of a process that could not be started. runc's words, which users know.
+#[derive(Debug, thiserror::Error)]
+#[error("unable to start container process")]
+pub(crate) struct CannotStart(#[source] pub(crate) LaunchError);
+
+impl Failure for CannotStart {
+    fn kind(&self) -> ErrorKind {
+        self.0.kind()
+    }
+
+    fn hint(&self) -> Option<String> {
+        hint::of_launch(&self.0)
+    }
+}
+
+impl LaunchError {
     /// Whether a process could not be cloned into a cgroup because that takes none, no more (which a move does not ask), or has gone.
     pub(crate) fn is_refused_by_cgroup(&self) -> bool {
         match self {
@@ -196,6 +217,16 @@ impl std::fmt::Display for LimitError {
     }
 }
 
+impl Failure for LimitError {
+    fn kind(&self) -> ErrorKind {
+        of_cgroup(&self.0)
+    }
+
+    fn hint(&self) -> Option<String> {
+        hint::of_limit(&self.0)
+    }
+}
+
 impl std::error::Error for LimitError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source()
@@ -205,15 +236,6 @@ impl std::error::Error for LimitError {
 /// What hooks have failed with, before what they were run after.
 fn warnings(hooks: &[HookError]) -> String {
     hooks.iter().map(|error| format!("{}, after", chain(error))).collect::<Vec<_>>().join("; ")
-}
-
-fn errno_kind(errno: Errno) -> ErrorKind {
-    match errno {
-        Errno::ENOENT => ErrorKind::NotFound,
-        Errno::EACCES | Errno::EPERM => ErrorKind::Permission,
-        Errno::ENOSYS => ErrorKind::Unsupported,
-        _ => ErrorKind::Kernel,
-    }
 }
 
 /// A step inside that failed, as init told it.

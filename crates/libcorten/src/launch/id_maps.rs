@@ -9,7 +9,8 @@ use nix::errno::Errno;
 use nix::unistd::{Pid, getegid};
 
 use super::files::write_proc;
-use super::open;
+use super::{hint, open};
+use crate::error::{ErrorKind, Failure};
 use crate::oci::{LinuxIdMapping, LinuxNamespaceType};
 use crate::spec::id_map_line;
 use crate::sys::{SysError, UserNamespaceHolder};
@@ -41,6 +42,16 @@ impl IdMapError {
             Self::Call { source, .. } | Self::NoTool { source, .. } => Some(source.errno.0),
             Self::Tool { .. } => None,
         }
+    }
+}
+
+impl Failure for IdMapError {
+    fn kind(&self) -> ErrorKind {
+        self.errno().map_or(ErrorKind::Kernel, ErrorKind::of_errno)
+    }
+
+    fn hint(&self) -> Option<String> {
+        hint::of_id_map(self)
     }
 }
 

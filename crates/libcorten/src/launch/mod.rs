@@ -12,6 +12,7 @@ mod cgroups;
 mod copied_mounts;
 mod error;
 mod files;
+mod hint;
 mod id_maps;
 pub(crate) mod locked_flags;
 mod net_devices;
@@ -34,7 +35,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::Pid;
 
 use copied_mounts::CopiedMounts;
-pub(crate) use error::{InitFailure, LaunchError, LimitError};
+pub(crate) use error::{CannotStart, InitFailure, LaunchError, LimitError};
 use files::{listen_for_start, pid_inside, write_pid_file, write_proc};
 pub(crate) use id_maps::IdMapError;
 pub(crate) use restore::Restoration;

@@ -17,6 +17,7 @@ use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 
+use crate::error::{ErrorKind, Failure};
 use crate::sys::SysError;
 use rtnetlink::Rtnetlink;
 
@@ -70,6 +71,12 @@ impl NetDeviceError {
             Self::Exists { .. } => Some(Errno::EEXIST),
             Self::Call { source, .. } | Self::Namespace(source) => Some(source.errno.0),
         }
+    }
+}
+
+impl Failure for NetDeviceError {
+    fn kind(&self) -> ErrorKind {
+        self.errno().map_or(ErrorKind::InvalidConfig, ErrorKind::of_errno)
     }
 }
 

@@ -13,13 +13,14 @@ use nix::sys::stat::makedev;
 use super::{Container, cgroups};
 use crate::criu::rpc::{self, Features, Kind, Request};
 use crate::criu::{self, Criu, CriuError, Directories, Images, NULL_DEVICE, Start, mounts};
-use crate::host::{cgroup_error, legacy_hierarchies};
+use crate::error::Failure;
+use crate::host::legacy_hierarchies;
 use crate::oci::{LinuxNamespaceType, Spec};
 use crate::spec::annotations::{CRIU_CONFIG, annotation};
 use crate::spec::{is_joined, namespace};
 use crate::state::{Record, Status};
 use crate::sys::{self, SysError};
-use crate::{Error, ErrorKind, Result};
+use crate::{ErrorKind, Result};
 
 /// CRIU's configs, if no annotation names one: the first that is there. runc's, as an administrator may have written it.
 const CONFIGS: [&str; 2] = ["/etc/criu/corten.conf", "/etc/criu/runc.conf"];
@@ -127,17 +128,9 @@ enum CheckpointError {
     StatusFdNotWritable(u32),
 }
 
-impl From<CheckpointError> for Error {
-    fn from(error: CheckpointError) -> Self {
-        let kind =
-            if matches!(error, CheckpointError::Status(_)) { ErrorKind::WrongState } else { ErrorKind::InvalidConfig };
-        Self::new(kind, error)
-    }
-}
-
-impl From<CriuError> for Error {
-    fn from(error: CriuError) -> Self {
-        Self::new(error.kind(), error)
+impl Failure for CheckpointError {
+    fn kind(&self) -> ErrorKind {
+        if matches!(self, Self::Status(_)) { ErrorKind::WrongState } else { ErrorKind::InvalidConfig }
     }
 }
 
@@ -230,7 +223,7 @@ impl Container {
         let dumped = dump(criu, options.pre_dump, request, status_fd);
         if dumped.is_err() && status == Status::Running && cgroups.frozen().unwrap_or(true) {
             // CRIU was killed, maybe. A container that stays frozen matters more than why it was not dumped.
-            cgroups.thaw().map_err(cgroup_error)?;
+            cgroups.thaw()?;
         }
         dumped?;
         drop(lock);

@@ -8,16 +8,16 @@ use corten_cgroup::Machine;
 use corten_cgroup::systemd::Manager as Systemd;
 use nix::unistd::Pid;
 
-use super::{CannotStart, Container, Readiness, Runtime};
+use super::{Container, Readiness, Runtime};
 use crate::bundle::Bundle;
 use crate::features::SPEC_VERSION;
-use crate::host::{self, Probe, cgroup_error};
-use crate::launch::{Launch, LaunchError, Place};
+use crate::host::{self, Probe};
+use crate::launch::{CannotStart, Launch, LaunchError, Place};
 use crate::plan::{HostStep, Planned, has_network_of_its_own};
 use crate::request::{CgroupManager, CreateOptions, Request};
 use crate::state::{Record, StateDirectory, rfc3339};
 use crate::sys::NetworkMaker;
-use crate::{Error, ErrorKind, Plan, Result, chain};
+use crate::{Error, Plan, Result, chain};
 
 /// A container that is to be made: what of, and where.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl<'a> Creation<'a> {
         let machine = match Machine::detect() {
             // None are needed.
             Err(_) if options.cgroup_manager == CgroupManager::Disabled => Machine::none(),
-            machine => machine.map_err(cgroup_error)?,
+            machine => machine?,
         };
         let systemd = match options.cgroup_manager {
             CgroupManager::Systemd => Some(host::systemd(host::is_rootless()?)?),
@@ -63,7 +63,7 @@ impl<'a> Creation<'a> {
             copies_mounts: *copies_mounts,
         };
         let facts = probe.facts(bundle.spec(), &request)?;
-        Plan::new(bundle.spec(), &request, &facts).map_err(|error| Error::new(error.kind(), error))
+        Plan::new(bundle.spec(), &request, &facts).map_err(Error::from)
     }
 
     /// Begins with what takes longest, if the container is going to need it and this process may do it.
@@ -93,7 +93,7 @@ impl<'a> Creation<'a> {
     /// Carries a plan out, in a new state directory.
     pub(super) fn launch(&self, plan: &Plan, observe: &mut dyn FnMut(&Planned<HostStep>)) -> Result<Container> {
         let container = self.attempt(plan, None, false, observe)?;
-        container.ok_or_else(|| Error::new(ErrorKind::Internal, CannotStart(LaunchError::Order)))
+        container.ok_or_else(|| CannotStart(LaunchError::Order).into())
     }
 
     /// The same; `None` if it may begin again and has to.
@@ -143,7 +143,7 @@ impl<'a> Creation<'a> {
                         Err(left) => LaunchError::Left { cause: Box::new(error), left: chain(&left) },
                     },
                 };
-                Err(Error::new(error.kind(), CannotStart(error)))
+                Err(CannotStart(error).into())
             }
         }
     }

@@ -13,13 +13,13 @@ use nix::unistd::Pid;
 use super::kill::release_killed;
 use super::{Container, LifecycleError, cgroups};
 use crate::hooks;
-use crate::host::{cgroup_error, systemd};
+use crate::host::systemd;
 use crate::oci::Hook;
 use crate::resctrl;
 use crate::spec::HookKind;
 use crate::state::{Record, Status};
 use crate::sys::Lock;
-use crate::{Error, ErrorKind, Result, sys};
+use crate::{Error, Result, chain, sys};
 
 /// How long processes may take to end, and the cgroup to become free.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -156,7 +156,7 @@ impl Container {
             observe(&Deletion::RunHooks { hooks });
         }
         let failed = hooks::run_all(HookKind::Poststop, hooks, &stopped, Status::Stopped);
-        Ok(failed.into_iter().map(|error| Error::new(ErrorKind::Kernel, error).chain()).collect())
+        Ok(failed.into_iter().map(|error| chain(&error)).collect())
     }
 
     /// Ends what there is of the container until the command that has the lock lets go of it: without init, its clone, or its hook, it
@@ -192,7 +192,7 @@ impl Container {
         if record.pid != 0 {
             return;
         }
-        let pids = cgroups(record).and_then(|cgroups| cgroups.pids().map_err(cgroup_error)).unwrap_or_default();
+        let pids = cgroups(record).and_then(|cgroups| cgroups.pids().map_err(Error::from)).unwrap_or_default();
         for pid in pids.into_iter().map(Pid::from_raw) {
             let Ok(pidfd) = sys::open_pidfd(pid) else { continue };
             if self.directory.is_open_in(pid) {
@@ -235,14 +235,14 @@ fn remove_cgroups(record: &Record, left: &mut Vec<String>) {
         // A runtime that was killed before there was an init may not even have made the cgroups that it wrote down: who is in
         // there may be somebody else's. An init of ours ends by itself, as its socket has closed.
         if !record.owns_cgroups() {
-            return cgroups.remove(UNKNOWN_DEADLINE).map_err(cgroup_error);
+            return cgroups.remove(UNKNOWN_DEADLINE).map_err(Error::from);
         }
-        cgroups.kill(DEADLINE).map_err(cgroup_error)?;
+        cgroups.kill(DEADLINE)?;
         if let Some(unit) = &record.cgroups.unit {
             let stopped = systemd(record.cgroups.user)?.stop_unit(unit);
-            stopped.map_err(|error| Error::new(ErrorKind::Kernel, error))?;
+            stopped?;
         }
-        cgroups.remove(DEADLINE).map_err(cgroup_error)
+        cgroups.remove(DEADLINE).map_err(Error::from)
     });
     if let Err(error) = removed {
         left.push(error.chain());

@@ -7,7 +7,7 @@ use corten_cgroup::Cgroups;
 use corten_cgroup::stats::{Occurrence, OomWatcher, Stats};
 
 use super::{Container, LifecycleError, cgroups};
-use crate::host::cgroup_error;
+use crate::error::Failure;
 use crate::state::Status;
 use crate::{Error, ErrorKind, Result};
 
@@ -15,6 +15,12 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Debug, thiserror::Error)]
 #[error("the container has no cgroup of its own")]
 struct NoCgroup;
+
+impl Failure for NoCgroup {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::NotFound
+    }
+}
 
 /// A container's cgroups, watched from [`Container::events`] on.
 #[derive(Debug)]
@@ -31,7 +37,7 @@ impl Container {
     /// # Errors
     /// The container has stopped ([`ErrorKind::WrongState`]), has no cgroup, or that cannot be read.
     pub fn stats(&self) -> Result<Stats> {
-        self.running_cgroups()?.0.stats().map_err(cgroup_error)
+        self.running_cgroups()?.0.stats().map_err(Error::from)
     }
 
     /// Starts to watch the container, whose status may be any but stopped.
@@ -40,7 +46,7 @@ impl Container {
     /// As [`Container::stats`].
     pub fn events(&self) -> Result<Events> {
         let (cgroups, init) = self.running_cgroups()?;
-        let watcher = cgroups.watch_oom().map_err(cgroup_error)?;
+        let watcher = cgroups.watch_oom()?;
         Ok(Events { cgroups, watcher, init })
     }
 
@@ -51,7 +57,7 @@ impl Container {
         }
         let cgroups = cgroups(&record)?;
         if cgroups.is_empty() {
-            return Err(Error::new(ErrorKind::NotFound, NoCgroup));
+            return Err(NoCgroup.into());
         }
         Ok((cgroups, self.open_init(&record)?))
     }
@@ -64,7 +70,7 @@ impl Events {
     /// # Errors
     /// The cgroup cannot be watched.
     pub fn next(&mut self, timeout: Duration) -> Result<Option<Occurrence>> {
-        self.watcher.wait(timeout, self.init.as_ref().map(AsFd::as_fd)).map_err(cgroup_error)
+        self.watcher.wait(timeout, self.init.as_ref().map(AsFd::as_fd)).map_err(Error::from)
     }
 
     /// Returns what the container has used until now. Of one that has ended, the little that is still known.
@@ -72,6 +78,6 @@ impl Events {
     /// # Errors
     /// The cgroup cannot be read.
     pub fn stats(&self) -> Result<Stats> {
-        self.cgroups.stats().map_err(cgroup_error)
+        self.cgroups.stats().map_err(Error::from)
     }
 }

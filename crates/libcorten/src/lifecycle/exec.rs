@@ -8,11 +8,11 @@ use corten_cgroup::{Location, Machine};
 
 use super::foreground::Ends;
 use super::wait::wait_for;
-use super::{CannotStart, Container, Exit, LifecycleError};
+use super::{Container, Exit, LifecycleError};
 use crate::bundle::read_process;
 use crate::facts::Facts;
-use crate::host::{self, cgroup_error};
-use crate::launch::{Joined, Launch, LaunchError, Launched, Place};
+use crate::host;
+use crate::launch::{CannotStart, Joined, Launch, LaunchError, Launched, Place};
 use crate::oci::{Capability, Process, Spec};
 use crate::plan::{Entry, HostStep, Planned, Running, has_user_namespace};
 use crate::request::{Console, CreateOptions, Request};
@@ -111,7 +111,7 @@ impl Container {
     /// # Errors
     /// It cannot be read.
     pub fn config(&self) -> Result<Spec> {
-        spec::load(self.directory.open_config()?).map_err(|error| Error::new(error.kind(), error))
+        spec::load(self.directory.open_config()?).map_err(Error::from)
     }
 
     /// Returns the `process` of the bundle's config as it is now, which may have changed since the container was made. It is judged when it
@@ -173,8 +173,7 @@ impl Container {
         let mut entry = if clones_into { Entry::Cloned } else { Entry::Moved };
         loop {
             let running = Running { entry, ..running.clone() };
-            let plan =
-                Plan::for_exec(&config, &request, &facts, &running).map_err(|error| Error::new(error.kind(), error))?;
+            let plan = Plan::for_exec(&config, &request, &facts, &running)?;
             let mut own = for_itself(record.clone());
             let launch = Launch::new(&plan, place, &mut own, &request_options);
             let error = match launch.joining(init.try_clone()?).patiently(options.ignore_paused).run(observe) {
@@ -199,7 +198,7 @@ impl Container {
     fn joining_failed(&self, error: LaunchError) -> Error {
         let ended = matches!(error, LaunchError::Died { .. } | LaunchError::ContainerEnded)
             && self.record().is_ok_and(|record| matches!(record.is_alive(), Ok(false)));
-        if ended { LifecycleError::ExecStopped.into() } else { Error::new(error.kind(), CannotStart(error)) }
+        if ended { LifecycleError::ExecStopped.into() } else { CannotStart(error).into() }
     }
 
     /// Looks at the container, which must run. No lock: many join at the same time, and one that joins a paused container waits
@@ -220,8 +219,7 @@ impl Container {
         let resctrl = record.resctrl.as_ref().map(GroupRecord::tasks).unwrap_or_default();
         let running =
             Running { namespaces, follows_init: true, entry: Entry::Moved, below_unit: String::new(), resctrl };
-        let machine =
-            if record.cgroups.is_empty() { Machine::none() } else { Machine::detect().map_err(cgroup_error)? };
+        let machine = if record.cgroups.is_empty() { Machine::none() } else { Machine::detect()? };
         Ok(Target { machine, init: Joined { pidfd, pid: record.pid }, record, running })
     }
 }
@@ -253,7 +251,8 @@ fn location(record: &Record, cgroups: &[SubCgroup]) -> Result<Location> {
     let mut location = record.cgroups.clone();
     for SubCgroup { controllers, path } in cgroups {
         let controllers: Vec<_> = controllers.iter().map(String::as_str).collect();
-        location = location.below(&controllers, path).map_err(|error| Error::new(ErrorKind::InvalidConfig, error))?;
+        location =
+            location.below(&controllers, path).map_err(|error| Error::of_kind(ErrorKind::InvalidConfig, error))?;
     }
     Ok(location)
 }
@@ -266,7 +265,7 @@ fn with_process(mut config: Spec, process: &Process) -> Result<Spec> {
     }
     config.set_process(Some(process));
     // Judged whole: ids must be mapped, flags must fit each other.
-    spec::validate(&config).map_err(|error| Error::new(error.kind(), error))?;
+    spec::validate(&config)?;
     config.set_hooks(None);
     if let Some(linux) = config.linux_mut() {
         linux.set_sysctl(None);

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use super::{Container, LifecycleError, cgroups};
-use crate::Result;
-use crate::host::cgroup_error;
 use crate::state::Status;
+use crate::{Error, Result};
 
 /// How long processes may take to be frozen: a call that cannot be interrupted holds them up.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -19,7 +18,7 @@ impl Container {
         let lock = self.directory.lock()?;
         let record = self.record()?;
         match self.status_under(&lock, &record)? {
-            Status::Running | Status::Created => cgroups(&record)?.freeze(DEADLINE).map_err(cgroup_error),
+            Status::Running | Status::Created => cgroups(&record)?.freeze(DEADLINE).map_err(Error::from),
             Status::Paused => Err(LifecycleError::Paused.into()),
             _ => Err(LifecycleError::NotRunning.into()),
         }
@@ -33,7 +32,7 @@ impl Container {
         let lock = self.directory.lock()?;
         let record = self.record()?;
         match self.status_under(&lock, &record)? {
-            Status::Paused => cgroups(&record)?.thaw().map_err(cgroup_error),
+            Status::Paused => cgroups(&record)?.thaw().map_err(Error::from),
             _ => Err(LifecycleError::NotPaused.into()),
         }
     }

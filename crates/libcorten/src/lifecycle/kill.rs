@@ -8,7 +8,6 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::{Container, LifecycleError, cgroups};
-use crate::host::cgroup_error;
 use crate::oci::LinuxNamespaceType;
 use crate::state::{Record, Status, read_whole};
 use crate::{Error, Result, spec, sys};
@@ -47,7 +46,7 @@ impl Container {
         if signal == libc::SIGKILL && !is_first_of_namespace(record.pid) {
             let cgroups = cgroups(&record)?;
             if !cgroups.is_empty() {
-                return cgroups.kill(KILL_DEADLINE).map_err(cgroup_error);
+                return cgroups.kill(KILL_DEADLINE).map_err(Error::from);
             }
         }
         match sys::send_signal(init.as_fd(), signal) {
@@ -63,15 +62,15 @@ impl Container {
             return Err(LifecycleError::NotRunning.into());
         }
         let cgroups = cgroups(record)?;
-        if cgroups.pids().map_err(cgroup_error)?.is_empty() {
+        if cgroups.pids()?.is_empty() {
             return Err(LifecycleError::NotRunning.into());
         }
-        cgroups.kill(KILL_DEADLINE).map_err(cgroup_error)
+        cgroups.kill(KILL_DEADLINE).map_err(Error::from)
     }
 
     /// Whether the config gives the container a new PID namespace.
     fn has_own_pid_namespace(&self) -> Result<bool> {
-        let config = spec::load(self.directory.open_config()?).map_err(|error| Error::new(error.kind(), error))?;
+        let config = spec::load(self.directory.open_config()?)?;
         let own =
             spec::namespace(&config, LinuxNamespaceType::Pid).is_some_and(|namespace| !spec::is_joined(namespace));
         Ok(own)
@@ -88,11 +87,11 @@ impl Container {
             // Nothing but init is known.
             return self.kill(signal);
         }
-        if cgroups.pids().map_err(cgroup_error)?.is_empty() {
+        if cgroups.pids()?.is_empty() {
             return Err(LifecycleError::NotRunning.into());
         }
         let sent = if signal == libc::SIGKILL { cgroups.kill(KILL_DEADLINE) } else { cgroups.signal(signal) };
-        sent.map_err(cgroup_error)
+        sent.map_err(Error::from)
     }
 
     /// Opens init if it is alive: its pidfd, checked after opening to be still the process that was written down.
@@ -115,7 +114,7 @@ pub(super) fn release_killed(record: &Record) -> Result<()> {
     if record.cgroups.legacy.is_empty() {
         return Ok(());
     }
-    cgroups(record)?.release_killed().map_err(cgroup_error)
+    cgroups(record)?.release_killed().map_err(Error::from)
 }
 
 /// Whether the process is the first of a PID namespace, whose end is that of all others in it. When in doubt, it is not.

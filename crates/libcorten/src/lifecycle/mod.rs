@@ -42,13 +42,12 @@ use create::Creation;
 use foreground::Ends;
 
 use crate::bundle::Bundle;
-use crate::host::cgroup_error;
-use crate::launch::LaunchError;
+use crate::error::Failure;
 use crate::plan::{HostStep, Planned};
 use crate::request::CreateOptions;
 use crate::state::{Life, Record, State, StateDirectory, StateError, Status, ids};
 use crate::sys::Lock;
-use crate::{Error, ErrorKind, Plan, Result, sys};
+use crate::{Error, ErrorKind, Plan, Result};
 
 /// Where an empty mount namespace is kept. Not below the state root, of which a host may have many, and which may have to go.
 const MOUNT_TEMPLATE: &str = "/run/corten/@mounts";
@@ -84,36 +83,13 @@ pub(crate) enum LifecycleError {
     Lost { damage: String, why: String, directory: PathBuf },
 }
 
-/// The error of a process that could not be started. runc's words, which users know.
-#[derive(Debug, thiserror::Error)]
-#[error("unable to start container process")]
-pub(crate) struct CannotStart(#[source] pub(crate) LaunchError);
-
-impl LifecycleError {
+impl Failure for LifecycleError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::NoIntelRdt => ErrorKind::InvalidConfig,
             Self::Left { .. } | Self::Lost { .. } => ErrorKind::Kernel,
             _ => ErrorKind::WrongState,
         }
-    }
-}
-
-impl From<LifecycleError> for Error {
-    fn from(error: LifecycleError) -> Self {
-        Error::new(error.kind(), error)
-    }
-}
-
-impl From<StateError> for Error {
-    fn from(error: StateError) -> Self {
-        Error::new(error.kind(), error)
-    }
-}
-
-impl From<sys::SysError> for Error {
-    fn from(error: sys::SysError) -> Self {
-        Error::new(ErrorKind::Kernel, error)
     }
 }
 
@@ -271,19 +247,19 @@ impl Hierarchies {
         if record.cgroups.is_empty() {
             return Ok(Cgroups::none());
         }
-        self.machine()?.open(&record.cgroups).map_err(cgroup_error)
+        self.machine()?.open(&record.cgroups).map_err(Error::from)
     }
 
     /// Whether all processes of a container are frozen.
     fn frozen(&self, record: &Record) -> Result<bool> {
-        Ok(!record.cgroups.is_empty() && self.machine()?.frozen(&record.cgroups).map_err(cgroup_error)?)
+        Ok(!record.cgroups.is_empty() && self.machine()?.frozen(&record.cgroups)?)
     }
 
     fn machine(&self) -> Result<&Machine> {
         match self.0.get() {
             Some(machine) => Ok(machine),
             None => {
-                let machine = Machine::detect().map_err(cgroup_error)?;
+                let machine = Machine::detect()?;
                 Ok(self.0.get_or_init(|| machine))
             }
         }

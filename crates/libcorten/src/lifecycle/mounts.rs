@@ -5,11 +5,11 @@ use std::os::fd::AsFd;
 use super::Container;
 use super::exec::{Target, for_itself};
 use crate::host;
-use crate::launch::{Launch, LaunchError, Place};
+use crate::launch::{Launch, Place};
 use crate::oci::Mount;
 use crate::plan::MountChange;
 use crate::request::{CreateOptions, Request};
-use crate::{Error, Plan, Result, spec, sys};
+use crate::{Plan, Result, spec, sys};
 
 impl Container {
     /// Adds mounts, in this order, all of them or those before the one that fails. Sources are the caller's; relative ones count
@@ -37,20 +37,16 @@ impl Container {
         let mut config = self.config()?;
         config.set_mounts(Some(mounts.to_vec()));
         if change == MountChange::Add {
-            spec::validate(&config).map_err(|error| Error::new(error.kind(), error))?;
+            spec::validate(&config)?;
         }
         let options = CreateOptions::default();
         let bundle = record.bundle.clone();
         let request = Request { id: &self.id, bundle: &bundle, wait_for_start: false, options: &options };
         let facts = host::mount_facts(&config, &bundle, record.cgroups.clone(), change == MountChange::Add)?;
-        let plan = Plan::for_mounts(&config, &request, &facts, &running, change)
-            .map_err(|error| Error::new(error.kind(), error))?;
+        let plan = Plan::for_mounts(&config, &request, &facts, &running, change)?;
         let mut own = for_itself(record);
         let place = Place { machine: &machine, systemd: None, directory: &self.directory };
-        let launched = Launch::new(&plan, place, &mut own, &options)
-            .joining(init)
-            .run(&mut |_| {})
-            .map_err(|error: LaunchError| Error::new(error.kind(), error))?;
+        let launched = Launch::new(&plan, place, &mut own, &options).joining(init).run(&mut |_| {})?;
         // It has ended; nobody else reaps it.
         sys::wait_exit(launched.pidfd.as_fd(), true)?;
         Ok(plan.warnings)

@@ -1,8 +1,7 @@
 //! ps: the processes of a container.
 
 use super::{Container, cgroups};
-use crate::Result;
-use crate::host::cgroup_error;
+use crate::{Error, Result};
 
 impl Container {
     /// Returns the pids of the container's processes, those in cgroups below its own too, by the numbers that the caller's PID
@@ -18,6 +17,6 @@ impl Container {
         if cgroups.is_empty() {
             return Ok(record.is_alive()?.then_some(record.pid).into_iter().collect());
         }
-        cgroups.pids().map_err(cgroup_error)
+        cgroups.pids().map_err(Error::from)
     }
 }

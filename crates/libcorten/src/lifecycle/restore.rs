@@ -72,7 +72,7 @@ impl Runtime {
             let place = Place { machine, systemd, directory: &directory };
             let restored = Launch::new(&plan, place, &mut record, creation.options).of(bundle).restore(&restoration);
             left = matches!(restored, Err(LaunchError::Left { .. }));
-            restored.map_err(|error| Error::new(error.kind(), error))
+            restored.map_err(Error::from)
         });
         match restored {
             Ok(launched) => {

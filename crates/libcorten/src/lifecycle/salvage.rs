@@ -9,10 +9,10 @@ use corten_cgroup::systemd::{self, Unit};
 use corten_cgroup::{Location, Machine};
 
 use super::{Container, LifecycleError};
-use crate::host::{self, cgroup_error, systemd};
+use crate::host::{self, systemd};
 use crate::oci::Spec;
 use crate::state::{Record, StateError};
-use crate::{Error, ErrorKind, Result, chain, spec};
+use crate::{Result, chain, spec};
 
 /// What was found instead of the state.
 #[derive(Debug)]
@@ -76,12 +76,12 @@ enum Found {
 fn find(spec: &Spec, id: &str) -> Result<Found> {
     let path = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_deref());
     let path = path.filter(|path| !path.as_os_str().is_empty());
-    let machine = Machine::detect().map_err(cgroup_error)?;
+    let machine = Machine::detect()?;
     let unit = unit(&machine, path, id)?;
     let is_unit = unit.is_some() && path.is_some();
-    let own = machine.locate(path, id).map_err(cgroup_error)?;
+    let own = machine.locate(path, id)?;
     for location in unit.into_iter().chain([own]) {
-        if !machine.open(&location).map_err(cgroup_error)?.is_empty() {
+        if !machine.open(&location)?.is_empty() {
             return Ok(Found::Here(location));
         }
     }
@@ -96,11 +96,7 @@ fn unit(machine: &Machine, path: Option<&Path>, id: &str) -> Result<Option<Locat
     let Some(unit) = Unit::from_cgroups_path(&path, id, user).ok().filter(|_| systemd::is_running()) else {
         return Ok(None);
     };
-    let control_group = if user {
-        systemd(user)?.control_group().map_err(|error| Error::new(ErrorKind::Kernel, error))?
-    } else {
-        String::new()
-    };
+    let control_group = if user { systemd(user)?.control_group()? } else { String::new() };
     Ok(Some(machine.locate_unit(unit, &control_group, user)))
 }
 

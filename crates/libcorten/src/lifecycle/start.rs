@@ -8,13 +8,13 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::unistd::Pid;
 
-use super::{CannotStart, Container, LifecycleError, Readiness, cgroups};
+use super::{Container, LifecycleError, Readiness, cgroups};
 use crate::hooks::{self, Watch};
-use crate::launch::{Channel, DEATH_DEADLINE, HOOKS_DEADLINE, LaunchError, Peer};
+use crate::launch::{CannotStart, Channel, DEATH_DEADLINE, HOOKS_DEADLINE, LaunchError, Peer};
 use crate::spec::HookKind;
 use crate::state::{Record, START_SOCKET, Status};
 use crate::sys::{self, SysError};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result};
 
 /// Whether a process of the container was killed for want of memory.
 fn out_of_memory(record: &Record) -> bool {
@@ -75,7 +75,7 @@ impl Container {
             if matches!(error, LaunchError::Died { .. }) && out_of_memory(&record) {
                 error = LaunchError::OutOfMemory;
             }
-            Error::new(error.kind(), CannotStart(error))
+            CannotStart(error)
         })?;
         let watch = Watch { directory: &self.directory, init: None, cancel: None };
         let hooks = HookKind::Poststart.of(record.hooks.as_ref());
@@ -83,7 +83,7 @@ impl Container {
             Ok(()) => Ok((readiness, refused.map(|refused| crate::chain(&refused)))),
             Err(error) => {
                 // runtime.md#lifecycle: the container is stopped, and destroyed like any other.
-                let error = Error::new(ErrorKind::Kernel, error);
+                let error = Error::from(error);
                 match self.destroy(record, Some(lock), Vec::new()) {
                     Ok(warnings) if warnings.is_empty() => Err(error),
                     Ok(warnings) => Err(LifecycleError::Left { left: told(&error, &warnings.join("; ")) }.into()),

@@ -6,7 +6,7 @@ use corten_cgroup::{Cgroups, LegacyControllers, Machine, Setting};
 use oci_spec::runtime::{LinuxCpu, LinuxIntelRdt, LinuxMemory, LinuxResources, LinuxThrottleDevice, LinuxWeightDevice};
 
 use super::{Container, LifecycleError, cgroups};
-use crate::host::{cgroup_error, systemd};
+use crate::host::systemd;
 use crate::launch::LimitError;
 use crate::plan::device_rules;
 use crate::resctrl;
@@ -33,7 +33,7 @@ impl Container {
     /// value. The old limits are in force then; if they cannot be restored, the error says so. (Of what systemd has been told, and of
     /// the schemata of resctrl, nothing is taken back.)
     pub fn update(&self, update: &Update) -> Result<()> {
-        judge_resources(&update.resources).map_err(|error| Error::new(error.kind(), error))?;
+        judge_resources(&update.resources)?;
         let lock = self.directory.lock()?;
         let record = self.record()?;
         if matches!(self.status_under(&lock, &record)?, Status::Stopped | Status::Creating) {
@@ -58,12 +58,12 @@ fn update_resctrl(record: &Record, intel_rdt: &LinuxIntelRdt) -> Result<()> {
         return Ok(());
     }
     let group = record.resctrl.as_ref().ok_or(LifecycleError::NoIntelRdt)?;
-    resctrl::update(group, intel_rdt).map_err(|error| Error::new(ErrorKind::Kernel, error))
+    resctrl::update(group, intel_rdt).map_err(|error| Error::of_kind(ErrorKind::Kernel, error))
 }
 
 /// A limit that the kernel does not take.
 fn not_taken(error: corten_cgroup::Error) -> Error {
-    Error::new(ErrorKind::Kernel, LimitError(error))
+    Error::of_kind(ErrorKind::Kernel, LimitError(error))
 }
 
 /// A change of limits that is sound in itself.
@@ -85,9 +85,9 @@ impl<'a> Change<'a> {
             return Err(LifecycleError::NoCgroup.into());
         }
         let [before, after] = resources;
-        let wrong = |error| Error::new(ErrorKind::InvalidConfig, LimitError(error));
+        let wrong = |error| Error::of_kind(ErrorKind::InvalidConfig, LimitError(error));
         cgroups.check_memory(&limits(update).memory).map_err(not_taken)?;
-        let legacy = Machine::detect().map_err(cgroup_error)?.legacy_controllers().clone();
+        let legacy = Machine::detect()?.legacy_controllers().clone();
         let new = limits(&now_only(after, update));
         let settings = new.settings(&legacy).map_err(wrong)?;
         let properties = record.cgroups.unit.as_ref().map(|_| new.properties(&legacy)).transpose().map_err(wrong)?;
@@ -101,7 +101,7 @@ impl<'a> Change<'a> {
         let old = self.cgroups.update(&self.settings).map_err(not_taken)?;
         let told = self.tell_systemd();
         let devices = self.devices.as_ref().filter(|_| told.is_ok());
-        let set = devices.map_or(Ok(()), |[_, after]| self.cgroups.set_devices(after).map_err(cgroup_error));
+        let set = devices.map_or(Ok(()), |[_, after]| self.cgroups.set_devices(after).map_err(Error::from));
         told.and(set).and_then(|()| and_then()).map_err(|cause| {
             let restored = self.cgroups.apply(&old);
             match restored.and_then(|()| devices.map_or(Ok(()), |[before, _]| self.cgroups.set_devices(before))) {
@@ -142,7 +142,7 @@ fn tell_systemd(
         }
     }
     let told = systemd.set_properties(unit, properties);
-    told.map(drop).map_err(|error| Error::new(ErrorKind::Kernel, error))
+    Ok(told.map(drop)?)
 }
 
 /// The limits that are in force afterwards.

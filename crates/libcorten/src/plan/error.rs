@@ -1,6 +1,6 @@
 //! What can be wrong with a config that is valid by itself.
 
-use crate::ErrorKind;
+use crate::error::{ErrorKind, Failure};
 
 use super::mount_options::MountOptionError;
 use crate::spec::SpecError;
@@ -102,9 +102,8 @@ pub(crate) enum PlanError {
     NoTerminal,
 }
 
-impl PlanError {
-    /// Returns what kind of error this is.
-    pub(crate) fn kind(&self) -> ErrorKind {
+impl Failure for PlanError {
+    fn kind(&self) -> ErrorKind {
         match self {
             Self::MountOption(error) => error.kind(),
             Self::IdMap(error) => error.kind(),

@@ -15,7 +15,7 @@ use libc::{
     MS_PRIVATE, MS_SHARED, MS_SLAVE, MS_UNBINDABLE,
 };
 
-use crate::ErrorKind;
+use crate::error::{ErrorKind, Failure};
 
 /// A mount's options, by the kernel object that they belong to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -144,10 +144,8 @@ pub(crate) enum MountOptionError {
     },
 }
 
-impl MountOptionError {
-    /// Returns what kind of error this is.
-    #[expect(clippy::unused_self, reason = "as with the other phases' errors")]
-    pub(crate) fn kind(&self) -> ErrorKind {
+impl Failure for MountOptionError {
+    fn kind(&self) -> ErrorKind {
         ErrorKind::InvalidConfig
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::*;
+use crate::error::Failure;
 use crate::{Console, CreateOptions, seccomp, spec};
 
 fn location(path: &str) -> corten_cgroup::Location {

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
+use crate::error::{ErrorKind, Failure};
 use crate::oci::LinuxIntelRdt;
 use crate::sys::SysError;
 use tree::Tree;
@@ -84,6 +85,12 @@ impl ResctrlError {
 
     fn call(item: &'static str) -> impl Fn(SysError) -> Self {
         move |source| Self::Call { item, status: None, source }
+    }
+}
+
+impl Failure for ResctrlError {
+    fn kind(&self) -> ErrorKind {
+        self.errno().map_or(ErrorKind::InvalidConfig, ErrorKind::of_errno)
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) use answer::Call;
 use calls::Abi;
 use decisions::{Comparison, Contradiction, Operator, Rule};
 
+use crate::error::{ErrorKind, Failure};
 use crate::spec::annotations::SECCOMP_PROGRAM;
 
 /// The size of the kernel's `struct sock_filter`.
@@ -81,6 +82,12 @@ pub(crate) enum SeccompError {
          found {found} bytes"
     )]
     RawLength { found: usize },
+}
+
+impl Failure for SeccompError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::InvalidConfig
+    }
 }
 
 impl From<Contradiction<'_>> for SeccompError {

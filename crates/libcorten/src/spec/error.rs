@@ -5,7 +5,7 @@ use std::{fmt, io};
 use oci_spec::runtime::{Capability, LinuxNamespaceType, PosixRlimitType};
 
 use super::namespace_name;
-use crate::ErrorKind;
+use crate::error::{ErrorKind, Failure};
 
 /// A config.json that cannot be used. Each names the field as it is written there, `mounts[3].destination`.
 #[derive(Debug)]
@@ -107,6 +107,12 @@ impl SpecError {
 
     pub(super) fn invalid(field: impl Into<String>, problem: Problem) -> Self {
         Self::Invalid { field: field.into(), problem }
+    }
+}
+
+impl Failure for SpecError {
+    fn kind(&self) -> ErrorKind {
+        self.kind()
     }
 }
 

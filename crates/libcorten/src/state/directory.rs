@@ -15,7 +15,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, bind, socket
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstat, fstatat, mkdirat};
 use nix::unistd::{Pid, UnlinkatFlags, geteuid, unlinkat};
 
-use crate::ErrorKind;
+use crate::error::{ErrorKind, Failure};
 use crate::sys::{self, Lock, NotOpened, SysError, open_regular};
 
 use super::tree::remove_tree;
@@ -107,9 +107,10 @@ impl StateError {
             _ => false,
         }
     }
+}
 
-    /// Returns what kind of error this is.
-    pub(crate) fn kind(&self) -> ErrorKind {
+impl Failure for StateError {
+    fn kind(&self) -> ErrorKind {
         match self {
             Self::EmptyId | Self::InvalidId(_) => ErrorKind::InvalidConfig,
             Self::Exists => ErrorKind::Exists,

@@ -34,6 +34,8 @@ pub(crate) use signal::{ENDING, is_default, is_ignored};
 
 use nix::errno::Errno;
 
+use crate::error::{ErrorKind, Failure};
+
 /// A failed kernel call. Displays as the call with its arguments; the errno is the source.
 #[derive(Debug, thiserror::Error)]
 #[error("{call}")]
@@ -54,6 +56,12 @@ impl SysError {
     /// Makes the error of a call that std made.
     pub(crate) fn from_io(error: &std::io::Error, call: impl FnOnce() -> String) -> Self {
         Self::new(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)), call)
+    }
+}
+
+impl Failure for SysError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Kernel
     }
 }
 

@@ -7,11 +7,11 @@
 use corten_init::Call;
 use nix::errno::Errno;
 
-use crate::launch::{IdMapError, InitFailure, LaunchError, LimitError};
+use super::{IdMapError, InitFailure, LaunchError, LimitError};
 use crate::sys::SysError;
 
 /// Returns what can be done about a launch that failed.
-pub(crate) fn of_launch(error: &LaunchError) -> Option<String> {
+pub(super) fn of_launch(error: &LaunchError) -> Option<String> {
     match error {
         LaunchError::Step { source, .. } | LaunchError::Call(source) => of_call(source),
         LaunchError::Init(failure) => of_init(failure),
@@ -34,7 +34,7 @@ const KEYS: &str = "every container has a session keyring, and its user as many 
 const SUBORDINATE: &str = "the user has the ids that /etc/subuid and /etc/subgid name";
 
 /// Returns what can be done about a limit that could not be set.
-pub(crate) fn of_limit(error: &corten_cgroup::Error) -> Option<String> {
+pub(super) fn of_limit(error: &corten_cgroup::Error) -> Option<String> {
     (error.errno() == Some(libc::ENOENT)).then(|| CONTROLLER.to_owned())
 }
 
@@ -74,7 +74,8 @@ fn of_init(failure: &InitFailure) -> Option<String> {
     }
 }
 
-fn of_id_map(error: &IdMapError) -> Option<String> {
+/// Returns what can be done about ids that could not be mapped.
+pub(super) fn of_id_map(error: &IdMapError) -> Option<String> {
     match error {
         IdMapError::NoTool { .. } => Some(TOOLS.to_owned()),
         IdMapError::Tool { said, .. } if said.contains("not allowed") => Some(SUBORDINATE.to_owned()),
