@@ -1,5 +1,6 @@
 //! Attacks that have no number: an image, or another container, exchanges what init is about to open.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use crate::common::{
 };
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// How long a race is run.
 const RACE_TIME: Duration = Duration::from_secs(3);
@@ -406,6 +407,27 @@ fn links_of_the_image_lead_nowhere_on_the_host() {
         test.config["mounts"].as_array_mut().unwrap().push(mount);
         assert_eq!(stdout(&way.run(&test)), "mounted", "{way:?}");
         assert_eq!(fs::read_dir(&host).unwrap().count(), 0, "{way:?}");
+    }
+}
+
+/// Nothing of the host's is mounted in the container's namespace any more, below its root or anywhere.
+#[test]
+fn the_hosts_mounts_are_gone() {
+    if !can_make_containers() {
+        return;
+    }
+    for way in ways() {
+        let mut test = TestBundle::new(&["sh", "-c", "cat /proc/self/mountinfo"]);
+        let listed = test.config["mounts"].as_array_mut().unwrap();
+        listed.retain(|mount| ["/proc", "/dev", "/tmp"].map(Value::from).contains(&mount["destination"]));
+        test.config["linux"]["maskedPaths"] = Value::Null;
+        test.config["linux"]["readonlyPaths"] = Value::Null;
+        let table = stdout(&way.run(&test));
+        let points: BTreeSet<_> = table.lines().filter_map(|line| line.split(' ').nth(4)).collect();
+        let nodes = points.iter().filter(|point| point.starts_with("/dev/")).count();
+        assert_eq!(points.len() - nodes, 3, "{way:?}: {table}");
+        let roots = table.lines().filter(|line| line.split(' ').nth(4) == Some("/")).count();
+        assert_eq!(roots, 1, "{way:?}: {table}");
     }
 }
 

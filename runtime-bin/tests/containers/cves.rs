@@ -13,8 +13,9 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::exchange::Exchange;
+use crate::common::stops::run_and_stop_after_look;
 use crate::common::ways::{Way, open_to_all, ways};
-use crate::common::{self, TestBundle, can_make_containers, one_error, run, skip};
+use crate::common::{self, TestBundle, can_make_containers, corten, one_error, run, skip};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::{Value, json};
 
@@ -591,6 +592,44 @@ fn cve_2023_25809_without_a_cgroup_namespace_the_runtimes_cgroups_are_readonly()
     ways().for_each(|way| writable_cgroups_are_the_containers_own(way, false));
 }
 
+/// A container that has no cgroup of its own is in the caller's, which it may look at.
+#[test]
+fn cve_2023_25809_the_callers_cgroups_are_readonly() {
+    if !can_make_containers() {
+        return;
+    }
+    if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        skip("cgroup2 has one tree, and no cgroup of the container's in it that a mount could show");
+        return;
+    }
+    for namespace in [false, true] {
+        let (mut test, host) = attack("true");
+        test.config["process"]["args"] = json!(["sh", "-c", CHANGE_CGROUPS.replace("ID", &test.id)]);
+        for set in ["bounding", "effective", "permitted"] {
+            test.config["process"]["capabilities"][set] = json!(["CAP_DAC_OVERRIDE"]);
+        }
+        let mounts = test.config["mounts"].as_array_mut().unwrap();
+        mounts.iter_mut().find(|mount| mount["type"] == "cgroup").unwrap()["options"] = json!(["nosuid", "nodev"]);
+        if !namespace {
+            let namespaces = test.config["linux"]["namespaces"].as_array_mut().unwrap();
+            namespaces.retain(|namespace| namespace["type"] != "cgroup");
+        }
+        test.config["linux"]["resources"] = Value::Null;
+        let before = cgroup_values();
+        let bundle = test.write().path();
+        let words = ["--cgroup-manager", "disabled", "run", "--bundle", bundle.to_str().unwrap(), &test.id];
+        let output = corten(&test, &words).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let seen = String::from_utf8_lossy(&output.stdout);
+        // The directory of the hierarchies is a tmpfs of the container's own.
+        let changed = seen.lines().filter(|line| *line != "makes /sys/fs/cgroup" && *line != "done").count();
+        assert_eq!((changed, seen.ends_with("done\n")), (0, true), "cgroup namespace: {namespace}: {seen}");
+        assert_eq!(cgroup_values(), before);
+        assert!(escaped(&test.id).is_empty());
+        host.assert_untouched(&test, "the caller's cgroups");
+    }
+}
+
 /// Runs the bundle with a directory of the host as fd 7 and as stdin, neither close-on-exec.
 fn run_with_directory(test: &TestBundle, host: &Host, way: Way, flags: &[&str]) -> Output {
     let prepared = way.prepare(test);
@@ -720,6 +759,29 @@ fn cve_2021_30465_a_race_on_what_a_tmpfs_copies_opens_no_device() {
     // Found to be none after it had been opened.
     assert!(errors.iter().all(|error| !error.contains("no such device")), "the device was opened: {errors:?}");
     host.assert_untouched(&test, "a file that is copied");
+}
+
+/// The same, every time: the file becomes a device between the look and the open.
+#[test]
+fn cve_2021_30465_a_file_that_has_become_a_device_is_not_opened_by_a_copy() {
+    if !can_make_containers() {
+        return;
+    }
+    for way in ways() {
+        let (mut test, host) = attack("true");
+        let data = test.rootfs().join("data");
+        fs::create_dir(&data).unwrap();
+        fs::write(data.join("file"), "small").unwrap();
+        let device = test.rootfs().join("device");
+        mknod(&device, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(1, 5)).unwrap();
+        push(&mut test, json!({ "destination": "/data", "type": "tmpfs", "options": ["tmpcopyup", "size=1m"] }));
+        let prepared = way.prepare(&test);
+        let exchange = || fs::rename(&device, data.join("file")).unwrap();
+        let output = run_and_stop_after_look(&prepared.words(&["run"]), "file", exchange);
+        let error = item_error(&output);
+        assert!(error.contains("openat") && error.contains("permission denied"), "{way:?}: {error}");
+        host.assert_untouched(&test, "a file that has become a device");
+    }
 }
 
 /// What hides a file comes from the host and is checked; `/dev/null` of the image is not asked.

@@ -292,7 +292,8 @@ fn a_clone_that_stands_still_is_ended() {
         let above = unified.join(&name);
         std::fs::create_dir(&above).unwrap();
         let mut runtime = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "containers::runtime_whose_clone_is_frozen"])
+            // In one thread: a signal that one holds back comes to another.
+            .args(["--exact", "containers::runtime_whose_clone_is_frozen", "--test-threads", "1"])
             .env(FREEZE, format!("{} {id}", above.join("cgroup.freeze").display()))
             .env(FREEZE_BUNDLE, test.write().path())
             .stdout(std::process::Stdio::null())

@@ -120,8 +120,9 @@ impl<'d> Bench<'d> {
                 command.current_dir(self.copy.join("runtime-bin")).args(["--exact", test.name]);
                 command
             }
-            Program::Library => self.library_test(&["--test", "library"], test.name)?,
-            Program::Units => self.library_test(&["--lib"], test.name)?,
+            Program::Library => self.package_test(&["libcorten", "--test", "library"], test.name)?,
+            Program::Cgroups => self.package_test(&["corten-cgroup", "--test", "cgroups"], test.name)?,
+            Program::Units => self.package_test(&["libcorten", "--lib"], test.name)?,
         };
         let log = self.target.join("test.log");
         let file = fs::File::create(&log)?;
@@ -146,13 +147,13 @@ impl<'d> Bench<'d> {
         Ok(status)
     }
 
-    /// Builds tests of the library, and returns the command that runs one of them.
-    fn library_test(&self, which: &[&str], name: &str) -> Result<Command> {
+    /// Builds tests of a package, and returns the command that runs one of them.
+    fn package_test(&self, which: &[&str], name: &str) -> Result<Command> {
         let mut build = self.cargo();
-        build.args(["test", "--quiet", "--package", "libcorten"]).args(which).arg("--no-run");
+        build.args(["test", "--quiet", "--package"]).args(which).arg("--no-run");
         check(build.stderr(Stdio::null()))?;
         let mut command = self.cargo();
-        command.args(["test", "--quiet", "--package", "libcorten"]).args(which).args(["--", "--exact", name]);
+        command.args(["test", "--quiet", "--package"]).args(which).args(["--", "--exact", name]);
         Ok(command)
     }
 
@@ -173,7 +174,7 @@ impl<'d> Bench<'d> {
             Program::Containers => {
                 check(self.cargo().args(["build", "--quiet", "--package", "corten"]).stderr(Stdio::null()))
             }
-            Program::Library | Program::Units => Ok(()),
+            Program::Library | Program::Cgroups | Program::Units => Ok(()),
         };
         let tested = build().and_then(|()| self.passes(&defence.test));
         if let Err(error) = fs::write(&file, text) {

@@ -32,6 +32,8 @@ pub(super) enum Program {
     Containers,
     /// The library's `library`.
     Library,
+    /// The `cgroups` of the library of cgroups.
+    Cgroups,
     /// The library's unit tests.
     Units,
 }
@@ -44,6 +46,11 @@ const fn of(name: &'static str) -> Test {
 /// A test of the library with real containers.
 const fn of_library(name: &'static str) -> Test {
     Test { program: Program::Library, name }
+}
+
+/// A test of the library of cgroups.
+const fn of_cgroups(name: &'static str) -> Test {
+    Test { program: Program::Cgroups, name }
 }
 
 /// A unit test of the library.
@@ -206,7 +213,7 @@ pub(super) const DEFENCES: &[Defence] = &[
         file: "crates/corten-init/src/executor/copy.rs",
         code: "sys::mount_setattr(Some(seen), true, sys::MOUNT_ATTR_NODEV, 0, 0).from(Call::MountSetattr)?;",
         without: "",
-        test: of("cves::cve_2021_30465_a_race_on_what_a_tmpfs_copies_opens_no_device"),
+        test: of("cves::cve_2021_30465_a_file_that_has_become_a_device_is_not_opened_by_a_copy"),
     },
     Defence {
         name: "the root of the host is no rootfs",
@@ -367,7 +374,7 @@ pub(super) const DEFENCES: &[Defence] = &[
         file: "crates/corten-init/src/executor/mounts.rs",
         code: "sys::unmount_here().from(Call::Umount2)?;",
         without: "",
-        test: of("attacks::links_of_the_image_lead_nowhere_on_the_host"),
+        test: of("attacks::the_hosts_mounts_are_gone"),
     },
     Defence {
         name: "without pivot_root the host's procfs is hidden",
@@ -437,7 +444,7 @@ pub(super) const DEFENCES: &[Defence] = &[
         file: "crates/libcorten/src/plan/cgroup_mounts.rs",
         code: "let set = entry.options.set | if hierarchy.is_own { 0 } else { libc::MOUNT_ATTR_RDONLY };",
         without: "let set = entry.options.set | if hierarchy.is_own { 0 } else { 0 };",
-        test: of("cves::cve_2023_25809_without_a_cgroup_namespace_the_runtimes_cgroups_are_readonly"),
+        test: of("cves::cve_2023_25809_the_callers_cgroups_are_readonly"),
     },
     Defence {
         name: "nobody is put into a frozen cgroup of v1",
@@ -458,7 +465,7 @@ pub(super) const DEFENCES: &[Defence] = &[
         file: "crates/corten-cgroup/src/hierarchy.rs",
         code: "            if count > 0 {",
         without: "            if count > 9999 {",
-        test: of_library("containers::a_cgroup_that_was_only_written_down_is_not_killed"),
+        test: of_cgroups("unified::processes_are_seen_killed_and_their_cgroups_removed"),
     },
     Defence {
         name: "a cgroup that was only written down is not killed",
