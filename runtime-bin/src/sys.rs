@@ -5,8 +5,6 @@
 //! What the region has no room for, because a command lives longer or works on more, is the general allocator's, which also takes
 //! what is large.
 
-#[cfg(any(test, target_env = "musl"))]
-mod c;
 #[cfg(not(test))]
 mod entry;
 

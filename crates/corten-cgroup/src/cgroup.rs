@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::device;
-use crate::error::{Error, Repr, failed};
+use crate::error::{Error, Repr, failed, failed_io};
 use crate::resources::{self, Place, Setting};
 use crate::sys;
 use crate::tree::{for_each_below, read_file, remove_below, write_file};
@@ -125,25 +125,8 @@ impl Cgroup {
     pub(crate) fn signal_kill(&self) -> Result<(), Error> {
         match self.write("cgroup.kill", "1") {
             Ok(()) | Err(Errno::ENODEV) => Ok(()),
-            Err(Errno::ENOENT) => self.kill_each(),
             Err(errno) => Err(failed(errno, || format!("write({:?}/cgroup.kill, 1)", self.path))),
         }
-    }
-
-    /// Without `cgroup.kill`: freezes, so that nobody forks meanwhile, signals each, and thaws in any case.
-    fn kill_each(&self) -> Result<(), Error> {
-        let call = |value: &'static str| {
-            move |errno| failed(errno, || format!("write({:?}/cgroup.freeze, {value})", self.path))
-        };
-        self.write("cgroup.freeze", "1").map_err(call("1"))?;
-        let killed = self.pids().map(|pids| {
-            for pid in pids {
-                // One that cannot be killed is seen when the cgroup does not become empty.
-                sys::send_signal(pid, libc::SIGKILL).ok();
-            }
-        });
-        self.write("cgroup.freeze", "0").map_err(call("0"))?;
-        killed
     }
 
     /// Removes the cgroup and all below. One that is gone already is no error.
@@ -246,9 +229,8 @@ impl Cgroup {
     /// An owner cannot be changed.
     pub fn delegate(&self, uid: u32) -> Result<(), Error> {
         let uid = Some(nix::unistd::Uid::from_raw(uid));
-        // Linux 4.15; what was meant before stands here.
-        let listed = std::fs::read_to_string("/sys/kernel/cgroup/delegate");
-        let files = listed.as_deref().unwrap_or("cgroup.procs\ncgroup.subtree_control\ncgroup.threads");
+        const LIST: &str = "/sys/kernel/cgroup/delegate";
+        let files = std::fs::read_to_string(LIST).map_err(|error| failed_io(&error, || format!("read({LIST:?})")))?;
         for file in std::iter::once(".").chain(files.lines()) {
             let call = |errno| failed(errno, || format!("fchown({:?}/{file})", self.path));
             let flags = if file == "." { OFlag::O_RDONLY | OFlag::O_DIRECTORY } else { OFlag::O_WRONLY };
@@ -371,7 +353,6 @@ fn event_is_set(text: &str, key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
-    use std::process::{Command, Stdio};
 
     use nix::sys::stat::Mode;
 
@@ -406,27 +387,5 @@ mod tests {
         assert!(most < before + 50, "{before} fds were open, then {most}");
         cgroup.remove(Duration::from_secs(30)).unwrap();
         assert!(Hierarchy::detect().unwrap().open(&path).unwrap().is_none());
-    }
-
-    /// What a kernel without `cgroup.kill` gets: every process dies, and the cgroup is thawed.
-    #[test]
-    fn processes_are_killed_one_by_one() {
-        let path = PathBuf::from(format!("/corten-cgroup-each-{}", std::process::id()));
-        let Some(cgroup) = Hierarchy::detect().ok().and_then(|hierarchy| hierarchy.create(&path).ok()) else {
-            println!("skipped: cgroups cannot be made here");
-            return;
-        };
-        let children: Vec<_> =
-            (0..5).map(|_| Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().unwrap()).collect();
-        for child in &children {
-            cgroup.write("cgroup.procs", &child.id().to_string()).unwrap();
-        }
-        cgroup.kill_each().unwrap();
-        for mut child in children {
-            assert!(!child.wait().unwrap().success());
-        }
-        assert!(cgroup.wait_empty(Duration::from_secs(5)).unwrap());
-        assert!(!cgroup.frozen().unwrap());
-        cgroup.remove(Duration::from_secs(5)).unwrap();
     }
 }
