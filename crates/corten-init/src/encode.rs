@@ -2,7 +2,8 @@
 
 use std::ffi::CStr;
 
-use crate::step::{OwnedStep, Value};
+use crate::operand::Operand;
+use crate::step::OwnedStep;
 use crate::wire::{MAGIC, MAX_STEPS};
 
 /// A step together with the config item it came from.
@@ -55,36 +56,10 @@ pub fn encode<'a>(fds: &[i32], steps: impl ExactSizeIterator<Item = EncodedStep<
 fn encode_step(out: &mut Vec<u8>, item: &CStr, step: &OwnedStep) -> Option<()> {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
-    out.extend_from_slice(&step.op().to_le_bytes());
-    text(out, item)?;
-    let mut fits = Some(());
-    step.operands(|_, value| {
-        let written = match value {
-            Value::Number(number) => raw(out, &number.to_le_bytes()),
-            Value::Slot(slot) => raw(out, &slot.0.to_le_bytes()),
-            Value::Text(value) => text(out, value),
-            Value::Bytes(value) => length(out, value.len()).and_then(|()| raw(out, value)),
-        };
-        fits = fits.and(written);
-    });
-    fits?;
+    out.extend_from_slice(&step.number().to_le_bytes());
+    item.write(out)?;
+    step.write(out)?;
     let length = u32::try_from(out.len() - start - 4).ok()?;
     out.get_mut(start..start + 4)?.copy_from_slice(&length.to_le_bytes());
-    Some(())
-}
-
-fn raw(out: &mut Vec<u8>, bytes: &[u8]) -> Option<()> {
-    out.extend_from_slice(bytes);
-    Some(())
-}
-
-fn length(out: &mut Vec<u8>, length: usize) -> Option<()> {
-    out.extend_from_slice(&u32::try_from(length).ok()?.to_le_bytes());
-    Some(())
-}
-
-fn text(out: &mut Vec<u8>, value: &CStr) -> Option<()> {
-    length(out, value.count_bytes())?;
-    out.extend_from_slice(value.to_bytes_with_nul());
     Some(())
 }

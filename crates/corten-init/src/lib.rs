@@ -14,6 +14,8 @@
 
 // The vocabulary, shared by the runtime and init.
 mod message;
+mod numbered;
+mod operand;
 mod step;
 mod wire;
 
@@ -30,7 +32,11 @@ mod sys;
 
 pub use encode::{EncodeError, EncodedStep, encode};
 pub use message::{Call, MAX_FDS, MAX_MESSAGE, Message, MessageError, SyncPoint};
-pub use step::{CallersGroups, OwnedStep, STEP_NAMES, Slot, Step, Target, TreeFlags, Value, WireStep};
+pub use operand::{
+    Attributes, CallersGroups, CapabilitySet, Filter, FilterFlags, Ids, Mask, Mode, Namespaces, Options, Propagation,
+    Ranges, Resource, Role, SchedulerFlags, Slot, SlotRange, Slots, Strings, Target, TreeFlags,
+};
+pub use step::{OwnedStep, STEP_NAMES, Step, WireStep};
 pub use wire::{DecodeError, MAX_STEPS, Program};
 
 /// The freestanding executable that carries out a program: an ELF file for this target.

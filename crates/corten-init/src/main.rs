@@ -12,6 +12,8 @@
 mod arch;
 mod executor;
 mod message;
+mod numbered;
+mod operand;
 mod step;
 mod sys;
 mod wire;

@@ -9,130 +9,73 @@
 //! The end of the stream after `Executing` means that execve succeeded (the socket is close-on-exec). `docs/protocol.md` has
 //! the diagram. The same messages go over the connection that `start` makes.
 
+use crate::numbered::numbered;
+
 /// The most bytes that a message has.
 pub const MAX_MESSAGE: usize = 4096;
 
 /// The most fds that come with a message.
 pub const MAX_FDS: usize = 16;
 
-/// Places where init waits for the runtime.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum SyncPoint {
-    /// Init has done nothing yet: the runtime moves it into its cgroups.
-    Cgroup,
-    /// Init is in a new user namespace: the runtime writes the id maps.
-    Mapped,
-    /// The runtime hands over the network namespace that it has made. Init does not say that it waits.
-    Made,
-    /// Init is in its network namespace: the runtime moves network devices there.
-    Network,
-    /// The runtime hands over trees that it has opened after the clone. Init does not say that it waits.
-    Opened,
-    /// The mounts are made and the root is not entered yet: the runtime runs its hooks, and hands over the state for init's.
-    Hooks,
-    /// Init is about to open files of the container's root: the runtime has attached the device filter. Init says that it waits only
-    /// where the filter may not be attached before.
-    Devices,
-    /// Everything is set up but the wait for start and the exec: the runtime finishes cgroup and state.
-    Ready,
-    /// `start` says go.
-    Start,
-}
+// The numbers of what follows are places in these lists, and what is new comes at the end: init waits for `start`, which may be of a
+// later build.
 
-impl SyncPoint {
-    /// All points, in the order in which a container passes them.
-    pub const ALL: [Self; 9] = [
-        Self::Cgroup,
-        Self::Mapped,
-        Self::Made,
-        Self::Network,
-        Self::Opened,
-        Self::Hooks,
-        Self::Devices,
-        Self::Ready,
-        Self::Start,
-    ];
-
-    /// Returns the wire form.
-    pub const fn to_number(self) -> u32 {
-        match self {
-            Self::Ready => 1,
-            Self::Start => 2,
-            Self::Mapped => 3,
-            Self::Hooks => 4,
-            Self::Network => 5,
-            Self::Cgroup => 6,
-            Self::Made => 7,
-            Self::Devices => 8,
-            Self::Opened => 9,
-        }
-    }
-
-    /// Reads the wire form.
-    pub fn from_number(number: u32) -> Option<Self> {
-        Self::ALL.into_iter().find(|point| point.to_number() == number)
-    }
-
-    /// Returns the name used in plans and documents.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::Start => "start",
-            Self::Mapped => "mapped",
-            Self::Hooks => "hooks",
-            Self::Network => "network",
-            Self::Cgroup => "cgroup",
-            Self::Made => "made",
-            Self::Devices => "devices",
-            Self::Opened => "opened",
-        }
+numbered! {
+    /// Places where init waits for the runtime.
+    #[non_exhaustive]
+    pub enum SyncPoint {
+        /// Everything is set up but the wait for start and the exec: the runtime finishes cgroup and state.
+        Ready "ready",
+        /// `start` says go.
+        Start "start",
+        /// Init is in a new user namespace: the runtime writes the id maps.
+        Mapped "mapped",
+        /// The mounts are made and the root is not entered yet: the runtime runs its hooks, and hands over the state for init's.
+        Hooks "hooks",
+        /// Init is in its network namespace: the runtime moves network devices there.
+        Network "network",
+        /// Init has done nothing yet: the runtime moves it into its cgroups.
+        Cgroup "cgroup",
+        /// The runtime hands over the network namespace that it has made. Init does not say that it waits.
+        Made "made",
+        /// Init is about to open files of the container's root: the runtime has attached the device filter. Init says that it
+        /// waits only where the filter may not be attached before.
+        Devices "devices",
+        /// The runtime hands over trees that it has opened after the clone. Init does not say that it waits.
+        Opened "opened",
     }
 }
 
-macro_rules! calls {
-    ($( $number:literal $name:ident $text:literal, )*) => {
-        /// The kernel call that failed inside.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        #[allow(missing_docs, reason = "each variant is the call of its name")]
-        #[non_exhaustive]
-        pub enum Call { $( $name, )* }
-
-        impl Call {
-            /// Returns the wire form.
-            pub const fn to_number(self) -> u32 {
-                match self { $( Self::$name => $number, )* }
-            }
-
-            /// Reads the wire form.
-            pub const fn from_number(number: u32) -> Option<Self> {
-                match number { $( $number => Some(Self::$name), )* _ => None }
-            }
-
-            /// Returns the call's name as in its man page.
-            pub const fn name(self) -> &'static str {
-                match self { $( Self::$name => $text, )* }
-            }
-        }
-    };
+numbered! {
+    /// The kernel call that failed inside.
+    #[allow(missing_docs, reason = "each variant is the call of its name")]
+    #[non_exhaustive]
+    pub enum Call {
+        Decode "reading the program", Unshare "unshare", Keyctl "keyctl", Setsid "setsid",
+        MountSetattr "mount_setattr", MoveMount "move_mount", Openat2 "openat2", Mkdirat "mkdirat",
+        Fsopen "fsopen", Fsconfig "fsconfig", Fsmount "fsmount", Mknodat "mknodat", Fchownat "fchownat",
+        Symlinkat "symlinkat", Ioctl "ioctl", Sendmsg "sendmsg", Read "read", OpenTree "open_tree",
+        Dup3 "dup3", Fchdir "fchdir", PivotRoot "pivot_root", Umount2 "umount2", Chdir "chdir",
+        Sethostname "sethostname", Setdomainname "setdomainname", Fstatfs "fstatfs", Write "write",
+        Fstat "fstat", Prlimit64 "prlimit64", Prctl "prctl", Seccomp "seccomp", Setgroups "setgroups",
+        Setresgid "setresgid", Setresuid "setresuid", Capset "capset", Getcwd "getcwd", Accept4 "accept4",
+        CloseRange "close_range", Execve "execve", FindProgram "looking for the program", Mmap "mmap",
+        Unlinkat "unlinkat", Openat "openat", Slot "slot", Fchown "fchown", Sigaction "rt_sigaction",
+        Setns "setns", Clone3 "clone3", PidfdOpen "pidfd_open", SchedSetattr "sched_setattr",
+        IoprioSet "ioprio_set", Personality "personality", SetMempolicy "set_mempolicy", Chroot "chroot",
+        Hook "running the hook", Fspick "fspick", Getdents64 "getdents64", Readlinkat "readlinkat",
+        Fchmod "fchmod", MemfdCreate "memfd_create", Recvmsg "recvmsg",
+        SchedSetaffinity "sched_setaffinity", HookTimeout "waiting for the hook", Mount "mount",
+        Utimensat "utimensat", Pipe2 "pipe2", Clone "clone",
+    }
 }
 
-calls! {
-    1 Decode "reading the program", 2 Unshare "unshare", 3 Keyctl "keyctl", 4 Setsid "setsid", 5 MountSetattr "mount_setattr",
-    6 MoveMount "move_mount", 7 Openat2 "openat2", 8 Mkdirat "mkdirat", 9 Fsopen "fsopen", 10 Fsconfig "fsconfig",
-    11 Fsmount "fsmount", 12 Mknodat "mknodat", 13 Fchownat "fchownat", 14 Symlinkat "symlinkat", 15 Ioctl "ioctl",
-    16 Sendmsg "sendmsg", 17 Read "read", 18 OpenTree "open_tree", 19 Dup3 "dup3", 20 Fchdir "fchdir",
-    21 PivotRoot "pivot_root", 22 Umount2 "umount2", 23 Chdir "chdir", 24 Sethostname "sethostname",
-    25 Setdomainname "setdomainname", 26 Fstatfs "fstatfs", 27 Write "write", 28 Fstat "fstat", 29 Prlimit64 "prlimit64",
-    30 Prctl "prctl", 31 Seccomp "seccomp", 32 Setgroups "setgroups", 33 Setresgid "setresgid", 34 Setresuid "setresuid",
-    35 Capset "capset", 36 Getcwd "getcwd", 37 Accept4 "accept4", 38 CloseRange "close_range", 39 Execve "execve",
-    40 FindProgram "looking for the program", 41 Mmap "mmap", 42 Unlinkat "unlinkat", 43 Openat "openat", 44 Slot "slot",
-    45 Fchown "fchown", 46 Sigaction "rt_sigaction",
-    47 Setns "setns", 48 Clone3 "clone3", 49 PidfdOpen "pidfd_open", 50 SchedSetattr "sched_setattr", 51 IoprioSet "ioprio_set",
-    52 Personality "personality", 53 SetMempolicy "set_mempolicy", 54 Chroot "chroot", 55 Hook "running the hook",
-    56 Fspick "fspick", 57 Getdents64 "getdents64", 58 Readlinkat "readlinkat", 59 Fchmod "fchmod", 60 MemfdCreate "memfd_create",
-    61 Recvmsg "recvmsg", 62 SchedSetaffinity "sched_setaffinity", 63 HookTimeout "waiting for the hook", 64 Mount "mount",
-    65 Utimensat "utimensat", 66 Pipe2 "pipe2",
+numbered! {
+    /// The kinds of messages.
+    enum Kind {
+        Reached "Reached", Console "Console", Failed "Failed", Continue "Continue", Cloned "Cloned", Listener "Listener",
+        Executing "Executing", Warned "Warned",
+    }
 }
 
 /// Why bytes are not a message.
@@ -197,15 +140,17 @@ const HEAD: usize = 20;
 impl<'a> Message<'a> {
     /// Writes the message and returns its length. Strings that do not fit are cut off.
     pub fn encode(&self, out: &mut [u8; MAX_MESSAGE]) -> usize {
-        let (kind, a, b, c, item, detail): (u32, u32, u32, i32, &[u8], &[u8]) = match *self {
-            Self::Reached(point) => (1, point.to_number(), 0, 0, &[], &[]),
-            Self::Console => (2, 0, 0, 0, &[], &[]),
-            Self::Failed { step, call, errno, item, detail } => (3, step, call.to_number(), errno, item, detail),
-            Self::Continue(point) => (4, point.to_number(), 0, 0, &[], &[]),
-            Self::Cloned => (5, 0, 0, 0, &[], &[]),
-            Self::Listener { fd } => (6, 0, 0, fd, &[], &[]),
-            Self::Executing => (7, 0, 0, 0, &[], &[]),
-            Self::Warned { call, errno, item, detail } => (8, 0, call.to_number(), errno, item, detail),
+        let (kind, a, b, c, item, detail): (Kind, u32, u32, i32, &[u8], &[u8]) = match *self {
+            Self::Reached(point) => (Kind::Reached, point.to_number(), 0, 0, &[], &[]),
+            Self::Console => (Kind::Console, 0, 0, 0, &[], &[]),
+            Self::Failed { step, call, errno, item, detail } => {
+                (Kind::Failed, step, call.to_number(), errno, item, detail)
+            }
+            Self::Continue(point) => (Kind::Continue, point.to_number(), 0, 0, &[], &[]),
+            Self::Cloned => (Kind::Cloned, 0, 0, 0, &[], &[]),
+            Self::Listener { fd } => (Kind::Listener, 0, 0, fd, &[], &[]),
+            Self::Executing => (Kind::Executing, 0, 0, 0, &[], &[]),
+            Self::Warned { call, errno, item, detail } => (Kind::Warned, 0, call.to_number(), errno, item, detail),
         };
         let item = item.get(..1024).unwrap_or(item);
         let mut at = 0;
@@ -215,7 +160,7 @@ impl<'a> Message<'a> {
             }
             at += bytes.len();
         };
-        put(&kind.to_le_bytes());
+        put(&kind.to_number().to_le_bytes());
         put(&a.to_le_bytes());
         put(&b.to_le_bytes());
         put(&c.to_le_bytes());
@@ -241,16 +186,17 @@ impl<'a> Message<'a> {
         let (item, detail) = rest.split_at_checked(word(4) as usize).ok_or(MessageError)?;
         let point = || SyncPoint::from_number(word(1)).ok_or(MessageError);
         let call = || Call::from_number(word(2)).ok_or(MessageError);
-        match word(0) {
-            1 => Ok(Self::Reached(point()?)),
-            2 => Ok(Self::Console),
-            3 => Ok(Self::Failed { step: word(1), call: call()?, errno: word(3).cast_signed(), item, detail }),
-            4 => Ok(Self::Continue(point()?)),
-            5 => Ok(Self::Cloned),
-            6 => Ok(Self::Listener { fd: word(3).cast_signed() }),
-            7 => Ok(Self::Executing),
-            8 => Ok(Self::Warned { call: call()?, errno: word(3).cast_signed(), item, detail }),
-            _ => Err(MessageError),
+        match Kind::from_number(word(0)).ok_or(MessageError)? {
+            Kind::Reached => Ok(Self::Reached(point()?)),
+            Kind::Console => Ok(Self::Console),
+            Kind::Failed => {
+                Ok(Self::Failed { step: word(1), call: call()?, errno: word(3).cast_signed(), item, detail })
+            }
+            Kind::Continue => Ok(Self::Continue(point()?)),
+            Kind::Cloned => Ok(Self::Cloned),
+            Kind::Listener => Ok(Self::Listener { fd: word(3).cast_signed() }),
+            Kind::Executing => Ok(Self::Executing),
+            Kind::Warned => Ok(Self::Warned { call: call()?, errno: word(3).cast_signed(), item, detail }),
         }
     }
 }

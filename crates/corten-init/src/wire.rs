@@ -1,23 +1,26 @@
 //! The program's wire form, and its reading without allocation.
 //!
 //! ```text
-//! header   magic "CORTEN\0\1" | slots: u32 | steps: u32
+//! header   magic: "CORTEN" and the fingerprint of the table of steps | slots: u32 | steps: u32
 //! slots    one i32 each: the fd that the runtime passes, or -1
-//! step     length of what follows: u32 | op: u16 | item: text | operands…
-//! number   u64            slot   u16
-//! text     length: u32 | bytes | NUL          bytes  length: u32 | bytes
+//! step     length of what follows: u32 | the step's place in the table: u16 | item: text | operands…
+//! text     length: u32 | bytes | NUL          list   length: u32 | bytes
 //! ```
 //!
-//! Numbers are little-endian and nothing is aligned. Strings end with NUL, so that they are passed to the kernel where they lie.
-//! Attacker: nobody writes the program but the runtime (it is a sealed memfd), yet every length is checked: the same bytes are
-//! what `/proc/self/exe` run by a container process would read.
+//! What the other operands are is in `operand.rs`. Numbers are little-endian and nothing is aligned. Strings end with NUL, so that they
+//! are passed to the kernel where they lie. Attacker: nobody writes the program but the runtime (it is a sealed memfd), yet every length
+//! is checked: the same bytes are what `/proc/self/exe` run by a container process would read.
 
 use core::ffi::CStr;
 
-use crate::step::{Slot, WireStep};
+use crate::operand::Slot;
+use crate::step::{FINGERPRINT, WireStep};
 
-/// The first bytes of a program; the last byte is the version of the form.
-pub(crate) const MAGIC: [u8; 8] = *b"CORTEN\0\x01";
+/// The first bytes of a program. The last two tell builds with another table of steps apart.
+pub(crate) const MAGIC: [u8; 8] = {
+    let ([c, o, r, t, e, n], [low, high]) = (*b"CORTEN", FINGERPRINT.to_le_bytes());
+    [c, o, r, t, e, n, low, high]
+};
 /// The most steps that a program may have.
 pub const MAX_STEPS: u32 = 1 << 20;
 /// Length of the header.
@@ -26,7 +29,7 @@ pub(crate) const HEADER: usize = 16;
 /// Why bytes are not a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DecodeError {
-    /// The first bytes are not those of a program of this version.
+    /// The first bytes are not those of a program of this build.
     Magic,
     /// A length points past the end.
     Truncated,
@@ -36,6 +39,8 @@ pub enum DecodeError {
     Operation(u16),
     /// Bytes left over in a step.
     Trailing,
+    /// An operand with a value that it cannot have.
+    Value,
     /// A slot outside of the table.
     Slot(Slot),
     /// More steps than [`MAX_STEPS`], or fewer than the header says.
@@ -45,12 +50,13 @@ pub enum DecodeError {
 impl core::fmt::Display for DecodeError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::Magic => f.write_str("not a program of this version"),
+            Self::Magic => f.write_str("not a program of this build"),
             Self::Truncated => f.write_str("a length points past the end"),
             Self::Text => f.write_str("a text is not ended by its only NUL"),
             Self::Operation(op) => write!(f, "no operation {op}"),
             Self::Trailing => f.write_str("a step has bytes left over"),
-            Self::Slot(slot) => write!(f, "no slot {}", slot.0),
+            Self::Value => f.write_str("an operand has a value that it cannot have"),
+            Self::Slot(slot) => write!(f, "no slot {slot}"),
             Self::Count => f.write_str("wrong number of steps"),
         }
     }
@@ -63,59 +69,65 @@ impl core::error::Error for DecodeError {}
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
     slots: u32,
+    /// The first one.
+    error: Option<DecodeError>,
 }
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Result<&'a [u8], DecodeError> {
-        let (head, rest) = self.rest.split_at_checked(length).ok_or(DecodeError::Truncated)?;
+    fn new(bytes: &'a [u8], slots: u32) -> Self {
+        Self { rest: bytes, slots, error: None }
+    }
+
+    pub(crate) fn fail(&mut self, error: DecodeError) {
+        self.error.get_or_insert(error);
+    }
+
+    #[inline(never)]
+    fn take(&mut self, length: usize) -> &'a [u8] {
+        let Some((head, rest)) = self.rest.split_at_checked(length) else {
+            self.fail(DecodeError::Truncated);
+            return &[];
+        };
         self.rest = rest;
-        Ok(head)
+        head
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let (head, rest) = self.rest.split_first_chunk::<N>().ok_or(DecodeError::Truncated)?;
-        self.rest = rest;
-        Ok(*head)
+    pub(crate) fn array<const N: usize>(&mut self) -> [u8; N] {
+        self.take(N).first_chunk().copied().unwrap_or([0; N])
     }
 
-    fn length(&mut self) -> Result<usize, DecodeError> {
-        Ok(u32::from_le_bytes(self.array()?) as usize)
+    fn length(&mut self) -> usize {
+        u32::from_le_bytes(self.array()) as usize
     }
 
-    pub(crate) fn read<T: Wire<'a>>(&mut self) -> Result<T, DecodeError> {
-        T::read(self)
+    #[inline(never)]
+    pub(crate) fn bytes(&mut self) -> &'a [u8] {
+        let length = self.length();
+        self.take(length)
     }
-}
 
-/// What can be read from a step's bytes.
-pub(crate) trait Wire<'a>: Sized {
-    fn read(from: &mut Reader<'a>) -> Result<Self, DecodeError>;
-}
-
-impl<'a> Wire<'a> for u64 {
-    fn read(from: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        Ok(u64::from_le_bytes(from.array()?))
+    #[inline(never)]
+    pub(crate) fn text(&mut self) -> &'a CStr {
+        let length = self.length().saturating_add(1);
+        let bytes = self.take(length);
+        CStr::from_bytes_with_nul(bytes).unwrap_or_else(|_| {
+            self.fail(DecodeError::Text);
+            c""
+        })
     }
-}
 
-impl<'a> Wire<'a> for Slot {
-    fn read(from: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        let slot = Slot(u16::from_le_bytes(from.array()?));
-        if u32::from(slot.0) < from.slots { Ok(slot) } else { Err(DecodeError::Slot(slot)) }
+    /// A slot, which the program must have.
+    pub(crate) fn slot(&mut self, number: u16) -> Slot {
+        let slot = Slot(number);
+        if u32::from(number) >= self.slots {
+            self.fail(DecodeError::Slot(slot));
+        }
+        slot
     }
-}
 
-impl<'a> Wire<'a> for &'a [u8] {
-    fn read(from: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        let length = from.length()?;
-        from.take(length)
-    }
-}
-
-impl<'a> Wire<'a> for &'a CStr {
-    fn read(from: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        let length = from.length()?.checked_add(1).ok_or(DecodeError::Truncated)?;
-        CStr::from_bytes_with_nul(from.take(length)?).map_err(|_| DecodeError::Text)
+    /// Whether all has gone well.
+    fn result(&self) -> Result<(), DecodeError> {
+        self.error.map_or(Ok(()), Err)
     }
 }
 
@@ -133,16 +145,18 @@ impl<'a> Program<'a> {
     /// # Errors
     /// The header is wrong or the table of slots is cut off. The steps are checked as they are read.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut header = Reader { rest: bytes, slots: 0 };
-        if header.array::<8>()? != MAGIC {
+        let mut header = Reader::new(bytes, 0);
+        let (magic, slots, steps) = (header.array(), header.array(), header.array());
+        header.result()?;
+        if magic != MAGIC {
             return Err(DecodeError::Magic);
         }
-        let (slots, steps) = (u32::from_le_bytes(header.array()?), u32::from_le_bytes(header.array()?));
+        let (slots, steps) = (u32::from_le_bytes(slots), u32::from_le_bytes(steps));
         if steps > MAX_STEPS || slots > 1 << 16 {
             return Err(DecodeError::Count);
         }
-        header.take(slots as usize * 4)?;
-        Ok(Self { slots, steps, bytes })
+        header.take(slots as usize * 4);
+        header.result().map(|()| Self { slots, steps, bytes })
     }
 
     /// Returns the number of slots.
@@ -176,13 +190,14 @@ pub struct Steps<'a> {
 
 impl<'a> Steps<'a> {
     fn read(&mut self) -> Result<(&'a CStr, WireStep<'a>), DecodeError> {
-        let mut outer = Reader { rest: self.rest, slots: self.slots };
-        let step = outer.read::<&[u8]>()?;
+        let mut outer = Reader::new(self.rest, self.slots);
+        let step = outer.bytes();
+        outer.result()?;
         self.rest = outer.rest;
-        let mut inner = Reader { rest: step, slots: self.slots };
-        let op = u16::from_le_bytes(inner.array()?);
-        let item = inner.read::<&CStr>()?;
-        let step = WireStep::read(op, &mut inner)?.ok_or(DecodeError::Operation(op))?;
+        let mut inner = Reader::new(step, self.slots);
+        let (number, item) = (u16::from_le_bytes(inner.array()), inner.text());
+        let step = WireStep::read(number, &mut inner).ok_or(DecodeError::Operation(number))?;
+        inner.result()?;
         if inner.rest.is_empty() { Ok((item, step)) } else { Err(DecodeError::Trailing) }
     }
 }

@@ -8,15 +8,22 @@
 
 use std::ffi::{CStr, CString};
 
-use corten_init::{Call, MAX_MESSAGE, Message, OwnedStep, Program, Slot, Step, SyncPoint, Value, WireStep, encode};
+use corten_init::{
+    Attributes, Call, CallersGroups, CapabilitySet, Filter, FilterFlags, Ids, MAX_MESSAGE, Mask, Message, Mode,
+    Namespaces, Options, OwnedStep, Program, Ranges, Role, Slot, SlotRange, Slots, Step, Strings, SyncPoint, Target,
+    TreeFlags, WireStep, encode,
+};
+use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
+use proptest::sample::select;
 
 fn text() -> impl Strategy<Value = CString> {
-    proptest::collection::vec(1u8.., 0..40).prop_map(|bytes| CString::new(bytes).unwrap())
+    vec(1u8.., 0..40).prop_map(|bytes| CString::new(bytes).unwrap())
 }
 
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
-    proptest::collection::vec(any::<u8>(), 0..60)
+    vec(any::<u8>(), 0..60)
 }
 
 fn slot() -> impl Strategy<Value = Slot> {
@@ -28,34 +35,67 @@ fn step() -> impl Strategy<Value = OwnedStep> {
     prop_oneof![
         Just(Step::PivotRoot {}),
         text().prop_map(|name| Step::Hostname { name }),
-        any::<u64>().prop_map(|mask| Step::Umask { mask }),
+        any::<u32>().prop_map(|mask| Step::Umask { mask: Mode(mask) }),
         slot().prop_map(|slot| Step::Close { slot }),
         (text(), text(), bytes(), any::<u64>(), slot()).prop_map(|(fstype, source, options, attributes, slot)| {
-            Step::MountFs { fstype, source, options, attributes, slot }
+            Step::MountFs { fstype, source, options: Options(options), attributes: Attributes(attributes), slot }
         }),
-        (any::<u64>(), bytes(), any::<u64>(), any::<u64>())
-            .prop_map(|(flags, program, privileged, notify)| Step::Seccomp { flags, program, privileged, notify }),
-        (text(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>())
-            .prop_map(|(path, mode, major, minor, uid, gid)| Step::MakeNode { path, mode, major, minor, uid, gid }),
-        (bytes(), bytes()).prop_map(|(arguments, environment)| Step::Exec { arguments, environment }),
+        (any::<u64>(), bytes(), any::<bool>(), any::<bool>()).prop_map(|(flags, program, privileged, notify)| {
+            Step::Seccomp { flags: FilterFlags(flags), program: Filter(program), privileged, notify }
+        }),
+        (text(), any::<u32>(), any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>()).prop_map(
+            |(path, mode, major, minor, uid, gid)| Step::MakeNode { path, mode: Mode(mode), major, minor, uid, gid }
+        ),
+        (bytes(), bytes()).prop_map(|(arguments, environment)| Step::Exec {
+            arguments: Strings(arguments),
+            environment: Strings(environment)
+        }),
+        (text(), target(), any::<bool>(), slot()).prop_map(|(path, target, in_proc, slot)| Step::OpenTarget {
+            path,
+            target,
+            in_proc,
+            slot
+        }),
+        (any::<u32>(), option::of(slot()), option::of(slot())).prop_map(|(uid, dev, proc)| Step::OwnStdio {
+            uid,
+            dev,
+            proc
+        }),
+        (slot(), any::<u16>()).prop_map(|(first, count)| Step::TakeTrees { trees: SlotRange { first, count } }),
+        (text(), any::<[bool; 4]>(), slot()).prop_map(
+            |(path, [recursive, directory, link_itself, unbindable], slot)| {
+                Step::OpenSource { path, flags: TreeFlags { recursive, directory, link_itself, unbindable }, slot }
+            }
+        ),
+        select(SyncPoint::ALL).prop_map(|point| Step::Sync { point }),
+        (any::<u32>(), any::<u32>(), vec(any::<u32>(), 0..5), select(CallersGroups::ALL))
+            .prop_map(|(uid, gid, groups, keep_groups)| Step::User { uid, gid, groups: Ids::new(groups), keep_groups }),
     ]
 }
 
-/// A step's name and operands, owned, to compare across the two forms.
-fn shape(name: &str, operands: Vec<(&str, Value<'_>)>) -> String {
-    format!("{name} {operands:?}")
+fn target() -> impl Strategy<Value = Target> {
+    prop_oneof![
+        select(&[Target::Directory, Target::File, Target::PlainDirectory, Target::Existing][..]),
+        slot().prop_map(Target::Like),
+        slot().prop_map(Target::LinkItself),
+    ]
+}
+
+/// A step's name and operands, to compare across the two forms.
+macro_rules! shape {
+    ($step:expr) => {{
+        let mut shape = $step.name().to_owned();
+        $step.operands(&mut |name, value| shape += &format!(" {name}={value:#}"));
+        shape
+    }};
 }
 
 fn owned_shape(step: &OwnedStep) -> String {
-    let mut operands = Vec::new();
-    step.operands(|name, value| operands.push((name, value)));
-    shape(step.name(), operands)
+    shape!(step)
 }
 
 fn wire_shape(step: &WireStep<'_>) -> String {
-    let mut operands = Vec::new();
-    step.operands(|name, value| operands.push((name, value)));
-    shape(step.name(), operands)
+    shape!(step)
 }
 
 /// Reads all there is to read.
@@ -69,8 +109,8 @@ fn read_all(bytes: &[u8]) -> Option<Vec<(CString, String)>> {
 proptest! {
     #[test]
     fn what_is_written_is_read(
-        fds in proptest::collection::vec(-1i32..100, 8..20),
-        steps in proptest::collection::vec((text(), step()), 0..30),
+        fds in vec(-1i32..100, 8..20),
+        steps in vec((text(), step()), 0..30),
     ) {
         let written = encode(&fds, steps.iter().map(|(item, step)| (item.as_c_str(), step))).unwrap();
         let program = Program::parse(&written).unwrap();
@@ -80,16 +120,18 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn any_bytes_are_read_or_refused(bytes in vec(any::<u8>(), 0..300)) {
         read_all(&bytes);
-        let mut framed = b"CORTEN\0\x01\x02\0\0\0\x03\0\0\0\0\0\0\0\0\0\0\0".to_vec();
+        let mut framed = encode(&[-1; 8], [].into_iter()).unwrap();
+        // As if there were three steps.
+        framed[12] = 3;
         framed.extend(bytes);
         read_all(&framed);
     }
 
     #[test]
     fn damaged_programs_are_read_or_refused(
-        steps in proptest::collection::vec((text(), step()), 1..6),
+        steps in vec((text(), step()), 1..6),
         at in any::<prop::sample::Index>(),
         byte in any::<u8>(),
         cut in any::<prop::sample::Index>(),
@@ -106,9 +148,9 @@ proptest! {
     fn messages_survive(
         step in any::<u32>(),
         errno in any::<i32>(),
-        item in proptest::collection::vec(any::<u8>(), 0..1024),
-        detail in proptest::collection::vec(any::<u8>(), 0..3000),
-        junk in proptest::collection::vec(any::<u8>(), 0..100),
+        item in vec(any::<u8>(), 0..1024),
+        detail in vec(any::<u8>(), 0..3000),
+        junk in vec(any::<u8>(), 0..100),
     ) {
         let mut buffer = [0; MAX_MESSAGE];
         let failed = Message::Failed { step, call: Call::Fsconfig, errno, item: &item, detail: &detail };
@@ -144,12 +186,78 @@ fn slots_outside_the_table_are_refused() {
 }
 
 #[test]
-fn calls_have_numbers_of_their_own() {
+fn words_have_numbers_of_their_own() {
     let calls: Vec<Call> = (0..100).filter_map(Call::from_number).collect();
-    assert!(calls.len() > 40);
+    assert_eq!(calls, Call::ALL);
     for call in calls {
         assert_eq!(Call::from_number(call.to_number()), Some(call));
     }
+    // What a container hears that has been created by an earlier build.
+    assert_eq!((SyncPoint::Ready.to_number(), SyncPoint::Start.to_number()), (1, 2));
+    assert_eq!((Call::Decode.to_number(), Call::Execve.to_number(), Call::Pipe2.to_number()), (1, 39, 66));
+}
+
+#[test]
+fn operands_are_printed_as_what_they_are() {
+    let printed = |step: OwnedStep| shape!(step);
+    assert_eq!(
+        printed(Step::MountFs {
+            fstype: c"tmpfs".into(),
+            source: c"a b".into(),
+            options: Options(b"ro\0\0size\0=1 k\0".to_vec()),
+            attributes: Attributes(0x80_0002 | 0x20),
+            slot: Slot(5),
+        }),
+        r#"MountFs fstype=tmpfs source="a b" options=ro,size="1 k" attributes=nosuid,strictatime,0x800000 slot=5"#
+    );
+    assert_eq!(
+        printed(Step::MoveMount { mount: Slot(3), target: Slot(4), keep: true }),
+        "MoveMount mount=3 target=4 keep=yes"
+    );
+    assert_eq!(printed(Step::OwnStdio { uid: 7, dev: None, proc: Some(Slot(9)) }), "OwnStdio uid=7 dev=none proc=9");
+    assert_eq!(printed(Step::Affinity { cpus: Mask::new([0, 2, 3, 64, 65, 70]) }), "Affinity cpus=0,2-3,64-65,70");
+    assert_eq!(
+        printed(Step::CloseFiles { keep: 4, gaps: Ranges::new(&[[4, 5], [7, 7]]), slots: Slots::new([]) }),
+        "CloseFiles keep=4 gaps=4-5,7 slots=none"
+    );
+    assert_eq!(
+        printed(Step::Exec { arguments: Strings(b"sh\0-c\0\xff \"\0".to_vec()), environment: Strings(vec![]) }),
+        r#"Exec arguments=["sh", "-c", "\xff \""] environment=[]"#
+    );
+    let (effective, permitted) = (CapabilitySet(1 | 1 << 21), CapabilitySet(u64::MAX >> 23));
+    assert_eq!(
+        printed(Step::Capabilities { effective, permitted, inheritable: CapabilitySet::NONE }),
+        "Capabilities effective=chown,sys_admin permitted=all inheritable=none"
+    );
+    assert_eq!(
+        printed(Step::Join { namespace: Slot(8), kind: Namespaces(0x2002_0000) }),
+        "Join namespace=8 kind=newns|newpid"
+    );
+    assert_eq!(
+        printed(Step::User { uid: 0, gid: 0, groups: Ids::new([0, 27]), keep_groups: CallersGroups::KeptIfDenied }),
+        "User uid=0 gid=0 groups=0,27 keep_groups=if-denied"
+    );
+}
+
+/// A slot's role is in the table, but for what depends on another operand.
+#[test]
+fn steps_say_what_they_do_with_slots() {
+    let slots = |step: &OwnedStep| {
+        let mut slots = Vec::new();
+        step.slots(&mut |name, Slot(slot), role| slots.push((name, slot, role)));
+        slots
+    };
+    let moves = |keep| Step::MoveMount { mount: Slot(3), target: Slot(4), keep };
+    assert_eq!(slots(&moves(false)), [("mount", 3, Role::Takes), ("target", 4, Role::Takes)]);
+    assert_eq!(slots(&moves(true)), [("mount", 3, Role::Reads), ("target", 4, Role::Takes)]);
+    let target = Target::Like(Slot(2));
+    assert_eq!(
+        slots(&Step::OpenTarget { path: c"/a".into(), target, in_proc: false, slot: Slot(5) }),
+        [("target", 2, Role::Reads), ("slot", 5, Role::Fills)]
+    );
+    assert_eq!(slots(&Step::OwnStdio { uid: 0, dev: None, proc: Some(Slot(9)) }), [("proc", 9, Role::Reads)]);
+    let trees = SlotRange { first: Slot(6), count: 2 };
+    assert_eq!(slots(&Step::TakeTrees { trees }), [("trees", 6, Role::Fills), ("trees", 7, Role::Fills)]);
 }
 
 /// What the executable is by itself, in a container that starts `/proc/self/exe`.

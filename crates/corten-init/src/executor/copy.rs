@@ -5,9 +5,9 @@
 
 use core::ffi::CStr;
 
-use super::{Executor, Failure, From, Outcome};
+use super::{Executor, Failure, OfCall, Outcome};
 use crate::message::Call;
-use crate::step::Slot;
+use crate::operand::Slot;
 use crate::sys::{self, Errno, Fd, Stat};
 
 /// Directories in directories; each takes two fds and a buffer on the stack.
@@ -19,17 +19,17 @@ impl Executor<'_> {
         let (to, from) = (self.fd(mount)?, self.fd(from)?);
         // A file may have become a device since it was looked at, and opening one of the attacker's choice does something or
         // shows the host's disks: seen through this copy of the mounts none can be opened.
-        let seen = sys::open_tree(from, true).from(Call::OpenTree)?;
-        sys::mount_setattr(Some(seen), true, sys::MOUNT_ATTR_NODEV, 0, 0).from(Call::MountSetattr)?;
+        let seen = sys::open_tree(from, true).of(Call::OpenTree)?;
+        sys::mount_setattr(Some(seen), true, sys::MOUNT_ATTR_NODEV, 0, 0).of(Call::MountSetattr)?;
         // Both are known by O_PATH only.
         let from = open_directory(seen, c".")?;
         sys::close(seen);
-        let stat = sys::stat(from).from(Call::Fstat)?;
+        let stat = sys::stat(from).of(Call::Fstat)?;
         let to = open_directory(to, c".")?;
         self.copy_entries(from, to, 0)?;
         if owner {
             // The mode is that of the filesystem's options already; of a directory the change takes no bit away.
-            sys::fchown(to, stat.uid, stat.gid).from(Call::Fchown)?;
+            sys::fchown(to, stat.uid, stat.gid).of(Call::Fchown)?;
         }
         sys::close(from);
         sys::close(to);
@@ -42,7 +42,7 @@ impl Executor<'_> {
         }
         let mut entries = [0; 4096];
         loop {
-            let length = sys::read_directory(from, &mut entries).from(Call::Getdents64)?;
+            let length = sys::read_directory(from, &mut entries).of(Call::Getdents64)?;
             let mut rest = entries.get(..length).unwrap_or_default();
             if rest.is_empty() {
                 return Ok(());
@@ -66,11 +66,11 @@ impl Executor<'_> {
         let stat = match sys::stat_name(from, name) {
             // Gone since the directory was read.
             Err(Errno::ENOENT) => return Ok(()),
-            other => other.from(Call::Fstat)?,
+            other => other.of(Call::Fstat)?,
         };
         match stat.mode & sys::S_IFMT {
             sys::S_IFDIR => {
-                sys::mkdirat(to, name, 0o700).from(Call::Mkdirat)?;
+                sys::mkdirat(to, name, 0o700).of(Call::Mkdirat)?;
                 let (inner_from, inner_to) = (open_directory(from, name)?, open_directory(to, name)?);
                 self.copy_entries(inner_from, inner_to, depth + 1)?;
                 give_ownership(inner_to, &stat)?;
@@ -82,39 +82,39 @@ impl Executor<'_> {
             sys::S_IFLNK => {
                 let mut target = [0; 4096];
                 let length = sys::readlinkat(from, name, target.split_last_mut().map_or(&mut [], |(_, head)| head));
-                length.from(Call::Readlinkat)?;
+                length.of(Call::Readlinkat)?;
                 let target = CStr::from_bytes_until_nul(&target).unwrap_or(c"");
-                sys::symlinkat(target, to, name).from(Call::Symlinkat)?;
-                sys::chown_name(to, name, stat.uid, stat.gid).from(Call::Fchownat)
+                sys::symlinkat(target, to, name).of(Call::Symlinkat)?;
+                sys::chown_name(to, name, stat.uid, stat.gid).of(Call::Fchownat)
             }
             // Fifos, sockets, devices.
             _ => {
-                sys::mknodat(to, name, stat.mode, stat.rdev_major, stat.rdev_minor).from(Call::Mknodat)?;
-                sys::chown_name(to, name, stat.uid, stat.gid).from(Call::Fchownat)
+                sys::mknodat(to, name, stat.mode, stat.rdev_major, stat.rdev_minor).of(Call::Mknodat)?;
+                sys::chown_name(to, name, stat.uid, stat.gid).of(Call::Fchownat)
             }
         }
     }
 }
 
 fn open_directory(dir: Fd, name: &CStr) -> Outcome<Fd> {
-    sys::open_name(dir, name, sys::O_RDONLY | sys::O_DIRECTORY, 0).from(Call::Openat)
+    sys::open_name(dir, name, sys::O_RDONLY | sys::O_DIRECTORY, 0).of(Call::Openat)
 }
 
 fn copy_file(from: Fd, to: Fd, name: &CStr, stat: &Stat) -> Outcome {
-    let source = sys::open_name(from, name, sys::O_RDONLY | sys::O_NONBLOCK | sys::O_NOCTTY, 0).from(Call::Openat)?;
-    if sys::stat(source).from(Call::Fstat)?.mode & sys::S_IFMT != sys::S_IFREG {
+    let source = sys::open_name(from, name, sys::O_RDONLY | sys::O_NONBLOCK | sys::O_NOCTTY, 0).of(Call::Openat)?;
+    if sys::stat(source).of(Call::Fstat)?.mode & sys::S_IFMT != sys::S_IFREG {
         return Err(Failure { call: Call::Openat, errno: Errno::ENODEV });
     }
-    let copy = sys::open_name(to, name, sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL, 0o600).from(Call::Openat)?;
+    let copy = sys::open_name(to, name, sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL, 0o600).of(Call::Openat)?;
     let mut buffer = [0; BUFFER];
     loop {
-        let length = sys::read(source, &mut buffer).from(Call::Read)?;
+        let length = sys::read(source, &mut buffer).of(Call::Read)?;
         if length == 0 {
             break;
         }
         let mut left = buffer.get(..length).unwrap_or_default();
         while !left.is_empty() {
-            let written = sys::write(copy, left).from(Call::Write)?;
+            let written = sys::write(copy, left).of(Call::Write)?;
             left = left.get(written.max(1)..).unwrap_or_default();
         }
     }
@@ -126,6 +126,6 @@ fn copy_file(from: Fd, to: Fd, name: &CStr, stat: &Stat) -> Outcome {
 
 /// Owner first: the change of owner takes the set-user-id bit away.
 fn give_ownership(file: Fd, stat: &Stat) -> Outcome {
-    sys::fchown(file, stat.uid, stat.gid).from(Call::Fchown)?;
-    sys::fchmod(file, stat.mode & 0o7777).from(Call::Fchmod)
+    sys::fchown(file, stat.uid, stat.gid).of(Call::Fchown)?;
+    sys::fchmod(file, stat.mode & 0o7777).of(Call::Fchmod)
 }

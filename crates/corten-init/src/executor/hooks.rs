@@ -7,9 +7,9 @@
 use core::ffi::CStr;
 use core::sync::atomic::Ordering;
 
-use super::{CLOSED, Executor, Failure, From, Outcome, exec_arrays};
+use super::{CLOSED, Executor, Failure, OfCall, Outcome, exec_arrays};
 use crate::message::{Call, Message, SyncPoint};
-use crate::step::Slot;
+use crate::operand::{Slot, Strings};
 use crate::sys::{self, Ended, Errno, Fd};
 
 /// The part of a hook's output that an error can show.
@@ -18,44 +18,47 @@ const OUTPUT_SHOWN: usize = 256;
 impl Executor<'_> {
     /// Waits while the runtime runs its hooks; takes the state for those that init runs.
     pub(super) fn await_hooks(&mut self, creating: Slot, created: Slot) -> Outcome {
-        self.tell(&Message::Reached(SyncPoint::Hooks)).from(Call::Write)?;
+        self.tell(&Message::Reached(SyncPoint::Hooks)).of(Call::Write)?;
         let [first, second] = self.receive(SyncPoint::Hooks)?;
         self.put(creating, first)?;
         self.put(created, second)?;
         // runc: createContainer hooks begin in the root filesystem, where `pivot_root` goes, too.
-        sys::fchdir(self.root).from(Call::Fchdir)
+        sys::fchdir(self.root).of(Call::Fchdir)
     }
 
-    /// `blocks`: arguments and environment. `home`: with the process's `HOME`. `slots`: state, stdout, stderr.
+    #[expect(clippy::too_many_arguments, reason = "the operands of the step")]
     pub(super) fn run_hook(
         &mut self,
         path: &'static CStr,
-        blocks: [&'static [u8]; 2],
+        arguments: Strings<&'static [u8]>,
+        environment: Strings<&'static [u8]>,
         home: bool,
         timeout: u64,
-        slots: [Slot; 3],
+        state: Slot,
+        stdout: Option<Slot>,
+        stderr: Option<Slot>,
     ) -> Outcome {
         self.detail.set_cut(path.to_bytes());
-        let [arguments, environment] = blocks;
-        let [state, stdout, stderr] = slots;
         let state = self.fd(state)?;
-        sys::rewind(state).from(Call::Hook)?;
-        let output =
-            |slot: Slot| if slot.0 == 0 { sys::memfd(c"hook-output").from(Call::MemfdCreate) } else { self.fd(slot) };
+        sys::rewind(state).of(Call::Hook)?;
+        let output = |slot: Option<Slot>| match slot {
+            Some(slot) => self.fd(slot),
+            None => sys::memfd(c"hook-output").of(Call::MemfdCreate),
+        };
         let (out, err) = (output(stdout)?, output(stderr)?);
         // What execve failed with, if it did.
-        let refused = sys::shared_word().from(Call::Mmap)?;
+        let refused = sys::shared_word().of(Call::Mmap)?;
         let (argv, envp) = exec_arrays(arguments, environment, self.home().filter(|_| home))?;
-        let Some(child) = sys::fork().from(Call::Hook)? else {
+        let Some(child) = sys::fork().of(Call::Hook)? else {
             let errno = become_hook(path, [argv, envp], [state, out, err]);
             refused.store(errno.0, Ordering::Release);
             sys::exit(127);
         };
-        let ended = match sys::wait_child(child, timeout).from(Call::Hook)? {
+        let ended = match sys::wait_child(child, timeout).of(Call::Hook)? {
             Some(ended) => ended,
             None => {
-                sys::kill(child).from(Call::Hook)?;
-                sys::wait_child(child, 0).from(Call::Hook)?;
+                sys::kill(child).of(Call::Hook)?;
+                sys::wait_child(child, 0).of(Call::Hook)?;
                 self.detail.clear();
                 self.push_number(timeout);
                 return Err(Failure { call: Call::HookTimeout, errno: Errno::ETIMEDOUT });
@@ -68,7 +71,7 @@ impl Executor<'_> {
         }
         let result = self.judge(ended, [(out, stdout), (err, stderr)]);
         for (fd, slot) in [(out, stdout), (err, stderr)] {
-            if slot.0 == 0 {
+            if slot.is_none() {
                 sys::close(fd);
             }
         }
@@ -76,7 +79,7 @@ impl Executor<'_> {
     }
 
     /// Makes the failure of a hook that did not exit with 0: how it ended, and the head of what it wrote.
-    fn judge(&mut self, ended: Ended, outputs: [(Fd, Slot); 2]) -> Outcome {
+    fn judge(&mut self, ended: Ended, outputs: [(Fd, Option<Slot>); 2]) -> Outcome {
         let (how, number) = match ended {
             Ended::Exited(0) => return Ok(()),
             Ended::Exited(status) => (&b"exit status "[..], status),
@@ -87,7 +90,7 @@ impl Executor<'_> {
         for ((fd, slot), name) in outputs.into_iter().zip([&b", stdout: "[..], b", stderr: "]) {
             let mut shown = [0; OUTPUT_SHOWN];
             let length =
-                if slot.0 == 0 && sys::rewind(fd).is_ok() { sys::read(fd, &mut shown).unwrap_or(0) } else { 0 };
+                if slot.is_none() && sys::rewind(fd).is_ok() { sys::read(fd, &mut shown).unwrap_or(0) } else { 0 };
             let said = shown.get(..length).unwrap_or_default();
             let said = said.strip_suffix(b"\n").unwrap_or(said);
             // Bounded by construction: two outputs of 256 bytes.

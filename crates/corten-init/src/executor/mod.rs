@@ -18,7 +18,8 @@ mod terminal;
 use core::ffi::CStr;
 
 use crate::message::{Call, MAX_MESSAGE, Message, SyncPoint};
-use crate::step::{Slot, WireStep};
+use crate::operand::{Ranges, Slot, Slots, Strings, strings};
+use crate::step::{WireStep, step_table};
 use crate::sys::{self, Errno, Fd};
 use crate::wire::Program;
 
@@ -38,13 +39,13 @@ struct Failure {
 
 type Outcome<T = ()> = Result<T, Failure>;
 
-/// Names the call of a failure.
-trait From<T> {
-    fn from(self, call: Call) -> Outcome<T>;
+/// The result of a call: names the call of a failure.
+trait OfCall<T> {
+    fn of(self, call: Call) -> Outcome<T>;
 }
 
-impl<T> From<T> for sys::Result<T> {
-    fn from(self, call: Call) -> Outcome<T> {
+impl<T> OfCall<T> for sys::Result<T> {
+    fn of(self, call: Call) -> Outcome<T> {
         self.map_err(|errno| Failure { call, errno })
     }
 }
@@ -127,7 +128,7 @@ struct Executor<'s> {
     /// The directory in which nodes and links are being made, one after the other, and its path.
     filled: Option<(&'static [u8], Fd)>,
     /// How many of the next steps are passed over.
-    passed_over: u64,
+    passed_over: u32,
 }
 
 /// Ends a start that is no runtime's: somebody in a container ran `/proc/PID/exe`.
@@ -163,7 +164,7 @@ pub(crate) fn run(program: &CStr, socket: &CStr) -> ! {
     let count = program.slots() as usize;
     let slots = match few.get_mut(..count) {
         Some(slots) => slots,
-        None => match sys::map_words(count).from(Call::Mmap) {
+        None => match sys::map_words(count).of(Call::Mmap) {
             Ok(slots) => slots,
             Err(failure) => give_up(socket, failure),
         },
@@ -176,8 +177,8 @@ pub(crate) fn run(program: &CStr, socket: &CStr) -> ! {
 
 /// Maps the program.
 fn load(file: Fd) -> Outcome<Program<'static>> {
-    let stat = sys::stat(file).from(Call::Fstat)?;
-    let bytes = sys::map_file(file, usize::try_from(stat.size).unwrap_or(0)).from(Call::Mmap)?;
+    let stat = sys::stat(file).of(Call::Fstat)?;
+    let bytes = sys::map_file(file, usize::try_from(stat.size).unwrap_or(0)).of(Call::Mmap)?;
     Program::parse(bytes).map_err(|_| Failure { call: Call::Decode, errno: Errno::EPROTO })
 }
 
@@ -206,9 +207,9 @@ pub(crate) fn walk(program: &Program<'static>, slots: &mut [usize]) -> ! {
 /// Makes the process unreachable and its surroundings plain before the first step.
 fn prepare() -> Outcome {
     // Until execve nobody may ptrace init or open its /proc files (CVE-2016-9962).
-    sys::prctl::set_not_dumpable().from(Call::Prctl)?;
+    sys::prctl::set_not_dumpable().of(Call::Prctl)?;
     // By which the runtime tells init from the program.
-    sys::set_name(c"corten-init").from(Call::Prctl)?;
+    sys::set_name(c"corten-init").of(Call::Prctl)?;
     sys::reset_signals();
     // Modes of nodes and directories are meant as given; `Umask` sets the user's mask.
     sys::umask(0);
@@ -248,7 +249,7 @@ impl<'s> Executor<'s> {
                     if !matches!(step, WireStep::MakeNode { .. } | WireStep::MakeLink { .. }) {
                         self.leave_filled();
                     }
-                    if let Err(failure) = self.step(&step) {
+                    if let Err(failure) = self.step(step) {
                         self.fail(index, item.to_bytes(), failure);
                     }
                 }
@@ -271,108 +272,6 @@ impl<'s> Executor<'s> {
             sys::exit(255);
         }
         sys::exit(1)
-    }
-
-    fn step(&mut self, step: &WireStep<'static>) -> Outcome {
-        match *step {
-            WireStep::UnshareCgroup {} => sys::unshare(sys::CLONE_NEWCGROUP).from(Call::Unshare),
-            WireStep::SessionKeyring { name } => process::session_keyring(name),
-            WireStep::NewSession {} => sys::setsid().from(Call::Setsid),
-            WireStep::Propagation { flags } => self.set_propagation(flags),
-            WireStep::AttachRoot { tree } => self.attach_root(tree),
-            WireStep::AttachRootAt { tree, path } => self.attach_root_at(tree, path),
-            WireStep::OpenTarget { path, target, in_proc, slot } => self.open_target(path, target, in_proc != 0, slot),
-            WireStep::MountFs { fstype, source, options, attributes, slot } => {
-                self.mount_fs(fstype, source, options, attributes, slot)
-            }
-            WireStep::SetAttributes { mount, set, clear, unnamed, propagation, recursive } => {
-                self.set_attributes(mount, recursive != 0, [set, clear, unnamed, propagation])
-            }
-            WireStep::MoveMount { mount, target, keep } => self.move_mount(mount, target, keep != 0),
-            WireStep::MakeDirectory { path, mode } => self.make_directory(path, mode),
-            WireStep::OwnDev { dev, steps } => self.own_dev(dev, steps),
-            WireStep::MakeNode { path, mode, major, minor, uid, gid } => {
-                self.make_node(path, [mode, major, minor, uid, gid])
-            }
-            WireStep::MakeLink { path, target, replace } => self.make_link(path, target, replace != 0),
-            WireStep::OpenTerminal { path, master, peer } => self.open_terminal(path, master, peer),
-            WireStep::SendConsole { master } => self.send_console(master),
-            WireStep::TerminalSize { master, rows, columns } => self.terminal_size(master, rows, columns),
-            WireStep::CloneMount { from, slot } => self.clone_mount(from, slot),
-            WireStep::ControllingTerminal {} => sys::set_controlling_terminal(Fd(0)).from(Call::Ioctl),
-            WireStep::TerminalAsStdio { peer } => self.terminal_as_stdio(peer),
-            WireStep::PivotRoot {} => self.pivot_root(),
-            WireStep::Hostname { name } => sys::sethostname(name.to_bytes()).from(Call::Sethostname),
-            WireStep::Domainname { name } => sys::setdomainname(name.to_bytes()).from(Call::Setdomainname),
-            WireStep::OpenProc { slot } => self.open_proc(slot),
-            WireStep::Sysctl { proc, path, value } => self.sysctl(proc, path, value),
-            WireStep::MaskPath { base, path, null, empty } => self.mask_path(base, path, null, empty),
-            WireStep::ReadonlyPath { base, path } => self.readonly_path(base, path),
-            WireStep::RootAttributes { set, propagation, recursive } => {
-                self.root_attributes(set, propagation, recursive != 0)
-            }
-            WireStep::ResourceLimit { resource, soft, hard } => process::limit(resource, soft, hard),
-            WireStep::Umask { mask } => process::umask(mask),
-            WireStep::NoNewPrivileges {} => sys::prctl::set_no_new_privileges().from(Call::Prctl),
-            WireStep::Seccomp { flags, program, privileged, notify } => {
-                self.seccomp(flags, program, privileged != 0, notify != 0)
-            }
-            WireStep::BoundingSet { keep } => process::bounding_set(keep),
-            WireStep::User { uid, gid, groups, keep_groups } => process::become_user(uid, gid, groups, keep_groups),
-            WireStep::Capabilities { effective, permitted, inheritable } => {
-                sys::capset(effective, permitted, inheritable).from(Call::Capset)
-            }
-            WireStep::AmbientCapabilities { set } => process::ambient_capabilities(set),
-            WireStep::OwnStdio { uid, dev, proc } => self.own_stdio(uid, dev, proc),
-            WireStep::WorkingDirectory { path, late } => self.working_directory(path, late != 0),
-            WireStep::HomeFromPasswd { uid, proc } => self.home_from_passwd(uid, proc),
-            WireStep::FindProgram { name, search } => self.find_program(name, search),
-            WireStep::Sync { point } => self.sync(point),
-            WireStep::Await { point } => self.await_word(sync_point(point)?),
-            WireStep::WaitForStart { listener } => self.wait_for_start(listener),
-            WireStep::Exec { arguments, environment } => self.exec(arguments, environment),
-            WireStep::CloseFiles { keep, gaps, slots } => self.close_files(keep, gaps, slots),
-            WireStep::Close { slot } => self.close(slot),
-            WireStep::Join { namespace, kind } => self.join(namespace, kind),
-            WireStep::Visit { namespace } => self.visit(namespace),
-            WireStep::OwnMounts { slot } => self.own_mounts(slot),
-            WireStep::Unshare { flags } => sys::unshare(flags).from(Call::Unshare),
-            WireStep::CloneAgain { flags } => self.clone_again(flags, None),
-            WireStep::CloneInto { cgroup } => self.clone_into(cgroup),
-            WireStep::NamespaceRoot { uid, gid, keep_groups } => namespaces::become_root(uid, gid, keep_groups),
-            WireStep::Dumpable { on } => namespaces::dumpable(on != 0),
-            WireStep::OpenSource { path, flags, slot } => self.open_source(path, flags, slot),
-            WireStep::CheckDevice { device, mode, major, minor } => self.check_device(device, [mode, major, minor]),
-            WireStep::MoveRoot {} => self.move_root(),
-            WireStep::HideHostMounts { proc } => self.hide_host_mounts(proc),
-            WireStep::CopyUp { mount, from, owner } => self.copy_up(mount, from, owner != 0),
-            WireStep::Scheduler { policy, flags, nice, priority, runtime, deadline, period } => {
-                let times = [runtime, deadline, period];
-                sys::sched_setattr(policy, flags, nice, priority, times).from(Call::SchedSetattr)
-            }
-            WireStep::IoPriority { value } => sys::ioprio_set(value).from(Call::IoprioSet),
-            WireStep::Personality { persona } => sys::personality(persona).from(Call::Personality),
-            WireStep::MemoryPolicy { mode, nodes } => sys::set_mempolicy(mode, nodes).from(Call::SetMempolicy),
-            WireStep::WriteOwn { proc, path, value } => self.write_own(proc, path, value),
-            WireStep::TakeNetwork { slot } => self.take_network(slot),
-            WireStep::TakeTrees { first, count } => self.take_trees(first, count),
-            WireStep::AwaitHooks { creating, created } => self.await_hooks(creating, created),
-            WireStep::RunHook { path, arguments, environment, home, timeout, state, stdout, stderr } => {
-                self.run_hook(path, [arguments, environment], home != 0, timeout, [state, stdout, stderr])
-            }
-            WireStep::ResetAffinity {} => sys::reset_affinity().from(Call::SchedSetaffinity),
-            WireStep::Loopback {} => sys::loopback_up().from(Call::Ioctl),
-            WireStep::CopyLink { path, target } => self.copy_link(path, target),
-            WireStep::CheckProc { mount } => self.check_proc(mount),
-            WireStep::EnterTree { tree } => self.fd(tree).map(|tree| self.root = tree),
-            WireStep::FindRoot {} => self.find_root(),
-            WireStep::Unmount { path, proc } => self.unmount(path, proc),
-            WireStep::Affinity { cpus } => sys::set_affinity(cpus).from(Call::SchedSetaffinity),
-            WireStep::Announce {} => self.announce(),
-            WireStep::End {} => self.announce().and_then(|()| sys::exit(0)),
-            WireStep::TargetMode { target } => self.target_mode(target),
-            WireStep::Reconfigure { mount, options } => self.reconfigure(mount, options),
-        }
     }
 
     // Slots
@@ -403,32 +302,31 @@ impl<'s> Executor<'s> {
         self.put(slot, CLOSED)
     }
 
-    fn close_files(&mut self, keep: u64, gaps: &[u8], slots: &'static [u8]) -> Outcome {
+    fn close_files(&mut self, keep: u32, gaps: Ranges<&[u8]>, slots: Slots<&'static [u8]>) -> Outcome {
         const MOST: usize = 8;
         let first = 3 + i32::try_from(keep).unwrap_or(0);
-        let kept = || slots.as_chunks::<2>().0.iter().take(MOST).map(|number| Slot(u16::from_le_bytes(*number)));
+        let kept = || slots.iter().take(MOST);
         // Aside first: the places may be taken by each other, or lie in a gap. Nothing that the program gets is overwritten: it is below.
         let above = first + 1 + i32::try_from(MOST).unwrap_or(0);
-        let report = sys::dup_above(self.report, above).from(Call::Dup3)?;
+        let report = sys::dup_above(self.report, above).of(Call::Dup3)?;
         let mut aside = [CLOSED; MOST];
         for (slot, place) in kept().zip(aside.iter_mut()) {
-            *place = sys::dup_above(self.fd(slot)?, above).from(Call::Dup3)?;
+            *place = sys::dup_above(self.fd(slot)?, above).of(Call::Dup3)?;
         }
         for place in self.slots.iter_mut() {
             *place = usize::MAX;
         }
-        sys::dup_to(report, first, false).from(Call::Dup3)?;
+        sys::dup_to(report, first, false).of(Call::Dup3)?;
         self.report = Fd(first);
         let mut next = first + 1;
         for (slot, fd) in kept().zip(aside) {
-            sys::dup_to(fd, next, false).from(Call::Dup3)?;
+            sys::dup_to(fd, next, false).of(Call::Dup3)?;
             self.put(slot, Fd(next))?;
             next += 1;
         }
-        sys::close_from(next.cast_unsigned()).from(Call::CloseRange)?;
-        for gap in gaps.as_chunks::<4>().0.as_chunks::<2>().0 {
-            let [first, last] = gap.map(u32::from_le_bytes);
-            sys::close_range(first, last).from(Call::CloseRange)?;
+        sys::close_from(next.cast_unsigned()).of(Call::CloseRange)?;
+        for [first, last] in gaps.iter() {
+            sys::close_range(first, last).of(Call::CloseRange)?;
         }
         self.root = CLOSED;
         Ok(())
@@ -443,21 +341,25 @@ impl<'s> Executor<'s> {
 
     /// Says that the exec comes next, once more if there was no memory for it. A filter may forbid it: then the runtime looks whether
     /// init lives.
-    fn announce(&self) -> Outcome {
+    fn announce(&mut self) -> Outcome {
         self.tell(&Message::Executing).or_else(|_| self.tell(&Message::Executing)).ok();
         Ok(())
+    }
+
+    fn end(&mut self) -> Outcome {
+        self.announce()?;
+        sys::exit(0)
     }
 
     /// Sends a message with an fd.
     fn tell_with(&self, message: &Message<'_>, fd: Fd) -> Outcome {
         let mut buffer = [0; MAX_MESSAGE];
         let length = message.encode(&mut buffer);
-        sys::send_fd(self.report, buffer.get(..length).unwrap_or_default(), fd).from(Call::Sendmsg)
+        sys::send_fd(self.report, buffer.get(..length).unwrap_or_default(), fd).of(Call::Sendmsg)
     }
 
-    fn sync(&mut self, point: u64) -> Outcome {
-        let point = sync_point(point)?;
-        self.tell(&Message::Reached(point)).from(Call::Write)?;
+    fn sync(&mut self, point: SyncPoint) -> Outcome {
+        self.tell(&Message::Reached(point)).of(Call::Write)?;
         self.await_word(point)?;
         if self.listener != CLOSED && matches!(point, SyncPoint::Ready) {
             // The runtime has handed it on. While it is open here, too, calls would wait for an agent that has gone.
@@ -483,7 +385,7 @@ impl<'s> Executor<'s> {
         let length = match sys::read(self.report, &mut buffer) {
             // A peer that was killed with our message unread.
             Err(Errno::ECONNRESET) => 0,
-            other => other.from(Call::Read)?,
+            other => other.of(Call::Read)?,
         };
         match Message::decode(buffer.get(..length).unwrap_or_default()) {
             _ if length == 0 => Ok(false),
@@ -498,7 +400,7 @@ impl<'s> Executor<'s> {
         let length = match sys::receive_fds(self.report, &mut buffer, &mut fds) {
             // A runtime that was killed with our message unread.
             Err(Errno::ECONNRESET) => 0,
-            other => other.from(Call::Recvmsg)?,
+            other => other.of(Call::Recvmsg)?,
         };
         if length == 0 {
             // The runtime has gone, or what it was about to do has failed.
@@ -515,7 +417,7 @@ impl<'s> Executor<'s> {
         sys::close(self.report);
         self.report = CLOSED;
         loop {
-            self.report = sys::accept(socket).from(Call::Accept4)?;
+            self.report = sys::accept(socket).of(Call::Accept4)?;
             // A `start` that was killed before it said go has started nothing: wait for the next.
             if matches!(self.hears_continue(SyncPoint::Start), Ok(true)) {
                 return self.close(listener);
@@ -525,29 +427,35 @@ impl<'s> Executor<'s> {
     }
 }
 
-fn sync_point(number: u64) -> Outcome<SyncPoint> {
-    let point = u32::try_from(number).ok().and_then(SyncPoint::from_number);
-    point.ok_or(Failure { call: Call::Decode, errno: Errno::EPROTO })
-}
-
-/// Splits a block of strings that each end with NUL.
-fn strings(block: &'static [u8]) -> impl Iterator<Item = &'static CStr> + Clone {
-    block.split_inclusive(|byte| *byte == 0).filter_map(|text| CStr::from_bytes_with_nul(text).ok())
-}
-
 /// Lays out the two arrays that execve(2) takes, each ended by 0: the addresses of the strings of both blocks, and of `home`.
 fn exec_arrays(
-    arguments: &'static [u8],
-    environment: &'static [u8],
+    arguments: Strings<&'static [u8]>,
+    environment: Strings<&'static [u8]>,
     home: Option<&CStr>,
 ) -> Outcome<(&'static [usize], &'static [usize])> {
     let address = |text: &CStr| text.as_ptr() as usize;
-    let (argv, envp) = (strings(arguments), strings(environment));
+    let (argv, envp) = (strings(arguments.0), strings(environment.0));
     let argument_count = argv.clone().count() + 1;
-    let arrays = sys::map_words(argument_count + envp.clone().count() + 2).from(Call::Mmap)?;
+    let arrays = sys::map_words(argument_count + envp.clone().count() + 2).of(Call::Mmap)?;
     let addresses = argv.map(address).chain([0]).chain(envp.map(address)).chain(home.map(address)).chain([0]);
     for (place, address) in arrays.iter_mut().zip(addresses) {
         *place = address;
     }
     Ok(arrays.split_at_checked(argument_count).unwrap_or((&[0], &[0])))
 }
+
+/// The dispatch: a row of the table of steps is a call.
+macro_rules! dispatch {
+    ($(
+        $( #[$doc:meta] )*
+        $method:ident: $name:ident { $( $( #[$role:ident $( ($kept:ident) )?] )? $field:ident: $kind:ty, )* }
+    )*) => {
+        impl Executor<'_> {
+            fn step(&mut self, step: WireStep<'static>) -> Outcome {
+                match step { $( WireStep::$name { $( $field, )* } => self.$method($( $field, )*), )* }
+            }
+        }
+    };
+}
+
+step_table!(dispatch);

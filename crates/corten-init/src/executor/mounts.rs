@@ -6,28 +6,35 @@
 
 use core::ffi::CStr;
 
-use super::{CLOSED, Executor, Failure, From, Outcome, Text};
+use super::{CLOSED, Executor, Failure, OfCall, Outcome, Text};
 use crate::message::{Call, MAX_FDS, SyncPoint};
-use crate::step::{Slot, TreeFlags};
+use crate::operand::{Attributes, Mode, Options, Propagation, Slot, SlotRange, TreeFlags, strings};
 use crate::sys::{self, Errno, Fd};
 
 impl Executor<'_> {
-    pub(super) fn take_trees(&mut self, first: Slot, count: u64) -> Outcome {
-        let trees: [Fd; MAX_FDS] = self.receive(SyncPoint::Opened)?;
-        for (slot, tree) in (first.0..).zip(trees).take(usize::try_from(count).unwrap_or(0)) {
-            self.put(Slot(slot), tree)?;
+    pub(super) fn take_trees(&mut self, trees: SlotRange) -> Outcome {
+        let received: [Fd; MAX_FDS] = self.receive(SyncPoint::Opened)?;
+        for (slot, tree) in trees.iter().zip(received) {
+            self.put(slot, tree)?;
         }
         Ok(())
     }
 
-    pub(super) fn set_propagation(&mut self, flags: u64) -> Outcome {
+    pub(super) fn propagation(&mut self, flags: Propagation) -> Outcome {
         self.detail.set_cut(b"/");
-        sys::mount_setattr(None, true, 0, 0, flags).from(Call::MountSetattr)
+        sys::mount_setattr(None, true, 0, 0, flags.0).of(Call::MountSetattr)
     }
 
-    /// `changes`: set, clear, unnamed, propagation.
-    pub(super) fn set_attributes(&mut self, mount: Slot, recursive: bool, changes: [u64; 4]) -> Outcome {
-        let (mount, [set, clear, unnamed, propagation]) = (self.fd(mount)?, changes);
+    pub(super) fn set_attributes(
+        &mut self,
+        mount: Slot,
+        Attributes(set): Attributes,
+        Attributes(clear): Attributes,
+        Attributes(unnamed): Attributes,
+        Propagation(propagation): Propagation,
+        recursive: bool,
+    ) -> Outcome {
+        let mount = self.fd(mount)?;
         let changed = match sys::mount_setattr(Some(mount), recursive, set, clear | unnamed, propagation) {
             // What nobody asked to be cleared and the kernel keeps (mount_namespaces(7), locked flags) stays.
             Err(Errno::EPERM) if unnamed != 0 => sys::mount_setattr(Some(mount), recursive, set, clear, propagation),
@@ -36,11 +43,16 @@ impl Executor<'_> {
         if changed == Err(Errno::EPERM) && clear != 0 {
             self.detail.set_cut(b"cannot clear locked flags");
         }
-        changed.from(Call::MountSetattr)
+        changed.of(Call::MountSetattr)
     }
 
-    pub(super) fn root_attributes(&self, set: u64, propagation: u64, recursive: bool) -> Outcome {
-        sys::mount_setattr(Some(self.root), recursive, set, 0, propagation).from(Call::MountSetattr)
+    pub(super) fn root_attributes(&mut self, set: Attributes, propagation: Propagation, recursive: bool) -> Outcome {
+        sys::mount_setattr(Some(self.root), recursive, set.0, 0, propagation.0).of(Call::MountSetattr)
+    }
+
+    pub(super) fn enter_tree(&mut self, tree: Slot) -> Outcome {
+        self.root = self.fd(tree)?;
+        Ok(())
     }
 
     pub(super) fn attach_root(&mut self, tree: Slot) -> Outcome {
@@ -48,7 +60,7 @@ impl Executor<'_> {
         match sys::move_mount_to_root(tree) {
             // It lies there already (`attach_root_at`).
             Err(Errno::ELOOP) if self.root == tree => {}
-            other => other.from(Call::MoveMount)?,
+            other => other.of(Call::MoveMount)?,
         }
         self.root = tree;
         Ok(())
@@ -60,37 +72,37 @@ impl Executor<'_> {
         let target = match sys::openat2(sys::WORKING_DIRECTORY, path, sys::O_PATH | sys::O_DIRECTORY, 0, 0) {
             // A directory above is closed to the container's root, and so to the hooks that would look there.
             Err(Errno::EACCES) => return self.attach_root(slot),
-            other => other.from(Call::Openat2)?,
+            other => other.of(Call::Openat2)?,
         };
-        let (wanted, found) = (sys::stat(tree).from(Call::Fstat)?, sys::stat(target).from(Call::Fstat)?);
+        let (wanted, found) = (sys::stat(tree).of(Call::Fstat)?, sys::stat(target).of(Call::Fstat)?);
         if (wanted.device, wanted.inode) != (found.device, found.inode) {
             return Err(Failure { call: Call::Fstat, errno: Errno::EXDEV });
         }
-        sys::move_mount(tree, target).from(Call::MoveMount)?;
+        sys::move_mount(tree, target).of(Call::MoveMount)?;
         sys::close(target);
         self.root = tree;
         Ok(())
     }
 
     pub(super) fn pivot_root(&mut self) -> Outcome {
-        sys::fchdir(self.root).from(Call::Fchdir)?;
-        sys::pivot_root_here().from(Call::PivotRoot)?;
+        sys::fchdir(self.root).of(Call::Fchdir)?;
+        sys::pivot_root_here().of(Call::PivotRoot)?;
         // The old root lies over the new one now; the working directory is still below it.
-        sys::unmount_here().from(Call::Umount2)?;
-        sys::chdir(c"/").from(Call::Chdir)
+        sys::unmount_here().of(Call::Umount2)?;
+        sys::chdir(c"/").of(Call::Chdir)
     }
 
     /// Leaves the old root where it is, below the new one, for a host that cannot give it up.
     pub(super) fn move_root(&mut self) -> Outcome {
-        sys::fchdir(self.root).from(Call::Fchdir)?;
-        sys::chroot_here().from(Call::Chroot)?;
-        sys::chdir(c"/").from(Call::Chdir)
+        sys::fchdir(self.root).of(Call::Fchdir)?;
+        sys::chroot_here().of(Call::Chroot)?;
+        sys::chdir(c"/").of(Call::Chdir)
     }
 
     /// Takes every procfs and sysfs out of the namespace, or covers it where it is locked.
     pub(super) fn hide_host_mounts(&mut self, proc: Slot) -> Outcome {
         let resolve = sys::RESOLVE_BENEATH | sys::RESOLVE_NO_XDEV | sys::RESOLVE_NO_MAGICLINKS;
-        let table = sys::openat2(self.fd(proc)?, c"self/mountinfo", sys::O_RDONLY, 0, resolve).from(Call::Openat2)?;
+        let table = sys::openat2(self.fd(proc)?, c"self/mountinfo", sys::O_RDONLY, 0, resolve).of(Call::Openat2)?;
         let mut covered = 0;
         // Each turn takes one away or covers one, so that it ends; the bound is for a table that somebody else makes longer.
         for _ in 0..4096 {
@@ -102,7 +114,7 @@ impl Executor<'_> {
             match sys::unmount(path.as_cstr()) {
                 Ok(()) => {}
                 Err(Errno::EINVAL | Errno::EPERM) => {
-                    sys::cover(path.as_cstr()).from(Call::Mount)?;
+                    sys::cover(path.as_cstr()).of(Call::Mount)?;
                     covered += 1;
                 }
                 // Below something else that covers it already.
@@ -116,58 +128,61 @@ impl Executor<'_> {
     pub(super) fn unmount(&mut self, path: &CStr, proc: Slot) -> Outcome {
         self.detail.set_cut(path.to_bytes());
         let resolve = sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_SYMLINKS | sys::RESOLVE_NO_MAGICLINKS;
-        let target = sys::openat2(self.root, path, sys::O_PATH, 0, resolve).from(Call::Openat2)?;
+        let target = sys::openat2(self.root, path, sys::O_PATH, 0, resolve).of(Call::Openat2)?;
         // umount2(2) takes no fd; what was opened has a name in procfs, which nobody can exchange.
-        let name = super::paths::name_in_proc(target).from(Call::Umount2)?;
-        sys::fchdir(self.fd(proc)?).from(Call::Fchdir)?;
-        sys::unmount_followed(name.as_cstr()).from(Call::Umount2)?;
+        let name = super::paths::name_in_proc(target).of(Call::Umount2)?;
+        sys::fchdir(self.fd(proc)?).of(Call::Fchdir)?;
+        sys::unmount_followed(name.as_cstr()).of(Call::Umount2)?;
         sys::close(target);
         Ok(())
     }
 
-    pub(super) fn open_source(&mut self, path: &'static CStr, flags: u64, slot: Slot) -> Outcome {
-        let TreeFlags { recursive, directory, link_itself, unbindable } = TreeFlags::from_number(flags);
+    pub(super) fn open_source(&mut self, path: &'static CStr, flags: TreeFlags, slot: Slot) -> Outcome {
+        let TreeFlags { recursive, directory, link_itself, unbindable } = flags;
         self.detail.set_cut(path.to_bytes());
         let tree = match sys::open_tree_at(path, recursive, !link_itself) {
             Err(Errno::EINVAL) if unbindable => {
-                sys::unshare(sys::CLONE_NEWNS).from(Call::Unshare)?;
-                sys::mount_setattr(None, true, 0, 0, sys::MS_SLAVE).from(Call::MountSetattr)?;
+                sys::unshare(sys::CLONE_NEWNS).of(Call::Unshare)?;
+                sys::mount_setattr(None, true, 0, 0, sys::MS_SLAVE).of(Call::MountSetattr)?;
                 sys::open_tree_at(path, recursive, !link_itself)
             }
             opened => opened,
         }
-        .from(Call::OpenTree)?;
-        if directory && sys::stat(tree).from(Call::Fstat)?.mode & sys::S_IFMT != sys::S_IFDIR {
+        .of(Call::OpenTree)?;
+        if directory && sys::stat(tree).of(Call::Fstat)?.mode & sys::S_IFMT != sys::S_IFDIR {
             return Err(Failure { call: Call::OpenTree, errno: Errno::ENOTDIR });
         }
         self.put(slot, tree)
     }
 
     pub(super) fn check_proc(&mut self, mount: Slot) -> Outcome {
-        if sys::filesystem(self.fd(mount)?).from(Call::Fstatfs)? == sys::PROC_SUPER_MAGIC {
+        if sys::filesystem(self.fd(mount)?).of(Call::Fstatfs)? == sys::PROC_SUPER_MAGIC {
             return Ok(());
         }
         self.detail.set_cut(b"/proc: not of type proc");
         Err(Failure { call: Call::Fstatfs, errno: Errno::EINVAL })
     }
 
-    /// `numbers`: type bits, major, minor.
-    pub(super) fn check_device(&mut self, device: Slot, numbers: [u64; 3]) -> Outcome {
-        let stat = sys::stat(self.fd(device)?).from(Call::Fstat)?;
+    pub(super) fn check_device(&mut self, device: Slot, mode: Mode, major: u64, minor: u64) -> Outcome {
+        let stat = sys::stat(self.fd(device)?).of(Call::Fstat)?;
         let found = [stat.mode & sys::S_IFMT, stat.rdev_major, stat.rdev_minor].map(u64::from);
-        if found == numbers { Ok(()) } else { Err(Failure { call: Call::Fstat, errno: Errno::ENODEV }) }
+        if found == [u64::from(mode.0), major, minor] {
+            Ok(())
+        } else {
+            Err(Failure { call: Call::Fstat, errno: Errno::ENODEV })
+        }
     }
 
     pub(super) fn mount_fs(
         &mut self,
         fstype: &'static CStr,
         source: &'static CStr,
-        options: &'static [u8],
-        attributes: u64,
+        options: Options<&'static [u8]>,
+        attributes: Attributes,
         slot: Slot,
     ) -> Outcome {
         self.detail.set_cut(fstype.to_bytes());
-        let context = sys::fsopen(fstype).from(Call::Fsopen)?;
+        let context = sys::fsopen(fstype).of(Call::Fsopen)?;
         if !source.is_empty() {
             self.configure(context, sys::fsconfig_string(context, c"source", source))?;
         }
@@ -177,19 +192,19 @@ impl Executor<'_> {
         self.set_options(context, options)?;
         self.detail.set_cut(fstype.to_bytes());
         self.configure(context, sys::fsconfig_create(context))?;
-        let mount = sys::fsmount(context, attributes).from(Call::Fsmount)?;
+        let mount = sys::fsmount(context, attributes.0).of(Call::Fsmount)?;
         sys::close(context);
         self.put(slot, mount)
     }
 
     pub(super) fn target_mode(&mut self, target: Slot) -> Outcome {
-        let mode = sys::stat(self.fd(target)?).from(Call::Fstat)?.mode & 0o7777;
+        let mode = sys::stat(self.fd(target)?).of(Call::Fstat)?.mode & 0o7777;
         self.mode = if self.target_made { None } else { Some(mode) };
         Ok(())
     }
 
-    fn set_options(&mut self, context: Fd, options: &'static [u8]) -> Outcome {
-        let mut words = super::strings(options);
+    fn set_options(&mut self, context: Fd, options: Options<&'static [u8]>) -> Outcome {
+        let mut words = strings(options.0);
         while let (Some(key), Some(value)) = (words.next(), words.next()) {
             self.detail.set_cut(key.to_bytes());
             // A path may be what is wrong; other values may be secrets.
@@ -207,8 +222,8 @@ impl Executor<'_> {
         Ok(())
     }
 
-    pub(super) fn reconfigure(&mut self, mount: Slot, options: &'static [u8]) -> Outcome {
-        let context = sys::fspick(self.fd(mount)?).from(Call::Fspick)?;
+    pub(super) fn reconfigure(&mut self, mount: Slot, options: Options<&'static [u8]>) -> Outcome {
+        let context = sys::fspick(self.fd(mount)?).of(Call::Fspick)?;
         self.set_options(context, options)?;
         self.configure(context, sys::fsconfig_reconfigure(context))?;
         sys::close(context);
@@ -225,16 +240,16 @@ impl Executor<'_> {
                 self.detail.set_cut(said.strip_suffix(b"\n").unwrap_or(said));
             }
         }
-        result.from(Call::Fsconfig)
+        result.of(Call::Fsconfig)
     }
 
     pub(super) fn clone_mount(&mut self, from: Slot, slot: Slot) -> Outcome {
-        let tree = sys::open_tree(self.fd(from)?, true).from(Call::OpenTree)?;
+        let tree = sys::open_tree(self.fd(from)?, true).of(Call::OpenTree)?;
         self.put(slot, tree)
     }
 
     pub(super) fn move_mount(&mut self, mount: Slot, target: Slot, keep: bool) -> Outcome {
-        sys::move_mount(self.fd(mount)?, self.fd(target)?).from(Call::MoveMount)?;
+        sys::move_mount(self.fd(mount)?, self.fd(target)?).of(Call::MoveMount)?;
         if !keep {
             self.close(mount)?;
         }
@@ -243,12 +258,12 @@ impl Executor<'_> {
 
     pub(super) fn open_proc(&mut self, slot: Slot) -> Outcome {
         self.detail.set_cut(b"proc");
-        let context = sys::fsopen(c"proc").from(Call::Fsopen)?;
+        let context = sys::fsopen(c"proc").of(Call::Fsopen)?;
         self.configure(context, sys::fsconfig_create(context))?;
         let attributes = sys::MOUNT_ATTR_NOSUID | sys::MOUNT_ATTR_NODEV | sys::MOUNT_ATTR_NOEXEC;
-        let mount = sys::fsmount(context, attributes).from(Call::Fsmount)?;
+        let mount = sys::fsmount(context, attributes).of(Call::Fsmount)?;
         sys::close(context);
-        if sys::filesystem(mount).from(Call::Fstatfs)? != sys::PROC_SUPER_MAGIC {
+        if sys::filesystem(mount).of(Call::Fstatfs)? != sys::PROC_SUPER_MAGIC {
             return Err(Failure { call: Call::Fstatfs, errno: Errno::EXDEV });
         }
         self.put(slot, mount)
@@ -261,20 +276,20 @@ impl Executor<'_> {
         super::process::write_below(self.fd(proc)?, path, value, resolve)
     }
 
-    pub(super) fn mask_path(&mut self, base: Slot, path: &'static CStr, null: Slot, empty: Slot) -> Outcome {
+    pub(super) fn mask_path(&mut self, base: Option<Slot>, path: &'static CStr, null: Slot, empty: Slot) -> Outcome {
         self.detail.set_cut(path.to_bytes());
         let Some(target) = self.open_if_there(base, path)? else { return Ok(()) };
-        let directory = sys::stat(target).from(Call::Fstat)?.mode & sys::S_IFMT == sys::S_IFDIR;
+        let directory = sys::stat(target).of(Call::Fstat)?.mode & sys::S_IFMT == sys::S_IFDIR;
         let slot = if directory { empty } else { null };
         let cover = self.fd(slot)?;
         if self.attached_covers.contains(&Some(slot)) {
-            let copy = sys::open_tree(cover, false).from(Call::OpenTree)?;
-            sys::move_mount(copy, target).from(Call::MoveMount)?;
+            let copy = sys::open_tree(cover, false).of(Call::OpenTree)?;
+            sys::move_mount(copy, target).of(Call::MoveMount)?;
             sys::close(copy);
         } else {
             // The first path gets the cover itself, and the others copies: before Linux 6.15 nothing else can be copied, and
             // closing a mount that is attached nowhere waits for an RCU grace period.
-            sys::move_mount(cover, target).from(Call::MoveMount)?;
+            sys::move_mount(cover, target).of(Call::MoveMount)?;
             if let Some(attached) = self.attached_covers.get_mut(usize::from(directory)) {
                 *attached = Some(slot);
             }
@@ -283,23 +298,23 @@ impl Executor<'_> {
         Ok(())
     }
 
-    pub(super) fn readonly_path(&mut self, base: Slot, path: &'static CStr) -> Outcome {
+    pub(super) fn readonly_path(&mut self, base: Option<Slot>, path: &'static CStr) -> Outcome {
         self.detail.set_cut(path.to_bytes());
         let Some(target) = self.open_if_there(base, path)? else { return Ok(()) };
-        let tree = sys::open_tree(target, true).from(Call::OpenTree)?;
-        sys::mount_setattr(Some(tree), true, sys::MOUNT_ATTR_RDONLY, 0, 0).from(Call::MountSetattr)?;
-        sys::move_mount(tree, target).from(Call::MoveMount)?;
+        let tree = sys::open_tree(target, true).of(Call::OpenTree)?;
+        sys::mount_setattr(Some(tree), true, sys::MOUNT_ATTR_RDONLY, 0, 0).of(Call::MountSetattr)?;
+        sys::move_mount(tree, target).of(Call::MoveMount)?;
         sys::close(tree);
         sys::close(target);
         Ok(())
     }
 
     /// Opens a path that may be missing: the spec's masked and readonly paths are lists for all kernels.
-    fn open_if_there(&self, base: Slot, path: &CStr) -> Outcome<Option<Fd>> {
-        let base = if base.0 == 0 { self.root } else { self.fd(base)? };
+    fn open_if_there(&self, base: Option<Slot>, path: &CStr) -> Outcome<Option<Fd>> {
+        let base = base.map_or(Ok(self.root), |base| self.fd(base))?;
         match super::paths::open_in(base, path) {
             Ok(CLOSED) | Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
-            other => other.from(Call::Openat2).map(Some),
+            other => other.of(Call::Openat2).map(Some),
         }
     }
 }
@@ -317,12 +332,12 @@ fn octal(mode: u32) -> Text<8> {
 
 /// Returns the mount point of the nth whole procfs or sysfs of the mount table, from the beginning of the file.
 fn nth_host_mount(table: Fd, mut skip: usize) -> Outcome<Option<Text<4096>>> {
-    sys::rewind(table).from(Call::Read)?;
+    sys::rewind(table).of(Call::Read)?;
     let mut line = Text::<8192>::new();
     let mut too_long = false;
     let mut buffer = [0; 4096];
     loop {
-        let length = sys::read(table, &mut buffer).from(Call::Read)?;
+        let length = sys::read(table, &mut buffer).of(Call::Read)?;
         if length == 0 {
             return Ok(None);
         }

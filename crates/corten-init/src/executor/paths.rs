@@ -6,9 +6,9 @@
 
 use core::ffi::CStr;
 
-use super::{Executor, Failure, From, Outcome, Text};
+use super::{Executor, Failure, OfCall, Outcome, Text};
 use crate::message::Call;
-use crate::step::{Slot, Target};
+use crate::operand::{Mode, Slot, Target};
 use crate::sys::{self, Errno, Fd};
 
 pub(super) const IN_ROOT: u64 = sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_MAGICLINKS;
@@ -30,7 +30,7 @@ fn split(path: &CStr) -> (&[u8], &CStr) {
 pub(super) fn parent_and_name(path: &CStr) -> Outcome<(Text<4096>, &CStr)> {
     let (bytes, name) = split(path);
     let mut parent = Text::new();
-    parent.push(bytes).from(Call::Openat2)?;
+    parent.push(bytes).of(Call::Openat2)?;
     Ok((parent, name))
 }
 
@@ -68,9 +68,9 @@ pub(super) type Place<'p> = (Fd, &'p CStr, u64);
 
 impl Executor<'_> {
     /// Opens what was looked at, for good: by its name in the procfs of the slot, which leads to the very file whatever has become of
-    /// its own. Without a procfs (slot 0) it is looked for once more, and must be the same.
-    pub(super) fn open_seen(&self, seen: Fd, proc: Slot, flags: u64, place: Place<'_>) -> sys::Result<Fd> {
-        if proc.0 != 0 {
+    /// its own. Without a procfs it is looked for once more, and must be the same.
+    pub(super) fn open_seen(&self, seen: Fd, proc: Option<Slot>, flags: u64, place: Place<'_>) -> sys::Result<Fd> {
+        if let Some(proc) = proc {
             let proc = self.fd(proc).map_err(|failure| failure.errno)?;
             return sys::openat2(proc, name_in_proc(seen)?.as_cstr(), flags, 0, 0);
         }
@@ -100,7 +100,7 @@ impl Executor<'_> {
         let flags = sys::O_PATH | sys::O_DIRECTORY;
         match sys::openat2(self.root, path, flags, 0, resolve) {
             Err(Errno::ENOENT) => self.target_made = true,
-            other => return other.from(Call::Openat2),
+            other => return other.of(Call::Openat2),
         }
         // Walk down by fd; `walked` is what the fd was reached by, for names that turn out to be links. Most often it is only the last
         // name that is missing.
@@ -112,7 +112,7 @@ impl Executor<'_> {
             }
             there => there,
         }
-        .from(Call::Openat2)?;
+        .of(Call::Openat2)?;
         if walked.as_bytes() == b"/" {
             walked.clear();
         }
@@ -120,9 +120,9 @@ impl Executor<'_> {
         let mut names = missing.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
         while let Some(name) = names.next() {
             let mut single = Text::<256>::new();
-            single.push(name).from(Call::Mkdirat)?;
-            walked.push(b"/").from(Call::Mkdirat)?;
-            walked.push(name).from(Call::Mkdirat)?;
+            single.push(name).of(Call::Mkdirat)?;
+            walked.push(b"/").of(Call::Mkdirat)?;
+            walked.push(name).of(Call::Mkdirat)?;
             let is_readonly = match sys::mkdirat(here, single.as_cstr(), mode) {
                 Ok(()) | Err(Errno::EEXIST) => false,
                 // A read-only filesystem says so before it looks whether the name exists.
@@ -139,7 +139,7 @@ impl Executor<'_> {
                         Err(Errno::ENOENT) if links > 0 => {
                             let mut target = self.link_target(here, single.as_cstr(), walked.as_bytes())?;
                             for name in names {
-                                target.push(b"/").and_then(|()| target.push(name)).from(Call::Mkdirat)?;
+                                target.push(b"/").and_then(|()| target.push(name)).of(Call::Mkdirat)?;
                             }
                             sys::close(here);
                             return self.directory(target.as_cstr(), mode, resolve, links - 1);
@@ -150,7 +150,7 @@ impl Executor<'_> {
                 other => other,
             };
             sys::close(here);
-            here = next.from(Call::Openat2)?;
+            here = next.of(Call::Openat2)?;
         }
         Ok(here)
     }
@@ -158,15 +158,15 @@ impl Executor<'_> {
     /// Where the link `name` in `directory` leads, as a path from the root. `walked`: the link's own path.
     fn link_target(&self, directory: Fd, name: &CStr, walked: &[u8]) -> Outcome<Text<4096>> {
         let mut target = [0; 4096];
-        let length = sys::readlinkat(directory, name, &mut target).from(Call::Readlinkat)?;
+        let length = sys::readlinkat(directory, name, &mut target).of(Call::Readlinkat)?;
         let target = target.get(..length).unwrap_or_default();
         let mut path = Text::new();
         if target.first() != Some(&b'/') {
             let parent = walked.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-            path.push(walked.get(..parent).unwrap_or_default()).from(Call::Readlinkat)?;
-            path.push(b"/").from(Call::Readlinkat)?;
+            path.push(walked.get(..parent).unwrap_or_default()).of(Call::Readlinkat)?;
+            path.push(b"/").of(Call::Readlinkat)?;
         }
-        path.push(target).from(Call::Readlinkat)?;
+        path.push(target).of(Call::Readlinkat)?;
         Ok(path)
     }
 
@@ -192,13 +192,13 @@ impl Executor<'_> {
     }
 
     /// Passes the next steps over unless `/dev` is the container's own. The directory stays open for them.
-    pub(super) fn own_dev(&mut self, dev: Slot, steps: u64) -> Outcome {
+    pub(super) fn own_dev(&mut self, dev: Option<Slot>, steps: u32) -> Outcome {
         self.detail.set_cut(DEV.to_bytes());
         let directory = self.open_or_make_directory(DEV, 0o755, IN_ROOT)?;
-        let found = sys::stat(directory).from(Call::Fstat)?.mount;
-        let mut is_own = found == sys::stat(self.root).from(Call::Fstat)?.mount;
-        if dev.0 != 0 {
-            is_own |= found == sys::stat(self.fd(dev)?).from(Call::Fstat)?.mount;
+        let found = sys::stat(directory).of(Call::Fstat)?.mount;
+        let mut is_own = found == sys::stat(self.root).of(Call::Fstat)?.mount;
+        if let Some(dev) = dev {
+            is_own |= found == sys::stat(self.fd(dev)?).of(Call::Fstat)?.mount;
         }
         if is_own {
             self.filled = Some((DEV.to_bytes(), directory));
@@ -216,20 +216,19 @@ impl Executor<'_> {
         }
     }
 
-    pub(super) fn open_target(&mut self, path: &'static CStr, target: u64, in_proc: bool, slot: Slot) -> Outcome {
+    pub(super) fn open_target(&mut self, path: &'static CStr, target: Target, in_proc: bool, slot: Slot) -> Outcome {
         self.detail.set_cut(path.to_bytes());
         self.target_made = false;
-        let target = Target::from_number(target).ok_or(Failure { call: Call::Decode, errno: Errno::EPROTO })?;
         let directory = match target {
             Target::Directory | Target::PlainDirectory => true,
             Target::File | Target::Existing => false,
             Target::Like(like) | Target::LinkItself(like) => {
-                sys::stat(self.fd(like)?).from(Call::Fstat)?.mode & sys::S_IFMT == sys::S_IFDIR
+                sys::stat(self.fd(like)?).of(Call::Fstat)?.mode & sys::S_IFMT == sys::S_IFDIR
             }
         };
         let fd = match target {
             Target::PlainDirectory => self.open_or_make_directory(path, 0o755, NO_LINKS)?,
-            Target::Existing => self.open_in_root(path).from(Call::Openat2)?,
+            Target::Existing => self.open_in_root(path).of(Call::Openat2)?,
             Target::LinkItself(_) => {
                 let (parent, name) = self.open_parent(path)?;
                 match sys::open_name(parent, name, sys::O_PATH, 0) {
@@ -247,12 +246,12 @@ impl Executor<'_> {
         if unsure {
             // move_mount(2) would say no more than EINVAL. mount(2) says this, also of a file on a directory, and Docker tells its
             // users what they have mixed up when it reads that.
-            let found = sys::stat(fd).from(Call::Fstat)?.mode & sys::S_IFMT == sys::S_IFDIR;
+            let found = sys::stat(fd).of(Call::Fstat)?.mode & sys::S_IFMT == sys::S_IFDIR;
             if found != directory {
                 return Err(Failure { call: Call::MoveMount, errno: Errno::ENOTDIR });
             }
         }
-        if !in_proc && sys::filesystem(fd).from(Call::Fstatfs)? == sys::PROC_SUPER_MAGIC {
+        if !in_proc && sys::filesystem(fd).of(Call::Fstatfs)? == sys::PROC_SUPER_MAGIC {
             return Err(Failure { call: Call::Fstatfs, errno: Errno::EPERM });
         }
         self.put(slot, fd)
@@ -261,7 +260,7 @@ impl Executor<'_> {
     fn open_or_make_file(&mut self, path: &CStr, links: u32) -> Outcome<Fd> {
         match self.open_in_root(path) {
             Err(Errno::ENOENT) => {}
-            other => return other.from(Call::Openat2),
+            other => return other.of(Call::Openat2),
         }
         let (parent, name) = self.open_parent(path)?;
         let flags = sys::O_CREAT | sys::O_EXCL | sys::O_RDONLY | sys::O_NONBLOCK;
@@ -274,32 +273,39 @@ impl Executor<'_> {
             }
             other => {
                 sys::close(parent);
-                other.from(Call::Openat)
+                other.of(Call::Openat)
             }
         }
     }
 
-    pub(super) fn make_directory(&mut self, path: &'static CStr, mode: u64) -> Outcome {
+    pub(super) fn make_directory(&mut self, path: &'static CStr, mode: Mode) -> Outcome {
         self.detail.set_cut(path.to_bytes());
-        let fd = self.open_or_make_directory(path, mode, IN_ROOT)?;
+        let fd = self.open_or_make_directory(path, mode.0.into(), IN_ROOT)?;
         sys::close(fd);
         Ok(())
     }
 
-    /// `numbers`: mode, major, minor, uid, gid.
-    pub(super) fn make_node(&mut self, path: &'static CStr, numbers: [u64; 5]) -> Outcome {
+    pub(super) fn make_node(
+        &mut self,
+        path: &'static CStr,
+        Mode(mode): Mode,
+        major: u64,
+        minor: u64,
+        uid: u32,
+        gid: u32,
+    ) -> Outcome {
         self.detail.set_cut(path.to_bytes());
-        let [mode, major, minor, uid, gid] = numbers.map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+        let [major, minor] = [major, minor].map(|number| u32::try_from(number).unwrap_or(u32::MAX));
         let (parent, name) = self.fill(path)?;
         match sys::mknodat(parent, name, mode, major, minor) {
             Ok(()) if (uid, gid) != (0, 0) => {
                 // What somebody else has put there meanwhile is not given away.
-                let node = sys::open_name(parent, name, sys::O_PATH, 0).from(Call::Openat)?;
-                let stat = sys::stat(node).from(Call::Fstat)?;
+                let node = sys::open_name(parent, name, sys::O_PATH, 0).of(Call::Openat)?;
+                let stat = sys::stat(node).of(Call::Fstat)?;
                 if (stat.mode & sys::S_IFMT, stat.rdev_major, stat.rdev_minor) != (mode & sys::S_IFMT, major, minor) {
                     return Err(Failure { call: Call::Fstat, errno: Errno::ENODEV });
                 }
-                sys::chown_name(node, c"", uid, gid).from(Call::Fchownat)?;
+                sys::chown_name(node, c"", uid, gid).of(Call::Fchownat)?;
                 sys::close(node);
             }
             // runc: what the image has under this name stays.
@@ -338,6 +344,6 @@ impl Executor<'_> {
             other => other,
         };
         sys::close(parent);
-        made.from(Call::Symlinkat)
+        made.of(Call::Symlinkat)
     }
 }

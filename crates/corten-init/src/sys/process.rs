@@ -171,12 +171,12 @@ pub fn prlimit(resource: u64, soft: u64, hard: u64) -> Result<()> {
         .map(drop)
 }
 
-pub fn sched_setattr(policy: u64, flags: u64, nice: u64, priority: u64, times: [u64; 3]) -> Result<()> {
+pub fn sched_setattr(policy: u32, flags: u64, nice: i32, priority: u32, times: [u64; 3]) -> Result<()> {
     // struct sched_attr of version 1, 56 bytes: u32 size, u32 policy, u64 flags, s32 nice, u32 priority, u64 × 3, u32 × 2. The last
     // two are the utilization clamps: flags may ask for them, and the spec has no values, so that they are zero as with runc.
-    let low = |number: u64| number & 0xffff_ffff;
+    let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
     let [runtime, deadline, period] = times;
-    let attributes = [56 | low(policy) << 32, flags, low(nice) | low(priority) << 32, runtime, deadline, period, 0];
+    let attributes = [pair(56, policy), flags, pair(nice.cast_unsigned(), priority), runtime, deadline, period, 0];
     // SAFETY: the structure has the size that it says and outlives the call.
     unsafe { call(nr::SCHED_SETATTR, [0, &raw const attributes as usize, 0]) }.map(drop)
 }
@@ -286,19 +286,19 @@ pub fn setgroups(groups: &[u8]) -> Result<()> {
     unsafe { call(nr::SETGROUPS, [groups.len() / 4, groups.as_ptr() as usize]) }.map(drop)
 }
 
-pub fn setresgid(gid: u64) -> Result<()> {
+pub fn setresgid(gid: u32) -> Result<()> {
     let gid = changed_id(gid)?;
     plain(nr::SETRESGID, [gid, gid, gid]).map(drop)
 }
 
-pub fn setresuid(uid: u64) -> Result<()> {
+pub fn setresuid(uid: u32) -> Result<()> {
     let uid = changed_id(uid)?;
     plain(nr::SETRESUID, [uid, uid, uid]).map(drop)
 }
 
 /// An id to change to. To the kernel, -1 is none: the caller would stay root and believe otherwise.
-fn changed_id(id: u64) -> Result<usize> {
-    u32::try_from(id).ok().filter(|id| *id != u32::MAX).map(|id| id as usize).ok_or(Errno::EINVAL)
+fn changed_id(id: u32) -> Result<usize> {
+    if id == u32::MAX { Err(Errno::EINVAL) } else { Ok(id as usize) }
 }
 
 pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> Result<()> {

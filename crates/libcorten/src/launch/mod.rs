@@ -257,7 +257,7 @@ impl<'a> Launch<'a> {
             HostStep::AttachToUnit { below } => self.attach_to_unit(below),
             HostStep::OpenInit { slot } => self.put(*slot, self.joined()?.open().map_err(at)?),
             HostStep::OpenInitRoot { slot } => self.put(*slot, self.joined()?.root().map_err(at)?),
-            HostStep::RunOn { cpus } => sys::run_on(cpus).map(|before| self.own_cpus = Some(before)).map_err(at),
+            HostStep::RunOn { cpus } => sys::run_on(&cpus.0).map(|before| self.own_cpus = Some(before)).map_err(at),
             HostStep::DelegateCgroup { uid } => self.delegate(*uid),
             HostStep::OpenCgroup { slot } => {
                 let opened = self.place.machine.open(&self.record.cgroups).map_err(LaunchError::Cgroup)?;

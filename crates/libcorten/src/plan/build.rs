@@ -140,9 +140,9 @@ pub(super) fn oom_score(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let Some(value) = own_oom_score(b) else { return Ok(()) };
     let item = c"process.oomScoreAdj";
     let (path, value) = (c"self/oom_score_adj".into(), text("process.oomScoreAdj", value.to_string())?);
-    b.inside(InsidePhase::OomScore, item, Step::Dumpable { on: 1 });
+    b.inside(InsidePhase::OomScore, item, Step::Dumpable { on: true });
     b.inside(InsidePhase::OomScore, item, Step::WriteOwn { proc: slot::PROC, path, value });
-    b.inside(InsidePhase::OomScore, item, Step::Dumpable { on: 0 });
+    b.inside(InsidePhase::OomScore, item, Step::Dumpable { on: false });
     Ok(())
 }
 
@@ -196,13 +196,13 @@ fn console(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let item = c"process.terminal";
     b.inside(InsidePhase::Terminal, item, Step::CloneMount { from: slot::PEER, slot: slot::MOUNT });
     // A link that the image has there is covered, not followed (CVE-2025-52565).
-    let target = corten_init::Target::LinkItself(slot::MOUNT).to_number();
+    let target = corten_init::Target::LinkItself(slot::MOUNT);
     b.inside(
         InsidePhase::Terminal,
         item,
-        Step::OpenTarget { path: c"/dev/console".into(), target, in_proc: 0, slot: slot::TARGET },
+        Step::OpenTarget { path: c"/dev/console".into(), target, in_proc: false, slot: slot::TARGET },
     );
-    b.inside(InsidePhase::Terminal, item, Step::MoveMount { mount: slot::MOUNT, target: slot::TARGET, keep: 0 });
+    b.inside(InsidePhase::Terminal, item, Step::MoveMount { mount: slot::MOUNT, target: slot::TARGET, keep: false });
     Ok(())
 }
 
@@ -224,7 +224,11 @@ fn working_directory(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanE
     let path = path_in_root("process.cwd", process.cwd())?;
     if path.as_c_str() != c"/" {
         // runc: a missing working directory is made, for root, with mode 0755.
-        b.inside(InsidePhase::WorkingDirectory, c"process.cwd", Step::MakeDirectory { path, mode: 0o755 });
+        b.inside(
+            InsidePhase::WorkingDirectory,
+            c"process.cwd",
+            Step::MakeDirectory { path, mode: corten_init::Mode(0o755) },
+        );
     }
     Ok(())
 }
@@ -316,14 +320,14 @@ fn hide(b: &mut Builder<'_>) -> Result<(), PlanError> {
 }
 
 /// The mount that a path counts from, and the path in it: procfs and sysfs are at hand, whatever has become of their names.
-fn kept_path(b: &Builder<'_>, field: &str, path: &str) -> Result<(Slot, CString), PlanError> {
+fn kept_path(b: &Builder<'_>, field: &str, path: &str) -> Result<(Option<Slot>, CString), PlanError> {
     let whole = path_in_root(field, Path::new(path))?;
     let words = whole.to_string_lossy();
     let inside = |kept: &str| words.strip_prefix(kept).filter(|rest| rest.starts_with('/')).map(str::to_owned);
     let found = b.kept_mounts.iter().find_map(|(kept, slot)| Some((*slot, inside(kept)?)));
     match found {
-        Some((slot, rest)) => Ok((slot, text(field, rest)?)),
-        None => Ok((slot::SYNC, whole)),
+        Some((slot, rest)) => Ok((Some(slot), text(field, rest)?)),
+        None => Ok((None, whole)),
     }
 }
 

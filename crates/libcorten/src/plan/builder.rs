@@ -20,8 +20,8 @@ use super::{BareMounts, Facts, HostStep, Plan, PlanError, Planned, Request};
 pub(super) mod slot {
     use corten_init::Slot;
 
-    /// The socket to the runtime; the executor takes the first slot for it.
-    pub(crate) const SYNC: Slot = Slot(0);
+    // The first slot is the executor's own: the socket to the runtime.
+
     /// The detached tree of the root filesystem.
     pub(in crate::plan) const ROOT: Slot = Slot(1);
     /// The socket that `start` connects to.
@@ -176,7 +176,7 @@ impl<'a> Builder<'a> {
         item: &CStr,
         meanwhile: impl FnOnce(&mut Meeting<'_, 'a>) -> T,
     ) -> T {
-        let step = Step::Sync { point: point.to_number().into() };
+        let step = Step::Sync { point };
         self.rendezvous_by(step, point, (host, inside), item, meanwhile)
     }
 
@@ -216,7 +216,7 @@ impl<'a> Builder<'a> {
         item: &CStr,
         before: impl FnOnce(&mut Meeting<'_, 'a>),
     ) {
-        self.inside(inside, item, Step::Await { point: point.to_number().into() });
+        self.inside(inside, item, Step::Await { point });
         before(&mut Meeting { b: self, phase });
         self.host(phase, item, HostStep::Release { point });
     }
@@ -260,9 +260,8 @@ impl<'a> Builder<'a> {
         item: &CStr,
         add: impl FnOnce(&mut Self) -> Result<(), PlanError>,
     ) -> Result<(), PlanError> {
-        let dev = self.dev_mount.unwrap_or(slot::SYNC);
         let at = self.inside.len();
-        self.inside(phase, item, Step::OwnDev { dev, steps: 0 });
+        self.inside(phase, item, Step::OwnDev { dev: self.dev_mount, steps: 0 });
         add(self)?;
         // Others among them may have been added at another phase, for their preparation.
         let count = self.inside.iter().skip(at + 1).filter(|step| step.phase == phase).count();

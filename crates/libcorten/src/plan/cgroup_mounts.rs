@@ -5,14 +5,14 @@
 
 use std::path::Path;
 
-use corten_init::{OwnedStep as Step, Slot, Target, TreeFlags};
+use corten_init::{Attributes, Options, OwnedStep as Step, Propagation, Slot, Target, TreeFlags};
 
 use crate::oci::LinuxNamespaceType;
 use crate::spec::namespace;
 
 use super::builder::{Builder, SLAVE, slot};
 use super::mounts::{
-    Entry, attach, attach_entry, open_target, option_block, own_attributes, set_propagation, tree_attributes,
+    Entry, attach, attach_entry, change, open_target, option_block, own_attributes, set_propagation, tree_attributes,
 };
 use super::namespaces;
 use super::paths::{block, text};
@@ -58,8 +58,7 @@ fn callers_cgroups(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanErr
     let flags = TreeFlags { recursive: true, directory: true, ..TreeFlags::default() };
     namespaces::open_tree(b, &entry.item, Path::new(UNIFIED), flags, mount)?;
     if entry.options.clear & libc::MOUNT_ATTR_RDONLY == 0 {
-        let set = libc::MOUNT_ATTR_RDONLY;
-        let step = Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: 0, recursive: 1 };
+        let step = change(mount, libc::MOUNT_ATTR_RDONLY, 0, true);
         b.inside(InsidePhase::Mounts, entry.item.clone(), step);
     }
     show(b, entry, mount);
@@ -80,8 +79,8 @@ fn legacy_cgroups(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanErro
     let step = Step::MountFs {
         fstype: c"tmpfs".into(),
         source: c"tmpfs".into(),
-        options: block("mounts", ["mode", "=755"])?,
-        attributes: entry.options.set & !libc::MOUNT_ATTR_RDONLY,
+        options: Options(block("mounts", ["mode", "=755"])?),
+        attributes: Attributes(entry.options.set & !libc::MOUNT_ATTR_RDONLY),
         slot: directory,
     };
     b.inside(InsidePhase::Mounts, entry.item.clone(), step);
@@ -89,7 +88,7 @@ fn legacy_cgroups(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanErro
     b.inside(
         InsidePhase::Mounts,
         entry.item.clone(),
-        Step::MoveMount { mount: directory, target: slot::TARGET, keep: late.into() },
+        Step::MoveMount { mount: directory, target: slot::TARGET, keep: late },
     );
     if late {
         b.late_readonly.push((entry.item.clone(), directory));
@@ -103,7 +102,7 @@ fn legacy_cgroups(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanErro
     for (name, target) in &b.facts.legacy_links {
         let path = text("mounts", format!("{}/{name}", entry.destination))?;
         let target = text("mounts", target.as_str())?;
-        b.inside(InsidePhase::Mounts, entry.item.clone(), Step::MakeLink { path, target, replace: 0 });
+        b.inside(InsidePhase::Mounts, entry.item.clone(), Step::MakeLink { path, target, replace: false });
     }
     Ok(())
 }
@@ -121,7 +120,9 @@ fn legacy_cgroup(b: &mut Builder<'_>, entry: &Entry<'_>, hierarchy: &LegacyHiera
     let flags = TreeFlags { directory: true, ..TreeFlags::default() };
     namespaces::open_tree(b, &entry.item, &hierarchy.path, flags, mount)?;
     let clear = if set & libc::MOUNT_ATTR__ATIME == 0 { 0 } else { libc::MOUNT_ATTR__ATIME };
-    let step = Step::SetAttributes { mount, set, clear, unnamed: 0, propagation: SLAVE, recursive: 0 };
+    let [set, clear] = [set, clear].map(Attributes);
+    let (unnamed, propagation) = (Attributes::NONE, Propagation(SLAVE));
+    let step = Step::SetAttributes { mount, set, clear, unnamed, propagation, recursive: false };
     b.inside(InsidePhase::Mounts, entry.item.clone(), step);
     Ok(mount)
 }
@@ -138,7 +139,7 @@ fn cgroup_fs(attributes: u64, fstype: &std::ffi::CStr, words: &[(String, Option<
         fstype: fstype.into(),
         source: c"cgroup".into(),
         options: option_block("mounts", words)?,
-        attributes,
+        attributes: Attributes(attributes),
         slot: slot::MOUNT,
     })
 }

@@ -8,13 +8,14 @@ use std::ffi::CString;
 use std::path::Path;
 
 use corten_cgroup::device::{Access, Kind, Rule};
-use corten_init::{OwnedStep as Step, Slot, Target};
+use corten_init::{Mode, OwnedStep as Step, Slot, Target};
 
 use crate::oci::{LinuxDevice, LinuxDeviceType, LinuxResources};
 use crate::spec::clean_in_root;
 
 use super::build::item_at;
 use super::builder::{Builder, slot};
+use super::mounts::change;
 use super::paths::text;
 use super::phases::InsidePhase;
 use super::{PlanError, namespaces};
@@ -100,10 +101,10 @@ fn listed_devices(b: &mut Builder<'_>, listed: &[LinuxDevice], in_dev: bool) -> 
 fn default_links(b: &mut Builder<'_>) -> Result<(), PlanError> {
     for (path, target) in DEFAULT_LINKS {
         let (path, target) = (text("default links", path)?, text("default links", target)?);
-        b.inside(InsidePhase::Devices, c"default links", Step::MakeLink { path, target, replace: 0 });
+        b.inside(InsidePhase::Devices, c"default links", Step::MakeLink { path, target, replace: false });
     }
     // What the image has there would be another multiplexer than that of the container's devpts.
-    let ptmx = Step::MakeLink { path: c"/dev/ptmx".into(), target: c"pts/ptmx".into(), replace: 1 };
+    let ptmx = Step::MakeLink { path: c"/dev/ptmx".into(), target: c"pts/ptmx".into(), replace: true };
     b.inside(InsidePhase::Devices, c"default links", ptmx);
     Ok(())
 }
@@ -130,14 +131,22 @@ fn make(b: &mut Builder<'_>, item: &CString, node: &Node) -> Result<(), PlanErro
             item.clone(),
             if has_hosts_root(b) { keep_attributes(source) } else { keep_private(source) },
         );
-        let target = Target::File.to_number();
-        b.inside(InsidePhase::Devices, item.clone(), Step::OpenTarget { path, target, in_proc: 0, slot: slot::TARGET });
-        b.inside(InsidePhase::Devices, item.clone(), Step::MoveMount { mount: source, target: slot::TARGET, keep: 0 });
+        let target = Target::File;
+        b.inside(
+            InsidePhase::Devices,
+            item.clone(),
+            Step::OpenTarget { path, target, in_proc: false, slot: slot::TARGET },
+        );
+        b.inside(
+            InsidePhase::Devices,
+            item.clone(),
+            Step::MoveMount { mount: source, target: slot::TARGET, keep: false },
+        );
         return Ok(());
     }
     let (major, minor) = node.number;
-    let (uid, gid) = (node.owner.0.into(), node.owner.1.into());
-    let mode = u64::from(node.kind | node.mode);
+    let (uid, gid) = node.owner;
+    let mode = Mode(node.kind | node.mode);
     b.inside(InsidePhase::Devices, item.clone(), Step::MakeNode { path, mode, major, minor, uid, gid });
     Ok(())
 }
@@ -154,14 +163,13 @@ fn has_hosts_root(b: &Builder<'_>) -> bool {
 /// Makes the mount of a device of the host private: the copy starts as a peer of the host's mount, and what the container then mounted on
 /// the device would be mounted on that of the host, too.
 fn keep_private(mount: Slot) -> Step {
-    Step::SetAttributes { mount, set: 0, clear: 0, unnamed: 0, propagation: libc::MS_PRIVATE, recursive: 0 }
+    change(mount, 0, libc::MS_PRIVATE, false)
 }
 
 /// Makes the mount of a device of the host read-only and private. It can be read and written as before, but whoever owns it, the
 /// root of a container that is root of the host, cannot change its mode, owner and times for the host.
 pub(super) fn keep_attributes(mount: Slot) -> Step {
-    let set = libc::MOUNT_ATTR_RDONLY;
-    Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: libc::MS_PRIVATE, recursive: 0 }
+    change(mount, libc::MOUNT_ATTR_RDONLY, libc::MS_PRIVATE, false)
 }
 
 /// Warns of letters that say nothing in the rules of the device filter.

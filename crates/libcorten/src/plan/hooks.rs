@@ -5,7 +5,7 @@
 //! Spec: config.md#posix-platform-hooks, runtime.md#lifecycle. Attacker: none in the runtime's; startContainer hooks are the
 //! container's programs.
 
-use corten_init::{OwnedStep as Step, Slot};
+use corten_init::{OwnedStep as Step, Slot, Strings};
 
 use crate::oci::Hook;
 use crate::spec::HookKind;
@@ -83,13 +83,12 @@ pub(super) fn kept_slots(b: &Builder<'_>) -> Vec<Slot> {
     if !has_start(b) {
         return Vec::new();
     }
-    let outputs = outputs(b).into_iter().filter(|slot| *slot != slot::SYNC);
-    [slot::STATE_CREATED].into_iter().chain(outputs).collect()
+    [slot::STATE_CREATED].into_iter().chain(outputs(b).into_iter().flatten()).collect()
 }
 
-/// Where the output of hooks goes, stdout and stderr; slot 0 keeps it for the error.
-fn outputs(b: &Builder<'_>) -> [Slot; 2] {
-    OUTPUTS.map(|(annotation, slot)| if b.annotation(annotation).is_some() { slot } else { slot::SYNC })
+/// Where the output of hooks goes, stdout and stderr; `None`: it is kept for the error.
+fn outputs(b: &Builder<'_>) -> [Option<Slot>; 2] {
+    OUTPUTS.map(|(annotation, slot)| b.annotation(annotation).map(|_| slot))
 }
 
 fn run(
@@ -113,9 +112,9 @@ fn run(
         let environment = listed.map_or(environment, Vec::as_slice);
         let step = Step::RunHook {
             path: text(&name, path)?,
-            arguments,
-            environment: block(&name, environment.iter().map(String::as_str))?,
-            home: home.into(),
+            arguments: Strings(arguments),
+            environment: Strings(block(&name, environment.iter().map(String::as_str))?),
+            home,
             timeout: hook.timeout().and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(0),
             state,
             stdout,

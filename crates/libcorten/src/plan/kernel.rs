@@ -2,7 +2,7 @@
 //!
 //! Source: sched(7), ioprio_set(2), personality(2), set_mempolicy(2) and their headers.
 
-use corten_init::OwnedStep as Step;
+use corten_init::{Mask, OwnedStep as Step, SchedulerFlags};
 
 use crate::oci::{
     IOPriorityClass, LinuxIOPriority, LinuxMemoryPolicy, LinuxPersonalityDomain, LinuxSchedulerFlag,
@@ -35,10 +35,9 @@ pub(super) fn scheduler(scheduler: &Scheduler) -> Step {
     });
     Step::Scheduler {
         policy,
-        flags,
-        // A signed number of 32 bits; the executor takes the low ones.
-        nice: u64::from(scheduler.nice().unwrap_or(0).cast_unsigned()),
-        priority: u64::from(scheduler.priority().unwrap_or(0).cast_unsigned()),
+        flags: SchedulerFlags(flags),
+        nice: scheduler.nice().unwrap_or(0),
+        priority: scheduler.priority().unwrap_or(0).cast_unsigned(),
         runtime: scheduler.runtime().unwrap_or(0),
         deadline: scheduler.deadline().unwrap_or(0),
         period: scheduler.period().unwrap_or(0),
@@ -62,8 +61,8 @@ pub(super) fn personality(domain: LinuxPersonalityDomain) -> u64 {
     }
 }
 
-/// Mode with its flags, and the mask of nodes in 64-bit words.
-pub(super) fn memory_policy(policy: &LinuxMemoryPolicy) -> Result<(u64, Vec<u8>), PlanError> {
+/// Mode with its flags, and the nodes.
+pub(super) fn memory_policy(policy: &LinuxMemoryPolicy) -> Result<(u64, Mask<Vec<u8>>), PlanError> {
     let mode = match policy.mode() {
         MemoryPolicyModeType::MpolDefault => 0,
         MemoryPolicyModeType::MpolPreferred => 1,
@@ -84,15 +83,7 @@ pub(super) fn memory_policy(policy: &LinuxMemoryPolicy) -> Result<(u64, Vec<u8>)
     Ok((mode | flags, mask("linux.memoryPolicy.nodes", listed)?))
 }
 
-/// A list of CPUs or nodes as a mask in 64-bit words.
-pub(super) fn mask(item: &'static str, list: &str) -> Result<Vec<u8>, PlanError> {
-    let numbers = number_list(list).ok_or(PlanError::Missing { item })?;
-    let Some(last) = numbers.last() else { return Ok(Vec::new()) };
-    let mut words = vec![0u64; last / 64 + 1];
-    for number in numbers {
-        if let Some(word) = words.get_mut(number / 64) {
-            *word |= 1 << (number % 64);
-        }
-    }
-    Ok(words.into_iter().flat_map(u64::to_ne_bytes).collect())
+/// A list of CPUs or nodes as a mask.
+pub(super) fn mask(item: &'static str, list: &str) -> Result<Mask<Vec<u8>>, PlanError> {
+    number_list(list).map(Mask::new).ok_or(PlanError::Missing { item })
 }

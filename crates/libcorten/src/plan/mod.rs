@@ -33,7 +33,10 @@ use crate::facts::{BareMounts, Facts, LegacyHierarchy, PreservedFds};
 use crate::request::Request;
 use crate::spec::HookKind;
 
-pub use corten_init::{OwnedStep, Slot, SyncPoint, Target};
+pub use corten_init::{
+    Attributes, CallersGroups, CapabilitySet, Filter, FilterFlags, Ids, Mask, Mode, Namespaces, Options, OwnedStep,
+    Propagation, Ranges, Resource, Role, SchedulerFlags, Slot, SlotRange, Slots, Strings, SyncPoint, Target, TreeFlags,
+};
 pub(crate) use devices::rules as device_rules;
 pub(crate) use error::PlanError;
 pub(crate) use exec::{Entry, MountChange, Running};
@@ -121,8 +124,8 @@ pub enum HostStep {
     },
     /// Lets this thread, and so what it clones, run on these CPUs only, until init has been cloned: `sched_setaffinity`.
     RunOn {
-        /// A mask in 64-bit words.
-        cpus: Vec<u8>,
+        /// The CPUs.
+        cpus: Mask<Vec<u8>>,
     },
     /// Opens the container's cgroup as a detached mount.
     OpenCgroup {

@@ -10,7 +10,7 @@ use std::collections::{HashMap, VecDeque};
 use std::ffi::{CStr, CString, OsStr};
 use std::path::{Path, PathBuf};
 
-use corten_init::{OwnedStep as Step, Slot, Target, TreeFlags};
+use corten_init::{Attributes, Options, OwnedStep as Step, Propagation, Slot, SlotRange, Target, TreeFlags};
 
 use crate::oci::{LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespaceType, Mount};
 use crate::spec::{annotations, clean_in_root, judge_id_map, namespace};
@@ -188,7 +188,7 @@ pub(super) fn open_target(b: &mut Builder<'_>, item: &CString, path: CString, ta
     // What may be in a procfs has been judged by its words (`check_proc`); links must not lead others there.
     let words = path.to_string_lossy();
     let in_proc = words == "/proc" || words.starts_with("/proc/") || target == Target::PlainDirectory;
-    let step = Step::OpenTarget { path, target: target.to_number(), in_proc: in_proc.into(), slot: slot::TARGET };
+    let step = Step::OpenTarget { path, target, in_proc, slot: slot::TARGET };
     b.inside(InsidePhase::Mounts, item.clone(), step);
 }
 
@@ -199,7 +199,7 @@ pub(super) fn attach_entry(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot, 
     if !late {
         propagate(b, entry, mount);
     }
-    let kept = (keep || late).into();
+    let kept = keep || late;
     b.inside(InsidePhase::Mounts, entry.item.clone(), Step::MoveMount { mount, target: slot::TARGET, keep: kept });
     if late {
         propagate(b, entry, mount);
@@ -210,7 +210,7 @@ pub(super) fn attach_entry(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot, 
 }
 
 pub(super) fn attach(b: &mut Builder<'_>, item: &CString, mount: Slot) {
-    b.inside(InsidePhase::Mounts, item.clone(), Step::MoveMount { mount, target: slot::TARGET, keep: 0 });
+    b.inside(InsidePhase::Mounts, item.clone(), Step::MoveMount { mount, target: slot::TARGET, keep: false });
 }
 
 /// A new filesystem.
@@ -251,12 +251,12 @@ fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
         fstype: text(&item, entry.fstype)?,
         source: text(&item, source)?,
         options: option_block(&item, &words)?,
-        attributes,
+        attributes: Attributes(attributes),
         slot: mount,
     };
     b.inside(InsidePhase::Mounts, entry.item.clone(), step);
     if entry.options.copy_up {
-        let owner = (!names("uid") && !names("gid")).into();
+        let owner = !names("uid") && !names("gid");
         b.inside(InsidePhase::Mounts, entry.item.clone(), Step::CopyUp { mount, from: slot::TARGET, owner });
     }
     tree_attributes(b, entry, mount);
@@ -335,10 +335,10 @@ fn overlay_layers(text: &str) -> Vec<(&'static str, String)> {
 }
 
 /// Options as the executor reads them: a string begins with `=`, a flag has none.
-pub(super) fn option_block(item: &str, words: &[(String, Option<String>)]) -> Result<Vec<u8>, PlanError> {
+pub(super) fn option_block(item: &str, words: &[(String, Option<String>)]) -> Result<Options<Vec<u8>>, PlanError> {
     let value = |value: &Option<String>| value.as_ref().map(|value| format!("={value}")).unwrap_or_default();
     let pairs: Vec<String> = words.iter().flat_map(|(key, given)| [key.clone(), value(given)]).collect();
-    block(item, pairs.iter().map(String::as_str))
+    block(item, pairs.iter().map(String::as_str)).map(Options)
 }
 
 /// `remount` without `bind`: the options of a filesystem that is mounted there already.
@@ -421,7 +421,7 @@ fn take_sources(b: &mut Builder<'_>, entries: &[Entry<'_>]) -> Result<VecDeque<S
         // Messages come in the order of their steps.
         namespaces::enter_network(b, InsidePhase::Mounts);
         let (item, count) = (&entries[0].item, taken.len().try_into().unwrap_or(0));
-        let steps = (HostStep::SendTrees { first, count }, Step::TakeTrees { first, count: count.into() });
+        let steps = (HostStep::SendTrees { first, count }, Step::TakeTrees { trees: SlotRange { first, count } });
         b.hand_over((HostPhase::Trees, InsidePhase::Mounts), item, steps);
     }
     Ok(taken)
@@ -620,7 +620,9 @@ pub(super) fn own_attributes(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot
         unnamed &= libc::MOUNT_ATTR_NOSYMFOLLOW;
     }
     if (set, clear, unnamed, propagation) != (0, 0, 0, 0) {
-        let step = Step::SetAttributes { mount, set, clear, unnamed, propagation, recursive: 0 };
+        let [set, clear, unnamed] = [set, clear, unnamed].map(Attributes);
+        let propagation = Propagation(propagation);
+        let step = Step::SetAttributes { mount, set, clear, unnamed, propagation, recursive: false };
         b.inside(InsidePhase::Mounts, entry.item.clone(), step);
     }
 }
@@ -628,8 +630,7 @@ pub(super) fn own_attributes(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot
 /// The options about propagation, each in turn.
 fn propagate(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot) {
     for change in &entry.options.propagation {
-        let (propagation, recursive) = (change.flag, change.recursive.into());
-        let step = Step::SetAttributes { mount, set: 0, clear: 0, unnamed: 0, propagation, recursive };
+        let step = self::change(mount, 0, change.flag, change.recursive);
         b.inside(InsidePhase::Mounts, entry.item.clone(), step);
     }
 }
@@ -638,26 +639,28 @@ fn propagate(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot) {
 pub(super) fn tree_attributes(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot) {
     let (set, clear) = (entry.options.recursive_set, entry.options.recursive_clear);
     if (set, clear) != (0, 0) {
-        let step = Step::SetAttributes { mount, set, clear, unnamed: 0, propagation: 0, recursive: 1 };
+        let (set, clear, unnamed) = (Attributes(set), Attributes(clear), Attributes::NONE);
+        let step = Step::SetAttributes { mount, set, clear, unnamed, propagation: Propagation::NONE, recursive: true };
         b.inside(InsidePhase::Mounts, entry.item.clone(), step);
     }
 }
 
-/// Sets attributes of one mount.
-fn set_attributes(mount: Slot, set: u64) -> Step {
-    Step::SetAttributes { mount, set, clear: 0, unnamed: 0, propagation: 0, recursive: 0 }
+/// Sets attributes of a mount and changes its propagation, or those of its whole tree; clears none.
+pub(super) fn change(mount: Slot, set: u64, propagation: u64, recursive: bool) -> Step {
+    let (set, propagation) = (Attributes(set), Propagation(propagation));
+    Step::SetAttributes { mount, set, clear: Attributes::NONE, unnamed: Attributes::NONE, propagation, recursive }
 }
 
 /// Sets the propagation of a whole tree.
 pub(super) fn set_propagation(tree: Slot, propagation: u64) -> Step {
-    Step::SetAttributes { mount: tree, set: 0, clear: 0, unnamed: 0, propagation, recursive: 1 }
+    change(tree, 0, propagation, true)
 }
 
 /// Makes the filesystems read-only that had to be filled first.
 pub(super) fn late_readonly(b: &mut Builder<'_>) -> Result<(), PlanError> {
     for (item, mount) in std::mem::take(&mut b.late_readonly) {
         let step = if b.has_mount_namespace() {
-            set_attributes(mount, libc::MOUNT_ATTR_RDONLY)
+            change(mount, libc::MOUNT_ATTR_RDONLY, 0, false)
         } else {
             // Of a mount in a detached tree nothing can be changed but the filesystem.
             let options = option_block(&item.to_string_lossy(), &[("ro".to_owned(), None)])?;
@@ -678,8 +681,8 @@ pub(super) fn empty_directory(b: &Builder<'_>, attributes: u64, slot: Slot) -> R
     Ok(Step::MountFs {
         fstype: c"tmpfs".into(),
         source: c"tmpfs".into(),
-        options: block("linux.maskedPaths", options.iter().map(String::as_str))?,
-        attributes: attributes | libc::MOUNT_ATTR_RDONLY,
+        options: Options(block("linux.maskedPaths", options.iter().map(String::as_str))?),
+        attributes: Attributes(attributes | libc::MOUNT_ATTR_RDONLY),
         slot,
     })
 }

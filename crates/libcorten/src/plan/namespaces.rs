@@ -10,7 +10,7 @@
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
-use corten_init::{OwnedStep as Step, Slot, SyncPoint, TreeFlags};
+use corten_init::{Mode, Namespaces, OwnedStep as Step, Slot, SyncPoint, TreeFlags};
 
 use crate::oci::{Linux, LinuxIdMapping, LinuxNamespaceType as Type, Spec};
 use crate::spec::{is_joined, namespace};
@@ -100,7 +100,7 @@ fn enter_after_clone(b: &mut Builder<'_>) -> Result<u64, PlanError> {
         b.inside(
             InsidePhase::EnterNamespaces,
             c"linux.namespaces",
-            Step::Join { namespace: slot, kind: flag(Type::Mount) },
+            Step::Join { namespace: slot, kind: Namespaces(flag(Type::Mount)) },
         );
     }
     if !clones_itself(b) {
@@ -108,7 +108,7 @@ fn enter_after_clone(b: &mut Builder<'_>) -> Result<u64, PlanError> {
         return Ok(unshare_mounts(b, new));
     }
     if user == UserNamespace::New && !b.facts.privileged {
-        b.inside(InsidePhase::EnterNamespaces, c"linux.namespaces", Step::Dumpable { on: 1 });
+        b.inside(InsidePhase::EnterNamespaces, c"linux.namespaces", Step::Dumpable { on: true });
     }
     // Whoever has privileges here needs them to join what belongs to this user namespace; whoever has none gets them there.
     if b.facts.privileged {
@@ -128,7 +128,7 @@ pub(super) fn enter_network(b: &mut Builder<'_>, phase: InsidePhase) {
     if let Some(slot) = b.network.take() {
         let steps = (HostStep::MakeNetwork, Step::TakeNetwork { slot });
         b.hand_over((HostPhase::Network, phase), c"linux.namespaces", steps);
-        b.inside(phase, c"linux.namespaces", Step::Join { namespace: slot, kind: flag(Type::Network) });
+        b.inside(phase, c"linux.namespaces", Step::Join { namespace: slot, kind: Namespaces(flag(Type::Network)) });
     }
 }
 
@@ -145,7 +145,7 @@ pub(super) fn join_init(b: &mut Builder<'_>, joined: u64) -> Result<(), PlanErro
         let namespace = b.new_source()?;
         b.host(HostPhase::Open, item, HostStep::OpenInit { slot: namespace });
         // All at once: the kernel judges each by the rights in the user namespace that is joined with them (setns(2)).
-        b.inside(InsidePhase::EnterNamespaces, item, Step::Join { namespace, kind: joined });
+        b.inside(InsidePhase::EnterNamespaces, item, Step::Join { namespace, kind: Namespaces(joined) });
     }
     if joined & flag(Type::User) != 0 {
         become_root(b);
@@ -153,7 +153,7 @@ pub(super) fn join_init(b: &mut Builder<'_>, joined: u64) -> Result<(), PlanErro
     if joined & flag(Type::Pid) != 0 {
         // Only children are in it.
         if !b.appears_last {
-            b.clone_again(ENTER, item, Step::CloneAgain { flags: 0 });
+            b.clone_again(ENTER, item, Step::CloneAgain { flags: Namespaces::NONE });
             cgroups::join_last(b, ENTER);
         }
     }
@@ -220,16 +220,16 @@ fn clone_into_new(b: &mut Builder<'_>, new: u64) -> Result<(), PlanError> {
     let (new_time, with_clone) = (new & time != 0, flag(Type::User) | flag(Type::Pid));
     // A process that is the first of its PID namespace cannot clone a sibling for the time namespace.
     let first = new & if new_time { flag(Type::User) } else { with_clone };
-    b.clone_again(ENTER, item, Step::CloneAgain { flags: first });
+    b.clone_again(ENTER, item, Step::CloneAgain { flags: Namespaces(first) });
     map_ids(b);
     if new_time {
         time_offsets(b)?;
     }
     become_root(b);
     // Made by the namespace's root they are its own: of an IPC namespace, for one, the owner stays who made it.
-    b.inside(InsidePhase::EnterNamespaces, item, Step::Unshare { flags: new & !with_clone & !time });
+    b.inside(InsidePhase::EnterNamespaces, item, Step::Unshare { flags: Namespaces(new & !with_clone & !time) });
     if new_time {
-        b.clone_again(ENTER, item, Step::CloneAgain { flags: new & flag(Type::Pid) });
+        b.clone_again(ENTER, item, Step::CloneAgain { flags: Namespaces(new & flag(Type::Pid)) });
     }
     Ok(())
 }
@@ -244,7 +244,7 @@ fn clone_beside_joined(b: &mut Builder<'_>, new: u64) -> Result<(), PlanError> {
         become_root(b);
     }
     let with_clone = b.bare_mounts.map_or(0, |_| flag(Type::Mount));
-    b.clone_again(ENTER, c"linux.namespaces", Step::CloneAgain { flags: new & !time & !with_clone });
+    b.clone_again(ENTER, c"linux.namespaces", Step::CloneAgain { flags: Namespaces(new & !time & !with_clone) });
     if b.user_namespace == UserNamespace::Joined {
         check_maps(b);
     }
@@ -260,7 +260,11 @@ fn unshare_mounts(b: &mut Builder<'_>, new: u64) -> u64 {
     /// Linux 7.1. The number means something else to clone(2).
     const UNSHARE_EMPTY_MNTNS: u64 = 0x0010_0000;
     let empty = if b.bare_mounts == Some(&BareMounts::Empty) { UNSHARE_EMPTY_MNTNS } else { 0 };
-    b.inside(InsidePhase::EnterNamespaces, c"linux.namespaces", Step::Unshare { flags: flag(Type::Mount) | empty });
+    b.inside(
+        InsidePhase::EnterNamespaces,
+        c"linux.namespaces",
+        Step::Unshare { flags: Namespaces(flag(Type::Mount) | empty) },
+    );
     new & !flag(Type::Mount)
 }
 
@@ -271,7 +275,7 @@ pub(super) fn open_mounts(path: PathBuf, slot: Slot) -> HostStep {
 
 fn add_joins(b: &mut Builder<'_>, joins: impl IntoIterator<Item = Join>) {
     for (item, namespace, kind) in joins {
-        b.inside(InsidePhase::EnterNamespaces, item, Step::Join { namespace, kind });
+        b.inside(InsidePhase::EnterNamespaces, item, Step::Join { namespace, kind: Namespaces(kind) });
     }
 }
 
@@ -303,15 +307,15 @@ fn check_maps(b: &mut Builder<'_>) {
 /// Init becomes the owner of what it makes: root, or the process's own user where the maps have no root.
 fn become_root(b: &mut Builder<'_>) {
     let user = b.spec.process().as_ref().map(|process| process.user());
-    let (uid, gid) = user.map_or((0, 0), |user| (user.uid().into(), user.gid().into()));
-    let keep_groups = process::callers_groups(b).to_number();
+    let (uid, gid) = user.map_or((0, 0), |user| (user.uid(), user.gid()));
+    let keep_groups = process::callers_groups(b);
     b.inside(InsidePhase::EnterNamespaces, c"process.user", Step::NamespaceRoot { uid, gid, keep_groups });
 }
 
 /// A new time namespace, with its offsets, for the next clone. Before [`Step::NamespaceRoot`]: files of a process that is not
 /// dumpable belong to the root of the runtime's user namespace, and are written by that root alone (proc(5), `/proc/pid`).
 fn time_offsets(b: &mut Builder<'_>) -> Result<(), PlanError> {
-    b.inside(InsidePhase::EnterNamespaces, c"linux.namespaces", Step::Unshare { flags: flag(Type::Time) });
+    b.inside(InsidePhase::EnterNamespaces, c"linux.namespaces", Step::Unshare { flags: Namespaces(flag(Type::Time)) });
     let offsets = b.spec.linux().as_ref().and_then(|linux| linux.time_offsets().as_ref());
     let Some(offsets) = offsets.filter(|offsets| !offsets.is_empty()) else { return Ok(()) };
     let mut lines: Vec<String> = offsets
@@ -380,7 +384,7 @@ pub(super) fn open_source(
 
 fn source_step(item: &CString, source: &Path, flags: TreeFlags, slot: Slot) -> Result<Step, PlanError> {
     let path = text(&item.to_string_lossy(), source.as_os_str().as_encoded_bytes())?;
-    Ok(Step::OpenSource { path, flags: flags.to_number(), slot })
+    Ok(Step::OpenSource { path, flags, slot })
 }
 
 /// Opens a device of the host for a bind mount, and checks that it is this one.
@@ -398,6 +402,6 @@ pub(super) fn open_device(
         return Ok(());
     }
     open_tree(b, item, path, TreeFlags::default(), slot)?;
-    b.inside(InsidePhase::Sources, item.clone(), Step::CheckDevice { device: slot, mode: kind.into(), major, minor });
+    b.inside(InsidePhase::Sources, item.clone(), Step::CheckDevice { device: slot, mode: Mode(kind), major, minor });
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use corten_init::{OwnedStep, SyncPoint, Value};
+use corten_init::OwnedStep;
 use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
 
 use super::{HostStep, IdMapSource, Plan, Planned};
@@ -162,7 +162,7 @@ impl HostStep {
             | Self::ListenForStart { slot }
             | Self::OpenInit { slot }
             | Self::OpenInitRoot { slot } => vec![at(slot)],
-            Self::RunOn { cpus } => vec![("cpus", format!("{cpus:x?}"))],
+            Self::RunOn { cpus } => vec![("cpus", cpus.to_string())],
             Self::CloneInit { namespaces } => vec![("namespaces", format!("{namespaces:#x}"))],
             Self::WriteIdMaps { uids, gids } => vec![("uids", ids(uids)), ("gids", ids(gids))],
             Self::DeviceFilter { optional } => vec![("optional", optional.to_string())],
@@ -198,58 +198,21 @@ fn ids(maps: &[crate::oci::LinuxIdMapping]) -> String {
     maps.iter().map(range).collect::<Vec<_>>().join(",")
 }
 
-/// The operands of a step inside, written out: strings quoted, lists as their strings, filters by their length.
-fn inside_operands(step: &OwnedStep) -> Vec<(&'static str, String)> {
+/// The operands of a step inside, written out; for a line so that each is one word.
+fn inside_operands(step: &OwnedStep, as_words: bool) -> Vec<(&'static str, String)> {
     let mut operands = Vec::new();
-    step.operands(|name, value| operands.push((name, operand(name, value))));
+    step.operands(&mut |name, value| {
+        operands.push((name, if as_words { format!("{value:#}") } else { value.to_string() }));
+    });
     operands
 }
 
-fn operand(name: &str, value: Value<'_>) -> String {
-    const FLAGS: [&str; 9] =
-        ["attributes", "set", "clear", "unnamed", "propagation", "flags", "keep", "effective", "kind"];
-    match (value, name) {
-        (Value::Number(number), "point") => u32::try_from(number)
-            .ok()
-            .and_then(SyncPoint::from_number)
-            .map_or_else(|| number.to_string(), |point| point.name().to_owned()),
-        (Value::Number(number), "mode" | "mask") => format!("{number:#o}"),
-        (Value::Number(number), "permitted" | "inheritable") => format!("{number:#x}"),
-        (Value::Number(number), name) if number != 0 && FLAGS.contains(&name) => format!("{number:#x}"),
-        (Value::Number(number), _) => number.to_string(),
-        (Value::Slot(slot), _) => slot.0.to_string(),
-        (Value::Text(text), _) => text.to_string_lossy().into_owned(),
-        (Value::Bytes(bytes), "program") => format!("{} instructions", bytes.len() / 8),
-        (Value::Bytes(bytes), "groups") => {
-            let ids = bytes.as_chunks::<4>().0.iter().map(|id| u32::from_ne_bytes(*id).to_string());
-            ids.collect::<Vec<_>>().join(" ")
-        }
-        (Value::Bytes(bytes), "slots") => {
-            let slots = bytes.as_chunks::<2>().0.iter().map(|slot| u16::from_le_bytes(*slot).to_string());
-            slots.collect::<Vec<_>>().join(" ")
-        }
-        (Value::Bytes(bytes), "nodes") => {
-            let words = bytes.as_chunks::<8>().0.iter().map(|word| format!("{:#x}", u64::from_ne_bytes(*word)));
-            words.collect::<Vec<_>>().join(" ")
-        }
-        (Value::Bytes(bytes), "options") => options(bytes),
-        (Value::Bytes(bytes), _) => strings(bytes).map(|text| format!("{text:?}")).collect::<Vec<_>>().join(" "),
-    }
-}
-
-fn strings(block: &[u8]) -> impl Iterator<Item = std::borrow::Cow<'_, str>> {
-    block.strip_suffix(b"\0").into_iter().flat_map(|block| block.split(|byte| *byte == 0)).map(String::from_utf8_lossy)
-}
-
-fn options(block: &[u8]) -> String {
-    let words: Vec<_> = strings(block).collect();
-    let pairs = words.chunks(2).map(|pair| match pair {
-        // A string begins with `=`.
-        [key, value] if !value.is_empty() => format!("{key}{value}"),
-        [key, ..] => key.to_string(),
-        [] => String::new(),
-    });
-    pairs.collect::<Vec<_>>().join(",")
+/// The operands of a step of the runtime, so that each is one word.
+fn host_operands(step: &HostStep) -> Vec<(&'static str, String)> {
+    let quoted = |value: String| {
+        if value.is_empty() || value.contains([' ', '"']) { format!("{value:?}") } else { value }
+    };
+    step.operands().into_iter().map(|(name, value)| (name, quoted(value))).collect()
 }
 
 fn lines<T>(
@@ -261,12 +224,7 @@ fn lines<T>(
         let (name, operands) = describe(&planned.step);
         write!(f, "{index:4}  {name:<20} {:<32}", planned.item.to_string_lossy())?;
         for (key, value) in operands {
-            match value.as_str() {
-                value if value.is_empty() || value.contains([' ', '"']) && key != "program" => {
-                    write!(f, " {key}={value:?}")?
-                }
-                value => write!(f, " {key}={value}")?,
-            }
+            write!(f, " {key}={value}")?;
         }
         writeln!(f)?;
     }
@@ -276,9 +234,9 @@ fn lines<T>(
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "host: what the runtime does")?;
-        lines(f, &self.host, |step| (step.name(), step.operands()))?;
+        lines(f, &self.host, |step| (step.name(), host_operands(step)))?;
         writeln!(f, "\ninside: what init does, from CloneInit on")?;
-        lines(f, &self.inside, |step| (step.name(), inside_operands(step)))
+        lines(f, &self.inside, |step| (step.name(), inside_operands(step, true)))
     }
 }
 
@@ -315,7 +273,7 @@ impl Serialize for Planned<HostStep> {
 
 impl Serialize for Planned<OwnedStep> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serialize_step(serializer, &self.item, self.step.name(), inside_operands(&self.step))
+        serialize_step(serializer, &self.item, self.step.name(), inside_operands(&self.step, false))
     }
 }
 

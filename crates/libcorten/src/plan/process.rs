@@ -10,7 +10,10 @@ use std::ffi::CString;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use corten_init::{CallersGroups, OwnedStep as Step, SyncPoint};
+use corten_init::{
+    CallersGroups, CapabilitySet, FilterFlags, Ids, Mode, Namespaces, OwnedStep as Step, Ranges, Resource, Slots,
+    Strings, SyncPoint,
+};
 
 use crate::oci::{Capability, PosixRlimit, PosixRlimitType, Process};
 use crate::seccomp::{Call, Filter};
@@ -35,9 +38,13 @@ pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), Pl
     b.inside(
         InsidePhase::BoundingSet,
         c"process.user.umask",
-        Step::Umask { mask: process.user().umask().unwrap_or(0o022).into() },
+        Step::Umask { mask: Mode(process.user().umask().unwrap_or(0o022)) },
     );
-    b.inside(InsidePhase::BoundingSet, c"process.capabilities.bounding", Step::BoundingSet { keep: sets.bounding });
+    b.inside(
+        InsidePhase::BoundingSet,
+        c"process.capabilities.bounding",
+        Step::BoundingSet { keep: CapabilitySet(sets.bounding) },
+    );
     change_user(b, process)?;
     // Before the search: it must find what execve(2) will, which checks with these (docs/adr/0003).
     let keeps_one = b.facts.seccomp.is_some() && !no_new_privileges(process);
@@ -65,27 +72,27 @@ pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), Pl
 }
 
 fn stdio_and_home(b: &mut Builder<'_>, process: &Process, environment: &[String]) -> Result<(), PlanError> {
-    let uid = process.user().uid().into();
+    let uid = process.user().uid();
     // These open files of the container's root.
     cgroups::await_filter(b);
     let reads_home = !environment.iter().any(|variable| variable.starts_with("HOME="));
     let kept = b.kept_mounts.iter().find(|(kept, _)| kept == "/proc").map(|(_, slot)| *slot);
     let proc = match kept {
-        Some(proc) => proc,
+        Some(proc) => Some(proc),
         // That of a container that runs is the container's to change.
         None if b.joins_container && reads_home => {
             let proc = b.new_source()?;
             b.host(HostPhase::Open, c"process.env", HostStep::OpenHostProc { slot: proc });
-            proc
+            Some(proc)
         }
-        None => slot::SYNC,
+        None => None,
     };
     if reads_home {
         b.inside(InsidePhase::Stdio, c"process.env", Step::HomeFromPasswd { uid, proc });
     }
     // Not for one that joins: its stdio is nobody's but its own (runc).
     let own = !b.joins_container && b.has_mount_namespace() && b.owns_dev;
-    let dev = if own { b.dev_mount.unwrap_or(slot::ROOT) } else { slot::SYNC };
+    let dev = own.then(|| b.dev_mount.unwrap_or(slot::ROOT));
     b.inside(InsidePhase::Stdio, c"process.user", Step::OwnStdio { uid, dev, proc });
     Ok(())
 }
@@ -95,10 +102,10 @@ fn close_files(b: &mut Builder<'_>) {
     if b.request.wait_for_start {
         kept.push(slot::LISTENER);
     }
-    let slots = kept.into_iter().flat_map(|slot| slot.0.to_le_bytes()).collect();
+    let slots = Slots::new(kept);
     let PreservedFds { span, gaps } = &b.facts.preserved_fds;
-    let gaps = gaps.iter().flatten().flat_map(|fd| fd.to_le_bytes()).collect();
-    b.inside(InsidePhase::CloseFiles, c"runtime", Step::CloseFiles { keep: (*span).into(), gaps, slots });
+    let gaps = Ranges::new(gaps);
+    b.inside(InsidePhase::CloseFiles, c"runtime", Step::CloseFiles { keep: *span, gaps, slots });
 }
 
 /// The limits, where the runtime does not set them.
@@ -108,11 +115,15 @@ fn own_limits(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     }
     for Limit { item, resource, soft, hard } in limits(process)? {
         if !(b.appears_last && resource == PROCESSES) {
-            b.inside(InsidePhase::Limits, item, Step::ResourceLimit { resource, soft, hard });
+            b.inside(InsidePhase::Limits, item, Step::ResourceLimit { resource: Resource(resource), soft, hard });
         } else if may_grant(b, Capability::SysResource) {
             // For a moment the process is two. From here it can be lowered without privileges.
             let room = hard.saturating_add(1);
-            b.inside(InsidePhase::Limits, item, Step::ResourceLimit { resource, soft: room, hard: room });
+            b.inside(
+                InsidePhase::Limits,
+                item,
+                Step::ResourceLimit { resource: Resource(resource), soft: room, hard: room },
+            );
         }
     }
     Ok(())
@@ -124,12 +135,12 @@ fn appear(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
         return Ok(());
     }
     let phases = (HostPhase::LastClone, InsidePhase::LastClone);
-    b.clone_again(phases, c"linux.namespaces", Step::CloneAgain { flags: 0 });
+    b.clone_again(phases, c"linux.namespaces", Step::CloneAgain { flags: Namespaces::NONE });
     cgroups::join_last(b, phases);
     joining::session(b, InsidePhase::LastClone, process);
     for Limit { item, resource, soft, hard } in limits(process)? {
         if resource == PROCESSES {
-            b.inside(InsidePhase::LastClone, item, Step::ResourceLimit { resource, soft, hard });
+            b.inside(InsidePhase::LastClone, item, Step::ResourceLimit { resource: Resource(resource), soft, hard });
         }
     }
     Ok(())
@@ -139,21 +150,17 @@ fn appear(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
 fn change_user(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     let user = process.user();
     let path = path_in_root("process.cwd", process.cwd())?;
-    b.inside(InsidePhase::User, c"process.cwd", Step::WorkingDirectory { path, late: 0 });
-    let groups = user.additional_gids().iter().flatten().flat_map(|gid| gid.to_ne_bytes()).collect();
-    let keep_groups = callers_groups(b).to_number();
-    b.inside(
-        InsidePhase::User,
-        c"process.user",
-        Step::User { uid: user.uid().into(), gid: user.gid().into(), groups, keep_groups },
-    );
+    b.inside(InsidePhase::User, c"process.cwd", Step::WorkingDirectory { path, late: false });
+    let groups = Ids::new(user.additional_gids().iter().flatten().copied());
+    let keep_groups = callers_groups(b);
+    b.inside(InsidePhase::User, c"process.user", Step::User { uid: user.uid(), gid: user.gid(), groups, keep_groups });
     Ok(())
 }
 
 /// The working directory again: only the user may be able to enter it.
 fn late_working_directory(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     let path = path_in_root("process.cwd", process.cwd())?;
-    b.inside(InsidePhase::Program, c"process.cwd", Step::WorkingDirectory { path, late: 1 });
+    b.inside(InsidePhase::Program, c"process.cwd", Step::WorkingDirectory { path, late: true });
     Ok(())
 }
 
@@ -203,8 +210,8 @@ fn load_filter(b: &mut Builder<'_>, place: FilterPlace, process: &Process) -> Re
         FilterPlace::ForHooks => InsidePhase::StartHooks,
         FilterPlace::Last => InsidePhase::LastFilter,
     };
-    let (flags, program) = (filter.flags, filter.program.clone());
-    let (privileged, notify) = ((!no_new_privileges(process)).into(), filter.notify.into());
+    let (flags, program) = (FilterFlags(filter.flags), corten_init::Filter(filter.program.clone()));
+    let (privileged, notify) = (!no_new_privileges(process), filter.notify);
     b.inside(phase, c"linux.seccomp", Step::Seccomp { flags, program, privileged, notify });
     if let Some((item, path)) = seccomp_listener(b)? {
         let seccomp = b.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
@@ -218,19 +225,20 @@ fn load_filter(b: &mut Builder<'_>, place: FilterPlace, process: &Process) -> Re
 fn give_up_all_but_one(b: &mut Builder<'_>, sets: CapabilitySets) {
     let CapabilitySets { effective, inheritable, .. } = sets;
     let permitted = sets.permitted | 1 << caps::Capability::CAP_SYS_ADMIN.index();
-    b.inside(
-        InsidePhase::Capabilities,
-        c"process.capabilities",
-        Step::Capabilities { effective, permitted, inheritable },
-    );
+    set_capabilities(b, InsidePhase::Capabilities, [effective, permitted, inheritable]);
 }
 
 fn give_up_capabilities(b: &mut Builder<'_>, phase: InsidePhase, sets: CapabilitySets) {
     let CapabilitySets { effective, permitted, inheritable, ambient, .. } = sets;
-    b.inside(phase, c"process.capabilities", Step::Capabilities { effective, permitted, inheritable });
+    set_capabilities(b, phase, [effective, permitted, inheritable]);
     if ambient != 0 {
-        b.inside(phase, c"process.capabilities.ambient", Step::AmbientCapabilities { set: ambient });
+        b.inside(phase, c"process.capabilities.ambient", Step::AmbientCapabilities { set: CapabilitySet(ambient) });
     }
+}
+
+fn set_capabilities(b: &mut Builder<'_>, phase: InsidePhase, sets: [u64; 3]) {
+    let [effective, permitted, inheritable] = sets.map(CapabilitySet);
+    b.inside(phase, c"process.capabilities", Step::Capabilities { effective, permitted, inheritable });
 }
 
 /// Until the runtime has done its half, and until `start`.
@@ -249,8 +257,8 @@ fn exec(b: &mut Builder<'_>, process: &Process, environment: &[String]) -> Resul
         return Ok(());
     }
     let exec = Step::Exec {
-        arguments: block("process.args", arguments.iter().map(String::as_str))?,
-        environment: block("process.env", environment.iter().map(String::as_str))?,
+        arguments: Strings(block("process.args", arguments.iter().map(String::as_str))?),
+        environment: Strings(block("process.env", environment.iter().map(String::as_str))?),
     };
     b.inside(InsidePhase::Exec, c"process.args", exec);
     Ok(())

@@ -6,7 +6,7 @@
 use std::ffi::CString;
 use std::path::{Component, Path};
 
-use corten_init::{OwnedStep as Step, TreeFlags};
+use corten_init::{Attributes, OwnedStep as Step, Propagation, TreeFlags};
 
 use crate::oci::{LinuxNamespaceType, Mount};
 use crate::spec::asks_for_bind;
@@ -88,7 +88,7 @@ pub(super) fn root(b: &mut Builder<'_>) -> Result<(), PlanError> {
         return Ok(());
     }
     if b.bare_mounts.is_none() {
-        b.inside(InsidePhase::Root, c"linux.rootfsPropagation", Step::Propagation { flags: SLAVE });
+        b.inside(InsidePhase::Root, c"linux.rootfsPropagation", Step::Propagation { flags: Propagation(SLAVE) });
     }
     if b.request.options.no_pivot {
         b.inside(InsidePhase::Root, c"root", Step::HideHostMounts { proc: slot::PROC });
@@ -99,11 +99,11 @@ pub(super) fn root(b: &mut Builder<'_>) -> Result<(), PlanError> {
         // runc: what the host mounts in the directory later is none of the container's; mounts below the root may get some.
         let own = Step::SetAttributes {
             mount: slot::ROOT,
-            set: 0,
-            clear: 0,
-            unnamed: 0,
-            propagation: libc::MS_PRIVATE,
-            recursive: 0,
+            set: Attributes::NONE,
+            clear: Attributes::NONE,
+            unnamed: Attributes::NONE,
+            propagation: Propagation(libc::MS_PRIVATE),
+            recursive: false,
         };
         b.inside(InsidePhase::Root, c"linux.rootfsPropagation", own);
     }
@@ -141,11 +141,12 @@ pub(super) fn readonly_root(b: &mut Builder<'_>) {
         .and_then(propagation_flags)
         .filter(|(flag, _)| matches!(*flag, libc::MS_SHARED | libc::MS_UNBINDABLE));
     if let Some((flags, recursive)) = late {
-        let step = Step::RootAttributes { set: 0, propagation: flags, recursive: recursive.into() };
+        let step = Step::RootAttributes { set: Attributes::NONE, propagation: Propagation(flags), recursive };
         b.inside(InsidePhase::RootAttributes, c"linux.rootfsPropagation", step);
     }
     if b.spec.root().as_ref().is_some_and(|root| root.readonly().unwrap_or(false)) {
-        let step = Step::RootAttributes { set: libc::MOUNT_ATTR_RDONLY, propagation: 0, recursive: 0 };
+        let set = Attributes(libc::MOUNT_ATTR_RDONLY);
+        let step = Step::RootAttributes { set, propagation: Propagation::NONE, recursive: false };
         b.inside(InsidePhase::RootAttributes, c"root.readonly", step);
     }
 }

@@ -168,7 +168,7 @@ fn devices_are_restricted_before_init_opens_files_of_the_root() {
             )
         };
         assert!(filter < host.iter().position(|step| told(step)).unwrap(), "{plan}");
-        let point = u64::from(SyncPoint::Devices.to_number());
+        let point = SyncPoint::Devices;
         let inside: Vec<_> = plan.inside.iter().map(|planned| &planned.step).collect();
         let waits = |step: &OwnedStep| match step {
             OwnedStep::Await { point: at } | OwnedStep::Sync { point: at } => *at == point,
@@ -262,7 +262,7 @@ fn mount_namespaces_are_bare_unless_the_host_must_be_seen() {
     assert!(names(&bound).contains(&"OwnMounts"));
     let empty = plan_with(&|_| {}, &|facts| facts.bare_mounts = Some(BareMounts::Empty));
     assert!(
-        empty.to_string().contains("Unshare              linux.namespaces                 flags=0x120000"),
+        empty.to_string().contains("Unshare              linux.namespaces                 flags=newns|empty_mntns"),
         "{empty}"
     );
 
@@ -358,7 +358,7 @@ fn labels_of_security_modules() {
     let mounted = |plan: &Plan| -> Vec<(String, String)> {
         let of = |planned: &Planned<corten_init::OwnedStep>| match &planned.step {
             corten_init::OwnedStep::MountFs { fstype, options, .. } => {
-                Some((text(fstype), String::from_utf8_lossy(options).replace('\0', " ")))
+                Some((text(fstype), String::from_utf8_lossy(&options.0).replace('\0', " ")))
             }
             _ => None,
         };

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::{env, fs, thread};
 
 use crate::common::{self, TestBundle, can_make_containers};
-use libcorten::plan::{OwnedStep, Planned};
+use libcorten::plan::{Filter, FilterFlags, OwnedStep, Planned};
 use libcorten::{Bundle, CreateOptions, ErrorKind, Exit, Runtime, Status, Update};
 
 #[test]
@@ -162,7 +162,8 @@ fn die_at_every_step(test: &TestBundle) {
         let item = broken.inside[index].item.clone();
         // Without no_new_privs the late steps, without privileges, could not load a filter.
         broken.inside.insert(index, Planned { item: item.clone(), step: OwnedStep::NoNewPrivileges {} });
-        let step = OwnedStep::Seccomp { flags: 0, program: kill_all.clone(), privileged: 0, notify: 0 };
+        let (flags, program) = (FilterFlags::NONE, Filter(kill_all.clone()));
+        let step = OwnedStep::Seccomp { flags, program, privileged: false, notify: false };
         broken.inside.insert(index + 1, Planned { item, step });
         let error = runtime.create_by_plan(&test.id, &bundle, &options, &broken, &mut |_| {}).unwrap_err().chain();
         assert!(error.contains("container init ended unexpectedly: killed by signal 31"), "step {index}: {error}");

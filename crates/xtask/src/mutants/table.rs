@@ -76,8 +76,8 @@ pub(super) const DEFENCES: &[Defence] = &[
     Defence {
         name: "nothing of init's is open between fds that are handed on",
         file: "crates/corten-init/src/executor/mod.rs",
-        code: "sys::close_range(first, last).from(Call::CloseRange)?;",
-        without: "sys::close_range(first, first).from(Call::CloseRange)?;",
+        code: "sys::close_range(first, last).of(Call::CloseRange)?;",
+        without: "sys::close_range(first, first).of(Call::CloseRange)?;",
         test: of("inside::preserved_fds_get_in_with_gaps_between_them"),
     },
     Defence {
@@ -111,7 +111,7 @@ pub(super) const DEFENCES: &[Defence] = &[
     Defence {
         name: "no fd of the runtime gets in",
         file: "crates/corten-init/src/executor/mod.rs",
-        code: "sys::close_from(next.cast_unsigned()).from(Call::CloseRange)?;",
+        code: "sys::close_from(next.cast_unsigned()).of(Call::CloseRange)?;",
         without: "",
         test: of("inside::only_stdio_is_open"),
     },
@@ -197,8 +197,8 @@ pub(super) const DEFENCES: &[Defence] = &[
     Defence {
         name: "what is bound on /proc is a procfs",
         file: "crates/corten-init/src/executor/mounts.rs",
-        code: "if sys::filesystem(self.fd(mount)?).from(Call::Fstatfs)? == sys::PROC_SUPER_MAGIC {",
-        without: "if sys::filesystem(self.fd(mount)?).from(Call::Fstatfs)? != 0 {",
+        code: "if sys::filesystem(self.fd(mount)?).of(Call::Fstatfs)? == sys::PROC_SUPER_MAGIC {",
+        without: "if sys::filesystem(self.fd(mount)?).of(Call::Fstatfs)? != 0 {",
         test: of("cves::cve_2019_16884_a_bind_mount_on_proc_is_refused"),
     },
     Defence {
@@ -211,7 +211,7 @@ pub(super) const DEFENCES: &[Defence] = &[
     Defence {
         name: "no device is opened by a copy of the image's files",
         file: "crates/corten-init/src/executor/copy.rs",
-        code: "sys::mount_setattr(Some(seen), true, sys::MOUNT_ATTR_NODEV, 0, 0).from(Call::MountSetattr)?;",
+        code: "sys::mount_setattr(Some(seen), true, sys::MOUNT_ATTR_NODEV, 0, 0).of(Call::MountSetattr)?;",
         without: "",
         test: of("cves::cve_2021_30465_a_file_that_has_become_a_device_is_not_opened_by_a_copy"),
     },
@@ -232,8 +232,8 @@ pub(super) const DEFENCES: &[Defence] = &[
     Defence {
         name: "what is opened is what was looked at",
         file: "crates/corten-init/src/executor/paths.rs",
-        code: "        if proc.0 != 0 {",
-        without: "        if proc.0 != 0 {\n            return sys::openat2(place.0, place.1, flags, 0, place.2);\n        }\n        if proc.0 != 0 {",
+        code: "        if let Some(proc) = proc {",
+        without: "        if let Some(proc) = proc {\n            return sys::openat2(place.0, place.1, flags, 0, place.2);\n        }\n        if let Some(proc) = proc {",
         test: of("attacks::stdin_is_the_null_device_that_was_looked_at"),
     },
     Defence {
@@ -246,8 +246,8 @@ pub(super) const DEFENCES: &[Defence] = &[
     Defence {
         name: "the home directory is of the file that was looked at",
         file: "crates/corten-init/src/executor/paths.rs",
-        code: "        if proc.0 != 0 {",
-        without: "        if proc.0 != 0 {\n            return sys::openat2(place.0, place.1, flags, 0, place.2);\n        }\n        if proc.0 != 0 {",
+        code: "        if let Some(proc) = proc {",
+        without: "        if let Some(proc) = proc {\n            return sys::openat2(place.0, place.1, flags, 0, place.2);\n        }\n        if let Some(proc) = proc {",
         test: of("attacks::the_home_directory_is_read_from_the_file_that_was_looked_at"),
     },
     Defence {
@@ -309,15 +309,15 @@ pub(super) const DEFENCES: &[Defence] = &[
     Defence {
         name: "devices of the host keep their modes",
         file: "crates/libcorten/src/plan/devices.rs",
-        code: "    let set = libc::MOUNT_ATTR_RDONLY;\n",
-        without: "    let set = 0;\n",
+        code: "change(mount, libc::MOUNT_ATTR_RDONLY, libc::MS_PRIVATE, false)",
+        without: "change(mount, 0, libc::MS_PRIVATE, false)",
         test: of("mounts::devices_of_the_host_stay_as_they_are"),
     },
     Defence {
         name: "devices of the host are private mounts",
         file: "crates/libcorten/src/plan/devices.rs",
-        code: "set: 0, clear: 0, unnamed: 0, propagation: libc::MS_PRIVATE, recursive: 0 }",
-        without: "set: 0, clear: 0, unnamed: 0, propagation: 0, recursive: 0 }",
+        code: "change(mount, 0, libc::MS_PRIVATE, false)",
+        without: "change(mount, 0, 0, false)",
         test: of("mounts::no_mount_is_a_peer_of_the_hosts"),
     },
     Defence {
@@ -330,14 +330,14 @@ pub(super) const DEFENCES: &[Defence] = &[
     Defence {
         name: "masks are in the very procfs",
         file: "crates/libcorten/src/plan/build.rs",
-        code: "        Some((slot, rest)) => Ok((slot, text(field, rest)?)),",
-        without: "        Some((_, rest)) => text(field, rest).map(|_| (slot::SYNC, whole)),",
+        code: "        Some((slot, rest)) => Ok((Some(slot), text(field, rest)?)),",
+        without: "        Some((_, rest)) => text(field, rest).map(|_| (None, whole)),",
         test: of("cves::cve_2023_27561_a_race_on_proc_in_a_shared_rootfs"),
     },
     Defence {
         name: "readonly paths are read-only",
         file: "crates/corten-init/src/executor/mounts.rs",
-        code: "sys::mount_setattr(Some(tree), true, sys::MOUNT_ATTR_RDONLY, 0, 0).from(Call::MountSetattr)?;",
+        code: "sys::mount_setattr(Some(tree), true, sys::MOUNT_ATTR_RDONLY, 0, 0).of(Call::MountSetattr)?;",
         without: "",
         test: of("attacks::readonly_paths_cannot_be_written"),
     },
@@ -372,7 +372,7 @@ pub(super) const DEFENCES: &[Defence] = &[
     Defence {
         name: "the old root goes",
         file: "crates/corten-init/src/executor/mounts.rs",
-        code: "sys::unmount_here().from(Call::Umount2)?;",
+        code: "sys::unmount_here().of(Call::Umount2)?;",
         without: "",
         test: of("attacks::the_hosts_mounts_are_gone"),
     },
@@ -519,8 +519,8 @@ pub(super) const DEFENCES: &[Defence] = &[
     Defence {
         name: "the bounding set is limited",
         file: "crates/libcorten/src/plan/process.rs",
-        code: "Step::BoundingSet { keep: sets.bounding }",
-        without: "Step::BoundingSet { keep: sets.bounding | u64::MAX }",
+        code: "Step::BoundingSet { keep: CapabilitySet(sets.bounding) }",
+        without: "Step::BoundingSet { keep: CapabilitySet(u64::MAX) }",
         test: of("process::five_sets_of_capabilities"),
     },
     Defence {
@@ -533,8 +533,8 @@ pub(super) const DEFENCES: &[Defence] = &[
     Defence {
         name: "groups of the caller go",
         file: "crates/corten-init/src/executor/process.rs",
-        code: "    if callers != CallersGroups::Kept {",
-        without: "    if callers == CallersGroups::Kept {",
+        code: "        if keep_groups != CallersGroups::Kept {\n            match sys::setgroups(groups.0) {",
+        without: "        if keep_groups == CallersGroups::Kept {\n            match sys::setgroups(groups.0) {",
         test: of("process::the_callers_groups_stay_if_they_are_to"),
     },
     Defence {
