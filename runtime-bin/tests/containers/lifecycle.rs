@@ -461,7 +461,9 @@ fn plan_prints_both_halves() {
     let test = TestBundle::new(&["true"]);
     let path = test.write().path();
     let text = succeed(&test, &["plan", "-b", path.to_str().unwrap()]);
-    for part in ["host: what the runtime does", "CloneInit", "inside: what init does", "mounts[0]", "AttachRoot"] {
+    for part in
+        ["decisions:", "host: what the runtime does", "CloneInit", "inside: what init does", "mounts[0]", "AttachRoot"]
+    {
         assert!(text.contains(part), "{part}: {text}");
     }
     let json: Value =

@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use corten_cgroup::systemd::Manager as Systemd;
 use corten_cgroup::{Cgroups, Devices, Machine};
-use corten_init::{OwnedStep, Slot, SyncPoint};
+use corten_init::{Slot, SyncPoint};
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::unistd::Pid;
@@ -53,10 +53,6 @@ use crate::state::{ProcessState, Record, StateDirectory, Status, start_time};
 use crate::sys::{self, InitProcess, InitStart, NetworkMaker, SysError};
 use crate::terminal;
 
-/// How long init may take from one point to the next. Mounts of slow network filesystems set the measure.
-const INIT_DEADLINE: Duration = Duration::from_secs(120);
-/// How long init may take when it runs hooks, which may have no limit of their own.
-pub(crate) const HOOKS_DEADLINE: Duration = Duration::from_secs(3600);
 /// How long an init that has closed its files may take to be seen to be dead.
 pub(crate) const DEATH_DEADLINE: Duration = Duration::from_secs(1);
 /// How long the processes of a failed launch may take to die.
@@ -470,13 +466,9 @@ impl<'a> Launch<'a> {
         self.channel()?.await_point(point, deadline)
     }
 
-    /// How long init may take: hooks that it runs may have no limit of their own.
+    /// How long init may take.
     fn deadline(&self) -> Duration {
-        if self.is_patient {
-            return Duration::MAX;
-        }
-        let hooks = self.plan.inside.iter().any(|planned| matches!(planned.step, OwnedStep::RunHook { .. }));
-        if hooks { HOOKS_DEADLINE } else { INIT_DEADLINE }
+        if self.is_patient { Duration::MAX } else { self.plan.decisions.deadline }
     }
 
     fn await_exec(&mut self) -> Result<(), LaunchError> {

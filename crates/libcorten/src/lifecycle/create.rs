@@ -150,10 +150,6 @@ impl<'a> Creation<'a> {
 }
 
 pub(super) fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
-    let cgroups = plan.host.iter().find_map(|planned| match &planned.step {
-        HostStep::CreateCgroups { location, .. } | HostStep::StartUnit { location, .. } => Some(location.clone()),
-        _ => None,
-    });
     let resources = bundle.spec().linux().as_ref().and_then(|linux| linux.resources().clone());
     let annotations: BTreeMap<_, _> = bundle.spec().annotations().clone().unwrap_or_default().into_iter().collect();
     Record {
@@ -165,7 +161,7 @@ pub(super) fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
         rootfs: bundle.rootfs(),
         created: rfc3339(SystemTime::now()),
         annotations,
-        cgroups: cgroups.unwrap_or_default(),
+        cgroups: plan.decisions.cgroups.clone(),
         resources,
         no_new_keyring: false,
         creating: true,

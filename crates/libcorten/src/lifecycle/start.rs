@@ -10,7 +10,8 @@ use nix::unistd::Pid;
 
 use super::{Container, LifecycleError, Readiness, cgroups};
 use crate::hooks::{self, Watch};
-use crate::launch::{CannotStart, Channel, DEATH_DEADLINE, HOOKS_DEADLINE, LaunchError, Peer};
+use crate::launch::{CannotStart, Channel, DEATH_DEADLINE, LaunchError, Peer};
+use crate::plan::HOOKS_DEADLINE;
 use crate::spec::HookKind;
 use crate::state::{Record, START_SOCKET, Status};
 use crate::sys::{self, SysError};

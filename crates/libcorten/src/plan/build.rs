@@ -13,6 +13,7 @@ use crate::spec::annotations::PIDFD_RECEIVER;
 use crate::spec::{HookKind, sysctl_file};
 
 use super::builder::{Builder, Meeting, slot};
+use super::decisions::{Decisions, NetworkNamespace, Procfs, has_new, own_oom_score, writes_kernel_files};
 use super::paths::{path_in_root, text};
 use super::phases::{HostPhase, InsidePhase};
 use super::{Facts, HostStep, Plan, PlanError, Request, cgroups, devices, hooks, mounts, namespaces, process, root};
@@ -31,7 +32,8 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
         None if request.wait_for_start => &NO_PROCESS,
         None => return Err(PlanError::Missing { item: "process" }),
     };
-    let mut builder = Builder::new(spec, request, facts);
+    let decisions = Decisions::of_container(spec, request, facts, process);
+    let mut builder = Builder::new(spec, request, facts, None, decisions);
     let b = &mut builder;
     warn(b, process);
     devices::warn(b);
@@ -41,7 +43,8 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
     host_proc(b);
     let limits = cgroups::enter(b)?;
     oom_score(b)?;
-    root::bare(b);
+    cgroups::make(b, &limits);
+    root::make_template(b);
     namespaces::enter(b)?;
     begin(b);
     root::root(b)?;
@@ -59,7 +62,6 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
     hide(b)?;
     root::readonly_root(b);
     process::become_it(b, process)?;
-    cgroups::make(b, &limits);
     listen(b);
     copy_stdio(b, process);
     restrict(b, process)?;
@@ -107,37 +109,17 @@ pub(super) fn check_console(process: &Process, request: &Request<'_>) -> Result<
     }
 }
 
-/// Whether a procfs is needed that is not the container's, and whether init can make it: a user namespace can only mount the
-/// procfs of a PID namespace of its own, and only where it sees all of one already.
+/// The host's procfs, for init.
 pub(super) fn host_proc(b: &mut Builder<'_>) {
-    if takes_host_proc(b) {
+    if b.decisions.procfs == Procfs::Hosts {
         b.host(HostPhase::Open, c"runtime", HostStep::OpenHostProc { slot: slot::PROC });
     }
-}
-
-fn takes_host_proc(b: &Builder<'_>) -> bool {
-    let offsets = b.spec.linux().as_ref().and_then(|linux| linux.time_offsets().as_ref());
-    let offsets = offsets.is_some_and(|offsets| !offsets.is_empty());
-    let score = own_oom_score(b).is_some();
-    let hosts = b.in_user_namespace() || b.facts.rootless && !has_procfs_of_its_own(b);
-    offsets || score || b.request.options.no_pivot || hosts && b.needs_proc()
-}
-
-/// Whether the container has a PID namespace of its own, and its procfs, so that init can make another one.
-fn has_procfs_of_its_own(b: &Builder<'_>) -> bool {
-    let mut mounts = b.spec.mounts().iter().flatten();
-    b.has_new_namespace(LinuxNamespaceType::Pid) && mounts.any(|mount| mount.typ().as_deref() == Some("proc"))
-}
-
-/// The OOM score where the runtime cannot write it.
-fn own_oom_score(b: &Builder<'_>) -> Option<i32> {
-    b.spec.process().as_ref()?.oom_score_adj().filter(|_| !b.facts.privileged)
 }
 
 /// The OOM score where the runtime cannot write it: by init, before anything else. The file is init's own only as long as init
 /// is dumpable, which it must not be in namespaces that others are in; until then nobody but the caller can look at it.
 pub(super) fn oom_score(b: &mut Builder<'_>) -> Result<(), PlanError> {
-    let Some(value) = own_oom_score(b) else { return Ok(()) };
+    let Some(value) = own_oom_score(b.spec, b.facts) else { return Ok(()) };
     let item = c"process.oomScoreAdj";
     let (path, value) = (c"self/oom_score_adj".into(), text("process.oomScoreAdj", value.to_string())?);
     b.inside(InsidePhase::OomScore, item, Step::Dumpable { on: true });
@@ -148,12 +130,12 @@ pub(super) fn oom_score(b: &mut Builder<'_>) -> Result<(), PlanError> {
 
 /// The first steps in the new namespaces.
 fn begin(b: &mut Builder<'_>) {
-    if b.has_new_namespace(LinuxNamespaceType::Network) && !b.makes_network() {
+    if b.decisions.network_namespace == NetworkNamespace::ByInit {
         // runc: nobody else would, and everybody counts on it.
         b.inside(InsidePhase::Loopback, c"linux.namespaces", Step::Loopback {});
     }
     net_devices(b);
-    if b.has_new_namespace(LinuxNamespaceType::Cgroup) {
+    if has_new(b.spec, LinuxNamespaceType::Cgroup) {
         b.inside(InsidePhase::CgroupNamespace, c"linux.namespaces", Step::UnshareCgroup {});
     }
     b.inside(InsidePhase::Session, c"runtime", Step::NewSession {});
@@ -180,7 +162,7 @@ fn terminal(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     let item = c"process.terminal";
     let peer = slot::PEER;
     open_terminal(b, process);
-    if b.owns_dev {
+    if b.decisions.own_dev {
         // What a link of the image puts there gets no console either.
         b.in_own_dev(InsidePhase::Terminal, item, console)?;
     } else {
@@ -245,12 +227,11 @@ fn names(b: &mut Builder<'_>) -> Result<(), PlanError> {
 
 /// What is written to files of the kernel: parameters and labels.
 pub(super) fn kernel_files(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
-    if !b.needs_proc() {
+    if !writes_kernel_files(b.spec, b.facts) {
         return Ok(());
     }
-    let held = takes_host_proc(b);
     let proc = slot::PROC;
-    if !held {
+    if b.decisions.procfs == Procfs::Own {
         b.inside(InsidePhase::KernelFiles, c"runtime", Step::OpenProc { slot: proc });
     }
     let own = |b: &mut Builder<'_>, item: &CStr, path: &CStr, value: CString| {
@@ -324,7 +305,7 @@ fn kept_path(b: &Builder<'_>, field: &str, path: &str) -> Result<(Option<Slot>, 
     let whole = path_in_root(field, Path::new(path))?;
     let words = whole.to_string_lossy();
     let inside = |kept: &str| words.strip_prefix(kept).filter(|rest| rest.starts_with('/')).map(str::to_owned);
-    let found = b.kept_mounts.iter().find_map(|(kept, slot)| Some((*slot, inside(kept)?)));
+    let found = b.ledger.kept.iter().find_map(|(kept, slot)| Some((*slot, inside(kept)?)));
     match found {
         Some((slot, rest)) => Ok((Some(slot), text(field, rest)?)),
         None => Ok((None, whole)),
@@ -369,7 +350,7 @@ pub(super) fn restrict_process(b: &mut Builder<'_>, phase: HostPhase, process: &
 /// In the foreground files of somebody else do not change their owner (as with runc, which copies all stdio).
 pub(super) fn copy_stdio(b: &mut Builder<'_>, process: &Process) {
     if b.request.options.foreground && !process.terminal().unwrap_or(false) {
-        let uid = Some(process.user().uid()).filter(|_| !b.in_user_namespace());
+        let uid = Some(process.user().uid()).filter(|_| !b.decisions.in_user_namespace());
         b.host(HostPhase::Stdio, c"process.user", HostStep::CopyStdio { uid });
     }
 }
@@ -377,13 +358,13 @@ pub(super) fn copy_stdio(b: &mut Builder<'_>, process: &Process) {
 /// What the runtime does while init is ready and waits: whoever looks sees the process from then on.
 pub(super) fn show(meeting: &mut Meeting<'_, '_>) -> Result<(), PlanError> {
     let b = &*meeting.b;
-    let name = if b.joins_container { "setns" } else { "standard" };
+    let name = if b.joins.is_some() { "setns" } else { "standard" };
     if let Some(path) = b.request.options.pidfd_socket.clone() {
         meeting.host(c"--pidfd-socket", HostStep::SendPidfd { path, name });
-    } else if let Some(path) = b.annotation(PIDFD_RECEIVER).filter(|_| !b.joins_container) {
+    } else if let Some(path) = b.annotation(PIDFD_RECEIVER).filter(|_| b.joins.is_none()) {
         meeting.host(annotation_item(PIDFD_RECEIVER)?, HostStep::SendPidfd { path: path.into(), name });
     }
-    if !meeting.b.joins_container {
+    if meeting.b.joins.is_none() {
         meeting.host(c"runtime", HostStep::RecordCreated);
     }
     if let Some(path) = meeting.b.request.options.pid_file.clone() {

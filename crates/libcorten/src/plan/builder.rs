@@ -9,12 +9,11 @@ use corten_init::{OwnedStep as Step, Slot, SyncPoint};
 
 use crate::oci::{LinuxNamespaceType, Spec};
 use crate::spec::annotations::annotation;
-use crate::spec::{is_joined, namespace, sysctl_file, sysctl_namespace};
+use crate::spec::{namespace, sysctl_file, sysctl_namespace};
 
-use super::namespaces::{self, UserNamespace};
+use super::decisions::Decisions;
 use super::phases::{HostPhase, InsidePhase};
-use super::root::propagation_flags;
-use super::{BareMounts, Facts, HostStep, Plan, PlanError, Planned, Request};
+use super::{Facts, HostStep, Plan, PlanError, Planned, Request, Running};
 
 /// Slots with a fixed meaning.
 pub(super) mod slot {
@@ -64,35 +63,32 @@ pub(super) struct Builder<'a> {
     pub(super) spec: &'a Spec,
     pub(super) request: &'a Request<'a>,
     pub(super) facts: &'a Facts,
+    /// The container that the process joins, if it joins one.
+    pub(super) joins: Option<&'a Running>,
+    /// What was decided before the first step.
+    pub(super) decisions: Decisions,
     host: Vec<Phased<HostPhase, HostStep>>,
     inside: Vec<Phased<InsidePhase, Step>>,
-    /// The process joins a container that runs.
-    pub(super) joins_container: bool,
-    /// It enters the PID namespace, where others see it, when it has nothing left that they have not.
-    pub(super) appears_last: bool,
-    /// What moves it into the cgroups that are left for when it has cloned itself for the last time.
-    pub(super) joins_last: Option<HostStep>,
     next_source: u16,
-    /// How the container's mount namespace comes about if it is not a copy of the caller's.
-    pub(super) bare_mounts: Option<&'a BareMounts>,
-    /// The caller's mount namespace and init's own, where init opens sources in the first.
-    pub(super) to_and_from_host: Option<(Slot, Slot)>,
-    /// The network namespace that the runtime makes, until init enters it.
-    pub(super) network: Option<Slot>,
-    pub(super) user_namespace: UserNamespace,
-    /// A mount shows the container's cgroup by a bind mount.
-    pub(super) shows_own_cgroup: bool,
-    /// `/dev` is the container's own, so that the default devices and links are made in it. runc: not when
-    /// `/dev` is a bind mount.
-    pub(super) owns_dev: bool,
-    /// The filesystem that is made at `/dev`.
-    pub(super) dev_mount: Option<Slot>,
-    /// Mounts whose fds are kept for masked and readonly paths: destination and slot.
-    pub(super) kept_mounts: Vec<(String, Slot)>,
-    /// Mounts that become read-only when the root is complete: item and slot.
-    pub(super) late_readonly: Vec<(CString, Slot)>,
+    /// What is mounted, and held for later.
+    pub(super) ledger: Ledger,
     /// What the config asks for and will not have.
     pub(super) warnings: Vec<String>,
+}
+
+/// What later steps need to know of earlier ones: which fds init holds, and what is at their places by now.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    /// The network namespace that the runtime makes, until init enters it.
+    pub(super) network: Option<Slot>,
+    /// The caller's mount namespace and init's own, where init opens sources in the first.
+    pub(super) host_and_own_mounts: Option<(Slot, Slot)>,
+    /// The filesystem that is made at `/dev`.
+    pub(super) dev: Option<Slot>,
+    /// Mounts whose fds are kept for masked and readonly paths: destination and slot.
+    pub(super) kept: Vec<(String, Slot)>,
+    /// Mounts that become read-only when the root is complete: item and slot.
+    pub(super) late_readonly: Vec<(CString, Slot)>,
 }
 
 /// A step, and when its turn comes.
@@ -122,27 +118,24 @@ impl Meeting<'_, '_> {
 }
 
 impl<'a> Builder<'a> {
-    /// An empty plan for this config.
-    pub(super) fn new(spec: &'a Spec, request: &'a Request<'a>, facts: &'a Facts) -> Self {
+    /// An empty plan for this config, of which this is decided.
+    pub(super) fn new(
+        spec: &'a Spec,
+        request: &'a Request<'a>,
+        facts: &'a Facts,
+        joins: Option<&'a Running>,
+        decisions: Decisions,
+    ) -> Self {
         Self {
             spec,
             request,
             facts,
+            joins,
+            decisions,
             host: Vec::with_capacity(32),
             inside: Vec::with_capacity(128),
-            joins_container: false,
-            appears_last: false,
-            joins_last: None,
             next_source: slot::FIRST_SOURCE.0,
-            bare_mounts: None,
-            network: None,
-            to_and_from_host: None,
-            user_namespace: namespaces::user_namespace(spec),
-            shows_own_cgroup: false,
-            owns_dev: true,
-            dev_mount: None,
-            kept_mounts: Vec::new(),
-            late_readonly: Vec::new(),
+            ledger: Ledger::default(),
             warnings: Vec::new(),
         }
     }
@@ -150,6 +143,7 @@ impl<'a> Builder<'a> {
     /// The plan.
     pub(super) fn finish(self) -> Plan {
         Plan {
+            decisions: self.decisions,
             host: in_order(self.host),
             inside: in_order(self.inside),
             slots: self.next_source,
@@ -247,7 +241,7 @@ impl<'a> Builder<'a> {
 
     /// Writes down who init is; one that joins a container is not its init.
     fn record_init(&mut self, phase: HostPhase) {
-        if !self.joins_container {
+        if self.joins.is_none() {
             self.host(phase, c"runtime", HostStep::RecordInit);
         }
     }
@@ -261,7 +255,7 @@ impl<'a> Builder<'a> {
         add: impl FnOnce(&mut Self) -> Result<(), PlanError>,
     ) -> Result<(), PlanError> {
         let at = self.inside.len();
-        self.inside(phase, item, Step::OwnDev { dev: self.dev_mount, steps: 0 });
+        self.inside(phase, item, Step::OwnDev { dev: self.ledger.dev, steps: 0 });
         add(self)?;
         // Others among them may have been added at another phase, for their preparation.
         let count = self.inside.iter().skip(at + 1).filter(|step| step.phase == phase).count();
@@ -302,29 +296,6 @@ impl<'a> Builder<'a> {
         devices
     }
 
-    /// Whether init writes to files of the kernel.
-    pub(super) fn needs_proc(&self) -> bool {
-        let named = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
-        let sysctls = self.spec.linux().as_ref().and_then(|linux| linux.sysctl().as_ref());
-        let process = self.spec.process().as_ref();
-        sysctls.is_some_and(|sysctls| !sysctls.is_empty())
-            || process.is_some_and(|process| {
-                named(process.apparmor_profile()) && self.facts.apparmor
-                    || named(process.selinux_label()) && self.facts.selinux
-            })
-    }
-
-    /// The propagation of trees that come from the host: what `linux.rootfsPropagation` asks for, and never
-    /// more than the host gives. `None`: as the host has it.
-    pub(super) fn tree_propagation(&self) -> Option<u64> {
-        let word = self.spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().as_deref());
-        match word.and_then(propagation_flags) {
-            Some((libc::MS_SHARED, _)) => None,
-            Some((libc::MS_PRIVATE | libc::MS_UNBINDABLE, _)) => Some(libc::MS_PRIVATE),
-            _ => Some(SLAVE),
-        }
-    }
-
     /// Takes a new slot for the source of a bind mount.
     pub(super) fn new_source(&mut self) -> Result<Slot, PlanError> {
         let limit = usize::from(u16::MAX - slot::FIRST_SOURCE.0);
@@ -334,33 +305,13 @@ impl<'a> Builder<'a> {
         Ok(slot)
     }
 
-    /// Whether the container gets a new namespace of this type.
-    pub(super) fn has_new_namespace(&self, kind: LinuxNamespaceType) -> bool {
-        namespace(self.spec, kind).is_some_and(|namespace| !is_joined(namespace))
-    }
-
-    /// Whether the container's mount namespace is one that exists already.
-    pub(super) fn joins_mount_namespace(&self) -> bool {
-        namespace(self.spec, LinuxNamespaceType::Mount).is_some_and(is_joined)
-    }
-
     /// Whether the container has a mount namespace, new or joined.
     pub(super) fn has_mount_namespace(&self) -> bool {
         namespace(self.spec, LinuxNamespaceType::Mount).is_some()
     }
 
-    /// Whether the container is in a user namespace that the runtime is not in.
-    pub(super) fn in_user_namespace(&self) -> bool {
-        self.user_namespace != UserNamespace::Same
-    }
-
-    /// Whether the runtime makes the network namespace, while it does other things, and init joins it.
-    pub(super) fn makes_network(&self) -> bool {
-        self.facts.privileged && namespaces::has_network_of_its_own(self.spec)
-    }
-
     /// Whether the runtime has privileges that init, in another user namespace, has not.
     pub(super) fn outranks_init(&self) -> bool {
-        self.in_user_namespace() && self.facts.privileged
+        self.decisions.in_user_namespace() && self.facts.privileged
     }
 }

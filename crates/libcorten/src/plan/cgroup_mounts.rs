@@ -8,9 +8,9 @@ use std::path::Path;
 use corten_init::{Attributes, Options, OwnedStep as Step, Propagation, Slot, Target, TreeFlags};
 
 use crate::oci::LinuxNamespaceType;
-use crate::spec::namespace;
 
 use super::builder::{Builder, SLAVE, slot};
+use super::decisions::{CgroupMounts, has_new};
 use super::mounts::{
     Entry, attach, attach_entry, change, open_target, option_block, own_attributes, set_propagation, tree_attributes,
 };
@@ -24,30 +24,21 @@ const UNIFIED: &str = "/sys/fs/cgroup";
 
 /// A `cgroup` mount.
 pub(super) fn cgroup(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
-    if !b.facts.legacy.is_empty() {
-        return legacy_cgroups(b, entry);
-    }
     open_target(b, &entry.item, entry.path()?, Target::Directory);
-    if !b.has_new_namespace(LinuxNamespaceType::Cgroup) {
-        if b.facts.rootless && (b.in_user_namespace() || namespace(b.spec, LinuxNamespaceType::Cgroup).is_none()) {
-            return callers_cgroups(b, entry);
+    match b.decisions.cgroup_mounts {
+        CgroupMounts::Hierarchies => return legacy_cgroups(b, entry),
+        CgroupMounts::Callers => return callers_cgroups(b, entry),
+        CgroupMounts::Own => {
+            show(b, entry, slot::CGROUP);
+            return Ok(());
         }
-        if b.in_user_namespace() {
-            return own_cgroup(b, entry);
-        }
+        CgroupMounts::New | CgroupMounts::None => {}
     }
     // No flags for the superblock: there is one for the whole machine. Options of cgroup2 the kernel takes from its first cgroup namespace
     // alone.
     b.inside(InsidePhase::Mounts, entry.item.clone(), cgroup_fs(entry.options.set, c"cgroup2", &entry.options.data)?);
     tree_attributes(b, entry, slot::MOUNT);
     attach_entry(b, entry, slot::MOUNT, false);
-    Ok(())
-}
-
-/// Without a cgroup namespace of its own a user namespace cannot mount cgroups: what shows is the container's own cgroup.
-fn own_cgroup(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
-    b.shows_own_cgroup = true;
-    show(b, entry, slot::CGROUP);
     Ok(())
 }
 
@@ -74,7 +65,6 @@ fn show(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot) {
 }
 
 fn legacy_cgroups(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
-    open_target(b, &entry.item, entry.path()?, Target::Directory);
     let directory = b.new_source()?;
     let step = Step::MountFs {
         fstype: c"tmpfs".into(),
@@ -91,7 +81,7 @@ fn legacy_cgroups(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanErro
         Step::MoveMount { mount: directory, target: slot::TARGET, keep: late },
     );
     if late {
-        b.late_readonly.push((entry.item.clone(), directory));
+        b.ledger.late_readonly.push((entry.item.clone(), directory));
     }
     for hierarchy in &b.facts.legacy {
         let mount = legacy_cgroup(b, entry, hierarchy)?;
@@ -111,7 +101,7 @@ fn legacy_cgroups(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanErro
 /// say.
 fn legacy_cgroup(b: &mut Builder<'_>, entry: &Entry<'_>, hierarchy: &LegacyHierarchy) -> Result<Slot, PlanError> {
     let set = entry.options.set | if hierarchy.is_own { 0 } else { libc::MOUNT_ATTR_RDONLY };
-    if b.has_new_namespace(LinuxNamespaceType::Cgroup) {
+    if has_new(b.spec, LinuxNamespaceType::Cgroup) {
         let words: Vec<_> = hierarchy.options.iter().map(|option| word(option)).collect();
         b.inside(InsidePhase::Mounts, entry.item.clone(), cgroup_fs(set, c"cgroup", &words)?);
         return Ok(slot::MOUNT);

@@ -8,17 +8,18 @@
 
 use std::ffi::CStr;
 
-use corten_cgroup::Setting;
 use corten_cgroup::systemd::{Property, Unit, annotation_properties, device_properties};
+use corten_cgroup::{Location, Setting};
 use corten_init::{OwnedStep as Step, SyncPoint};
 
 use crate::oci::{LinuxNamespaceType, LinuxResources};
 use crate::spec::resources::limits;
 
 use super::builder::{Builder, Meeting, slot};
-use super::namespaces::{UserNamespace, host_uid};
+use super::decisions::{CgroupEntry, CgroupMounts, DeviceFilter, UserNamespace, has_new};
+use super::namespaces::host_uid;
 use super::phases::{HostPhase, InsidePhase};
-use super::{Entry, Facts, HostStep, PlanError, Running, devices, hooks, namespaces, root};
+use super::{HostStep, PlanError, devices};
 
 const DEVICES: &CStr = c"linux.resources.devices";
 
@@ -56,7 +57,7 @@ pub(super) fn enter(b: &mut Builder<'_>) -> Result<Limits, PlanError> {
         }
     }
     let limits = Limits { settings, properties };
-    if facts.cgroups.unit.is_none() && facts.cgroups.legacy.is_empty() {
+    if b.decisions.cgroup_entry != CgroupEntry::Moved {
         return Ok(limits);
     }
     let item = c"linux.cgroupsPath";
@@ -77,50 +78,56 @@ pub(super) fn enter(b: &mut Builder<'_>) -> Result<Limits, PlanError> {
 /// is: the cgroup is the container's by now, which may freeze it or run out of memory in it, and the clone shares the runtime's
 /// memory until it has executed init. So init clones itself, or waits until it has been moved.
 ///
-/// It is in there before it enters the PID namespace, where processes of the container could take hold of it. But for the cgroup that counts
-/// processes: where the limit is reached, nothing in there can clone itself ([`Entry::CountedLast`]).
-pub(super) fn join(b: &mut Builder<'_>, running: &Running) -> Result<(), PlanError> {
-    let (location, or_inits) = (b.facts.cgroups.clone(), running.follows_init);
-    if location.is_empty() {
-        return Ok(());
-    }
-    let item = c"linux.cgroupsPath";
-    if running.entry == Entry::Cloned {
-        let cgroup = b.new_source()?;
-        b.host(HostPhase::Open, item, HostStep::OpenJoinedCgroup { location, slot: cgroup });
-        b.clone_again(ENTER, item, Step::CloneInto { cgroup });
-        return Ok(());
-    }
-    let optional = b.facts.rootless;
-    let join = |location| HostStep::JoinContainer { location, or_inits, optional };
-    // A user may not move processes from one of systemd's subtrees into another; systemd may.
-    let by_systemd = location.user && location.unit.is_some();
-    let attach = || HostStep::AttachToUnit { below: running.below_unit.clone() };
-    let clones = running.entry == Entry::CountedLast && namespaces::has_pid(running.namespaces);
-    let first = match (clones, by_systemd) {
-        (false, false) => join(location),
-        (false, true) => attach(),
-        (true, true) => {
-            b.joins_last = Some(attach());
-            return Ok(());
+/// It is in there before it enters the PID namespace, where processes of the container could take hold of it.
+/// But for the cgroup that counts processes: where the limit is reached, nothing in there can clone itself
+/// ([`CgroupEntry::CountedLast`]).
+pub(super) fn join(b: &mut Builder<'_>) -> Result<(), PlanError> {
+    match b.decisions.cgroup_entry {
+        CgroupEntry::GoesOnInClone => {
+            let item = c"linux.cgroupsPath";
+            let cgroup = b.new_source()?;
+            let location = b.facts.cgroups.clone();
+            b.host(HostPhase::Open, item, HostStep::OpenJoinedCgroup { location, slot: cgroup });
+            b.clone_again(ENTER, item, Step::CloneInto { cgroup });
         }
-        (true, false) => {
-            let (counting, others) = location.divide("pids");
-            b.joins_last = Some(join(counting));
-            if others.is_empty() {
-                return Ok(());
+        CgroupEntry::Moved => rendezvous(b, ENTER, joining(b, b.facts.cgroups.clone())),
+        CgroupEntry::CountedLast => {
+            let (_, others) = counting_and_others(b);
+            if !others.is_empty() {
+                rendezvous(b, ENTER, joining(b, others));
             }
-            join(others)
         }
-    };
-    rendezvous(b, ENTER, first);
+        CgroupEntry::ClonedInto | CgroupEntry::None => {}
+    }
     Ok(())
 }
 
 /// Puts a process that clones itself no more into the cgroups that have been left for now.
 pub(super) fn join_last(b: &mut Builder<'_>, phases: (HostPhase, InsidePhase)) {
-    if let Some(step) = b.joins_last.take() {
-        rendezvous(b, phases, step);
+    if b.decisions.cgroup_entry == CgroupEntry::CountedLast {
+        let (counting, _) = counting_and_others(b);
+        rendezvous(b, phases, joining(b, counting));
+    }
+}
+
+/// The cgroup that counts processes, and the others. systemd moves a process into all of them at once.
+fn counting_and_others(b: &Builder<'_>) -> (Location, Location) {
+    let location = b.facts.cgroups.clone();
+    if is_for_systemd(&location) { (location, Location::default()) } else { location.divide("pids") }
+}
+
+/// A user may not move processes from one of systemd's subtrees into another; systemd may.
+fn is_for_systemd(location: &Location) -> bool {
+    location.user && location.unit.is_some()
+}
+
+/// Moves init into cgroups of the container that it joins.
+fn joining(b: &Builder<'_>, location: Location) -> HostStep {
+    let (or_inits, below) =
+        b.joins.map(|running| (running.follows_init, running.below_unit.clone())).unwrap_or_default();
+    match is_for_systemd(&location) {
+        true => HostStep::AttachToUnit { below },
+        false => HostStep::JoinContainer { location, or_inits, optional: b.facts.rootless },
     }
 }
 
@@ -138,19 +145,19 @@ pub(super) fn make(b: &mut Builder<'_>, limits: &Limits) {
         return;
     }
     // systemd takes a cgroup that is there already.
-    if facts.cgroups.unit.is_none() || b.shows_own_cgroup {
+    if facts.cgroups.unit.is_none() || b.decisions.cgroup_mounts == CgroupMounts::Own {
         let asked_for = b.spec.linux().as_ref().is_some_and(|linux| linux.cgroups_path().is_some());
         let optional = facts.rootless && !asked_for && limits.settings.iter().all(Setting::is_no_limit);
         b.host(HostPhase::Cgroups, item, HostStep::CreateCgroups { location: facts.cgroups.clone(), optional });
     }
     if facts.cgroups.unit.is_none() {
         // While it clones itself init is two processes, of which the limit may allow but one.
-        let counts = |setting: &Setting| namespaces::clones_itself(b) && setting.file() == "pids.max";
+        let counts = |setting: &Setting| b.decisions.clones_itself && setting.file() == "pids.max";
         let (late, early) = limits.settings.iter().cloned().partition(counts);
         limit(b, HostPhase::Cgroups, early);
         limit(b, HostPhase::LateLimits, late);
     }
-    if b.shows_own_cgroup {
+    if b.decisions.cgroup_mounts == CgroupMounts::Own {
         b.host(HostPhase::Cgroups, item, HostStep::OpenCgroup { slot: slot::CGROUP });
     }
 }
@@ -176,30 +183,19 @@ pub(super) fn finish(b: &mut Builder<'_>) {
 /// Restricts devices. Before init opens anything of the container's root, where others may have exchanged it for a device, and not after
 /// the runtime's hooks, which may add to it.
 pub(super) fn filter(meeting: &mut Meeting<'_, '_>) {
-    let Facts { cgroups, rootless, .. } = meeting.b.facts;
-    if !cgroups.is_empty() {
-        meeting.host(DEVICES, HostStep::DeviceFilter { optional: *rootless });
+    if meeting.b.decisions.device_filter != DeviceFilter::None {
+        meeting.host(DEVICES, HostStep::DeviceFilter { optional: meeting.b.facts.rootless });
     }
 }
 
 /// Has init wait until devices are restricted. Where hooks are, they are by then.
 pub(super) fn await_filter(b: &mut Builder<'_>) {
-    if b.joins_container || b.facts.cgroups.is_empty() || hooks::any_before_start(b) {
-        return;
-    }
     let phases = (HostPhase::Devices, InsidePhase::Stdio);
-    if filter_waits(b) {
-        b.rendezvous(SyncPoint::Devices, phases, DEVICES, filter);
-    } else {
-        b.before(SyncPoint::Devices, phases, DEVICES, filter);
+    match b.decisions.device_filter {
+        DeviceFilter::None | DeviceFilter::BeforeHooks => {}
+        DeviceFilter::AfterMounts => b.rendezvous(SyncPoint::Devices, phases, DEVICES, filter),
+        DeviceFilter::WhileInitWorks => b.before(SyncPoint::Devices, phases, DEVICES, filter),
     }
-}
-
-/// Whether the filter is not attached before init has made its nodes and mounts. A block device that is mounted is none that the
-/// container may open (runc), and the list of v1 cannot be replaced in one step. Otherwise they need nothing that it forbids: every
-/// container may make nodes, and open terminals.
-fn filter_waits(b: &Builder<'_>) -> bool {
-    b.facts.legacy_controllers.contains("devices") || b.spec.mounts().iter().flatten().any(root::may_be_on_a_device)
 }
 
 fn resources<'a>(b: &Builder<'a>) -> Option<&'a LinuxResources> {
@@ -221,7 +217,7 @@ fn owner(b: &Builder<'_>) -> Option<u32> {
         let readonly = mount.options().iter().flatten().any(|option| matches!(option.as_str(), "ro" | "rro"));
         matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2")) && !readonly
     });
-    let own = b.user_namespace == UserNamespace::New && b.has_new_namespace(LinuxNamespaceType::Cgroup);
+    let own = b.decisions.user_namespace == UserNamespace::New && has_new(b.spec, LinuxNamespaceType::Cgroup);
     let uid = b.spec.process().as_ref().map_or(0, |process| process.user().uid());
     if own && writable && b.facts.privileged { host_uid(b.spec, uid) } else { None }
 }

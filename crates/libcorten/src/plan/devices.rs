@@ -37,7 +37,7 @@ pub(super) fn devices(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let listed = b.spec.linux().as_ref().and_then(|linux| linux.devices().as_ref());
     let listed: &[_] = listed.map_or(&[], Vec::as_slice);
     // runc, crun: with a bind mount there the config brings a /dev of its own, and nothing is made in a directory of the host.
-    if b.owns_dev {
+    if b.decisions.own_dev {
         b.in_own_dev(InsidePhase::Devices, c"default devices", |b| {
             default_devices(b, listed)?;
             listed_devices(b, listed, true)?;
@@ -122,7 +122,7 @@ struct Node {
 /// Makes a node, or shows the host's where the kernel makes no device nodes: in a user namespace, or without CAP_MKNOD.
 fn make(b: &mut Builder<'_>, item: &CString, node: &Node) -> Result<(), PlanError> {
     let path = text("linux.devices", node.path.as_str())?;
-    if node.kind != libc::S_IFIFO && (b.in_user_namespace() || !b.facts.may_mknod) {
+    if node.kind != libc::S_IFIFO && (b.decisions.in_user_namespace() || !b.facts.may_mknod) {
         let source = b.new_source()?;
         // What the host has under the same name; it must be the same device.
         namespaces::open_device(b, item, Path::new(&node.path), node.kind, node.number, source)?;
@@ -157,7 +157,7 @@ fn has_hosts_root(b: &Builder<'_>) -> bool {
         return false;
     }
     let maps = b.spec.linux().as_ref().and_then(|linux| linux.uid_mappings().as_deref()).unwrap_or_default();
-    !b.in_user_namespace() || maps.is_empty() || maps.iter().any(|map| map.host_id() == 0)
+    !b.decisions.in_user_namespace() || maps.is_empty() || maps.iter().any(|map| map.host_id() == 0)
 }
 
 /// Makes the mount of a device of the host private: the copy starts as a peer of the host's mount, and what the container then mounted on

@@ -12,10 +12,11 @@ use std::path::PathBuf;
 
 use corten_init::{OwnedStep as Step, SyncPoint};
 
-use crate::oci::{Mount, Process, Spec};
+use crate::oci::{Process, Spec};
 
 use super::build;
 use super::builder::{Builder, slot};
+use super::decisions::{Appearance, CgroupMounts, Decisions, Procfs, RootMethod};
 use super::phases::{HostPhase, InsidePhase};
 use super::{Facts, HostStep, Plan, PlanError, Request, cgroups, kernel, mounts, namespaces, process};
 
@@ -50,24 +51,22 @@ pub(crate) enum Entry {
 /// one, and without what is done once for all: hooks, sysctls.
 pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts, running: &Running) -> Result<Plan, PlanError> {
     let process = spec.process().as_ref().ok_or(PlanError::Missing { item: "process" })?;
-    let mut builder = Builder::new(spec, request, facts);
+    let decisions = Decisions::of_exec(spec, request, facts, process, running);
+    let mut builder = Builder::new(spec, request, facts, Some(running), decisions);
     let b = &mut builder;
-    b.joins_container = true;
-    b.user_namespace = namespaces::joined_user_namespace(running.namespaces);
     build::warn(b, process);
     process::warn_of_capabilities(b, process);
     build::check_console(process, request)?;
     build::host_proc(b);
-    cgroups::join(b, running)?;
+    cgroups::join(b)?;
     build::oom_score(b)?;
-    b.appears_last = process::can_appear_last(b, process, running.namespaces);
-    namespaces::join_init(b, running.namespaces)?;
-    root(b, running.namespaces);
+    namespaces::join_init(b, running)?;
+    root(b);
     if process.terminal().unwrap_or(false) {
         build::open_terminal(b, process);
         b.inside(InsidePhase::Terminal, c"process.terminal", Step::TerminalAsStdio { peer: slot::PEER });
     }
-    if !b.appears_last {
+    if b.decisions.appearance != Some(Appearance::Last) {
         session(b, InsidePhase::JoinedSession, process);
     }
     build::kernel_files(b, process)?;
@@ -104,34 +103,26 @@ pub(super) fn plan_mounts(
     running: &Running,
     change: MountChange,
 ) -> Result<Plan, PlanError> {
-    let mut builder = Builder::new(spec, request, facts);
+    let decisions = Decisions::of_mounts(spec, request, facts, running, change);
+    let mut builder = Builder::new(spec, request, facts, Some(running), decisions);
     let b = &mut builder;
-    b.joins_container = true;
-    b.user_namespace = namespaces::joined_user_namespace(running.namespaces);
-    // Where others could take hold of it, it appears only for a procfs, which is that of its own PID namespace.
-    let is_proc = |mount: &Mount| mount.typ().as_deref() == Some("proc");
-    let appears = change == MountChange::Add && spec.mounts().iter().flatten().any(is_proc);
-    let hides = !appears && !b.in_user_namespace();
-    let joined = if hides { namespaces::without_pid(running.namespaces) } else { running.namespaces };
-    namespaces::join_init(b, joined)?;
+    namespaces::join_init(b, running)?;
     b.clone_init(c"runtime", 0);
-    root(b, running.namespaces);
+    root(b);
     match change {
         MountChange::Add => {
             mounts::mounts(b)?;
             mounts::late_readonly(b)?;
         }
         MountChange::Remove => {
-            // In a user namespace the procfs of the container's PID namespace may not be had, as parts of it are hidden.
-            if b.in_user_namespace() {
-                b.host(HostPhase::Open, c"runtime", HostStep::OpenHostProc { slot: slot::PROC });
-            } else {
+            build::host_proc(b);
+            if b.decisions.procfs == Procfs::Own {
                 b.inside(InsidePhase::Mounts, c"runtime", Step::OpenProc { slot: slot::PROC });
             }
             mounts::remove(b)?;
         }
     }
-    if b.shows_own_cgroup {
+    if b.decisions.cgroup_mounts == CgroupMounts::Own {
         b.host(HostPhase::Open, c"mounts", HostStep::OpenCgroup { slot: slot::CGROUP });
     }
     b.rendezvous(SyncPoint::Ready, (HostPhase::Ready, InsidePhase::Ready), c"runtime", |_| {});
@@ -142,9 +133,9 @@ pub(super) fn plan_mounts(
 
 /// The root that paths are resolved in. A container without a mount namespace of its own is shut up in a tree that only its
 /// processes have.
-fn root(b: &mut Builder<'_>, joined: u64) {
+fn root(b: &mut Builder<'_>) {
     let item = c"runtime";
-    if joined & u64::from(libc::CLONE_NEWNS.cast_unsigned()) != 0 {
+    if b.decisions.root == RootMethod::Joined {
         b.inside(InsidePhase::Root, item, Step::FindRoot {});
     } else {
         b.host(HostPhase::Open, item, HostStep::OpenInitRoot { slot: slot::ROOT });

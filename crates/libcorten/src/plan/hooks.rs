@@ -7,7 +7,7 @@
 
 use corten_init::{OwnedStep as Step, Slot, Strings};
 
-use crate::oci::Hook;
+use crate::oci::{Hook, Spec};
 use crate::spec::HookKind;
 use crate::spec::annotations::HOOK_OUTPUTS;
 
@@ -28,7 +28,7 @@ const BEFORE_EXEC: [HookKind; 4] =
 pub(super) fn create(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let hooks = b.spec.hooks().as_ref();
     let [prestart, runtime, container, start] = BEFORE_EXEC.map(|kind| kind.of(hooks));
-    if !any_before_start(b) {
+    if !any_before_start(b.spec) {
         return Ok(());
     }
     if !(container.is_empty() && start.is_empty()) {
@@ -63,24 +63,30 @@ pub(super) fn start(b: &mut Builder<'_>, environment: &[String]) -> Result<(), P
 }
 
 /// Whether there are hooks that run before the program, so that init waits at [`SyncPoint::Hooks`].
-pub(super) fn any_before_start(b: &Builder<'_>) -> bool {
-    BEFORE_EXEC.iter().any(|kind| !kind.of(b.spec.hooks().as_ref()).is_empty())
+pub(super) fn any_before_start(spec: &Spec) -> bool {
+    BEFORE_EXEC.iter().any(|kind| !kind.of(spec.hooks().as_ref()).is_empty())
 }
 
 /// Whether there are hooks that look for the container's root in its mount namespace, before it is the root.
-pub(super) fn see_the_root(b: &Builder<'_>) -> bool {
+pub(super) fn see_the_root(spec: &Spec) -> bool {
     let kinds = [HookKind::Prestart, HookKind::CreateRuntime, HookKind::CreateContainer];
-    kinds.iter().any(|kind| !kind.of(b.spec.hooks().as_ref()).is_empty())
+    kinds.iter().any(|kind| !kind.of(spec.hooks().as_ref()).is_empty())
 }
 
 /// Whether there are startContainer hooks.
-pub(super) fn has_start(b: &Builder<'_>) -> bool {
-    !HookKind::StartContainer.of(b.spec.hooks().as_ref()).is_empty()
+pub(super) fn has_start(spec: &Spec) -> bool {
+    !HookKind::StartContainer.of(spec.hooks().as_ref()).is_empty()
+}
+
+/// Whether there are hooks that init runs.
+pub(super) fn any_inside(spec: &Spec) -> bool {
+    let kinds = [HookKind::CreateContainer, HookKind::StartContainer];
+    kinds.iter().any(|kind| !kind.of(spec.hooks().as_ref()).is_empty())
 }
 
 /// The slots that startContainer hooks need until the exec.
 pub(super) fn kept_slots(b: &Builder<'_>) -> Vec<Slot> {
-    if !has_start(b) {
+    if !has_start(b.spec) {
         return Vec::new();
     }
     [slot::STATE_CREATED].into_iter().chain(outputs(b).into_iter().flatten()).collect()

@@ -9,6 +9,7 @@ mod build;
 mod builder;
 mod cgroup_mounts;
 mod cgroups;
+mod decisions;
 mod devices;
 mod error;
 mod exec;
@@ -29,7 +30,7 @@ mod tests;
 use std::ffi::CString;
 use std::path::PathBuf;
 
-use crate::facts::{BareMounts, Facts, LegacyHierarchy, PreservedFds};
+use crate::facts::{Facts, LegacyHierarchy, PreservedFds};
 use crate::request::Request;
 use crate::spec::HookKind;
 
@@ -37,13 +38,15 @@ pub use corten_init::{
     Attributes, CallersGroups, CapabilitySet, Filter, FilterFlags, Ids, Mask, Mode, Namespaces, Options, OwnedStep,
     Propagation, Ranges, Resource, Role, SchedulerFlags, Slot, SlotRange, Slots, Strings, SyncPoint, Target, TreeFlags,
 };
+use decisions::Decisions;
+pub(crate) use decisions::{HOOKS_DEADLINE, has_network_of_its_own};
 pub(crate) use devices::rules as device_rules;
 pub(crate) use error::PlanError;
 pub(crate) use exec::{Entry, MountChange, Running};
 pub use locked_flags::LockedFlags;
 pub use mount_options::MOUNT_OPTIONS;
 pub(crate) use mount_options::is_bind;
-pub(crate) use namespaces::{has_network_of_its_own, has_user_namespace, types as namespace_types};
+pub(crate) use namespaces::{has_user_namespace, types as namespace_types};
 
 /// A step with the config item that it came from.
 #[derive(Debug, Clone, PartialEq)]
@@ -359,6 +362,8 @@ pub enum IdMapSource {
 /// Everything that is done to make a container.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
+    /// What was decided before any step.
+    pub(crate) decisions: Decisions,
     /// What the runtime does.
     pub host: Vec<Planned<HostStep>>,
     /// What init does.

@@ -13,12 +13,13 @@ use std::path::{Path, PathBuf};
 use corten_init::{Attributes, Options, OwnedStep as Step, Propagation, Slot, SlotRange, Target, TreeFlags};
 
 use crate::oci::{LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespaceType, Mount};
-use crate::spec::{annotations, clean_in_root, judge_id_map, namespace};
+use crate::spec::{annotations, judge_id_map, namespace};
 
 use super::build::item_at;
 use super::builder::{Builder, slot};
+use super::decisions::{Sources, UserNamespace, in_root, tree_propagation};
 use super::mount_options::{self, MountOptions};
-use super::namespaces::{self, UserNamespace};
+use super::namespaces;
 use super::paths::{block, text};
 use super::phases::{HostPhase, InsidePhase};
 use super::{HostStep, IdMapSource, LockedFlags, PlanError, cgroup_mounts};
@@ -59,7 +60,7 @@ pub(super) fn mounts(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let listed = b.spec.mounts().iter().flatten().enumerate();
     let mut entries: Vec<Entry<'_>> =
         listed.map(|(index, mount)| Entry::new(b, index, mount)).collect::<Result<_, _>>()?;
-    if b.in_user_namespace() {
+    if b.decisions.in_user_namespace() {
         keep_flags(&mut entries);
     }
     let mut opened = VecDeque::new();
@@ -73,7 +74,6 @@ pub(super) fn mounts(b: &mut Builder<'_>) -> Result<(), PlanError> {
             ));
         }
         entry.check_id_map()?;
-        b.owns_dev &= entry.options.bind.is_none() || entry.destination != "/dev";
         match (entry.options.bind, entry.fstype) {
             (Some(_), _) if entry.options.remount => remount(b, entry)?,
             (Some(bind), _) => {
@@ -111,7 +111,7 @@ fn notify_directory(b: &mut Builder<'_>) -> Result<(), PlanError> {
 pub(super) fn remove(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let Some(mounts) = b.spec.mounts().as_ref() else { return Ok(()) };
     for (index, mount) in mounts.iter().enumerate().rev() {
-        let path = text("mounts", in_root(b, mount.destination()).as_os_str().as_encoded_bytes())?;
+        let path = text("mounts", in_root(b.spec, b.request, mount.destination()).as_os_str().as_encoded_bytes())?;
         if path.as_bytes() == b"/" {
             return Err(PlanError::Unsupported {
                 item: format!("mounts[{index}].destination"),
@@ -123,16 +123,6 @@ pub(super) fn remove(b: &mut Builder<'_>) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// The path of a destination in the root. runc: one that begins with the path of the rootfs means the place in it.
-fn in_root(b: &Builder<'_>, destination: &Path) -> PathBuf {
-    let destination = clean_in_root(destination);
-    let root = b.spec.root().as_ref().map(|root| clean_in_root(&b.request.bundle.join(root.path())));
-    match root.as_deref().filter(|root| *root != Path::new("/")).map(|root| destination.strip_prefix(root)) {
-        Some(Ok(inside)) => clean_in_root(inside),
-        _ => destination,
-    }
-}
-
 impl<'a> Entry<'a> {
     fn new(b: &Builder<'_>, index: usize, mount: &'a Mount) -> Result<Self, PlanError> {
         let no_options = Vec::new();
@@ -140,7 +130,7 @@ impl<'a> Entry<'a> {
         Ok(Self {
             item: item_at("mounts", index)?,
             index,
-            destination: in_root(b, mount.destination()).to_string_lossy().into_owned(),
+            destination: in_root(b.spec, b.request, mount.destination()).to_string_lossy().into_owned(),
             fstype: mount.typ().as_deref().unwrap_or("none"),
             source: mount.source().as_deref(),
             options: mount_options::parse(index, mount.typ().as_deref(), options)?,
@@ -219,7 +209,7 @@ fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     // (Not in a container that runs, which would write into it meanwhile.)
     let late = entry.options.set & libc::MOUNT_ATTR_RDONLY != 0
         && (entry.destination == "/dev" || entry.fstype == "tmpfs")
-        && !b.joins_container;
+        && b.joins.is_none();
     // Those that masked and readonly paths are in stay at hand: their names in the rootfs may be exchanged.
     let mount = match (entry.fstype, entry.destination.as_str()) {
         _ if late => b.new_source()?,
@@ -264,12 +254,12 @@ fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     attach_entry(b, entry, mount, keep);
     covers(b, &entry.destination);
     if entry.destination == "/dev" {
-        b.dev_mount = Some(mount);
+        b.ledger.dev = Some(mount);
     }
     if late {
-        b.late_readonly.push((entry.item.clone(), mount));
+        b.ledger.late_readonly.push((entry.item.clone(), mount));
     } else if matches!(mount, slot::PROC_MOUNT | slot::SYS_MOUNT) {
-        b.kept_mounts.push((entry.destination.clone(), mount));
+        b.ledger.kept.push((entry.destination.clone(), mount));
     }
     Ok(())
 }
@@ -278,8 +268,8 @@ fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
 fn covers(b: &mut Builder<'_>, destination: &str) {
     let hidden =
         |kept: &str| kept.strip_prefix(destination).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    b.kept_mounts.retain(|(kept, _)| !hidden(kept));
-    b.dev_mount = b.dev_mount.filter(|_| !hidden("/dev"));
+    b.ledger.kept.retain(|(kept, _)| !hidden(kept));
+    b.ledger.dev = b.ledger.dev.filter(|_| !hidden("/dev"));
 }
 
 /// The options for the superblock: words and data, and the label of `linux.mountLabel`.
@@ -371,7 +361,7 @@ const AT_ONCE: usize = corten_init::MAX_FDS;
 /// earlier one, and be the source of a third, whose turn then comes after that. (Paths are compared by their words: a link in one is not seen.)
 fn visit_sources(b: &mut Builder<'_>, entries: &[Entry<'_>]) -> Result<VecDeque<Slot>, PlanError> {
     let (mut opened, mut sources) = (VecDeque::new(), Vec::<PathBuf>::new());
-    let Some((host, own)) = b.to_and_from_host else { return Ok(opened) };
+    let Some((host, own)) = b.ledger.host_and_own_mounts else { return Ok(opened) };
     for entry in entries.iter().take(AT_ONCE) {
         let bind = entry.options.bind.filter(|_| !entry.options.remount && copied_link(b, entry).is_none());
         let Some((bind, source)) = bind.zip(entry.source) else { break };
@@ -485,7 +475,7 @@ fn bind_mount(b: &mut Builder<'_>, entry: &Entry<'_>, recursive: bool, opened: O
         }
     };
     // The copy starts as a peer of its source; made a slave, it cannot carry the container's mounts to the host.
-    match b.tree_propagation() {
+    match tree_propagation(b.spec) {
         Some(propagation) if recursive => {
             b.inside(InsidePhase::Mounts, entry.item.clone(), set_propagation(tree, propagation));
             own_attributes(b, entry, tree, 0);
@@ -503,23 +493,19 @@ fn bind_mount(b: &mut Builder<'_>, entry: &Entry<'_>, recursive: bool, opened: O
     let keep = matches!(entry.destination.as_str(), "/proc" | "/sys");
     attach_entry(b, entry, tree, keep);
     if keep {
-        b.kept_mounts.push((entry.destination.clone(), tree));
+        b.ledger.kept.push((entry.destination.clone(), tree));
     }
     Ok(())
 }
 
-/// Whether init opens the source when its turn comes, so that the mount table has the config's order: mounts are listed as they
-/// were made. Until `pivot_root(2)` init's paths are those of the caller. The runtime opens what must be mapped, what keeps its
-/// peers on the host, what a container's root may not be able to reach, and what procfs says of a process: of the runtime itself, or
-/// `/proc/PID/root`, which leads into the caller's mount namespace, and not into a copy that init may have begun with; all of it
-/// without `pivot_root(2)`, as init then begins by hiding the host's procfs and sysfs, which BuildKit binds.
+/// Whether init opens the source when its turn comes ([`Sources`]). Not what must be mapped, nor what procfs
+/// says of a process: of the runtime itself, or `/proc/PID/root`, which leads into the caller's mount
+/// namespace, and not into a copy that init may have begun with.
 fn opened_in_turn(b: &Builder<'_>, entry: &Entry<'_>, source: &Path) -> bool {
     let maps =
         entry.mount.uid_mappings().is_some() || entry.mount.gid_mappings().is_some() || entry.options.id_map.is_some();
-    let shared = b.tree_propagation().is_none();
-    let others = b.outranks_init() || b.joins_mount_namespace() || b.joins_container;
-    let hidden = b.request.options.no_pivot;
-    !(maps || shared || others || hidden || is_of_a_process(source))
+    let by_init = matches!(b.decisions.sources, Sources::Init | Sources::InitVisiting);
+    by_init && !maps && !is_of_a_process(source)
 }
 
 /// Whether a path is that of a process in procfs, or leads there by the names that `/dev` has for it.
@@ -589,7 +575,7 @@ fn own_map(ranges: &[mount_options::Range], container: &[LinuxIdMapping]) -> Opt
 /// The maps of the container's user namespace, if it has one.
 fn container_maps(b: &Builder<'_>) -> Option<IdMapSource> {
     let linux = b.spec.linux().as_ref()?;
-    match b.user_namespace {
+    match b.decisions.user_namespace {
         UserNamespace::Same => None,
         UserNamespace::New => {
             let listed = |maps: &Option<Vec<LinuxIdMapping>>| maps.clone().unwrap_or_default();
@@ -658,7 +644,7 @@ pub(super) fn set_propagation(tree: Slot, propagation: u64) -> Step {
 
 /// Makes the filesystems read-only that had to be filled first.
 pub(super) fn late_readonly(b: &mut Builder<'_>) -> Result<(), PlanError> {
-    for (item, mount) in std::mem::take(&mut b.late_readonly) {
+    for (item, mount) in std::mem::take(&mut b.ledger.late_readonly) {
         let step = if b.has_mount_namespace() {
             change(mount, libc::MOUNT_ATTR_RDONLY, 0, false)
         } else {
@@ -667,7 +653,7 @@ pub(super) fn late_readonly(b: &mut Builder<'_>) -> Result<(), PlanError> {
             Step::Reconfigure { mount, options }
         };
         b.inside(InsidePhase::LateReadonly, item.clone(), step);
-        if b.dev_mount != Some(mount) {
+        if b.ledger.dev != Some(mount) {
             b.inside(InsidePhase::LateReadonly, item, Step::Close { slot: mount });
         }
     }

@@ -13,12 +13,13 @@ use std::path::{Path, PathBuf};
 use corten_init::{Mode, Namespaces, OwnedStep as Step, Slot, SyncPoint, TreeFlags};
 
 use crate::oci::{Linux, LinuxIdMapping, LinuxNamespaceType as Type, Spec};
-use crate::spec::{is_joined, namespace};
+use crate::spec::is_joined;
 
 use super::builder::{Builder, slot};
+use super::decisions::{Appearance, MountNamespace, NetworkNamespace, UserNamespace, has_new};
 use super::paths::text;
 use super::phases::{HostPhase, InsidePhase};
-use super::{BareMounts, HostStep, LockedFlags, PlanError, cgroups, process};
+use super::{HostStep, LockedFlags, PlanError, Running, cgroups, process};
 
 /// The kernel's flag of a type.
 const FLAGS: [(Type, libc::c_int); 8] = [
@@ -33,29 +34,10 @@ const FLAGS: [(Type, libc::c_int); 8] = [
 ];
 const CLONE_NEWTIME: libc::c_int = 0x80;
 
-fn flag(kind: Type) -> u64 {
+/// The kernel's flag of a type.
+pub(super) fn flag(kind: Type) -> u64 {
     let found = FLAGS.into_iter().find(|(other, _)| *other == kind);
     found.map_or(0, |(_, flag)| u64::from(flag.cast_unsigned()))
-}
-
-/// The user namespace of the container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum UserNamespace {
-    /// The runtime's own.
-    Same,
-    /// A new one.
-    New,
-    /// Joined by path.
-    Joined,
-}
-
-/// Returns what the container's user namespace is.
-pub(super) fn user_namespace(spec: &Spec) -> UserNamespace {
-    match namespace(spec, Type::User) {
-        None => UserNamespace::Same,
-        Some(namespace) if is_joined(namespace) => UserNamespace::Joined,
-        Some(_) => UserNamespace::New,
-    }
 }
 
 /// A join: config item, slot, flag.
@@ -68,12 +50,6 @@ struct Wanted {
     /// The joined ones but for the user namespace.
     joins: Vec<Join>,
     join_user: Option<Join>,
-}
-
-/// Whether init clones itself to enter the namespaces.
-pub(super) fn clones_itself(b: &Builder<'_>) -> bool {
-    let joins_pid = namespace(b.spec, Type::Pid).is_some_and(is_joined);
-    b.user_namespace != UserNamespace::Same || joins_pid || b.has_new_namespace(Type::Time)
 }
 
 /// The phases in which both halves enter the namespaces.
@@ -89,21 +65,21 @@ pub(super) fn enter(b: &mut Builder<'_>) -> Result<(), PlanError> {
 /// Adds the steps that enter the namespaces. Returns the flags of those that the clone of init makes.
 fn enter_after_clone(b: &mut Builder<'_>) -> Result<u64, PlanError> {
     let Wanted { mut new, joins, join_user } = open_namespaces(b)?;
-    let user = b.user_namespace;
-    if b.makes_network() {
-        b.network = Some(b.new_source()?);
+    let user = b.decisions.user_namespace;
+    if b.decisions.network_namespace == NetworkNamespace::ByRuntime {
+        b.ledger.network = Some(b.new_source()?);
         new &= !flag(Type::Network);
     }
-    if let Some(BareMounts::Template(path)) = b.bare_mounts {
+    if let MountNamespace::CopiedEmpty(path) = b.decisions.mount_namespace.clone() {
         let slot = b.new_source()?;
-        b.host(HostPhase::Open, c"linux.namespaces", open_mounts(path.clone(), slot));
+        b.host(HostPhase::Open, c"linux.namespaces", open_mounts(path, slot));
         b.inside(
             InsidePhase::EnterNamespaces,
             c"linux.namespaces",
             Step::Join { namespace: slot, kind: Namespaces(flag(Type::Mount)) },
         );
     }
-    if !clones_itself(b) {
+    if !b.decisions.clones_itself {
         add_joins(b, joins);
         return Ok(unshare_mounts(b, new));
     }
@@ -125,22 +101,19 @@ fn enter_after_clone(b: &mut Builder<'_>) -> Result<u64, PlanError> {
 
 /// Has init enter the network namespace that the runtime makes, unless it has. As late as can be: init need not wait for it then.
 pub(super) fn enter_network(b: &mut Builder<'_>, phase: InsidePhase) {
-    if let Some(slot) = b.network.take() {
+    if let Some(slot) = b.ledger.network.take() {
         let steps = (HostStep::MakeNetwork, Step::TakeNetwork { slot });
         b.hand_over((HostPhase::Network, phase), c"linux.namespaces", steps);
         b.inside(phase, c"linux.namespaces", Step::Join { namespace: slot, kind: Namespaces(flag(Type::Network)) });
     }
 }
 
-/// Whether the container gets a new network namespace that belongs to the runtime's user namespace.
-pub(crate) fn has_network_of_its_own(spec: &Spec) -> bool {
-    let is_new = namespace(spec, Type::Network).is_some_and(|namespace| !is_joined(namespace));
-    is_new && namespace(spec, Type::User).is_none()
-}
-
-/// Adds the steps that enter the namespaces of a container's init, which has those of `joined` that the runtime has not.
-pub(super) fn join_init(b: &mut Builder<'_>, joined: u64) -> Result<(), PlanError> {
+/// Adds the steps that enter the namespaces of a container's init, but for its PID namespace where the
+/// process does not appear there.
+pub(super) fn join_init(b: &mut Builder<'_>, running: &Running) -> Result<(), PlanError> {
     let item = c"linux.namespaces";
+    let hidden = if b.decisions.appearance.is_none() { flag(Type::Pid) } else { 0 };
+    let joined = running.namespaces & !hidden;
     if joined != 0 {
         let namespace = b.new_source()?;
         b.host(HostPhase::Open, item, HostStep::OpenInit { slot: namespace });
@@ -150,12 +123,10 @@ pub(super) fn join_init(b: &mut Builder<'_>, joined: u64) -> Result<(), PlanErro
     if joined & flag(Type::User) != 0 {
         become_root(b);
     }
-    if joined & flag(Type::Pid) != 0 {
-        // Only children are in it.
-        if !b.appears_last {
-            b.clone_again(ENTER, item, Step::CloneAgain { flags: Namespaces::NONE });
-            cgroups::join_last(b, ENTER);
-        }
+    // Only children are in a PID namespace.
+    if b.decisions.appearance == Some(Appearance::First) {
+        b.clone_again(ENTER, item, Step::CloneAgain { flags: Namespaces::NONE });
+        cgroups::join_last(b, ENTER);
     }
     Ok(())
 }
@@ -168,16 +139,6 @@ pub(super) fn has_pid(joined: u64) -> bool {
 /// Whether a user namespace is among these.
 pub(crate) fn has_user_namespace(joined: u64) -> bool {
     joined & flag(Type::User) != 0
-}
-
-/// These without the PID namespace.
-pub(super) fn without_pid(joined: u64) -> u64 {
-    joined & !flag(Type::Pid)
-}
-
-/// What the user namespace is for a process that joins these.
-pub(super) fn joined_user_namespace(joined: u64) -> UserNamespace {
-    if has_user_namespace(joined) { UserNamespace::Joined } else { UserNamespace::Same }
 }
 
 /// The flag and the name in `/proc/PID/ns` of each type.
@@ -240,12 +201,12 @@ fn clone_beside_joined(b: &mut Builder<'_>, new: u64) -> Result<(), PlanError> {
     if new & time != 0 {
         time_offsets(b)?;
     }
-    if b.user_namespace == UserNamespace::Joined {
+    if b.decisions.user_namespace == UserNamespace::Joined {
         become_root(b);
     }
-    let with_clone = b.bare_mounts.map_or(0, |_| flag(Type::Mount));
+    let with_clone = if b.decisions.mount_namespace.is_empty() { flag(Type::Mount) } else { 0 };
     b.clone_again(ENTER, c"linux.namespaces", Step::CloneAgain { flags: Namespaces(new & !time & !with_clone) });
-    if b.user_namespace == UserNamespace::Joined {
+    if b.decisions.user_namespace == UserNamespace::Joined {
         check_maps(b);
     }
     unshare_mounts(b, new);
@@ -254,12 +215,12 @@ fn clone_beside_joined(b: &mut Builder<'_>, new: u64) -> Result<(), PlanError> {
 
 /// Has init make a bare mount namespace, which the clone then does not. Returns what is left for the clone.
 fn unshare_mounts(b: &mut Builder<'_>, new: u64) -> u64 {
-    if b.bare_mounts.is_none() {
+    if !b.decisions.mount_namespace.is_empty() {
         return new;
     }
     /// Linux 7.1. The number means something else to clone(2).
     const UNSHARE_EMPTY_MNTNS: u64 = 0x0010_0000;
-    let empty = if b.bare_mounts == Some(&BareMounts::Empty) { UNSHARE_EMPTY_MNTNS } else { 0 };
+    let empty = if b.decisions.mount_namespace == MountNamespace::Empty { UNSHARE_EMPTY_MNTNS } else { 0 };
     b.inside(
         InsidePhase::EnterNamespaces,
         c"linux.namespaces",
@@ -347,14 +308,14 @@ pub(super) fn open_tree(
         b.host(HostPhase::Open, item.clone(), step);
         return Ok(());
     }
-    let flags = TreeFlags { unbindable: b.has_new_namespace(Type::Mount), ..flags };
+    let flags = TreeFlags { unbindable: has_new(b.spec, Type::Mount), ..flags };
     b.inside(InsidePhase::Sources, item.clone(), source_step(item, source, flags, slot)?);
     Ok(())
 }
 
 /// Whether the runtime opens trees. In a container that runs init has left the caller's mount namespace by then.
 pub(super) fn runtime_opens(b: &Builder<'_>) -> bool {
-    b.facts.privileged || b.joins_container
+    b.facts.privileged || b.joins.is_some()
 }
 
 /// The runtime's step that opens a tree.

@@ -233,7 +233,11 @@ fn lines<T>(
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "host: what the runtime does")?;
+        writeln!(f, "decisions: what both halves follow from")?;
+        for (name, words) in self.decisions.described() {
+            writeln!(f, "      {name:<20} {words}")?;
+        }
+        writeln!(f, "\nhost: what the runtime does")?;
         lines(f, &self.host, |step| (step.name(), host_operands(step)))?;
         writeln!(f, "\ninside: what init does, from CloneInit on")?;
         lines(f, &self.inside, |step| (step.name(), inside_operands(step, true)))
@@ -279,7 +283,9 @@ impl Serialize for Planned<OwnedStep> {
 
 impl Serialize for Plan {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut plan = serializer.serialize_struct("Plan", 2)?;
+        let mut plan = serializer.serialize_struct("Plan", 3)?;
+        let decisions = self.decisions.described();
+        plan.serialize_field("decisions", &Operands(decisions))?;
         plan.serialize_field("host", &self.host)?;
         plan.serialize_field("inside", &self.inside)?;
         plan.end()

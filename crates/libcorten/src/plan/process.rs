@@ -22,14 +22,14 @@ use crate::state::NOTIFY_SOCKET;
 
 use super::build::{self, annotation_item, item_at};
 use super::builder::{Builder, slot};
+use super::decisions::{Appearance, SeccompFilter};
 use super::paths::{block, path_in_root, text};
 use super::phases::{HostPhase, InsidePhase};
-use super::{HostStep, PlanError, PreservedFds, cgroups, exec as joining, hooks, kernel, mounts, namespaces};
+use super::{Facts, HostStep, PlanError, PreservedFds, cgroups, exec as joining, hooks, kernel, mounts};
 
 /// Adds the steps that turn init into the process.
 pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     let environment = environment(b, process);
-    let filter = filter_place(b, process);
     let sets = capabilities(b, process);
     stdio_and_home(b, process, &environment)?;
     close_files(b);
@@ -58,7 +58,7 @@ pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), Pl
     if no_new_privileges(process) {
         b.inside(InsidePhase::NoNewPrivileges, c"process.noNewPrivileges", Step::NoNewPrivileges {});
     }
-    load_filter(b, filter, process)?;
+    load_filter(b, process)?;
     if keeps_one {
         give_up_capabilities(b, InsidePhase::EarlyFilter, sets);
     }
@@ -76,11 +76,11 @@ fn stdio_and_home(b: &mut Builder<'_>, process: &Process, environment: &[String]
     // These open files of the container's root.
     cgroups::await_filter(b);
     let reads_home = !environment.iter().any(|variable| variable.starts_with("HOME="));
-    let kept = b.kept_mounts.iter().find(|(kept, _)| kept == "/proc").map(|(_, slot)| *slot);
+    let kept = b.ledger.kept.iter().find(|(kept, _)| kept == "/proc").map(|(_, slot)| *slot);
     let proc = match kept {
         Some(proc) => Some(proc),
         // That of a container that runs is the container's to change.
-        None if b.joins_container && reads_home => {
+        None if b.joins.is_some() && reads_home => {
             let proc = b.new_source()?;
             b.host(HostPhase::Open, c"process.env", HostStep::OpenHostProc { slot: proc });
             Some(proc)
@@ -91,8 +91,8 @@ fn stdio_and_home(b: &mut Builder<'_>, process: &Process, environment: &[String]
         b.inside(InsidePhase::Stdio, c"process.env", Step::HomeFromPasswd { uid, proc });
     }
     // Not for one that joins: its stdio is nobody's but its own (runc).
-    let own = !b.joins_container && b.has_mount_namespace() && b.owns_dev;
-    let dev = own.then(|| b.dev_mount.unwrap_or(slot::ROOT));
+    let own = b.joins.is_none() && b.has_mount_namespace() && b.decisions.own_dev;
+    let dev = own.then(|| b.ledger.dev.unwrap_or(slot::ROOT));
     b.inside(InsidePhase::Stdio, c"process.user", Step::OwnStdio { uid, dev, proc });
     Ok(())
 }
@@ -113,8 +113,9 @@ fn own_limits(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     if b.outranks_init() {
         return Ok(());
     }
+    let appears_last = b.decisions.appearance == Some(Appearance::Last);
     for Limit { item, resource, soft, hard } in limits(process)? {
-        if !(b.appears_last && resource == PROCESSES) {
+        if !(appears_last && resource == PROCESSES) {
             b.inside(InsidePhase::Limits, item, Step::ResourceLimit { resource: Resource(resource), soft, hard });
         } else if may_grant(b, Capability::SysResource) {
             // For a moment the process is two. From here it can be lowered without privileges.
@@ -131,7 +132,7 @@ fn own_limits(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
 
 /// Makes the process that stays, in the PID namespace that it joins.
 fn appear(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
-    if !b.appears_last {
+    if b.decisions.appearance != Some(Appearance::Last) {
         return Ok(());
     }
     let phases = (HostPhase::LastClone, InsidePhase::LastClone);
@@ -176,39 +177,17 @@ fn find_program(b: &mut Builder<'_>, process: &Process, environment: &[String]) 
     Ok(())
 }
 
-fn no_new_privileges(process: &Process) -> bool {
+pub(super) fn no_new_privileges(process: &Process) -> bool {
     process.no_new_privileges().unwrap_or(false)
 }
 
-/// Where the filter is loaded: as late as it can be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum FilterPlace {
-    /// Before capabilities are given up: loading needs CAP_SYS_ADMIN, or there is a listener, and the runtime must still be
-    /// there to hand it on.
-    Early,
-    /// Before the startContainer hooks: they may do what the process may, and no more.
-    ForHooks,
-    /// Right before the exec.
-    Last,
-}
-
-fn filter_place(b: &Builder<'_>, process: &Process) -> FilterPlace {
-    let notifies = b.facts.seccomp.as_ref().is_some_and(|filter| filter.notify);
-    if !no_new_privileges(process) || notifies {
-        FilterPlace::Early
-    } else if hooks::has_start(b) {
-        FilterPlace::ForHooks
-    } else {
-        FilterPlace::Last
-    }
-}
-
-fn load_filter(b: &mut Builder<'_>, place: FilterPlace, process: &Process) -> Result<(), PlanError> {
+fn load_filter(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     let Some(filter) = &b.facts.seccomp else { return Ok(()) };
-    let phase = match place {
-        FilterPlace::Early => InsidePhase::EarlyFilter,
-        FilterPlace::ForHooks => InsidePhase::StartHooks,
-        FilterPlace::Last => InsidePhase::LastFilter,
+    let phase = match b.decisions.seccomp {
+        SeccompFilter::None => return Ok(()),
+        SeccompFilter::Early => InsidePhase::EarlyFilter,
+        SeccompFilter::BeforeHooks => InsidePhase::StartHooks,
+        SeccompFilter::Last => InsidePhase::LastFilter,
     };
     let (flags, program) = (FilterFlags(filter.flags), corten_init::Filter(filter.program.clone()));
     let (privileged, notify) = (!no_new_privileges(process), filter.notify);
@@ -281,27 +260,23 @@ pub(super) fn callers_groups(b: &Builder<'_>) -> CallersGroups {
     match annotations::switch(b.spec, annotations::KEEP_GROUPS) {
         Some(false) => CallersGroups::Replaced,
         Some(true) => CallersGroups::Kept,
-        None if b.in_user_namespace() || b.facts.rootless => CallersGroups::KeptIfDenied,
+        None if b.decisions.in_user_namespace() || b.facts.rootless => CallersGroups::KeptIfDenied,
         None => CallersGroups::Replaced,
     }
 }
 
-/// Whether the process can be made outside of the PID namespace among those that it joins, and enter that one last. Not if it is then
-/// no longer what it has become: a scheduling policy may not pass to children; nor if the filter, which is in force by then, does not
-/// let it clone itself, or its directory or program is named by way of the process. In a user namespace there is no need.
-pub(super) fn can_appear_last(b: &Builder<'_>, process: &Process, joined: u64) -> bool {
+/// Whether the process can be made outside of the PID namespace that it joins, and enter that one last. Not
+/// if it is then no longer what it has become: a scheduling policy may not pass to children; nor if the
+/// filter, which is in force by then, does not let it clone itself, or its directory or program is named by
+/// way of the process.
+pub(super) fn can_appear_last(facts: &Facts, process: &Process, place: SeccompFilter) -> bool {
     let clones = |filter: &Filter| !filter.notify && AFTER_FILTER.iter().all(|call| filter.allows(*call));
-    let filtered = filter_place(b, process) == FilterPlace::Early && !b.facts.seccomp.as_ref().is_none_or(clones);
+    let filtered = place == SeccompFilter::Early && !facts.seccomp.as_ref().is_none_or(clones);
     // `/proc/self` is nothing in the container's procfs until the process is in its PID namespace.
     let is_of_process = |path: &Path| path.starts_with("/proc") || path.starts_with("/dev");
     let program = process.args().iter().flatten().next();
     let names_itself = is_of_process(process.cwd()) || program.is_some_and(|program| is_of_process(Path::new(program)));
-    namespaces::has_pid(joined)
-        && !b.in_user_namespace()
-        && b.facts.privileged
-        && process.scheduler().is_none()
-        && !names_itself
-        && !filtered
+    process.scheduler().is_none() && !names_itself && !filtered
 }
 
 /// What init calls after a filter that it loads before it gives up its capabilities, to clone itself and to begin a session.
@@ -373,7 +348,7 @@ fn scheduling(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
 
 /// The CPUs of a process that joins the container (config.md: `execCPUAffinity` is for those alone).
 fn final_affinity<'p>(b: &Builder<'_>, process: &'p Process) -> Option<&'p str> {
-    let affinity = process.exec_cpu_affinity().as_ref().filter(|_| b.joins_container)?;
+    let affinity = process.exec_cpu_affinity().as_ref().filter(|_| b.joins.is_some())?;
     affinity.cpu_affinity_final().as_deref().filter(|cpus| !cpus.is_empty())
 }
 
@@ -455,7 +430,7 @@ fn capabilities(b: &Builder<'_>, process: &Process) -> CapabilitySets {
 /// Whether the process can have a capability: in a user namespace of its own each, else those that the runtime has. A runtime
 /// without privileges that is to make no user namespace fails before it comes to capabilities.
 fn may_grant(b: &Builder<'_>, capability: Capability) -> bool {
-    b.in_user_namespace() || !b.facts.privileged || b.facts.capabilities & 1 << number(capability) != 0
+    b.decisions.in_user_namespace() || !b.facts.privileged || b.facts.capabilities & 1 << number(capability) != 0
 }
 
 /// Says which capabilities are left out (config.md#linux-process: that is no error).

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::*;
 use crate::error::Failure;
+use crate::facts::BareMounts;
 use crate::{Console, CreateOptions, seccomp, spec};
 
 fn location(path: &str) -> corten_cgroup::Location {

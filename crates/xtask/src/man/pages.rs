@@ -225,8 +225,9 @@ pub(super) const COMMANDS: &[Page] = &[
     Page {
         command: "plan",
         text: &[
-            "Prints what corten-create(8) would do with a bundle: each step on the host and in the container, in order, with the \
-             field of config.json that it comes from. Nothing is done, so it is a way to check a config, and to see what is in \
+            "Prints what corten-create(8) would do with a bundle: what is decided first (how the mount namespace comes \
+             about, who opens the sources of mounts, when the filter is loaded), then each step on the host and in the container, \
+             in order, with the field of config.json that it comes from. Nothing is done, so it is a way to check a config, and to see what is in \
              it.",
         ],
         examples: &[

@@ -476,16 +476,16 @@ pub(super) const DEFENCES: &[Defence] = &[
     },
     Defence {
         name: "a process that joins appears last",
-        file: "crates/libcorten/src/plan/exec.rs",
-        code: "b.appears_last = process::can_appear_last(b, process, running.namespaces);",
-        without: "b.appears_last = false;",
+        file: "crates/libcorten/src/plan/decisions.rs",
+        code: "if appears_last { Appearance::Last } else { Appearance::First }",
+        without: "if appears_last && false { Appearance::Last } else { Appearance::First }",
         test: of("attacks::an_exec_appears_in_the_container_with_the_capabilities_of_its_program"),
     },
     Defence {
         name: "the filter is asked before a late clone",
         file: "crates/libcorten/src/plan/process.rs",
-        code: "        && !filtered\n",
-        without: "",
+        code: " && !names_itself && !filtered\n",
+        without: " && !names_itself\n",
         test: of("attacks::an_exec_under_a_filter_without_clone"),
     },
     Defence {
