@@ -23,7 +23,8 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::Value;
 
 pub use bundles::{
-    MAPPED_ROOT, TestBundle, can_make_containers, cgroup_mounts, copy_program, skip, unique, unique_user, until,
+    MAPPED_ROOT, TestBundle, Variant, can_make_containers, cgroup_mounts, copy_program, skip, unique, unique_user,
+    until,
 };
 
 /// The binary under test: Cargo's, or the one that `CORTEN_TEST_BINARY` names when the tests are built.

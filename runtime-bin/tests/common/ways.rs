@@ -31,8 +31,6 @@ pub enum Way {
     Joined,
 }
 
-pub const WAYS: [Way; 6] = [Way::Empty, Way::Copied, Way::Hook, Way::NoPivot, Way::UserNamespace, Way::Joined];
-
 /// Whether Linux makes empty mount namespaces itself: then none is kept, and none begins as a copy for want of it.
 fn kernel_makes_empty_ones() -> bool {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
@@ -52,19 +50,6 @@ fn has_template() -> bool {
     })
 }
 
-/// The ways that there are on this machine.
-pub fn ways() -> impl Iterator<Item = Way> {
-    let is_there = |way: &Way| match way {
-        Way::Empty => has_template(),
-        Way::Copied => !kernel_makes_empty_ones(),
-        _ => true,
-    };
-    for way in WAYS.iter().filter(|way| !is_there(way)) {
-        super::skip(&format!("this machine makes no container in this way: {way:?}"));
-    }
-    WAYS.into_iter().filter(is_there)
-}
-
 /// A bundle, ready to be run in a way.
 #[derive(Debug)]
 pub struct Prepared<'t> {
@@ -75,6 +60,19 @@ pub struct Prepared<'t> {
 }
 
 impl Way {
+    /// Whether this machine makes containers in this way; says so if not.
+    pub fn is_possible(self) -> bool {
+        let is_possible = match self {
+            Self::Empty => has_template(),
+            Self::Copied => !kernel_makes_empty_ones(),
+            _ => true,
+        };
+        if !is_possible {
+            super::skip(&format!("this machine makes no container in this way: {self:?}"));
+        }
+        is_possible
+    }
+
     /// Writes the bundle's config as this way wants it.
     pub fn prepare(self, test: &TestBundle) -> Prepared<'_> {
         let mut prepared = Prepared { way: self, test, joined: None };

@@ -3,7 +3,8 @@
 use std::fs;
 
 use crate::common::sleeper::Sleeper;
-use crate::common::{TestBundle, can_make_containers, corten, fail, one_error, skip, succeed, wait_for};
+use crate::common::{TestBundle, corten, fail, one_error, skip, succeed, wait_for};
+use container_test::container_test;
 use serde_json::{Value, json};
 
 /// `corten mounts add|remove`, with the list in a file.
@@ -47,26 +48,19 @@ fn add_and_remove(sleeper: &Sleeper) {
     assert!(error.starts_with("error during container init: mounts[0]: umount2 \"/dev/shm/fs\": "), "{error}");
 }
 
-#[test]
+#[container_test]
 fn mounts_come_and_go() {
-    if can_make_containers() {
-        add_and_remove(&Sleeper::plain());
-    }
+    add_and_remove(&Sleeper::plain());
 }
 
-#[test]
+#[container_test]
 fn in_a_user_namespace() {
-    if can_make_containers() {
-        add_and_remove(&Sleeper::new(TestBundle::map_ids));
-    }
+    add_and_remove(&Sleeper::new(TestBundle::map_ids));
 }
 
 /// The ids of an id-mapped mount are those that were asked for.
-#[test]
+#[container_test]
 fn ids_are_mapped() {
-    if !can_make_containers() {
-        return;
-    }
     let sleeper = Sleeper::plain();
     let source = sleeper.0.beside("source");
     fs::create_dir(&source).unwrap();
@@ -84,11 +78,8 @@ fn ids_are_mapped() {
 
 /// Links of the container's lead nowhere out of it when mounts are added, and nowhere at all when they are taken away: a mask is
 /// a mount, too.
-#[test]
+#[container_test]
 fn links_of_the_container() {
-    if !can_make_containers() {
-        return;
-    }
     let sleeper = Sleeper::new(|test| test.config["root"]["readonly"] = json!(false));
     let outside = sleeper.0.beside("outside");
     fs::create_dir(&outside).unwrap();
@@ -101,11 +92,8 @@ fn links_of_the_container() {
     assert_eq!(sleeper.prints(&[], &["stat", "-c", "%t:%T", "/proc/timer_list"]), "1:3\n", "still hidden");
 }
 
-#[test]
+#[container_test]
 fn what_is_wrong_is_named() {
-    if !can_make_containers() {
-        return;
-    }
     let sleeper = Sleeper::plain();
     for (mounts, said) in [
         (json!([{ "destination": "/proc/self", "type": "tmpfs", "source": "tmpfs" }]), "mounts[0]"),
@@ -128,11 +116,8 @@ fn what_is_wrong_is_named() {
 }
 
 /// Everything would be gone with it.
-#[test]
+#[container_test]
 fn the_root_stays() {
-    if !can_make_containers() {
-        return;
-    }
     let sleeper = Sleeper::plain();
     for destination in ["/", "/dev/..", "/."] {
         let error = change(&sleeper, "remove", &json!([{ "destination": destination }])).unwrap_err();
@@ -143,11 +128,8 @@ fn the_root_stays() {
 
 /// The process that changes mounts carries nothing of the host into the container, where somebody may look at its files who has
 /// CAP_SYS_PTRACE.
-#[test]
+#[container_test]
 fn no_procfs_of_the_host_is_carried_in() {
-    if !can_make_containers() {
-        return;
-    }
     let list = json!([{ "destination": "/dev/shm/x", "type": "tmpfs", "source": "tmpfs" }]);
     let script = "while :; do for p in /proc/[0-9]*; do for f in $p/fd/*; do \
                   read c < $f/1/comm && test \"$c\" != sh && echo $f $c >> /dev/shm/found; done; done; done 2>/dev/null";
@@ -165,11 +147,8 @@ fn no_procfs_of_the_host_is_carried_in() {
 }
 
 /// A paused container's mounts can be changed, and neither waits for the other.
-#[test]
+#[container_test]
 fn of_a_paused_container() {
-    if !can_make_containers() {
-        return;
-    }
     let sleeper = Sleeper::plain();
     succeed(&sleeper.0, &["pause", &sleeper.0.id]);
     let list = json!([{ "destination": "/dev/shm/x", "type": "tmpfs", "source": "tmpfs" }]);

@@ -10,9 +10,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    self, Received, TestBundle, can_make_containers, corten, fail, one_error, receive, receive_from, state, stdout,
-    succeed, wait_for,
+    self, Received, TestBundle, Variant, corten, fail, one_error, receive, receive_from, state, stdout, succeed,
+    wait_for,
 };
+use container_test::container_test;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen};
@@ -120,11 +121,8 @@ fn fails(test: &TestBundle, arguments: &[&str]) -> String {
     one_error(&corten(test, arguments).args(["-b", path.to_str().unwrap(), &test.id]).output().unwrap())
 }
 
-#[test]
+#[container_test]
 fn an_agent_answers_for_the_kernel() {
-    if !can_make_containers() {
-        return;
-    }
     std::thread::scope(|scope| {
         for mapped in [false, true] {
             for no_new_privileges in [false, true] {
@@ -178,11 +176,8 @@ fn agent_answers(mapped: bool, no_new_privileges: bool) {
 }
 
 /// The filter is in force while init goes its last steps, runs hooks and executes: all of it may be asked about.
-#[test]
+#[container_test]
 fn whatever_init_does_is_answered() {
-    if !can_make_containers() {
-        return;
-    }
     let calls = [
         "accept",
         "accept4",
@@ -237,57 +232,45 @@ fn whatever_init_does_is_answered() {
         let of_run = agent(&socket);
         assert_eq!(stdout(&common::run(&test)), REFUSED);
         of_run.join().unwrap();
-        test.assert_nothing_left("all calls");
     }
 }
 
 /// SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: who has asked waits for the answer, whatever signals come but for fatal ones.
-#[test]
-fn a_wait_that_signals_do_not_end() {
-    if !can_make_containers() {
-        return;
-    }
-    for mapped in [false, true] {
-        // The shell makes the call itself.
-        let (mut test, socket) = bundle("trap 'echo signal' USR1; umask 077; echo done", &["umask"]);
-        test.config["linux"]["seccomp"]["flags"] = json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]);
-        if mapped {
-            test.map_ids();
-        }
-        let listener = UnixListener::bind(&socket).unwrap();
-        let agent = std::thread::spawn(move || {
-            let listener = receive(&listener).fd;
-            let mut first = true;
-            while let Some(request) = next(&listener) {
-                if std::mem::take(&mut first) {
-                    let pid = nix::unistd::Pid::from_raw(request.pid.try_into().unwrap());
-                    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGUSR1).unwrap();
-                    // Only now the kernel waits in another way: for what is fatal alone.
-                    let deadline = Instant::now() + Duration::from_secs(10);
-                    while !fs::read_to_string(format!("/proc/{pid}/status")).unwrap().contains("\nState:\tD") {
-                        assert!(Instant::now() < deadline, "the signal has ended the wait");
-                        std::thread::sleep(Duration::from_millis(5));
-                    }
+#[container_test(Root, UserNamespace)]
+fn a_wait_that_signals_do_not_end(variant: Variant) {
+    // The shell makes the call itself.
+    let (mut test, socket) = bundle("trap 'echo signal' USR1; umask 077; echo done", &["umask"]);
+    test.config["linux"]["seccomp"]["flags"] = json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]);
+    variant.apply(&mut test);
+    let listener = UnixListener::bind(&socket).unwrap();
+    let agent = std::thread::spawn(move || {
+        let listener = receive(&listener).fd;
+        let mut first = true;
+        while let Some(request) = next(&listener) {
+            if std::mem::take(&mut first) {
+                let pid = nix::unistd::Pid::from_raw(request.pid.try_into().unwrap());
+                nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGUSR1).unwrap();
+                // Only now the kernel waits in another way: for what is fatal alone.
+                let deadline = Instant::now() + Duration::from_secs(10);
+                while !fs::read_to_string(format!("/proc/{pid}/status")).unwrap().contains("\nState:\tD") {
+                    assert!(Instant::now() < deadline, "the signal has ended the wait");
+                    std::thread::sleep(Duration::from_millis(5));
                 }
-                reply(&listener, request.id, None);
             }
-        });
-        let output = common::run(&test);
-        if String::from_utf8_lossy(&output.stderr).contains("linux.seccomp: seccomp: invalid argument") {
-            return common::skip("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: Linux 5.19");
+            reply(&listener, request.id, None);
         }
-        agent.join().unwrap();
-        assert_eq!(stdout(&output), "signal\ndone\n");
-        test.assert_nothing_left("signals");
+    });
+    let output = common::run(&test);
+    if String::from_utf8_lossy(&output.stderr).contains("linux.seccomp: seccomp: invalid argument") {
+        return common::skip("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: Linux 5.19");
     }
+    agent.join().unwrap();
+    assert_eq!(stdout(&output), "signal\ndone\n");
 }
 
 /// More than a socket holds: the agent reads it in parts, and late.
-#[test]
+#[container_test]
 fn large_metadata() {
-    if !can_make_containers() {
-        return;
-    }
     let (mut test, socket) = bundle(TRY, &MKDIRS);
     let metadata = "m".repeat(1 << 20);
     test.config["linux"]["seccomp"]["listenerMetadata"] = json!(metadata);
@@ -302,14 +285,10 @@ fn large_metadata() {
     assert_eq!(stdout(&common::run(&test)), REFUSED);
     let got: Value = serde_json::from_slice(&slow.join().unwrap().data).unwrap();
     assert_eq!(got["metadata"], metadata);
-    test.assert_nothing_left("large metadata");
 }
 
-#[test]
+#[container_test]
 fn no_agent() {
-    if !can_make_containers() {
-        return;
-    }
     let (mut test, socket) = bundle(TRY, &MKDIRS);
     let errors = ["no such file or directory", "connection refused", "connection refused"];
     for (turn, error) in errors.into_iter().enumerate() {
@@ -338,15 +317,11 @@ fn no_agent() {
     let said = fails(&test, &["create"]);
     assert!(said.contains(": linux.seccomp.listenerPath: ") && said.ends_with(": broken pipe"), "{said}");
     gone.join().unwrap();
-    test.assert_nothing_left("an agent that goes");
 }
 
 /// Who asks an agent that has gone learns it (seccomp_unotify(2)), and waits for nothing.
-#[test]
+#[container_test]
 fn an_agent_that_goes_with_the_listener() {
-    if !can_make_containers() {
-        return;
-    }
     let go = |socket: &Path| {
         let listener = UnixListener::bind(socket).unwrap();
         std::thread::spawn(move || drop(receive(&listener)))
@@ -369,14 +344,10 @@ fn an_agent_that_goes_with_the_listener() {
     assert!(said.contains("exec /bin/sh: function not implemented"), "{said}");
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     gone.join().unwrap();
-    test.assert_nothing_left("no agent for the exec");
 }
 
-#[test]
+#[container_test]
 fn the_annotation_of_crun() {
-    if !can_make_containers() {
-        return;
-    }
     let (mut test, socket) = bundle(TRY, &MKDIRS);
     test.config["linux"]["seccomp"].as_object_mut().unwrap().remove("listenerPath");
     test.config["annotations"] = json!({ "run.oci.seccomp.receiver": socket });
@@ -396,27 +367,19 @@ fn the_annotation_of_crun() {
     let of_run = agent(&socket);
     assert_eq!(stdout(&common::run(&test)), REFUSED);
     of_run.join().unwrap();
-    test.assert_nothing_left("an annotation");
 }
 
 /// config-linux.md: the path is ignored when nothing notifies.
-#[test]
+#[container_test]
 fn nobody_is_told_without_notify() {
-    if !can_make_containers() {
-        return;
-    }
     let (mut test, _) = bundle(TRY, &MKDIRS);
     test.config["linux"]["seccomp"]["syscalls"][0]["action"] = json!("SCMP_ACT_ALLOW");
     test.config["linux"]["seccomp"]["listenerPath"] = json!("/no/such/agent");
     assert_eq!(stdout(&common::run(&test)), "made\n");
-    test.assert_nothing_left("no notify");
 }
 
-#[test]
+#[container_test]
 fn refusals() {
-    if !can_make_containers() {
-        return;
-    }
     let refused = |change: &dyn Fn(&mut Value), sentence: &str| {
         let (mut test, _) = bundle("true", &MKDIRS);
         change(&mut test.config["linux"]["seccomp"]);
@@ -447,11 +410,8 @@ fn refusals() {
 }
 
 /// Init's pidfd, as the caller asks for it, and as crun's annotation does.
-#[test]
+#[container_test]
 fn pidfds() {
-    if !can_make_containers() {
-        return;
-    }
     for (mapped, by_annotation) in [(false, false), (true, false), (false, true)] {
         let mut test = TestBundle::new(&["sleep", "1000"]);
         if mapped {
@@ -489,7 +449,6 @@ fn pidfds() {
         assert_eq!(sent, 0);
         assert_eq!(ended(10_000).unwrap(), 1, "it has ended");
         succeed(&test, &["delete", "--force", &test.id]);
-        test.assert_nothing_left("a pidfd");
     }
     // `create` sends it, not `start`.
     let mut test = TestBundle::new(&["true"]);
@@ -505,15 +464,11 @@ fn pidfds() {
     listener.set_nonblocking(true).unwrap();
     assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
     succeed(&test, &["delete", &test.id]);
-    test.assert_nothing_left("create and a pidfd");
 }
 
 /// Somebody whose queue is full, and who takes nobody out of it.
-#[test]
+#[container_test]
 fn a_receiver_that_takes_no_connection_is_not_waited_for_forever() {
-    if !can_make_containers() {
-        return;
-    }
     let test = TestBundle::new(&["true"]);
     let path = test.beside("pidfd.sock");
     let address = UnixAddr::new(&path).unwrap();
@@ -534,5 +489,4 @@ fn a_receiver_that_takes_no_connection_is_not_waited_for_forever() {
     let error = fail(&test, &["create", "-b", bundle, "--pidfd-socket", path, &test.id]);
     assert!(error.contains("--pidfd-socket: connect(") && error.ends_with("connection timed out"), "{error}");
     assert!(begin.elapsed() < Duration::from_secs(60));
-    test.assert_nothing_left("a receiver that takes no connection");
 }

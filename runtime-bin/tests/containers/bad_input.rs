@@ -5,7 +5,8 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::common::{self, CORTEN, TestBundle, can_make_containers, corten, one_error, run, stdout};
+use crate::common::{self, CORTEN, TestBundle, corten, one_error, run, stdout};
+use container_test::container_test;
 use nix::sys::stat::Mode;
 use serde_json::{Value, json};
 
@@ -65,11 +66,8 @@ fn a_config_that_is_no_regular_file() {
 }
 
 /// As a shell's `<(…)` makes them.
-#[test]
+#[container_test]
 fn files_that_the_caller_names_may_be_pipes() {
-    if !can_make_containers() {
-        return;
-    }
     let test = TestBundle::new(&["sleep", "1000"]);
     let path = test.write().path();
     let piped = |file: &Path, arguments: &[&str]| {
@@ -94,7 +92,6 @@ fn files_that_the_caller_names_may_be_pipes() {
     piped(&process, &["exec", "--process", "/dev/stdin", &test.id]);
     piped(&resources, &["update", "--resources", "/dev/stdin", &test.id]);
     common::succeed(&test, &["delete", "--force", &test.id]);
-    test.assert_nothing_left("pipes");
 }
 
 type Change = Box<dyn Fn(&mut Value)>;
@@ -164,11 +161,8 @@ fn cases() -> Vec<(&'static str, Change)> {
     ]
 }
 
-#[test]
+#[container_test]
 fn every_wrong_field_is_named() {
-    if !can_make_containers() {
-        return;
-    }
     let test = TestBundle::new(&["true"]);
     for (index, (field, change)) in cases().into_iter().enumerate() {
         let mut config = test.config.clone();
@@ -184,17 +178,14 @@ fn every_wrong_field_is_named() {
     }
 }
 
-#[test]
+#[container_test]
 fn strings_of_a_mebibyte_are_taken_or_refused() {
-    if !can_make_containers() {
-        return;
-    }
     let long = "x".repeat(1 << 20);
     let mut test = TestBundle::new(&["true"]);
     test.config["annotations"] = json!({ "long": long });
     assert_eq!(stdout(&run(&test)), "");
     for pointer in ["/process/args/0", "/process/cwd", "/root/path", "/mounts/0/type", "/linux/cgroupsPath"] {
-        let mut config = TestBundle::new(&["true"]).config;
+        let mut config = TestBundle::new(&["true"]).config.clone();
         *config.pointer_mut(pointer).unwrap() = json!(format!("/{long}"));
         let error = refuse(&test, config.to_string().as_bytes());
         assert!(!error.is_empty(), "{pointer}");
@@ -209,14 +200,10 @@ fn strings_of_a_mebibyte_are_taken_or_refused() {
         "{}",
         error.chars().take(300).collect::<String>()
     );
-    test.assert_nothing_left("long strings");
 }
 
-#[test]
+#[container_test]
 fn ten_thousand_mounts() {
-    if !can_make_containers() {
-        return;
-    }
     let mut test = TestBundle::new(&["sh", "-c", "wc -l < /proc/self/mountinfo"]);
     test.config["root"]["readonly"] = false.into();
     let mounts = test.config["mounts"].as_array_mut().unwrap();
@@ -225,15 +212,11 @@ fn ten_thousand_mounts() {
     }
     let count: u32 = stdout(&run(&test)).trim().parse().unwrap();
     assert!(count > 10_000);
-    test.assert_nothing_left("10,000 mounts");
 }
 
 /// A bind mount's source is opened when its turn comes, and some of those that the runtime maps are handed over together.
-#[test]
+#[container_test]
 fn more_bind_mounts_than_fds() {
-    if !can_make_containers() {
-        return;
-    }
     let mut test = TestBundle::new(&["grep", "-c", " /m", "/proc/self/mountinfo"]);
     // The process would have more fds than the caller may give it.
     test.config["process"].as_object_mut().unwrap().remove("rlimits");
@@ -256,15 +239,11 @@ fn more_bind_mounts_than_fds() {
         }
     }
     assert_eq!(stdout(&few_fds(&test)).trim(), "200");
-    test.assert_nothing_left("mapped sources");
 }
 
 /// One of each kind of error that has a config item of its own; [`one_error`] looks at all others.
-#[test]
+#[container_test]
 fn errors_name_their_item_once() {
-    if !can_make_containers() {
-        return;
-    }
     type Change = fn(&mut Value);
     let cases: [(&str, Change); 20] = [
         ("root.path", |config| config["root"]["path"] = "/no/such".into()),
@@ -315,7 +294,6 @@ fn errors_name_their_item_once() {
         change(&mut test.config);
         let error = one_error(&run(&test));
         assert_eq!(error.matches(item).count(), 1, "{item}: {error}");
-        test.assert_nothing_left(item);
     }
 }
 

@@ -3,17 +3,15 @@
 use std::fs;
 use std::os::unix::net::UnixListener;
 
-use crate::common::{TestBundle, can_make_containers, corten, fail};
+use crate::common::{TestBundle, corten, fail};
+use container_test::container_test;
 use serde_json::json;
 
 const NO_SOCKET: &str = "cannot allocate tty if runc will detach without setting console socket";
 const NO_TERMINAL: &str = "cannot use console socket if runc will not detach or allocate tty";
 
-#[test]
+#[container_test]
 fn a_terminal_in_the_background_needs_a_socket() {
-    if !can_make_containers() {
-        return;
-    }
     let mut test = TestBundle::new(&["true"]);
     test.config["process"]["terminal"] = json!(true);
     let path = test.write().path();
@@ -25,11 +23,8 @@ fn a_terminal_in_the_background_needs_a_socket() {
     }
 }
 
-#[test]
+#[container_test]
 fn a_socket_needs_a_terminal_in_the_background() {
-    if !can_make_containers() {
-        return;
-    }
     let mut test = TestBundle::new(&["true"]);
     let socket = test.beside("console.sock");
     let _listener = UnixListener::bind(&socket).unwrap();
@@ -47,11 +42,8 @@ fn a_socket_needs_a_terminal_in_the_background() {
 }
 
 /// A socket that nobody listens at, and one that is none.
-#[test]
+#[container_test]
 fn sockets_that_are_dead() {
-    if !can_make_containers() {
-        return;
-    }
     let mut test = TestBundle::new(&["true"]);
     test.config["process"]["terminal"] = json!(true);
     let path = test.write().path();
@@ -66,11 +58,8 @@ fn sockets_that_are_dead() {
 }
 
 /// In the foreground the terminal is the container's even if the caller has none.
-#[test]
+#[container_test]
 fn a_terminal_in_the_foreground() {
-    if !can_make_containers() {
-        return;
-    }
     let mut test = TestBundle::new(&["sh", "-c", "test -t 0 && test -t 1 && tty; exit 7"]);
     test.config["process"]["terminal"] = json!(true);
     let path = test.write().path();
@@ -78,5 +67,4 @@ fn a_terminal_in_the_foreground() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(7), "{stderr}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("/dev/"), "{output:?}");
-    test.assert_nothing_left("a terminal in the foreground");
 }

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::common::peers::{normalise, peers};
-use crate::common::{CORTEN, TestBundle, can_make_containers, skip};
+use crate::common::{CORTEN, TestBundle, skip};
+use container_test::container_test;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -279,7 +280,7 @@ fn default_mounts() -> impl Strategy<Value = Vec<Value>> {
 }
 
 fn common_mounts() -> Vec<Value> {
-    let whole = TestBundle::new(&["true"]).config;
+    let whole = TestBundle::new(&["true"]).config.clone();
     whole["mounts"].as_array().unwrap().clone()
 }
 
@@ -459,11 +460,8 @@ fn differences(peers: &[PathBuf], config: &Value) -> Option<Vec<String>> {
     Some(found.filter(|line| !KNOWN.iter().any(|(is, _)| is(config, line))).collect())
 }
 
-#[test]
+#[container_test]
 fn random_configs_look_as_with_a_peer() {
-    if !can_make_containers() {
-        return;
-    }
     let peers: Vec<_> = peers()
         .into_iter()
         .filter(|peer| {

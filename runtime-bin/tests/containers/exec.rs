@@ -7,10 +7,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use crate::common::sleeper::{Sleeper, error};
-use crate::common::{
-    self, TestBundle, can_make_containers, cgroup_mounts, corten, create, receive, skip, stdout, succeed, until,
-    wait_for,
-};
+use crate::common::{self, TestBundle, cgroup_mounts, corten, create, receive, skip, stdout, succeed, until, wait_for};
+use container_test::container_test;
 use serde_json::{Value, json};
 
 /// The value of a line of /proc/self/status.
@@ -19,11 +17,8 @@ fn field<'a>(status: &'a str, name: &str) -> &'a str {
     line.unwrap_or_else(|| panic!("no {name} in {status}"))
 }
 
-#[test]
+#[container_test]
 fn a_process_is_in_all_of_the_container() {
-    if !can_make_containers() {
-        return;
-    }
     let sleeper = Sleeper::plain();
     let namespaces = "for n in cgroup ipc mnt net pid uts; do readlink /proc/$PID/ns/$n; done";
     let of = |pid: &str| sleeper.shell(&["-e", &format!("PID={pid}")], namespaces);
@@ -44,11 +39,8 @@ fn a_process_is_in_all_of_the_container() {
     }
 }
 
-#[test]
+#[container_test]
 fn exit_statuses() {
-    if !can_make_containers() {
-        return;
-    }
     let sleeper = Sleeper::plain();
     for (script, status) in [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137), ("kill -15 $$", 143)] {
         let output = sleeper.exec(&[], &["sh", "-c", script]);
@@ -72,11 +64,8 @@ fn exit_statuses() {
     assert_eq!(usage.status.code(), Some(1));
 }
 
-#[test]
+#[container_test]
 fn the_container_s_status_decides() {
-    if !can_make_containers() {
-        return;
-    }
     // Before `start` the process has a container around it already (runc).
     let test = TestBundle::new(&["sleep", "1000"]);
     create(&test);
@@ -100,11 +89,8 @@ fn the_container_s_status_decides() {
     assert_eq!(sleeper.fails(&[], &["true"]), "cannot exec in a stopped container");
 }
 
-#[test]
+#[container_test]
 fn flags_change_the_process() {
-    if !can_make_containers() {
-        return;
-    }
     let sleeper = Sleeper::new(|test| {
         test.config["process"]["env"].as_array_mut().unwrap().push(json!("GREETING=hello"));
     });
@@ -130,11 +116,8 @@ fn flags_change_the_process() {
 }
 
 /// CVE-2022-29162: what `--cap` gives is neither inheritable nor ambient.
-#[test]
+#[container_test]
 fn capabilities_that_are_given() {
-    if !can_make_containers() {
-        return;
-    }
     let sleeper = Sleeper::plain();
     let sets = |flags: &[&str]| {
         let status = sleeper.prints(flags, &["cat", "/proc/self/status"]);
@@ -147,11 +130,8 @@ fn capabilities_that_are_given() {
     assert_eq!(sleeper.fails(&["--cap", "CAP_FLY"], &["true"]), "--cap: there is no capability \"CAP_FLY\"");
 }
 
-#[test]
+#[container_test]
 fn no_new_privileges_is_a_flag() {
-    if !can_make_containers() {
-        return;
-    }
     let sleeper = Sleeper::new(|test| test.config["process"]["noNewPrivileges"] = json!(false));
     let of = |flags: &[&str]| {
         let status = sleeper.prints(flags, &["cat", "/proc/self/status"]);
@@ -160,11 +140,8 @@ fn no_new_privileges_is_a_flag() {
     assert_eq!((of(&[]), of(&["--no-new-privs"])), ("0".to_owned(), "1".to_owned()));
 }
 
-#[test]
+#[container_test]
 fn a_process_of_a_file() {
-    if !can_make_containers() {
-        return;
-    }
     let sleeper = Sleeper::new(|test| {
         test.config["process"]["user"]["umask"] = json!(0o027);
         test.config["process"]["oomScoreAdj"] = json!(111);
@@ -206,11 +183,8 @@ fn a_process_of_a_file() {
 }
 
 /// The filter is that of the config at the time of create, whatever the bundle says now.
-#[test]
+#[container_test]
 fn the_filter_is_the_container_s() {
-    if !can_make_containers() {
-        return;
-    }
     let profile = json!({
         "defaultAction": "SCMP_ACT_ALLOW",
         "syscalls": [{ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 130 }],
@@ -234,11 +208,8 @@ fn the_filter_is_the_container_s() {
     }
 }
 
-#[test]
+#[container_test]
 fn in_the_background() {
-    if !can_make_containers() {
-        return;
-    }
     let sleeper = Sleeper::plain();
     let file = sleeper.0.beside("pid");
     let mut command =
@@ -256,11 +227,8 @@ fn in_the_background() {
     // It goes with the container.
 }
 
-#[test]
+#[container_test]
 fn signals_go_to_the_process() {
-    if !can_make_containers() {
-        return;
-    }
     let sleeper = Sleeper::plain();
     let mut command = corten(
         &sleeper.0,
@@ -275,11 +243,8 @@ fn signals_go_to_the_process() {
     assert_eq!(common::state(&sleeper.0)["status"], "running");
 }
 
-#[test]
+#[container_test]
 fn a_terminal_by_socket() {
-    if !can_make_containers() {
-        return;
-    }
     let sleeper = Sleeper::plain();
     let socket = sleeper.0.beside("console");
     let name = socket.to_str().unwrap();
@@ -307,11 +272,8 @@ fn a_terminal_by_socket() {
     assert_eq!(heard, "/dev/pts/0\r\n12 34\r\nend\r\n");
 }
 
-#[test]
+#[container_test]
 fn the_pidfd_by_socket() {
-    if !can_make_containers() {
-        return;
-    }
     let sleeper = Sleeper::plain();
     let socket = sleeper.0.beside("pidfd");
     let listener = UnixListener::bind(&socket).unwrap();
@@ -330,11 +292,8 @@ fn cgroup_of(test: &TestBundle) -> Vec<PathBuf> {
     cgroup_mounts().into_iter().map(|mount| mount.join(&test.id)).filter(|path| path.exists()).collect()
 }
 
-#[test]
+#[container_test]
 fn a_cgroup_below_the_container_s() {
-    if !can_make_containers() {
-        return;
-    }
     let sleeper = Sleeper::plain();
     let tops = cgroup_of(&sleeper.0);
     for top in &tops {
@@ -370,11 +329,8 @@ fn a_cgroup_below_the_container_s() {
 
 /// A cgroup that gives controllers to those below takes no processes: then the process is beside the container's init
 /// (opencontainers/runc#2356).
-#[test]
+#[container_test]
 fn a_container_with_cgroups_of_its_own() {
-    if !can_make_containers() {
-        return;
-    }
     let sleeper = Sleeper::plain();
     let unified = cgroup_of(&sleeper.0).into_iter().find(|top| top.join("cgroup.controllers").exists());
     let Some(top) = unified else { return skip("no cgroup v2") };
@@ -396,11 +352,8 @@ fn a_container_with_cgroups_of_its_own() {
 }
 
 /// What is wrong is the cgroup, and not that Corten has ended what could not get there.
-#[test]
+#[container_test]
 fn a_cgroup_of_the_container_is_gone() {
-    if !can_make_containers() {
-        return;
-    }
     for mount in cgroup_mounts() {
         let sleeper = Sleeper::plain();
         let own = mount.join(&sleeper.0.id);
@@ -417,11 +370,8 @@ fn a_cgroup_of_the_container_is_gone() {
     }
 }
 
-#[test]
+#[container_test]
 fn fds_that_are_handed_on() {
-    if !can_make_containers() {
-        return;
-    }
     let sleeper = Sleeper::plain();
     let file = sleeper.0.beside("handed-on");
     fs::write(&file, "from outside").unwrap();
@@ -438,11 +388,8 @@ fn fds_that_are_handed_on() {
 }
 
 /// CVE-2024-21626: no directory of the host can be reached by an fd of the runtime.
-#[test]
+#[container_test]
 fn no_directory_of_the_host_is_a_working_directory() {
-    if !can_make_containers() {
-        return;
-    }
     let sleeper = Sleeper::plain();
     for fd in 3..24 {
         let said = sleeper.fails(&["--cwd", &format!("/proc/self/fd/{fd}")], &["ls", "."]);
@@ -450,11 +397,8 @@ fn no_directory_of_the_host_is_a_working_directory() {
     }
 }
 
-#[test]
+#[container_test]
 fn many_at_once() {
-    if !can_make_containers() {
-        return;
-    }
     let sleeper = Sleeper::plain();
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8)
@@ -473,11 +417,8 @@ fn many_at_once() {
     until("processes are left", || sleeper.pids().len() == 1);
 }
 
-#[test]
+#[container_test]
 fn in_a_user_namespace() {
-    if !can_make_containers() {
-        return;
-    }
     let sleeper = Sleeper::new(TestBundle::map_ids);
     let maps = sleeper.prints(&[], &["cat", "/proc/self/uid_map"]);
     assert_eq!(maps.split_whitespace().collect::<Vec<_>>(), ["0", "100000", "65536"]);
@@ -492,11 +433,8 @@ fn in_a_user_namespace() {
 }
 
 /// Namespaces that the container itself has joined, and those that it shares with the host.
-#[test]
+#[container_test]
 fn in_namespaces_of_others() {
-    if !can_make_containers() {
-        return;
-    }
     let other = Sleeper::plain();
     let pid = other.pids()[0];
     let sleeper = Sleeper::new(|test| {
@@ -520,11 +458,8 @@ fn in_namespaces_of_others() {
 }
 
 /// Without a mount namespace the container's processes are shut up in a tree of their own.
-#[test]
+#[container_test]
 fn without_a_mount_namespace() {
-    if !can_make_containers() {
-        return;
-    }
     let test = || {
         let mut test = TestBundle::new(&["sleep", "1000"]);
         test.config["linux"]["namespaces"] = json!([{ "type": "pid" }, { "type": "ipc" }]);
@@ -550,11 +485,8 @@ fn without_a_mount_namespace() {
     assert_eq!(sleeper.prints(&[], &["readlink", "/proc/self/ns/mnt"]).trim(), host.to_str().unwrap());
 }
 
-#[test]
+#[container_test]
 fn with_chroot_for_pivot_root() {
-    if !can_make_containers() {
-        return;
-    }
     let test = TestBundle::new(&["sleep", "1000"]);
     let path = test.write().path();
     let arguments = ["run", "-d", "--no-pivot", "-b", path.to_str().unwrap(), &test.id];
@@ -565,11 +497,8 @@ fn with_chroot_for_pivot_root() {
 }
 
 /// config.md: `execCPUAffinity`.
-#[test]
+#[container_test]
 fn cpus_of_the_process() {
-    if !can_make_containers() {
-        return;
-    }
     let own = fs::read_to_string("/proc/self/status").unwrap();
     let all = field(&own, "Cpus_allowed_list").to_owned();
     if all == "0" {
@@ -593,11 +522,8 @@ fn cpus_of_the_process() {
 }
 
 /// The agent of the container's filter is told of the process, and of the container it is in.
-#[test]
+#[container_test]
 fn the_agent_is_told_of_the_process() {
-    if !can_make_containers() {
-        return;
-    }
     let test = TestBundle::new(&["sleep", "1000"]);
     let socket = test.beside("agent");
     let listener = UnixListener::bind(&socket).unwrap();
@@ -618,11 +544,8 @@ fn the_agent_is_told_of_the_process() {
 }
 
 /// The log has exactly one JSON object.
-#[test]
+#[container_test]
 fn a_failure_is_logged_once() {
-    if !can_make_containers() {
-        return;
-    }
     let sleeper = Sleeper::plain();
     let log = sleeper.0.beside("log.json");
     let arguments = ["--log", log.to_str().unwrap(), "--log-format", "json", "exec", &sleeper.0.id, "nothing"];
@@ -633,11 +556,8 @@ fn a_failure_is_logged_once() {
 }
 
 /// A container that freezes its own cgroup does not hold the runtime up for good.
-#[test]
+#[container_test]
 fn a_frozen_cgroup_of_the_container_s_own() {
-    if !can_make_containers() {
-        return;
-    }
     let sleeper = Sleeper::plain();
     let Some(top) = cgroup_of(&sleeper.0).into_iter().find(|top| top.join("cgroup.freeze").exists()) else {
         return skip("no cgroup v2");
@@ -657,11 +577,8 @@ fn a_frozen_cgroup_of_the_container_s_own() {
 }
 
 /// Whoever starts the runtime may have SIGCHLD ignored; then children are nobody's to wait for.
-#[test]
+#[container_test]
 fn with_sigchld_ignored() {
-    if !can_make_containers() {
-        return;
-    }
     let sleeper = Sleeper::plain();
     let root = sleeper.0.state_root();
     let script =
@@ -671,11 +588,8 @@ fn with_sigchld_ignored() {
 }
 
 /// The annotation is about the container's init: its receiver need not be there any more.
-#[test]
+#[container_test]
 fn the_receiver_of_init_s_pidfd_is_not_told() {
-    if !can_make_containers() {
-        return;
-    }
     let mut test = TestBundle::new(&["sleep", "1000"]);
     let socket = test.beside("pidfd");
     test.config["annotations"] = json!({ "run.oci.pidfd_receiver": socket });

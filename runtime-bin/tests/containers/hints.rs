@@ -2,7 +2,8 @@
 
 use std::process::{Command, Output, Stdio};
 
-use crate::common::{self, CORTEN, TestBundle, can_make_containers, one_error, skip};
+use crate::common::{self, CORTEN, TestBundle, one_error, skip};
+use container_test::container_test;
 use serde_json::json;
 
 /// A bundle for a container in a user namespace of the root of one.
@@ -38,11 +39,8 @@ fn hint(output: &Output) -> String {
     hint.strip_suffix(')').unwrap_or_else(|| panic!("not at the end: {error}")).to_owned()
 }
 
-#[test]
+#[container_test]
 fn namespaces_that_are_used_up() {
-    if !can_make_containers() {
-        return;
-    }
     let test = nested(|_| {});
     for (file, wanted) in [
         ("max_user_namespaces", "user.max_user_namespaces is 0"),
@@ -55,11 +53,8 @@ fn namespaces_that_are_used_up() {
 }
 
 /// Something is mounted over a part of the procfs, as in containers: a new one would show that part.
-#[test]
+#[container_test]
 fn mounts_that_would_reveal_too_much() {
-    if !can_make_containers() {
-        return;
-    }
     let namespaces = [&USER[..], &["--pid", "--fork", "--net"]].concat();
     let test = nested(|_| {});
     let output = run_in(&test, &namespaces, "mount -t proc proc /proc; mount -t tmpfs tmpfs /proc/sys");
@@ -68,14 +63,10 @@ fn mounts_that_would_reveal_too_much() {
     let test = nested(|config| config["mounts"].as_array_mut().unwrap().retain(|mount| mount["type"] == "sysfs"));
     let output = run_in(&test, &namespaces, "mount -t proc proc /proc; mount -t tmpfs tmpfs /sys/kernel");
     assert!(hint(&output).contains("the kernel mounts sysfs only where one is visible"), "{output:?}");
-    test.assert_nothing_left("sysfs");
 }
 
-#[test]
+#[container_test]
 fn filesystems_of_namespaces_that_are_not_the_containers_own() {
-    if !can_make_containers() {
-        return;
-    }
     let without = |kind: &'static str, filesystem: &'static str| {
         nested(move |config| {
             config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != kind);
@@ -88,11 +79,8 @@ fn filesystems_of_namespaces_that_are_not_the_containers_own() {
     assert!(hint(&output).contains("a new sysfs needs a new network namespace"), "{output:?}");
 }
 
-#[test]
+#[container_test]
 fn memfds_that_may_not_be_executed() {
-    if !can_make_containers() {
-        return;
-    }
     // The parameter belongs to the PID namespace.
     let test = TestBundle::new(&["true"]);
     let before = "mount -t proc proc /proc && echo 2 > /proc/sys/vm/memfd_noexec";
@@ -101,14 +89,10 @@ fn memfds_that_may_not_be_executed() {
         return skip("no vm.memfd_noexec");
     }
     assert!(hint(&output).starts_with("vm.memfd_noexec is 2, "), "{output:?}");
-    test.assert_nothing_left("memfd");
 }
 
-#[test]
+#[container_test]
 fn processes_that_are_too_many() {
-    if !can_make_containers() {
-        return;
-    }
     let test = nested(|config| {
         for maps in ["uidMappings", "gidMappings"] {
             config["linux"][maps][0]["hostID"] = json!(54321);
@@ -123,15 +107,11 @@ fn processes_that_are_too_many() {
     command.arg(test.state_root()).args(["--cgroup-manager", "disabled", "run", "-b"]).arg(path).arg(&test.id);
     let Ok(output) = command.stdin(Stdio::null()).output() else { return skip("no setpriv") };
     assert!(hint(&output).starts_with("the limit on processes is reached"), "{output:?}");
-    test.assert_nothing_left("processes");
 }
 
 /// A limit of a controller that the cgroup has not got.
-#[test]
+#[container_test]
 fn controllers_that_are_not_delegated() {
-    if !can_make_containers() {
-        return;
-    }
     let controllers = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers");
     if controllers.as_ref().map_or(true, |list| list.contains("memory")) {
         return skip("not a pure cgroup v2 without the memory controller");
@@ -144,15 +124,11 @@ fn controllers_that_are_not_delegated() {
     let output = common::corten(&test, &["update", "--memory", "64M", &test.id]).output().unwrap();
     assert!(hint(&output).contains("cgroup.subtree_control"), "{output:?}");
     common::succeed(&test, &["delete", "--force", &test.id]);
-    test.assert_nothing_left("controllers");
 }
 
 /// What has no known cause has no hint.
-#[test]
+#[container_test]
 fn no_hint_where_nothing_is_known() {
-    if !can_make_containers() {
-        return;
-    }
     let test = TestBundle::new(&["nosuch"]);
     assert!(!one_error(&common::run(&test)).contains("hint"));
 }

@@ -5,7 +5,8 @@
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::common::{CORTEN, TestBundle, can_make_containers, run, stdout};
+use crate::common::{CORTEN, TestBundle, run, stdout};
+use container_test::container_test;
 use serde_json::{Value, json};
 
 /// A bundle that runs a script on a writable root.
@@ -53,11 +54,8 @@ fn run_on_each_cpu(test: &TestBundle) -> String {
 /// A change of a config.
 type Change = dyn Fn(&mut Value);
 
-#[test]
+#[container_test]
 fn a_tree_with_mount_namespaces_below_can_be_mounted() {
-    if !can_make_containers() {
-        return;
-    }
     let nothing: &Change = &|_| {};
     let hook: &Change = &|config| config["hooks"] = json!({ "createRuntime": [{ "path": "/bin/true" }] });
     let shared: &Change = &|config| config["linux"]["rootfsPropagation"] = json!("rshared");
@@ -87,16 +85,12 @@ fn a_tree_with_mount_namespaces_below_can_be_mounted() {
         let seen = run_on_each_cpu(&test);
         assert!(seen.lines().all(|line| ["seen", "file", "below"].contains(&line)), "{options:?}: {seen}");
         assert!(seen.contains("seen\nbelow\nfile\n"), "{options:?}: {seen}");
-        test.assert_nothing_left(&format!("{options:?}"));
     }
 }
 
 /// Root and working directory of a process are in its mount namespace, which is the runtime's own, and not in a copy of that.
-#[test]
+#[container_test]
 fn a_source_may_lead_through_another_process() {
-    if !can_make_containers() {
-        return;
-    }
     let nothing: &Change = &|_| {};
     let hook: &Change = &|config| config["hooks"] = json!({ "createRuntime": [{ "path": "/bin/true" }] });
     let shared: &Change = &|config| config["linux"]["rootfsPropagation"] = json!("rshared");
@@ -136,15 +130,11 @@ fn a_source_may_lead_through_another_process() {
         let expected = format!("plain\nplain\nplain\n{network}\n");
         let runs = seen.strip_suffix(&format!("{network}\n")).unwrap();
         assert_eq!(runs.replace(&expected, ""), "", "{mapped} {pinned}");
-        test.assert_nothing_left("run");
     }
 }
 
-#[test]
+#[container_test]
 fn a_root_with_mount_namespaces_below_can_be_run() {
-    if !can_make_containers() {
-        return;
-    }
     let mut test = script("cat /file");
     test.config["root"]["path"] = json!(test.beside("host"));
     let fill = format!("cp -a {:?}/. host", test.rootfs());
@@ -155,14 +145,10 @@ fn a_root_with_mount_namespaces_below_can_be_run() {
         test.id
     );
     assert!(stdout(&on_host(&test, &script)).starts_with("seen\n"));
-    test.assert_nothing_left("run");
 }
 
-#[test]
+#[container_test]
 fn beginning_again_runs_hooks_once_and_says_nothing() {
-    if !can_make_containers() {
-        return;
-    }
     let mut test = script("cat /x/file");
     let (source, log) = (test.beside("host"), test.beside("log"));
     bind(&mut test, &source, "/x", &["rbind"]);
@@ -171,14 +157,10 @@ fn beginning_again_runs_hooks_once_and_says_nothing() {
     test.config["hooks"] = json!({ "poststart": hook("poststart"), "poststop": hook("poststop") });
     let cpus = run_on_each_cpu(&test).lines().count();
     assert_eq!(std::fs::read_to_string(log).unwrap(), "poststart\npoststop\n".repeat(cpus));
-    test.assert_nothing_left("run");
 }
 
-#[test]
+#[container_test]
 fn mounts_are_added_from_a_tree_with_mount_namespaces_below() {
-    if !can_make_containers() {
-        return;
-    }
     let test = TestBundle::new(&["sleep", "1000"]);
     let mounts =
         json!([{ "destination": "/tmp", "type": "bind", "source": test.beside("host"), "options": ["rbind"] }]);
@@ -195,15 +177,11 @@ fn mounts_are_added_from_a_tree_with_mount_namespaces_below() {
         id = test.id
     );
     assert!(stdout(&on_host(&test, &script)).lines().all(|line| line == "seen"));
-    test.assert_nothing_left("delete");
 }
 
 /// They are opened in a copy of the host's mount namespace, whose mounts have other numbers.
-#[test]
+#[container_test]
 fn added_mounts_keep_flags_in_a_user_namespace() {
-    if !can_make_containers() {
-        return;
-    }
     let mut test = TestBundle::new(&["sleep", "1000"]);
     test.map_ids();
     let source = test.beside("host");
@@ -225,14 +203,10 @@ fn added_mounts_keep_flags_in_a_user_namespace() {
     let said = stdout(&on_host(&test, &script));
     assert!(said.contains("cannot clear locked flags ro,noexec"), "{said}");
     assert!(said.ends_with(" /tmp ro,noexec,relatime\n"), "{said}");
-    test.assert_nothing_left("delete");
 }
 
-#[test]
+#[container_test]
 fn the_whole_host_can_be_mounted_after_other_containers() {
-    if !can_make_containers() {
-        return;
-    }
     // The first makes the template, the others begin with a copy of it.
     for _ in 0..3 {
         stdout(&run(&script("true")));
@@ -244,11 +218,8 @@ fn the_whole_host_can_be_mounted_after_other_containers() {
     }
 }
 
-#[test]
+#[container_test]
 fn more_mounts_than_there_may_be_files_open() {
-    if !can_make_containers() {
-        return;
-    }
     let nothing: &Change = &|_| {};
     let shared: &Change = &|config| config["linux"]["rootfsPropagation"] = json!("rshared");
     let hook: &Change = &|config| config["hooks"] = json!({ "createRuntime": [{ "path": "/bin/true" }] });
@@ -271,15 +242,11 @@ fn more_mounts_than_there_may_be_files_open() {
         let run =
             format!("ulimit -n 64; \"$@\" run {} --bundle {:?} {}", words.join(" "), test.write().path(), test.id);
         assert_eq!(stdout(&on_host(&test, &run)), "150\n64\n64\n", "{mapped} {words:?}");
-        test.assert_nothing_left("run");
     }
 }
 
-#[test]
+#[container_test]
 fn what_the_host_mounts_in_the_rootfs_later_is_not_the_containers() {
-    if !can_make_containers() {
-        return;
-    }
     for propagation in ["", "rslave", "slave", "rshared", "private"] {
         let mut test = script("touch /tmp/up; while [ ! -e /tmp/mounted ]; do sleep 0.01; done; ls /etc /sub/dir");
         for directory in ["tmp/below", "sub"] {

@@ -7,7 +7,8 @@ use std::os::unix::process::CommandExt;
 use std::process::Output;
 
 use crate::common::sleeper::Sleeper;
-use crate::common::{TestBundle, can_make_containers, corten, fail, one_error, run, stdout};
+use crate::common::{TestBundle, corten, fail, one_error, run, stdout};
+use container_test::container_test;
 use serde_json::{Value, json};
 
 /// Longest error that an engine has to show.
@@ -62,11 +63,8 @@ fn set(config: &mut Value, pointer: &str, value: Value) {
     }
 }
 
-#[test]
+#[container_test]
 fn texts_that_are_no_config() {
-    if !can_make_containers() {
-        return;
-    }
     let test = TestBundle::new(&["true"]);
     assert!(refused(&test, "no config").contains("JSON specification file config.json not found"));
     let whole = serde_json::to_string(&test.config).unwrap();
@@ -100,11 +98,8 @@ fn texts_that_are_no_config() {
     refused(&test, "a directory");
 }
 
-#[test]
+#[container_test]
 fn members_of_the_wrong_type() {
-    if !can_make_containers() {
-        return;
-    }
     for (pointer, value, field) in [
         ("/ociVersion", json!(1), "ociVersion"),
         ("/ociVersion", json!("nope"), "ociVersion"),
@@ -144,11 +139,8 @@ fn members_of_the_wrong_type() {
     }
 }
 
-#[test]
+#[container_test]
 fn roots_that_are_none() {
-    if !can_make_containers() {
-        return;
-    }
     for path in ["", "nosuch", "/nosuch/rootfs", "config.json", "../../nosuch"] {
         let mut test = TestBundle::new(&["true"]);
         test.config["root"]["path"] = json!(path);
@@ -195,11 +187,8 @@ fn with_string(pointer: &str, text: &str) -> TestBundle {
     test
 }
 
-#[test]
+#[container_test]
 fn strings_with_nul_bytes() {
-    if !can_make_containers() {
-        return;
-    }
     for pointer in STRINGS {
         for text in ["\0", "a\0b", "/a\0b"] {
             let test = with_string(pointer, text);
@@ -209,11 +198,8 @@ fn strings_with_nul_bytes() {
     }
 }
 
-#[test]
+#[container_test]
 fn strings_of_a_mebibyte() {
-    if !can_make_containers() {
-        return;
-    }
     let long = "x".repeat(1 << 20);
     for pointer in STRINGS {
         for text in [long.clone(), format!("/{long}"), "/x".repeat(1 << 19), format!("A={long}")] {
@@ -229,11 +215,8 @@ fn strings_of_a_mebibyte() {
     run_or_one_error(&test, "an annotation").unwrap();
 }
 
-#[test]
+#[container_test]
 fn strings_with_line_breaks() {
-    if !can_make_containers() {
-        return;
-    }
     for pointer in STRINGS {
         let test = with_string(pointer, "/a\nb\u{1b}[31m");
         if let Err(error) = run_or_one_error(&test, pointer) {
@@ -242,11 +225,8 @@ fn strings_with_line_breaks() {
     }
 }
 
-#[test]
+#[container_test]
 fn namespaces_named_twice() {
-    if !can_make_containers() {
-        return;
-    }
     for kind in ["pid", "network", "ipc", "uts", "mount", "cgroup"] {
         let mut test = TestBundle::new(&["true"]);
         test.config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": kind }));
@@ -256,11 +236,8 @@ fn namespaces_named_twice() {
     }
 }
 
-#[test]
+#[container_test]
 fn roots_of_state_that_are_dead() {
-    if !can_make_containers() {
-        return;
-    }
     let test = TestBundle::new(&["true"]);
     let path = test.write().path();
     let (file, under, link) = (test.beside("file"), test.beside("file/state"), test.beside("link"));
@@ -278,15 +255,11 @@ fn roots_of_state_that_are_dead() {
             fail(&test, &[&["--root", root], command].concat());
         }
     }
-    test.assert_nothing_left("dead roots");
 }
 
 /// For root nothing is unreadable, so somebody else asks.
-#[test]
+#[container_test]
 fn a_root_of_state_that_may_not_be_read() {
-    if !can_make_containers() {
-        return;
-    }
     let test = TestBundle::new(&["true"]);
     let path = test.write().path();
     let closed = test.beside("closed");
@@ -306,14 +279,10 @@ fn a_root_of_state_that_may_not_be_read() {
         let error = one_error(&nobody(arguments)).to_lowercase();
         assert!(error.contains("permission denied"), "{arguments:?}: {error}");
     }
-    test.assert_nothing_left("a closed root");
 }
 
-#[test]
+#[container_test]
 fn ids_that_are_none() {
-    if !can_make_containers() {
-        return;
-    }
     let test = TestBundle::new(&["true"]);
     let path = test.write().path();
     let long = "x".repeat(2000);
@@ -322,7 +291,6 @@ fn ids_that_are_none() {
             fail(&test, arguments);
         }
     }
-    test.assert_nothing_left("wrong ids");
 }
 
 #[test]
@@ -353,11 +321,8 @@ fn shout(value: &mut Value) {
 }
 
 /// runc: Go's decoder does not care for the case of keys. What is said in other letters is done, not passed over.
-#[test]
+#[container_test]
 fn keys_in_other_letters_count() {
-    if !can_make_containers() {
-        return;
-    }
     let script = "hostname; id -u; ulimit -n; touch /x 2>&1; mkdir /tmp/x 2>&1; true";
     let mut test = TestBundle::new(&["sh", "-c", script]);
     test.config["hostname"] = "loud".into();
@@ -371,14 +336,10 @@ fn keys_in_other_letters_count() {
     assert!(right.starts_with("loud\n7\n77\n") && right.contains("Remote I/O error"), "{right}");
     shout(&mut test.config);
     assert_eq!(stdout(&run(&test)), right);
-    test.assert_nothing_left("capitals");
 }
 
-#[test]
+#[container_test]
 fn keys_in_other_letters_count_for_exec_and_update() {
-    if !can_make_containers() {
-        return;
-    }
     let sleeper = Sleeper::plain();
     let process = json!({ "CWD": "/", "Args": ["sh", "-c", "id -u; ulimit -n"], "env": ["PATH=/bin"], "User": { "UID": 9 },
         "rLimits": [{ "Type": "RLIMIT_NOFILE", "Hard": 66, "Soft": 66 }], "terminal": null });
@@ -416,16 +377,12 @@ fn a_key_in_two_ways_is_refused() {
 }
 
 /// runc takes any letters. Those that say nothing are told of.
-#[test]
+#[container_test]
 fn letters_of_device_access_that_say_nothing() {
-    if !can_make_containers() {
-        return;
-    }
     let mut test = TestBundle::new(&["true"]);
     test.config["linux"]["resources"]["devices"] = json!([{ "allow": false, "access": "rwmx" }]);
     test.config["ociVersion"] = "0.5.0-dev".into();
     let output = run(&test);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && stderr.contains("linux.resources.devices[0].access: of \"rwmx\""), "{stderr}");
-    test.assert_nothing_left("letters");
 }

@@ -6,20 +6,17 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    self, CORTEN, TestBundle, can_make_containers, corten, create, create_by, fail, one_error, run, state, stdout,
-    succeed, until, wait_for,
+    self, CORTEN, TestBundle, corten, create, create_by, fail, one_error, run, state, stdout, succeed, until, wait_for,
 };
+use container_test::container_test;
 use serde_json::{Value, json};
 
 fn status(test: &TestBundle) -> String {
     state(test)["status"].as_str().unwrap().to_owned()
 }
 
-#[test]
+#[container_test]
 fn create_start_kill_delete() {
-    if !can_make_containers() {
-        return;
-    }
     let test = TestBundle::new(&["sleep", "1000"]);
     let pid_file = test.beside("pid");
     create_by(&test, |arguments| {
@@ -61,38 +58,26 @@ fn create_start_kill_delete() {
         assert_eq!(fail(&test, &[command, &test.id]), "container does not exist");
     }
     assert_eq!(succeed(&test, &["delete", "-force", &test.id]), "");
-    test.assert_nothing_left("after delete");
 }
 
-#[test]
+#[container_test]
 fn a_created_container_is_deleted_without_force() {
-    if !can_make_containers() {
-        return;
-    }
     let test = TestBundle::new(&["true"]);
     create(&test);
     assert_eq!(succeed(&test, &["delete", &test.id]), "");
-    test.assert_nothing_left("after delete of a created one");
 }
 
-#[test]
+#[container_test]
 fn a_running_container_is_deleted_by_force() {
-    if !can_make_containers() {
-        return;
-    }
     let test = TestBundle::new(&["sleep", "1000"]);
     create(&test);
     succeed(&test, &["start", &test.id]);
     assert_eq!(succeed(&test, &["delete", "--force", &test.id]), "");
-    test.assert_nothing_left("after delete by force");
 }
 
 /// Without a PID namespace, the death of init leaves the others; delete finds them in the cgroup.
-#[test]
+#[container_test]
 fn processes_of_the_hosts_pid_namespace_are_killed() {
-    if !can_make_containers() {
-        return;
-    }
     let mut test = TestBundle::new(&["sh", "-c", "sleep 1000 & sleep 1000 & sleep 1000"]);
     test.config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "pid");
     create(&test);
@@ -100,14 +85,10 @@ fn processes_of_the_hosts_pid_namespace_are_killed() {
     succeed(&test, &["kill", &test.id, "KILL"]);
     wait_for(&test, "stopped");
     succeed(&test, &["delete", &test.id]);
-    test.assert_nothing_left("after delete");
 }
 
-#[test]
+#[container_test]
 fn exit_codes_are_passed_on() {
-    if !can_make_containers() {
-        return;
-    }
     for (script, code) in
         [("exit 0", 0), ("exit 42", 42), ("kill -9 $$; sleep 1", 137), ("kill -TERM $$; sleep 1", 143)]
     {
@@ -117,15 +98,11 @@ fn exit_codes_are_passed_on() {
         let output = run(&test);
         assert_eq!(output.status.code(), Some(code), "{script}: {}", String::from_utf8_lossy(&output.stderr));
         assert!(output.stderr.is_empty());
-        test.assert_nothing_left(script);
     }
 }
 
-#[test]
+#[container_test]
 fn missing_programs_are_told_apart() {
-    if !can_make_containers() {
-        return;
-    }
     let init = "unable to start container process: error during container init: ";
     for (program, message) in [
         ("nosuch", "exec: \"nosuch\": executable file not found in $PATH"),
@@ -143,15 +120,11 @@ fn missing_programs_are_told_apart() {
             fail(&test, &["create", "--bundle", path, &test.id]),
             format!("corten create failed: {init}{message}")
         );
-        test.assert_nothing_left(program);
     }
 }
 
-#[test]
+#[container_test]
 fn run_in_the_background() {
-    if !can_make_containers() {
-        return;
-    }
     let test = TestBundle::new(&["sh", "-c", "echo out; sleep 1000"]);
     let (path, pid_file, out) = (test.write().path(), test.beside("pid"), test.beside("out"));
     let arguments = ["run", "-d", "-b", path.to_str().unwrap(), "-pid-file", pid_file.to_str().unwrap(), &test.id];
@@ -171,15 +144,11 @@ fn run_in_the_background() {
     assert_eq!(json[0]["owner"], "root");
     succeed(&test, &["delete", "--force", &test.id]);
     assert_eq!(succeed(&test, &["list", "--format=json"]), "null\n");
-    test.assert_nothing_left("after run in the background");
 }
 
 /// A container that cannot be read does not hide the others. runc tells of it and goes on.
-#[test]
+#[container_test]
 fn damaged_containers_do_not_hide_the_others() {
-    if !can_make_containers() {
-        return;
-    }
     let test = TestBundle::new(&["true"]);
     create(&test);
     fs::create_dir(test.state_root().join("damaged")).unwrap();
@@ -195,14 +164,10 @@ fn damaged_containers_do_not_hide_the_others() {
         succeed(&test, &["delete", "--force", id]);
     }
     fs::remove_file(test.state_root().join("a-file")).unwrap();
-    test.assert_nothing_left("after deleting damaged ones");
 }
 
-#[test]
+#[container_test]
 fn signals_are_forwarded_in_the_foreground() {
-    if !can_make_containers() {
-        return;
-    }
     let test = TestBundle::new(&["sh", "-c", "trap 'exit 9' USR1; echo ready; while :; do sleep 0.1; done"]);
     let path = test.write().path();
     let mut child =
@@ -212,7 +177,6 @@ fn signals_are_forwarded_in_the_foreground() {
     let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::SIGUSR1).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(9));
-    test.assert_nothing_left("after a signal");
 }
 
 #[test]
@@ -240,11 +204,8 @@ fn one_entry_in_the_log() {
     assert!(text.contains("level=error msg=\"container does not exist\""), "{text}");
 }
 
-#[test]
+#[container_test]
 fn every_step_is_in_the_log_with_debug() {
-    if !can_make_containers() {
-        return;
-    }
     let test = TestBundle::new(&["true"]);
     let (path, log) = (test.write().path(), test.beside("log"));
     let log = log.to_str().unwrap();
@@ -257,11 +218,8 @@ fn every_step_is_in_the_log_with_debug() {
 }
 
 /// In both formats, and each once.
-#[test]
+#[container_test]
 fn what_exec_and_delete_do_is_in_the_log_with_debug() {
-    if !can_make_containers() {
-        return;
-    }
     for format in ["text", "json"] {
         let mut test = TestBundle::new(&["sleep", "1000"]);
         test.config["hooks"] = json!({ "poststop": [{ "path": "/bin/true" }] });
@@ -292,7 +250,6 @@ fn what_exec_and_delete_do_is_in_the_log_with_debug() {
             &["OpenInit", "CloneInit", "FollowClone", "Release { point: Ready", "AwaitExec"],
         );
         expect(&logged(&["delete", "--force", &id]), &["KillInit", "RemoveCgroups", "RemoveDirectory", "RunHooks"]);
-        test.assert_nothing_left(format);
     }
 }
 
@@ -416,11 +373,8 @@ fn a_missing_systemd_is_an_error_where_it_matters() {
     succeed(&test, &["--systemd-cgroup", "delete", "--force", &test.id]);
 }
 
-#[test]
+#[container_test]
 fn run_keeps_a_stopped_container() {
-    if !can_make_containers() {
-        return;
-    }
     let test = TestBundle::new(&["sh", "-c", "exit 3"]);
     let path = test.write().path();
     let arguments = ["run", "--keep", "--no-subreaper", "-b", path.to_str().unwrap(), &test.id];
@@ -428,15 +382,11 @@ fn run_keeps_a_stopped_container() {
     let state: Value = serde_json::from_str(&succeed(&test, &["state", &test.id])).unwrap();
     assert_eq!((&state["status"], &state["pid"]), (&json!("stopped"), &json!(0)));
     succeed(&test, &["delete", &test.id]);
-    test.assert_nothing_left("after run --keep");
 }
 
 /// The log is appended to, with one entry for each failure and none for a success.
-#[test]
+#[container_test]
 fn a_failed_create_makes_one_entry() {
-    if !can_make_containers() {
-        return;
-    }
     let test = TestBundle::new(&["nosuch"]);
     let (path, log) = (test.write().path(), test.beside("log.json"));
     let create = |id: &str| {
@@ -450,14 +400,10 @@ fn a_failed_create_makes_one_entry() {
     assert_eq!(messages, errors);
     succeed(&test, &["--log", log.to_str().unwrap(), "features"]);
     assert_eq!(fs::read_to_string(&log).unwrap().lines().count(), 2);
-    test.assert_nothing_left("after a failed create");
 }
 
-#[test]
+#[container_test]
 fn plan_prints_both_halves() {
-    if !can_make_containers() {
-        return;
-    }
     let test = TestBundle::new(&["true"]);
     let path = test.write().path();
     let text = succeed(&test, &["plan", "-b", path.to_str().unwrap()]);
@@ -473,7 +419,6 @@ fn plan_prints_both_halves() {
         assert!(steps.len() > 8);
         assert!(steps.iter().all(|step| !step["item"].as_str().unwrap().is_empty() && step["step"].is_string()));
     }
-    test.assert_nothing_left("plan makes nothing");
 }
 
 #[test]
@@ -486,11 +431,8 @@ fn output_goes_on_when_nobody_reads() {
 }
 
 /// Frozen processes die, too: of a paused container, and in a cgroup below that nobody would thaw.
-#[test]
+#[container_test]
 fn frozen_containers_are_deleted_by_force() {
-    if !can_make_containers() {
-        return;
-    }
     let test = TestBundle::new(&["sleep", "1000"]);
     for is_below in [false, true] {
         let pid = create(&test);

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::common::{
-    self, TestBundle, can_make_containers, corten, create, fail, one_error, skip, stdout, succeed, until,
-};
+use crate::common::{self, TestBundle, corten, create, fail, one_error, skip, stdout, succeed, until};
+use container_test::container_test;
 use serde_json::Value;
 
 /// Makes a container that runs.
@@ -65,11 +64,8 @@ fn keys(value: &Value, path: &str, into: &mut BTreeSet<String>) {
     }
 }
 
-#[test]
+#[container_test]
 fn statistics_are_one_line() {
-    if !can_make_containers() {
-        return;
-    }
     let test = TestBundle::new(&["sh", "-c", "while :; do :; done"]);
     create(&test);
     // A created one has used something, too.
@@ -95,11 +91,8 @@ fn statistics_are_one_line() {
     kill_and_delete(&test);
 }
 
-#[test]
+#[container_test]
 fn events_come_until_the_container_stops() {
-    if !can_make_containers() {
-        return;
-    }
     let test = start(&["sleep", "1000"]);
     let begun = Instant::now();
     let mut child = events(&test, "100ms");
@@ -123,14 +116,10 @@ fn events_come_until_the_container_stops() {
     let mut printed = String::new();
     child.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
     assert_eq!((ended(child), printed.as_str()), ((0, String::new()), ""));
-    test.assert_nothing_left("after delete");
 }
 
-#[test]
+#[container_test]
 fn events_end_quietly_when_nobody_reads() {
-    if !can_make_containers() {
-        return;
-    }
     let test = start(&["sleep", "1000"]);
     let mut child = events(&test, "50ms");
     drop(child.stdout.take());
@@ -143,11 +132,8 @@ fn events_end_quietly_when_nobody_reads() {
     kill_and_delete(&test);
 }
 
-#[test]
+#[container_test]
 fn wrong_events_are_told_in_runcs_words() {
-    if !can_make_containers() {
-        return;
-    }
     let test = start(&["true"]);
     common::wait_for(&test, "stopped");
     for arguments in [&["events", &test.id][..], &["events", "--stats", &test.id]] {
@@ -164,11 +150,8 @@ fn wrong_events_are_told_in_runcs_words() {
 }
 
 /// Where cgroup2 has the memory controller; elsewhere the library's tests see the same with v1.
-#[test]
+#[container_test]
 fn events_tell_of_used_up_memory() {
-    if !can_make_containers() {
-        return;
-    }
     // The shell keeps what it reads.
     let script = "while [ ! -e /proc/1/root/tmp/go ]; do sleep 0.05; done; x=$(cat /dev/zero | busybox tr '\\0' x)";
     let mut test = TestBundle::new(&["sh", "-c", script]);
@@ -200,10 +183,10 @@ fn events_tell_of_used_up_memory() {
 }
 
 /// Every value that Corten tells of, runc tells of by the same name.
-#[test]
+#[container_test]
 fn statistics_have_the_names_of_runcs() {
     let runc = Path::new("/usr/sbin/runc");
-    if !can_make_containers() || !runc.exists() {
+    if !runc.exists() {
         return skip("no runc to compare with");
     }
     let test = start(&["sleep", "1000"]);
@@ -244,11 +227,8 @@ fn statistics_have_the_names_of_runcs() {
     assert!(our_keys.len() > 15, "{our_keys:?}");
 }
 
-#[test]
+#[container_test]
 fn processes_are_listed_as_numbers() {
-    if !can_make_containers() {
-        return;
-    }
     let test = TestBundle::new(&["sh", "-c", "sleep 1000 & sleep 1000 & wait"]);
     let init = create(&test);
     assert_eq!(succeed(&test, &["ps", "--format", "json", &test.id]), format!("[{init}]\n"));
@@ -270,11 +250,8 @@ fn processes_are_listed_as_numbers() {
     assert_eq!(fail(&test, &["ps", &test.id]), "container does not exist");
 }
 
-#[test]
+#[container_test]
 fn processes_are_listed_by_ps() {
-    if !can_make_containers() {
-        return;
-    }
     if Command::new("ps").stdout(Stdio::null()).status().is_err() {
         return skip("no ps");
     }

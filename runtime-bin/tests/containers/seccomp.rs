@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::common::{self, TestBundle, can_make_containers, corten, one_error, run, skip, stdout, succeed};
+use container_test::container_test;
 use nix::libc;
 use serde_json::{Value, json};
 
@@ -355,12 +356,9 @@ fn flags_of_filter(pid: libc::pid_t) -> Option<u64> {
     (got > 0).then_some(metadata.flags)
 }
 
-#[test]
+#[container_test]
 fn a_filter_that_logs() {
     const LOG: u64 = libc::SECCOMP_FILTER_FLAG_LOG;
-    if !can_make_containers() {
-        return;
-    }
     for (flags, expected) in [
         (Value::Null, 0),
         (json!(["SECCOMP_FILTER_FLAG_SPEC_ALLOW"]), 0),
@@ -541,11 +539,8 @@ fn the_filter_is_there_in_both_modes() {
 }
 
 /// Init cannot execute, cannot say so and cannot exit: it dies all the same, and nobody waits for it.
-#[test]
+#[container_test]
 fn a_filter_that_refuses_everything() {
-    if !can_make_containers() {
-        return;
-    }
     for action in ["SCMP_ACT_ERRNO", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP", "SCMP_ACT_TRACE"] {
         for no_new_privileges in [false, true] {
             let mut test = TestBundle::new(&["true"]);

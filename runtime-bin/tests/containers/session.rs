@@ -12,9 +12,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use crate::common::{
-    self, CORTEN, MAPPED_ROOT, TestBundle, can_make_containers, corten, create_by, fail, one_error, quietly, state,
-    stdout, succeed, until, wait_for,
+    self, CORTEN, MAPPED_ROOT, TestBundle, corten, create_by, fail, one_error, quietly, state, stdout, succeed, until,
+    wait_for,
 };
+use container_test::container_test;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg};
 use serde_json::{Value, json};
 
@@ -32,11 +33,8 @@ fn run_by_shell(test: &TestBundle, shell: &str, flags: &[&str]) -> Output {
     command.output().unwrap()
 }
 
-#[test]
+#[container_test]
 fn sockets_of_socket_activation_come_first() {
-    if !can_make_containers() {
-        return;
-    }
     let mut test = script("read a <&3; read b <&4; echo $LISTEN_FDS $LISTEN_PID $a $b; ls /proc/self/fd | wc -l");
     test.config["process"]["env"] = json!(["PATH=/bin", "LISTEN_FDS=77", "LISTEN_PID=88"]);
     for name in ["three", "four", "five"] {
@@ -59,7 +57,6 @@ fn sockets_of_socket_activation_come_first() {
     assert_eq!(stdout(&passed(&format!("{mine} LISTEN_FDS=2"), &["--preserve-fds", "5"])), "2 1 three four\n7\n");
     let error = one_error(&passed(&format!("{mine} LISTEN_FDS=4294967295"), &["--preserve-fds", "4294967295"]));
     assert!(error.ends_with("LISTEN_FDS: fd 6 is to be preserved but is not open"), "{error}");
-    test.assert_nothing_left("socket activation");
 }
 
 /// A service manager's socket.
@@ -137,11 +134,8 @@ fn ended(mut child: Child) -> i32 {
 const NOTIFIED: &str =
     "echo $NOTIFY_SOCKET; grep /run/notify /proc/self/mountinfo; touch /run/notify/x; exec sleep 1000";
 
-#[test]
+#[container_test]
 fn readiness_is_forwarded_and_nothing_else() {
-    if !can_make_containers() {
-        return;
-    }
     let mut test = script(NOTIFIED);
     test.config["process"]["env"] = json!(["PATH=/bin", "NOTIFY_SOCKET=/of/the/config"]);
     test.config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
@@ -180,14 +174,10 @@ fn readiness_is_forwarded_and_nothing_else() {
     manager.heard_nothing();
     assert_eq!(container.send_to(b"READY=1", &socket).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     succeed(&test, &["delete", "--force", &test.id]);
-    test.assert_nothing_left("after readiness");
 }
 
-#[test]
+#[container_test]
 fn start_waits_for_readiness_and_create_does_not() {
-    if !can_make_containers() {
-        return;
-    }
     let mut test = script(NOTIFIED);
     test.map_ids();
     let manager = Manager::new(&test);
@@ -207,14 +197,10 @@ fn start_waits_for_readiness_and_create_does_not() {
     let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&socket).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o777, "any user of the container may say it");
     succeed(&test, &["delete", "--force", &test.id]);
-    test.assert_nothing_left("after readiness of a created one");
 }
 
-#[test]
+#[container_test]
 fn a_container_may_end_without_a_word() {
-    if !can_make_containers() {
-        return;
-    }
     let test = script("sleep 0.2; exit 5");
     let manager = Manager::new(&test);
     let address = manager.name.to_str().unwrap();
@@ -224,15 +210,11 @@ fn a_container_may_end_without_a_word() {
     succeed(&test, &["delete", &test.id]);
     assert_eq!(ended(notify(&test, address, &["run", "-b", path, &test.id])), 5);
     manager.heard_nothing();
-    test.assert_nothing_left("without a word");
 }
 
 /// In the foreground the main process is the runtime, which forwards signals meanwhile.
-#[test]
+#[container_test]
 fn readiness_in_the_foreground() {
-    if !can_make_containers() {
-        return;
-    }
     let test = script("trap 'exit 9' TERM; trap 'echo usr1' USR1; while :; do sleep 0.1; done");
     // By an abstract name, as that of systemd's own.
     let name = format!("corten-test-{}", test.id);
@@ -253,7 +235,6 @@ fn readiness_in_the_foreground() {
     until("it runs on", || corten_state(&test).is_none());
     drop(barrier);
     assert_eq!(ended(child), 9);
-    test.assert_nothing_left("in the foreground");
 }
 
 fn corten_state(test: &TestBundle) -> Option<Value> {
@@ -261,11 +242,8 @@ fn corten_state(test: &TestBundle) -> Option<Value> {
 }
 
 /// A socket that nobody listens at, as it is inherited by accident.
-#[test]
+#[container_test]
 fn a_dead_service_manager() {
-    if !can_make_containers() {
-        return;
-    }
     let test = TestBundle::new(&["sleep", "1000"]);
     let path = test.write().path();
     let path = path.to_str().unwrap();
@@ -287,7 +265,6 @@ fn a_dead_service_manager() {
     common::create(&test);
     assert_eq!(ended(notify(&test, "/nosuch/socket", &["start", &test.id])), 0);
     succeed(&test, &["delete", "--force", &test.id]);
-    test.assert_nothing_left("a dead service manager");
 }
 
 /// The children of a process, zombies included.
@@ -296,11 +273,8 @@ fn children(pid: u32) -> Vec<u32> {
     text.split_whitespace().map(|child| child.parse().unwrap()).collect()
 }
 
-#[test]
+#[container_test]
 fn orphans_come_to_the_runtime_and_are_reaped() {
-    if !can_make_containers() {
-        return;
-    }
     let text = "(sleep 0.3 & echo $!); (sleep 1000 & echo $!); (sleep 0.3 & echo $!); read line; exit 4";
     let mut test = script(text);
     test.config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "pid");
@@ -337,24 +311,17 @@ fn orphans_come_to_the_runtime_and_are_reaped() {
 }
 
 /// Who starts the runtime with SIGCHLD ignored gets the exit status all the same.
-#[test]
+#[container_test]
 fn a_caller_that_ignores_sigchld() {
-    if !can_make_containers() {
-        return;
-    }
     let mut test = script("exit 42");
     test.config["hooks"] = json!({ "poststop": [{ "path": "/bin/true" }], "createRuntime": [{ "path": "/bin/true" }] });
     let output = run_by_shell(&test, "trap '' CHLD; exec \"$@\"", &[]);
     assert_eq!(output.status.code(), Some(42), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
-    test.assert_nothing_left("SIGCHLD ignored");
 }
 
-#[test]
+#[container_test]
 fn closed_stdio_is_the_null_device() {
-    if !can_make_containers() {
-        return;
-    }
     let test = TestBundle::new(&["sleep", "1000"]);
     let output = run_by_shell(&test, "exec \"$@\" <&- >&- 2>&-", &["-d"]);
     assert_eq!(output.status.code(), Some(0));
@@ -364,14 +331,10 @@ fn closed_stdio_is_the_null_device() {
     seen.sort();
     assert_eq!(seen, ["/dev/null"; 3].map(PathBuf::from));
     succeed(&test, &["delete", "--force", &test.id]);
-    test.assert_nothing_left("closed stdio");
 }
 
-#[test]
+#[container_test]
 fn stdio_is_the_callers() {
-    if !can_make_containers() {
-        return;
-    }
     let test = script("cat; echo err >&2; readlink /proc/self/fd/0");
     let path = test.write().path();
     let (input, out) = (test.beside("in"), test.beside("both"));
@@ -393,7 +356,6 @@ fn stdio_is_the_callers() {
     child.stdout.as_mut().unwrap().read_exact(&mut [0; 2]).unwrap();
     drop(child.stdout.take());
     assert_eq!(ended(child), 128 + nix::libc::SIGPIPE);
-    test.assert_nothing_left("stdio");
 }
 
 /// Opens all three of stdio again, as programs do that are told to log to `/dev/stdout`.
@@ -407,11 +369,8 @@ fn with_pipes(mut command: Command) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-#[test]
+#[container_test]
 fn stdio_in_a_user_namespace_can_be_opened_again() {
-    if !can_make_containers() {
-        return;
-    }
     let mut test = script(REOPEN);
     test.map_ids();
     let path = test.write().path().to_owned();
@@ -435,7 +394,6 @@ fn stdio_in_a_user_namespace_can_be_opened_again() {
         succeed(&test, &["delete", "--force", &test.id]);
         assert_eq!((files.read(), files.owner()), (["in\n", "err\n"].map(str::to_owned), MAPPED_ROOT + uid));
     }
-    test.assert_nothing_left("stdio in a user namespace");
 }
 
 /// Files for stdio that nobody but their owner, root, may open.
@@ -473,11 +431,8 @@ impl Files {
 }
 
 /// The caller's log does not become the container's, and what is written by other names does not overwrite it.
-#[test]
+#[container_test]
 fn files_of_others_are_copied_in_the_foreground_and_keep_their_owner() {
-    if !can_make_containers() {
-        return;
-    }
     let reopen = "echo first > /dev/stdout; cat < /dev/stdin; echo err > /dev/stderr; exit 7";
     for (uid, mapped) in [(0, true), (33, true), (33, false)] {
         let mut test = script(reopen);
@@ -513,15 +468,11 @@ fn files_of_others_are_copied_in_the_foreground_and_keep_their_owner() {
             .unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(3));
         succeed(&test, &["delete", "--force", &test.id]);
-        test.assert_nothing_left("files");
     }
 }
 
-#[test]
+#[container_test]
 fn stdio_of_an_exec_in_a_user_namespace_can_be_opened_again() {
-    if !can_make_containers() {
-        return;
-    }
     // In a PID namespace of its own, and not.
     for own_pids in [true, false] {
         let mut test = TestBundle::new(&["sleep", "1000"]);
@@ -548,15 +499,11 @@ fn stdio_of_an_exec_in_a_user_namespace_can_be_opened_again() {
         assert!(command.stdin(File::open("/dev/zero").unwrap()).status().unwrap().success());
         assert_eq!(fs::metadata("/dev/zero").unwrap().uid(), zero);
         succeed(&test, &["delete", "--force", &test.id]);
-        test.assert_nothing_left("stdio of an exec");
     }
 }
 
-#[test]
+#[container_test]
 fn a_session_keyring_of_its_own() {
-    if !can_make_containers() {
-        return;
-    }
     // A ring of its own is for all to see a while longer: each container has another name.
     let keys = |flags: &[&str]| {
         let mut test = script("cat /proc/keys");
@@ -575,11 +522,8 @@ fn a_session_keyring_of_its_own() {
 }
 
 /// As Podman calls runtimes: with `XDG_RUNTIME_DIR` alone, or nothing.
-#[test]
+#[container_test]
 fn an_empty_environment() {
-    if !can_make_containers() {
-        return;
-    }
     let mut test = script("env; exec sleep 1000");
     test.config["process"]["env"] = json!(["PATH=/bin"]);
     let path = test.write().path();
@@ -622,15 +566,11 @@ fn an_empty_environment() {
         bare(arguments).output().unwrap();
     }
     assert_eq!(quiet(&["delete", &test.id]), "");
-    test.assert_nothing_left("an empty environment");
 }
 
 /// Warnings are no failure, and a failure is the only entry in the log: Podman reads the whole file as one object.
-#[test]
+#[container_test]
 fn a_failure_is_alone_in_the_log() {
-    if !can_make_containers() {
-        return;
-    }
     let mut test = TestBundle::new(&["nosuch"]);
     test.config["process"]["selinuxLabel"] = json!("system_u:system_r:container_t:s0");
     let (path, log) = (test.write().path(), test.beside("log"));
@@ -647,19 +587,14 @@ fn a_failure_is_alone_in_the_log() {
     let entry: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(entry["level"], "warning", "{text}");
     succeed(&test, &["delete", &test.id]);
-    test.assert_nothing_left("a warning");
 }
 
 /// An fd of the runtime's own would be the container's stdin otherwise.
-#[test]
+#[container_test]
 fn stdio_that_is_closed_is_the_null_device() {
-    if !can_make_containers() {
-        return;
-    }
     let test = script("readlink /proc/self/fd/0");
     let corten = corten(&test, &["run", "-b", test.write().path().to_str().unwrap(), &test.id]);
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "exec \"$@\" <&-", "sh", common::CORTEN]).args(corten.get_args());
     assert_eq!(stdout(&command.output().unwrap()), "/dev/null\n");
-    test.assert_nothing_left("closed stdio");
 }

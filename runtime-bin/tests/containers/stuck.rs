@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::common::ways::{Way, ways};
-use crate::common::{
-    self, TestBundle, can_make_containers, cgroup_mounts, corten, fail, run, skip, state, succeed, until,
-};
+use crate::common::ways::Way;
+use crate::common::{self, TestBundle, cgroup_mounts, corten, fail, run, skip, state, succeed, until};
+use container_test::container_test;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, CpuSet, sched_getcpu, sched_setaffinity, unshare};
 use nix::sys::signal::{Signal, kill};
@@ -86,11 +85,8 @@ fn remove(above: Vec<Above>) {
 }
 
 /// Whoever is put into such a cgroup stands still until somebody thaws the one above: nobody is.
-#[test]
+#[container_test]
 fn a_container_below_a_frozen_cgroup_is_refused() {
-    if !can_make_containers() {
-        return;
-    }
     let above = Above::all(&common::unique("frozen"));
     for frozen in &above {
         let test = below(&above, &["true"]);
@@ -148,11 +144,8 @@ fn ends(child: &mut Child, what: &str) -> std::process::ExitStatus {
 }
 
 /// A cgroup above is frozen while the runtime runs a hook, and init waits for that: it is deleted by force, or its making is ended.
-#[test]
+#[container_test]
 fn a_container_that_is_frozen_from_above_while_it_is_made_can_be_removed() {
-    if !can_make_containers() {
-        return;
-    }
     let above = Above::all(&common::unique("freezing"));
     let cases = above.iter().flat_map(|above| [(above, false), (above, true)]);
     for (frozen, interrupted) in cases.filter(|(above, interrupted)| !(above.holds_killed() && *interrupted)) {
@@ -178,17 +171,13 @@ fn a_container_that_is_frozen_from_above_while_it_is_made_can_be_removed() {
             assert_eq!(ends(&mut command, &what).code(), Some(1), "{what}");
         }
         frozen.thaw();
-        test.assert_nothing_left(&what);
     }
     remove(above);
 }
 
 /// What ends a command ends one that makes a container, and nothing is left.
-#[test]
+#[container_test]
 fn a_making_that_is_interrupted_is_taken_back() {
-    if !can_make_containers() {
-        return;
-    }
     for words in [&["create"][..], &["run", "--detach"], &["run"]] {
         for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
             let what = format!("{words:?}, {signal}");
@@ -249,16 +238,13 @@ fn init_of(test: &TestBundle) -> u32 {
 }
 
 /// The source of a mount lies on it. Where init opens it, it is init that hangs; in the other ways it is the runtime.
-#[test]
-fn a_container_that_hangs_at_a_mount_can_be_killed_and_deleted() {
-    if !can_make_containers() {
-        return;
-    }
+#[container_test(ways)]
+fn a_container_that_hangs_at_a_mount_can_be_killed_and_deleted(way: Way) {
     let place = tempfile::tempdir().unwrap();
     let stuck = place.path().join("stuck");
     let Some(server) = hang_filesystem(&stuck) else { return };
     let ends_by = ["kill", "delete", "interrupt", "killed create"];
-    for (way, by) in ways().flat_map(|way| ends_by.map(|by| (way, by))) {
+    for by in ends_by {
         let mut test = TestBundle::new(&["true"]);
         let what = format!("{way:?}, {by}");
         let mount = json!({ "destination": "/data", "source": stuck.join("source"), "options": ["bind"] });
@@ -304,7 +290,6 @@ fn a_container_that_hangs_at_a_mount_can_be_killed_and_deleted() {
             }
         }
         assert!(begun.elapsed() < Duration::from_secs(15), "{what}: {:?}", begun.elapsed());
-        test.assert_nothing_left(&what);
     }
     drop(server);
 }
@@ -322,11 +307,8 @@ fn continue_without(command: &mut Child, test: &TestBundle) {
 }
 
 /// The rootfs lies on it: there is no init yet.
-#[test]
+#[container_test]
 fn a_container_whose_root_hangs_can_be_deleted() {
-    if !can_make_containers() {
-        return;
-    }
     let place = tempfile::tempdir().unwrap();
     let stuck = place.path().join("stuck");
     let Some(server) = hang_filesystem(&stuck) else { return };

@@ -9,7 +9,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::sleeper::Sleeper;
-use crate::common::{self, CORTEN, TestBundle, can_make_containers, corten, fail, receive, succeed, until};
+use crate::common::{self, CORTEN, TestBundle, corten, fail, receive, succeed, until};
+use container_test::container_test;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
@@ -115,11 +116,8 @@ fn ended(child: &mut Child) -> i32 {
     status.unwrap().code().unwrap()
 }
 
-#[test]
+#[container_test]
 fn a_shell_in_the_foreground() {
-    if !can_make_containers() {
-        return;
-    }
     let mut test = TestBundle::new(&["sh"]);
     test.config["process"]["terminal"] = true.into();
     let path = test.write().path();
@@ -148,15 +146,11 @@ fn a_shell_in_the_foreground() {
     caller.master.write_all(b"kill %1; exec sh -c 'exit 7'\n").unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(7));
     assert!(!caller.is_raw(), "restored afterwards");
-    test.assert_nothing_left("after a shell");
 }
 
 /// The size is there before the first instruction. Without it one in ten programs still saw it in time.
-#[test]
+#[container_test]
 fn the_first_instruction_sees_the_size() {
-    if !can_make_containers() {
-        return;
-    }
     let mut test = TestBundle::new(&["stty", "size"]);
     test.config["process"]["terminal"] = true.into();
     // The caller's terminal is what is there.
@@ -176,14 +170,10 @@ fn the_first_instruction_sees_the_size() {
     let mut command = corten(&sleeper.0, &["exec", "-t", &sleeper.0.id, "stty", "size"]);
     let output = command.stderr(caller.stdio()).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "35 103\n");
-    test.assert_nothing_left("sizes");
 }
 
-#[test]
+#[container_test]
 fn a_resize_before_the_start_is_seen() {
-    if !can_make_containers() {
-        return;
-    }
     let mut test = TestBundle::new(&["stty", "size"]);
     test.config["process"]["terminal"] = true.into();
     let caller = Caller::new(33, 101);
@@ -192,15 +182,11 @@ fn a_resize_before_the_start_is_seen() {
     let path = test.write().path();
     let mut command = caller.corten(&test, &run(&test, path.to_str().unwrap()));
     assert_eq!(caller.says(&mut command), "44 55\r\n");
-    test.assert_nothing_left("a resize");
 }
 
 /// A program may choose a size, and has it until the caller's changes.
-#[test]
+#[container_test]
 fn a_size_of_the_programs_own_holds() {
-    if !can_make_containers() {
-        return;
-    }
     let sleeper = Sleeper::plain();
     let own =
         "stty rows 5 cols 6; sleep 0.3; stty size; echo up; trap 'stty size; exit' WINCH; while :; do sleep 0.1; done";
@@ -213,11 +199,8 @@ fn a_size_of_the_programs_own_holds() {
 }
 
 /// Apache takes SIGWINCH for "stop gracefully"; it is the caller's terminal that it tells of.
-#[test]
+#[container_test]
 fn sigwinch_is_for_terminals_alone() {
-    if !can_make_containers() {
-        return;
-    }
     let text = "trap 'echo winch' WINCH; trap 'exit 9' TERM; echo up; while :; do sleep 0.1; done";
     let test = TestBundle::new(&["sh", "-c", text]);
     let path = test.write().path();
@@ -239,7 +222,6 @@ fn sigwinch_is_for_terminals_alone() {
         assert_eq!(ended(&mut child), 9);
         assert_eq!(said(), "up\n");
     }
-    test.assert_nothing_left("SIGWINCH");
 }
 
 fn pid(child: &Child) -> Pid {
@@ -253,11 +235,8 @@ fn child_of(parent: Pid) -> Pid {
 }
 
 /// Whoever does not read holds up what the program writes, not the word that it has ended.
-#[test]
+#[container_test]
 fn an_end_is_seen_though_nobody_reads() {
-    if !can_make_containers() {
-        return;
-    }
     let text = "busybox yes & sleep 1; kill $!; exit 5";
     let test = script(text);
     let path = test.write().path();
@@ -280,16 +259,12 @@ fn an_end_is_seen_though_nobody_reads() {
     std::thread::sleep(Duration::from_millis(500));
     kill(pid(&child), Signal::SIGTERM).unwrap();
     assert_eq!(ended(&mut child), 128 + Signal::SIGTERM as i32);
-    test.assert_nothing_left("unread");
 }
 
 /// More than the pipe takes: what is left when the program ends is there for a reader that comes late. How much the pipe takes hangs on
 /// the pieces in which it comes; this one is small, and the terminal has room for the rest, so that the program ends.
-#[test]
+#[container_test]
 fn a_late_reader_gets_everything() {
-    if !can_make_containers() {
-        return;
-    }
     let sleeper = Sleeper::plain();
     let (mut reader, writer) = std::io::pipe().unwrap();
     fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
@@ -304,11 +279,8 @@ fn a_late_reader_gets_everything() {
 }
 
 /// In a pipe as in a file; on a terminal, which is raw meanwhile, as it would have been.
-#[test]
+#[container_test]
 fn lines_end_as_the_caller_s_do() {
-    if !can_make_containers() {
-        return;
-    }
     let test = script("echo one; stty -a 2>/dev/null | grep -o -e '-\\?onlcr'");
     let path = test.write().path();
     let arguments = run(&test, path.to_str().unwrap());
@@ -331,15 +303,11 @@ fn lines_end_as_the_caller_s_do() {
     assert_eq!(caller.says(&mut command), "one\n-onlcr\n");
     let sleeper = Sleeper::plain();
     assert_eq!(sleeper.prints(&["-t"], &["echo", "two"]), "two\n");
-    test.assert_nothing_left("lines");
 }
 
 /// As systemd does it: nobody has the terminal open for a while.
-#[test]
+#[container_test]
 fn a_console_that_is_closed_and_opened_again() {
-    if !can_make_containers() {
-        return;
-    }
     let test = script(
         "exec <&- >&- 2>&-; sleep 0.3; busybox yes | head -n 9000 >/dev/console; sleep 0.3; echo end >/dev/console",
     );
@@ -349,16 +317,12 @@ fn a_console_that_is_closed_and_opened_again() {
     child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
     assert_eq!(text, "y\n".repeat(9000) + "end\n");
     assert_eq!(ended(&mut child), 0);
-    test.assert_nothing_left("a console");
 }
 
 /// In the background the terminal is the shell's: it is neither made raw nor read. Brought to the foreground, and after a stop,
 /// it is the container's.
-#[test]
+#[container_test]
 fn a_job_of_a_shell() {
-    if !can_make_containers() {
-        return;
-    }
     let test = script("echo up; while read line; do echo \"read $line\"; done");
     let path = test.write().path();
     let (mut caller, run) = (Caller::new(33, 101), run(&test, path.to_str().unwrap()).join(" "));
@@ -383,15 +347,11 @@ fn a_job_of_a_shell() {
     caller.master.write_all(b"\x04").unwrap();
     assert_eq!(ended(&mut child), 0);
     assert!(!caller.is_raw(), "restored afterwards");
-    test.assert_nothing_left("a job");
 }
 
 /// Nobody else may read what is typed there, or write to it: the numbers of a container's users are those of users of the host.
-#[test]
+#[container_test]
 fn a_terminal_of_the_hosts_keeps_its_owner() {
-    if !can_make_containers() {
-        return;
-    }
     let (caller, fifo) = (Caller::new(24, 80), |test: &TestBundle| test.beside("fifo"));
     let owner = |what: &dyn AsFd| nix::sys::stat::fstat(what.as_fd()).unwrap().st_uid;
     for maps in [false, true] {
@@ -415,7 +375,6 @@ fn a_terminal_of_the_hosts_keeps_its_owner() {
             }
             assert_eq!((owner(&caller.terminal), owner(&fifo)), (0, 0), "maps: {maps}, detached: {detach}");
         }
-        test.assert_nothing_left("run");
     }
 
     let sleeper = Sleeper::plain();
@@ -425,11 +384,8 @@ fn a_terminal_of_the_hosts_keeps_its_owner() {
     assert_eq!(owner(&caller.terminal), 0);
 }
 
-#[test]
+#[container_test]
 fn the_console_socket_gets_the_master() {
-    if !can_make_containers() {
-        return;
-    }
     let mut test = TestBundle::new(&["sh", "-c", "stty size; ls -l /dev/console /proc/self/fd/0; sleep 1000"]);
     test.config["process"]["terminal"] = true.into();
     test.config["process"]["consoleSize"] = json!({ "height": 11, "width": 22 });
@@ -459,15 +415,11 @@ fn the_console_socket_gets_the_master() {
     // Whoever has the master does with line ends as they like.
     assert!(heard.contains("11 22\r\n") && heard.contains("136,   0"), "{heard}");
     succeed(&test, &["delete", "--force", &test.id]);
-    test.assert_nothing_left("after a console");
 }
 
 /// As conmon does it.
-#[test]
+#[container_test]
 fn a_size_from_between_create_and_start_holds() {
-    if !can_make_containers() {
-        return;
-    }
     for size in [None, Some(json!({ "height": 11, "width": 22 }))] {
         let mut test = script("stty size; sleep 1000");
         if let Some(size) = size {
@@ -483,6 +435,5 @@ fn a_size_from_between_create_and_start_holds() {
         succeed(&test, &["start", &test.id]);
         assert_eq!(expect(&mut master, "\n"), "44 55\r\n");
         succeed(&test, &["delete", "--force", &test.id]);
-        test.assert_nothing_left("a size");
     }
 }

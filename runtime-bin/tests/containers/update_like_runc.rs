@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use crate::common::vm::{self, Case, Known, OURS, Runtime, Seen};
-use crate::common::{self, can_make_containers, peers, skip};
+use crate::common::{self, peers, skip};
+use container_test::container_test;
 use serde_json::{Value, json};
 
 const MIB: i64 = 1 << 20;
@@ -161,11 +162,8 @@ fn limits(directory: &Path) -> Vec<(String, String)> {
     names.map(value).collect()
 }
 
-#[test]
+#[container_test]
 fn updates_are_runcs() {
-    if !can_make_containers() {
-        return;
-    }
     let has = |controller: &str| Path::new("/sys/fs/cgroup").join(controller).join("cgroup.procs").exists();
     if !["memory", "cpu", "cpuset", "pids", "devices"].into_iter().all(has) {
         return skip("not all of memory, cpu, cpuset, pids and devices are in v1 hierarchies");

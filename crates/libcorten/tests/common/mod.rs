@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use procfs::process::{MountInfo, Process};
 use serde_json::{Value, json};
 
 /// Says why a test does nothing here; `cargo xtask test` collects these lines.
@@ -64,15 +65,46 @@ pub fn copy_program(from: &Path, to: &Path) {
 
 /// Where cgroups are mounted, v1 and v2.
 pub fn cgroup_mounts() -> Vec<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let is_cgroup = |line: &&str| line.contains(" - cgroup ") || line.contains(" - cgroup2 ");
-    mounts.lines().filter(is_cgroup).map(|line| line.split(' ').nth(4).unwrap().into()).collect()
+    let mounts = Process::myself().unwrap().mountinfo().unwrap();
+    mounts
+        .into_iter()
+        .filter(|mount| ["cgroup", "cgroup2"].contains(&&*mount.fs_type))
+        .map(|mount| mount.mount_point)
+        .collect()
 }
 
 /// Root of the user namespaces of tests, on the host.
 pub const MAPPED_ROOT: u32 = 100_000;
 
-/// A bundle in a temporary directory, with a state root beside it. Removed when dropped.
+/// What a test is tried with, as `#[container_test]` takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    /// The container is in the user namespace of the machine.
+    Root,
+    /// It has one of its own.
+    UserNamespace,
+}
+
+impl Variant {
+    /// Both are, wherever containers are.
+    pub fn is_possible(self) -> bool {
+        true
+    }
+
+    /// Whether ids inside are others than on the host.
+    pub fn is_mapped(self) -> bool {
+        self == Self::UserNamespace
+    }
+
+    /// Changes the config to this variant. What is in the rootfs by then belongs to the container's root.
+    pub fn apply(self, test: &mut TestBundle) {
+        if self.is_mapped() {
+            test.map_ids();
+        }
+    }
+}
+
+/// A bundle in a temporary directory, with a state root beside it. Removed when dropped; nothing of a container may be left then.
 #[derive(Debug)]
 pub struct TestBundle {
     directory: tempfile::TempDir,
@@ -172,9 +204,12 @@ impl TestBundle {
             let cgroup = mount_point.join(&self.id);
             assert!(!cgroup.exists(), "{what}: {cgroup:?} is left");
         }
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        let path = self.directory.path().to_str().unwrap().to_owned();
-        assert!(!mounts.contains(&path), "{what}: a mount is left");
+        let mounts = Process::myself().unwrap().mountinfo().unwrap();
+        // Be it a mount point, what is mounted, or a word of a filesystem's options.
+        let path = self.directory.path().to_str().unwrap();
+        let is_ours = |mount: &MountInfo| format!("{mount:?}").contains(path);
+        let left: Vec<_> = mounts.into_iter().filter(is_ours).collect();
+        assert!(left.is_empty(), "{what}: mounts are left: {left:?}");
         // A killed init may take a moment to be reaped by whoever is its parent now.
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
         loop {
@@ -213,6 +248,14 @@ impl TestBundle {
         let entries = fs::read_dir("/proc").unwrap().flatten();
         let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
         names.filter(|name| name.parse::<i32>().is_ok()).filter(ours).filter(counts).collect()
+    }
+}
+
+impl Drop for TestBundle {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.assert_nothing_left("at the end");
+        }
     }
 }
 

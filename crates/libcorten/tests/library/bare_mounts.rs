@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use crate::common::{TestBundle, can_make_containers, skip};
+use crate::common::{TestBundle, skip};
+use container_test::container_test;
 use libcorten::{Bundle, CreateOptions, Exit, Runtime};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
@@ -99,11 +100,8 @@ impl Drop for Place {
     }
 }
 
-#[test]
+#[container_test]
 fn the_first_container_makes_the_template_and_all_see_the_same() {
-    if !can_make_containers() {
-        return;
-    }
     let place = Place::new();
     let directory = place.directory();
     let without = place.run(None);
@@ -122,11 +120,8 @@ fn the_first_container_makes_the_template_and_all_see_the_same() {
     assert!(place.has_template());
 }
 
-#[test]
+#[container_test]
 fn a_directory_of_others_is_not_used() {
-    if !can_make_containers() {
-        return;
-    }
     let changes: [&dyn Fn(&Path); 3] = [
         &|directory| {
             fs::create_dir(directory).unwrap();
@@ -151,11 +146,8 @@ fn a_directory_of_others_is_not_used() {
     }
 }
 
-#[test]
+#[container_test]
 fn the_template_is_left_out_of_recursive_bind_mounts() {
-    if !can_make_containers() {
-        return;
-    }
     let Some(place) = Place::with_template() else { return };
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let above = mounts.lines().find(|line| line.contains(&format!(" {} ", place.directory().display()))).unwrap();
@@ -169,11 +161,8 @@ fn the_template_is_left_out_of_recursive_bind_mounts() {
 }
 
 /// What is below the root of a container is the same for all containers. Looked at by one with more rights than any container.
-#[test]
+#[container_test]
 fn nothing_can_be_written_below_the_root() {
-    if !can_make_containers() {
-        return;
-    }
     let Some(place) = Place::with_template() else { return };
     let namespace = place.directory().join("empty");
     let written = thread::spawn(move || {

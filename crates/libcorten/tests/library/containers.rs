@@ -5,15 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::{env, fs, thread};
 
-use crate::common::{self, TestBundle, can_make_containers};
+use crate::common::{self, TestBundle};
+use container_test::container_test;
 use libcorten::plan::{Filter, FilterFlags, OwnedStep, Planned};
 use libcorten::{Bundle, CreateOptions, ErrorKind, Exit, Runtime, Status, Update};
 
-#[test]
+#[container_test]
 fn a_container_goes_through_its_life() {
-    if !can_make_containers() {
-        return;
-    }
     let test = TestBundle::new(&["sh", "-c", "exit 7"]);
     let bundle = Bundle::open(test.write().path()).unwrap();
     let runtime = Runtime::new(test.state_root());
@@ -29,15 +27,11 @@ fn a_container_goes_through_its_life() {
     assert_eq!(container.start().unwrap_err().to_string(), "cannot start a container that has stopped");
     container.delete(false).unwrap();
     assert_eq!(container.state().unwrap_err().kind(), ErrorKind::NotFound);
-    test.assert_nothing_left("after delete");
 }
 
 /// DESIGN: safe to call from any thread of any program. Others of this process allocate and hold locks all the while.
-#[test]
+#[container_test]
 fn eight_threads_make_twenty_five_containers_each() {
-    if !can_make_containers() {
-        return;
-    }
     let test = Arc::new(TestBundle::new(&["sh", "-c", "exit 3"]));
     let mut config = test.config.clone();
     config["linux"].as_object_mut().unwrap().remove("cgroupsPath");
@@ -81,16 +75,12 @@ fn eight_threads_make_twenty_five_containers_each() {
     for thread in noise {
         thread.join().unwrap();
     }
-    test.assert_nothing_left("after 200 containers");
 }
 
 /// Every step of init is replaced by one that fails, one after the other: the error names the field, the call and the errno,
 /// and nothing is left.
-#[test]
+#[container_test]
 fn init_fails_at_every_step() {
-    if !can_make_containers() {
-        return;
-    }
     let mut test = TestBundle::docker(&["true"]);
     test.config["process"]["cwd"] = "/tmp/made".into();
     fail_at_every_step(&test);
@@ -140,11 +130,8 @@ fn fail_at_every_step(test: &TestBundle) {
 }
 
 /// Init ends without a word at every place, as if it were killed.
-#[test]
+#[container_test]
 fn init_dies_at_every_step() {
-    if !can_make_containers() {
-        return;
-    }
     die_at_every_step(&TestBundle::new(&["true"]));
     die_at_every_step(&with_everything());
 }
@@ -175,11 +162,8 @@ const KILL_AT: &str = "CORTEN_TEST_KILL_AT";
 const KILL_BUNDLE: &str = "CORTEN_TEST_KILL_BUNDLE";
 
 /// The runtime is killed before each host step: `delete --force` removes everything.
-#[test]
+#[container_test]
 fn the_runtime_is_killed_at_every_step() {
-    if !can_make_containers() {
-        return;
-    }
     kill_at_every_step(&TestBundle::new(&["sleep", "1000"]));
     kill_at_every_step(&with_everything());
 }
@@ -215,11 +199,8 @@ fn kill_at_every_step(test: &TestBundle) {
 
 /// A runtime is killed after it wrote down a cgroup that it would not have got, as another container is in it: deleting what it
 /// left does not touch the other.
-#[test]
+#[container_test]
 fn a_cgroup_that_was_only_written_down_is_not_killed() {
-    if !can_make_containers() {
-        return;
-    }
     let (other, mut test) = (TestBundle::new(&["sleep", "1000"]), TestBundle::new(&["true"]));
     let bundle = Bundle::open(other.write().path()).unwrap();
     let running = Runtime::new(other.state_root()).run(&other.id, &bundle, &CreateOptions::default()).unwrap();
@@ -246,7 +227,6 @@ fn a_cgroup_that_was_only_written_down_is_not_killed() {
     running.delete(true).unwrap();
     runtime.load(&test.id).unwrap().delete(true).unwrap();
     other.assert_nothing_left("the other");
-    test.assert_nothing_left("the killed one");
 }
 
 /// Not a test: the runtime that the one above kills.
@@ -277,11 +257,8 @@ const FREEZE_BUNDLE: &str = "CORTEN_TEST_FREEZE_BUNDLE";
 
 /// A cgroup above is frozen in the very moment in which init is cloned: the clone stands still before it has become init, and the runtime
 /// waits for it. `delete --force` ends both, and what ends any command ends the runtime.
-#[test]
+#[container_test]
 fn a_clone_that_stands_still_is_ended() {
-    if !can_make_containers() {
-        return;
-    }
     let unified = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(std::path::Path::new);
     let Some(unified) = unified.into_iter().find(|path| path.join("cgroup.procs").exists()) else {
         return common::skip("no cgroup v2");
@@ -352,11 +329,8 @@ fn kill_self() -> ! {
 }
 
 /// Somebody else (GPUs) may have changed which devices are allowed: an update leaves them alone, unless it brings another list.
-#[test]
+#[container_test]
 fn devices_are_left_alone_by_updates_of_other_limits() {
-    if !can_make_containers() {
-        return;
-    }
     if fs::File::open("/dev/fuse").is_err() {
         return common::skip("/dev/fuse cannot be opened");
     }
@@ -396,15 +370,11 @@ fn devices_are_left_alone_by_updates_of_other_limits() {
     update(serde_json::json!({ "devices": [fuse(true)] }));
     assert!(may_open());
     container.delete(true).unwrap();
-    test.assert_nothing_left("after updates of devices");
 }
 
 /// Two of the same name at once: one is made, one is told, and the one that is made works.
-#[test]
+#[container_test]
 fn one_of_two_containers_of_one_name_is_made() {
-    if !can_make_containers() {
-        return;
-    }
     let test = Arc::new(TestBundle::new(&["true"]));
     let bundle = Arc::new(Bundle::open(test.write().path()).unwrap());
     for _ in 0..10 {
@@ -429,5 +399,4 @@ fn one_of_two_containers_of_one_name_is_made() {
             container.delete(false).unwrap();
         }
     }
-    test.assert_nothing_left("after the race");
 }

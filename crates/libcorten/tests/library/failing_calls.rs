@@ -7,7 +7,8 @@ use std::env;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{TestBundle, can_make_containers};
+use crate::common::TestBundle;
+use container_test::container_test;
 use libcorten::lifecycle::foreground::{Signals, attach};
 use libcorten::{Bundle, CgroupManager, CreateOptions, Runtime};
 use libseccomp::{ScmpAction, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
@@ -88,20 +89,15 @@ fn when_fails(which: &str, test: &TestBundle) -> [String; 2] {
 }
 
 /// Every container has a keyring, which is its user's.
-#[test]
+#[container_test]
 fn a_quota_of_keys_that_is_used_up_has_a_hint() {
-    if can_make_containers() {
-        let [said, _] = when_fails("a keyring", &TestBundle::new(&["true"]));
-        assert!(said.contains("keyctl") && said.contains("disk quota exceeded"), "{said}");
-        assert!(said.contains("kernel.keys.maxkeys") && said.contains("--no-new-keyring"), "{said}");
-    }
+    let [said, _] = when_fails("a keyring", &TestBundle::new(&["true"]));
+    assert!(said.contains("keyctl") && said.contains("disk quota exceeded"), "{said}");
+    assert!(said.contains("kernel.keys.maxkeys") && said.contains("--no-new-keyring"), "{said}");
 }
 
-#[test]
+#[container_test]
 fn what_init_fails_at_before_it_has_a_program_is_one_error() {
-    if !can_make_containers() {
-        return;
-    }
     for (which, wanted) in [
         ("a look at the program", "corten-init: fstat \"program\": input/output error"),
         ("a name", "corten-init: prctl \"program\": operation not permitted"),
@@ -112,28 +108,22 @@ fn what_init_fails_at_before_it_has_a_program_is_one_error() {
     }
 }
 
-#[test]
+#[container_test]
 fn a_clone_that_cannot_be_told_of_is_ended_and_reaped() {
-    if can_make_containers() {
-        let mut test = TestBundle::new(&["true"]);
-        test.map_ids();
-        let [said, _] = when_fails("a message with an fd", &test);
-        assert!(said.contains("sendmsg \"clone ") && said.contains("no buffer space available"), "{said}");
-    }
+    let mut test = TestBundle::new(&["true"]);
+    test.map_ids();
+    let [said, _] = when_fails("a message with an fd", &test);
+    assert!(said.contains("sendmsg \"clone ") && said.contains("no buffer space available"), "{said}");
 }
 
-#[test]
+#[container_test]
 fn a_container_of_which_it_cannot_be_seen_whether_it_waits_is_not_said_to_run() {
-    if can_make_containers() {
-        let [said, _] = when_fails("a look at the socket", &TestBundle::new(&["true"]));
-        assert!(said.starts_with("fstatat(") && said.ends_with("\"start.sock\"): input/output error"), "{said}");
-    }
+    let [said, _] = when_fails("a look at the socket", &TestBundle::new(&["true"]));
+    assert!(said.starts_with("fstatat(") && said.ends_with("\"start.sock\"): input/output error"), "{said}");
 }
 
-#[test]
+#[container_test]
 fn an_end_that_cannot_be_seen_now_is_not_lost() {
-    if can_make_containers() {
-        let [said, _] = when_fails("a look at an end", &TestBundle::new(&["sh", "-c", "exit 7"]));
-        assert_eq!(said, "Code(7)");
-    }
+    let [said, _] = when_fails("a look at an end", &TestBundle::new(&["sh", "-c", "exit 7"]));
+    assert_eq!(said, "Code(7)");
 }

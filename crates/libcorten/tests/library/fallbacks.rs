@@ -6,7 +6,8 @@ use std::env;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{TestBundle, can_make_containers};
+use crate::common::TestBundle;
+use container_test::container_test;
 use libcorten::{Bundle, CreateOptions, Exit, Runtime};
 use libseccomp::{ScmpAction, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};
 
@@ -59,20 +60,15 @@ fn run_on(which: &str, test: &TestBundle) -> (bool, String) {
     (output.status.success(), said)
 }
 
-#[test]
+#[container_test]
 fn memfds_without_a_mark() {
-    if can_make_containers() {
-        let (made, said) = run_on("memfd", &TestBundle::new(&["true"]));
-        assert!(made, "{said}");
-    }
+    let (made, said) = run_on("memfd", &TestBundle::new(&["true"]));
+    assert!(made, "{said}");
 }
 
 /// With one masked file and one masked directory the covers are attached themselves.
-#[test]
+#[container_test]
 fn covers_that_cannot_be_copied_are_attached() {
-    if !can_make_containers() {
-        return;
-    }
     let script = "test $(stat -c %t:%T /proc/keys) = 1:3 && test -z \"$(ls -A /sys/firmware)\"";
     let mut test = TestBundle::new(&["sh", "-c", script]);
     test.config["linux"]["maskedPaths"] = serde_json::json!(["/proc/keys", "/sys/firmware"]);

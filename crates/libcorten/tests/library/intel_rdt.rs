@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::common::{TestBundle, can_make_containers, skip};
+use crate::common::{TestBundle, Variant, skip};
+use container_test::container_test;
 use libcorten::{Bundle, Container, CreateOptions, ErrorKind, ExecOptions, Exit, Runtime};
 use serde_json::{Value, json};
 
@@ -65,42 +66,35 @@ impl Fake {
     }
 }
 
-#[test]
-fn a_group_of_the_containers_own() {
-    if !can_make_containers() {
-        return;
+#[container_test(Root, UserNamespace)]
+fn a_group_of_the_containers_own(variant: Variant) {
+    let mapped = variant.is_mapped();
+    let rdt = json!({ "l3CacheSchema": "L3:0=ff", "memBwSchema": "MB:0=50", "schemata": ["L3:0=f", "MB:0=20"],
+        "enableMonitoring": true });
+    let mut fake = Fake::new(rdt, &["sh", "-c", "exit 3"]);
+    if mapped {
+        fake.test.map_ids();
     }
-    for mapped in [false, true] {
-        let rdt = json!({ "l3CacheSchema": "L3:0=ff", "memBwSchema": "MB:0=50", "schemata": ["L3:0=f", "MB:0=20"],
-            "enableMonitoring": true });
-        let mut fake = Fake::new(rdt, &["sh", "-c", "exit 3"]);
-        if mapped {
-            fake.test.map_ids();
-        }
-        let before = fake.tree();
-        let container = fake.create().unwrap();
-        let (id, pid) = (fake.id().to_owned(), container.state().unwrap().pid.to_string());
-        assert_eq!(fake.get(&format!("{id}/schemata")).unwrap(), "L3:0=ff\nMB:0=50\nL3:0=f\nMB:0=20\n");
-        // The process itself, before it has executed anything.
-        assert_eq!(fake.get(&format!("{id}/tasks")).unwrap(), pid);
-        assert_eq!(fake.get(&format!("{id}/mon_groups/{id}/tasks")).unwrap(), pid);
-        container.start().unwrap();
-        assert_eq!(container.wait().unwrap(), Exit::Code(3));
-        assert!(fake.path(&id).is_dir(), "it goes with the container, not with the process");
-        // Another process deletes: all that it knows is in the state.
-        drop(container);
-        let container = Runtime::new(fake.test.state_root()).load(&id).unwrap();
-        assert!(container.delete(false).unwrap().is_empty());
-        assert_eq!(fake.tree(), before);
-        fake.test.assert_nothing_left("resctrl");
-    }
+    let before = fake.tree();
+    let container = fake.create().unwrap();
+    let (id, pid) = (fake.id().to_owned(), container.state().unwrap().pid.to_string());
+    assert_eq!(fake.get(&format!("{id}/schemata")).unwrap(), "L3:0=ff\nMB:0=50\nL3:0=f\nMB:0=20\n");
+    // The process itself, before it has executed anything.
+    assert_eq!(fake.get(&format!("{id}/tasks")).unwrap(), pid);
+    assert_eq!(fake.get(&format!("{id}/mon_groups/{id}/tasks")).unwrap(), pid);
+    container.start().unwrap();
+    assert_eq!(container.wait().unwrap(), Exit::Code(3));
+    assert!(fake.path(&id).is_dir(), "it goes with the container, not with the process");
+    // Another process deletes: all that it knows is in the state.
+    drop(container);
+    let container = Runtime::new(fake.test.state_root()).load(&id).unwrap();
+    assert!(container.delete(false).unwrap().is_empty());
+    assert_eq!(fake.tree(), before);
+    fake.test.assert_nothing_left("resctrl");
 }
 
-#[test]
+#[container_test]
 fn without_monitoring_there_is_no_monitoring_group() {
-    if !can_make_containers() {
-        return;
-    }
     for rdt in [
         json!({}),
         json!({ "schemata": ["L3:0=3"], "enableMonitoring": false }),
@@ -117,11 +111,8 @@ fn without_monitoring_there_is_no_monitoring_group() {
 }
 
 /// The spec: what was there before is not the runtime's to remove, and neither is a class that others can share.
-#[test]
+#[container_test]
 fn a_group_with_an_id_stays() {
-    if !can_make_containers() {
-        return;
-    }
     let fake = Fake::new(json!({ "closID": "gold", "schemata": ["L3:0=f"], "enableMonitoring": true }), &["true"]);
     fake.put("gold/schemata", "    MB:0=100\n    L3:0=0000f\n");
     fake.put("gold/tasks", "");
@@ -146,11 +137,8 @@ fn a_group_with_an_id_stays() {
 }
 
 /// A second process of the container is in its class too, wherever the tree was when the container was made.
-#[test]
+#[container_test]
 fn another_process_joins_the_group() {
-    if !can_make_containers() {
-        return;
-    }
     for class in ["", "gold"] {
         let mut rdt = json!({ "schemata": ["L3:0=f"], "enableMonitoring": true });
         if !class.is_empty() {
@@ -172,11 +160,8 @@ fn another_process_joins_the_group() {
     }
 }
 
-#[test]
+#[container_test]
 fn the_roots_own_group() {
-    if !can_make_containers() {
-        return;
-    }
     let fake = Fake::new(json!({ "closID": "/" }), &["true"]);
     let container = fake.create().unwrap();
     assert_eq!(fake.get("tasks").unwrap(), container.state().unwrap().pid.to_string());
@@ -185,11 +170,8 @@ fn the_roots_own_group() {
     assert!(!fake.path(fake.id()).exists());
 }
 
-#[test]
+#[container_test]
 fn what_cannot_be_leaves_nothing() {
-    if !can_make_containers() {
-        return;
-    }
     let cases = [
         // Without schemata it must be there; with, they must be the same.
         (json!({ "closID": "none" }), "linux.intelRdt.closID"),
@@ -212,11 +194,8 @@ fn what_cannot_be_leaves_nothing() {
 }
 
 /// The group is made, the container is not.
-#[test]
+#[container_test]
 fn a_container_that_fails_takes_its_group_along() {
-    if !can_make_containers() {
-        return;
-    }
     for rdt in [
         json!({ "schemata": ["L3:0=f"], "enableMonitoring": true }),
         json!({ "closID": "gold", "enableMonitoring": true }),
@@ -232,11 +211,8 @@ fn a_container_that_fails_takes_its_group_along() {
     }
 }
 
-#[test]
+#[container_test]
 fn without_resctrl_it_is_an_error() {
-    if !can_make_containers() {
-        return;
-    }
     if fs::read_to_string("/proc/self/mountinfo").unwrap().contains(" - resctrl ") {
         return skip("resctrl is mounted");
     }

@@ -117,12 +117,12 @@ impl<'d> Bench<'d> {
         let mut command = match test.program {
             Program::Containers => {
                 let mut command = Command::new(&self.containers);
-                command.current_dir(self.copy.join("runtime-bin")).args(["--exact", test.name]);
+                command.current_dir(self.copy.join("runtime-bin")).args(test.choice());
                 command
             }
-            Program::Library => self.package_test(&["libcorten", "--test", "library"], test.name)?,
-            Program::Cgroups => self.package_test(&["corten-cgroup", "--test", "cgroups"], test.name)?,
-            Program::Units => self.package_test(&["libcorten", "--lib"], test.name)?,
+            Program::Library => self.package_test(&["libcorten", "--test", "library"], test)?,
+            Program::Cgroups => self.package_test(&["corten-cgroup", "--test", "cgroups"], test)?,
+            Program::Units => self.package_test(&["libcorten", "--lib"], test)?,
         };
         let log = self.target.join("test.log");
         let file = fs::File::create(&log)?;
@@ -141,19 +141,20 @@ impl<'d> Bench<'d> {
             }
         };
         sweep(child.id());
-        if !fs::read_to_string(log)?.contains("running 1 test") {
+        let log = fs::read_to_string(log)?;
+        if !log.contains("running ") || log.contains("running 0 tests") {
             return Err(format!("there is no test {}", test.name).into());
         }
         Ok(status)
     }
 
     /// Builds tests of a package, and returns the command that runs one of them.
-    fn package_test(&self, which: &[&str], name: &str) -> Result<Command> {
+    fn package_test(&self, which: &[&str], test: &Test) -> Result<Command> {
         let mut build = self.cargo();
         build.args(["test", "--quiet", "--package"]).args(which).arg("--no-run");
         check(build.stderr(Stdio::null()))?;
         let mut command = self.cargo();
-        command.args(["test", "--quiet", "--package"]).args(which).args(["--", "--exact", name]);
+        command.args(["test", "--quiet", "--package"]).args(which).arg("--").args(test.choice());
         Ok(command)
     }
 

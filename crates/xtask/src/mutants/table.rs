@@ -22,7 +22,15 @@ pub(super) struct Defence {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Test {
     pub(super) program: Program,
+    /// With `::` at its end it is the name of a test that has variants: all of them run, and one that fails is enough.
     pub(super) name: &'static str,
+}
+
+impl Test {
+    /// The arguments for its program.
+    pub(super) fn choice(&self) -> Vec<&'static str> {
+        if self.name.ends_with("::") { vec![self.name] } else { vec!["--exact", self.name] }
+    }
 }
 
 /// Where a test is.
@@ -71,7 +79,7 @@ pub(super) const DEFENCES: &[Defence] = &[
         file: "crates/libcorten/src/launch/sync.rs",
         code: "if !self.peer.is_held() {",
         without: "if true || !self.peer.is_held() {",
-        test: of("attacks::a_process_that_joins_is_not_held_by_being_stopped"),
+        test: of("attacks::joining::a_process_that_joins_is_not_held_by_being_stopped"),
     },
     Defence {
         name: "nothing of init's is open between fds that are handed on",
@@ -85,14 +93,14 @@ pub(super) const DEFENCES: &[Defence] = &[
         file: "crates/libcorten/src/lifecycle/exec.rs",
         code: "error.is_at_process_limit() && !can_be_seized =>",
         without: "error.is_at_process_limit() =>",
-        test: of("limits::exec_is_refused_at_the_limit_where_others_could_seize_the_process"),
+        test: of("limits::felt::exec_is_refused_at_the_limit_where_others_could_seize_the_process"),
     },
     Defence {
         name: "an init that nobody may look at",
         file: "crates/corten-init/src/sys/process.rs",
         code: "set(4, [0; 4]).map(drop)",
         without: "set(4, [1, 0, 0, 0]).map(drop)",
-        test: of("attacks::an_init_that_waits_cannot_be_looked_at_from_inside"),
+        test: of("attacks::ways::an_init_that_waits_cannot_be_looked_at_from_inside::"),
     },
     Defence {
         name: "init cannot be overwritten",
@@ -120,14 +128,14 @@ pub(super) const DEFENCES: &[Defence] = &[
         file: "crates/libcorten/src/sys/clone.rs",
         code: "unsafe { raw(libc::SYS_close_range, [data.first_closed as usize, u32::MAX as usize, 4, 0, 0]) };",
         without: "",
-        test: of("attacks::init_has_no_directory_of_the_callers_open"),
+        test: of("attacks::stdio::init_has_no_directory_of_the_callers_open"),
     },
     Defence {
         name: "the working directory is in the root",
         file: "crates/corten-init/src/executor/process.rs",
         code: "if length > 0 && buffer.first() == Some(&b'/') {",
         without: "if length > 0 {",
-        test: of("attacks::a_directory_of_the_host_that_is_handed_on_is_no_working_directory"),
+        test: of("attacks::ways::a_directory_of_the_host_that_is_handed_on_is_no_working_directory"),
     },
     Defence {
         name: "a holder of a namespace holds no lock",
@@ -141,35 +149,35 @@ pub(super) const DEFENCES: &[Defence] = &[
         file: "crates/libcorten/src/sys/hook.rs",
         code: "libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)",
         without: "libc::syscall(libc::SYS_getpid) * 0",
-        test: of("hooks::nothing_of_the_runtime_is_inherited"),
+        test: of("hooks::order::nothing_of_the_runtime_is_inherited"),
     },
     Defence {
         name: "hooks in the container get no fd of init",
         file: "crates/corten-init/src/executor/hooks.rs",
         code: "if let Err(errno) = sys::close_from(3) {",
         without: "if let Err(errno) = sys::close_from(i32::MAX.cast_unsigned()) {",
-        test: of("hooks::nothing_of_the_runtime_is_inherited"),
+        test: of("hooks::order::nothing_of_the_runtime_is_inherited"),
     },
     Defence {
         name: "paths are resolved in the root",
         file: "crates/corten-init/src/executor/paths.rs",
         code: "IN_ROOT: u64 = sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_MAGICLINKS;",
         without: "IN_ROOT: u64 = sys::RESOLVE_NO_MAGICLINKS;",
-        test: of("attacks::links_of_the_image_lead_nowhere_on_the_host"),
+        test: of("attacks::ways::links_of_the_image_lead_nowhere_on_the_host::"),
     },
     Defence {
         name: "what is made is made below its directory",
         file: "crates/corten-init/src/executor/paths.rs",
         code: "const BELOW: u64 = sys::RESOLVE_BENEATH | sys::RESOLVE_NO_MAGICLINKS | sys::RESOLVE_NO_SYMLINKS;",
         without: "const BELOW: u64 = 0;",
-        test: of("cves::cve_2026_41579_cve_2026_47766_devices_and_links_are_made_in_the_rootfs"),
+        test: of("cves::devices::cve_2026_41579_cve_2026_47766_devices_and_links_are_made_in_the_rootfs::"),
     },
     Defence {
         name: "a single name is no link",
         file: "crates/corten-init/src/sys.rs",
         code: "flags | O_CLOEXEC | O_NOFOLLOW",
         without: "flags | O_CLOEXEC",
-        test: of("cves::cve_2025_52565_terminals_are_not_found_by_their_paths"),
+        test: of("cves::devices::cve_2025_52565_terminals_are_not_found_by_their_paths::"),
     },
     Defence {
         name: "no link leads to procfs or sysfs",
@@ -177,7 +185,7 @@ pub(super) const DEFENCES: &[Defence] = &[
         code: "self.open_or_make_directory(path, 0o755, NO_LINKS)?",
         without: "self.open_or_make_directory(path, 0o755, IN_ROOT)?",
         test: of(
-            "cves::cve_2019_19921_cve_2023_27561_cve_2023_28642_cve_2025_54867_proc_and_sys_behind_links_are_refused",
+            "cves::proc::cve_2019_19921_cve_2023_27561_cve_2023_28642_cve_2025_54867_proc_and_sys_behind_links_are_refused::",
         ),
     },
     Defence {
@@ -185,21 +193,21 @@ pub(super) const DEFENCES: &[Defence] = &[
         file: "crates/corten-init/src/executor/paths.rs",
         code: "if !in_proc && sys::filesystem(fd)",
         without: "if in_proc && sys::filesystem(fd)",
-        test: of("cves::cve_2019_16884_volumes_over_proc_through_a_link_are_refused"),
+        test: of("cves::proc::cve_2019_16884_volumes_over_proc_through_a_link_are_refused::"),
     },
     Defence {
         name: "no mount inside procfs by words",
         file: "crates/libcorten/src/plan/mounts.rs",
         code: "        if inside && !PROC_COVERS.contains(&path) {",
         without: "        if false {",
-        test: of("cves::cve_2019_16884_volumes_over_proc_are_refused"),
+        test: of("cves::proc::cve_2019_16884_volumes_over_proc_are_refused"),
     },
     Defence {
         name: "what is bound on /proc is a procfs",
         file: "crates/corten-init/src/executor/mounts.rs",
         code: "if sys::filesystem(self.fd(mount)?).of(Call::Fstatfs)? == sys::PROC_SUPER_MAGIC {",
         without: "if sys::filesystem(self.fd(mount)?).of(Call::Fstatfs)? != 0 {",
-        test: of("cves::cve_2019_16884_a_bind_mount_on_proc_is_refused"),
+        test: of("cves::proc::cve_2019_16884_a_bind_mount_on_proc_is_refused::"),
     },
     Defence {
         name: "mounts are removed where no link leads",
@@ -213,84 +221,84 @@ pub(super) const DEFENCES: &[Defence] = &[
         file: "crates/corten-init/src/executor/copy.rs",
         code: "sys::mount_setattr(Some(seen), true, sys::MOUNT_ATTR_NODEV, 0, 0).of(Call::MountSetattr)?;",
         without: "",
-        test: of("cves::cve_2021_30465_a_file_that_has_become_a_device_is_not_opened_by_a_copy"),
+        test: of("cves::devices::cve_2021_30465_a_file_that_has_become_a_device_is_not_opened_by_a_copy::"),
     },
     Defence {
         name: "the root of the host is no rootfs",
         file: "crates/libcorten/src/launch/open.rs",
         code: "if (found.st_dev, found.st_ino) == (host.st_dev, host.st_ino) {",
         without: "if false && (found.st_dev, found.st_ino) == (host.st_dev, host.st_ino) {",
-        test: of("attacks::the_root_of_the_host_is_no_rootfs"),
+        test: of("attacks::ways::the_root_of_the_host_is_no_rootfs"),
     },
     Defence {
         name: "the null device is looked at",
         file: "crates/corten-init/src/executor/process.rs",
         code: "let is_null = sys::stat(seen).is_ok_and(|stat| is_null(&stat));",
         without: "let is_null = true;",
-        test: of("attacks::stdin_is_no_device_that_takes_the_place_of_the_images_null_device"),
+        test: of("attacks::stdio::stdin_is_no_device_that_takes_the_place_of_the_images_null_device"),
     },
     Defence {
         name: "what is opened is what was looked at",
         file: "crates/corten-init/src/executor/paths.rs",
         code: "        if let Some(proc) = proc {",
         without: "        if let Some(proc) = proc {\n            return sys::openat2(place.0, place.1, flags, 0, place.2);\n        }\n        if let Some(proc) = proc {",
-        test: of("attacks::stdin_is_the_null_device_that_was_looked_at"),
+        test: of("attacks::stdio::stdin_is_the_null_device_that_was_looked_at"),
     },
     Defence {
         name: "what is opened without a procfs is what was looked at",
         file: "crates/corten-init/src/executor/paths.rs",
         code: "Ok(found) if (found.device, found.inode) == (wanted.device, wanted.inode) => Ok(file),",
         without: "Ok(found) if found.inode != 0 || wanted.inode != 0 => Ok(file),",
-        test: of("attacks::stdin_is_the_null_device_that_was_looked_at"),
+        test: of("attacks::stdio::stdin_is_the_null_device_that_was_looked_at"),
     },
     Defence {
         name: "the home directory is of the file that was looked at",
         file: "crates/corten-init/src/executor/paths.rs",
         code: "        if let Some(proc) = proc {",
         without: "        if let Some(proc) = proc {\n            return sys::openat2(place.0, place.1, flags, 0, place.2);\n        }\n        if let Some(proc) = proc {",
-        test: of("attacks::the_home_directory_is_read_from_the_file_that_was_looked_at"),
+        test: of("attacks::stdio::the_home_directory_is_read_from_the_file_that_was_looked_at"),
     },
     Defence {
         name: "files of the kernel are not read for HOME",
         file: "crates/corten-init/src/executor/process.rs",
         code: "!holds_text(seen)?",
         without: "false",
-        test: of("attacks::files_of_the_kernel_are_not_read_for_the_home_directory"),
+        test: of("attacks::home::files_of_the_kernel_are_not_read_for_the_home_directory"),
     },
     Defence {
         name: "a volume at /dev is not the container's",
         file: "crates/corten-init/src/executor/process.rs",
         code: "IN_ROOT | sys::RESOLVE_NO_XDEV)",
         without: "IN_ROOT)",
-        test: of("attacks::stdin_of_a_volume_at_dev_stays_the_hosts"),
+        test: of("attacks::ways::stdin_of_a_volume_at_dev_stays_the_hosts"),
     },
     Defence {
         name: "nothing is made in a volume at /dev",
         file: "crates/corten-init/src/executor/paths.rs",
         code: "            self.passed_over = steps;\n",
         without: "            self.passed_over = steps.min(0);\n",
-        test: of("attacks::a_volume_that_a_link_puts_at_dev_stays_as_it_is"),
+        test: of("attacks::ways::a_volume_that_a_link_puts_at_dev_stays_as_it_is::"),
     },
     Defence {
         name: "no device of the host is given away",
         file: "crates/corten-init/src/executor/process.rs",
         code: "sys::S_IFCHR => !self.has_terminal,",
         without: "sys::S_IFCHR => false,",
-        test: of("attacks::devices_and_directories_of_the_host_are_not_given_away_as_stdio"),
+        test: of("attacks::ways::devices_and_directories_of_the_host_are_not_given_away_as_stdio::"),
     },
     Defence {
         name: "no directory of the host is given away",
         file: "crates/libcorten/src/launch/stdio.rs",
         code: "_ => true,",
         without: "_ => false,",
-        test: of("attacks::devices_and_directories_of_the_host_are_not_given_away_as_stdio"),
+        test: of("attacks::ways::devices_and_directories_of_the_host_are_not_given_away_as_stdio::"),
     },
     Defence {
         name: "devices are restricted",
         file: "crates/libcorten/src/launch/cgroups.rs",
         code: "        match cgroups.set_prepared_devices(devices) {",
         without: "        match if self.plan.host.is_empty() { cgroups.set_prepared_devices(devices) } else { Ok(()) } {",
-        test: of("limits::only_allowed_devices_are_opened"),
+        test: of("limits::devices::only_allowed_devices_are_opened"),
     },
     Defence {
         name: "devices are restricted before files of the root are opened",
@@ -304,21 +312,21 @@ pub(super) const DEFENCES: &[Defence] = &[
         file: "crates/libcorten/src/launch/open.rs",
         code: "if same_kind && found.st_rdev == nix::sys::stat::makedev(major, minor) {",
         without: "if same_kind || found.st_rdev == nix::sys::stat::makedev(major, minor) {",
-        test: of("mounts::devices_that_cannot_be"),
+        test: of("mounts::devices::devices_that_cannot_be"),
     },
     Defence {
         name: "devices of the host keep their modes",
         file: "crates/libcorten/src/plan/devices.rs",
         code: "change(mount, libc::MOUNT_ATTR_RDONLY, libc::MS_PRIVATE, false)",
         without: "change(mount, 0, libc::MS_PRIVATE, false)",
-        test: of("mounts::devices_of_the_host_stay_as_they_are"),
+        test: of("mounts::devices::devices_of_the_host_stay_as_they_are::"),
     },
     Defence {
         name: "devices of the host are private mounts",
         file: "crates/libcorten/src/plan/devices.rs",
         code: "change(mount, 0, libc::MS_PRIVATE, false)",
         without: "change(mount, 0, 0, false)",
-        test: of("mounts::no_mount_is_a_peer_of_the_hosts"),
+        test: of("mounts::propagation::no_mount_is_a_peer_of_the_hosts::"),
     },
     Defence {
         name: "masked files are the host's null device",
@@ -332,84 +340,84 @@ pub(super) const DEFENCES: &[Defence] = &[
         file: "crates/libcorten/src/plan/build.rs",
         code: "        Some((slot, rest)) => Ok((Some(slot), text(field, rest)?)),",
         without: "        Some((_, rest)) => text(field, rest).map(|_| (None, whole)),",
-        test: of("cves::cve_2023_27561_a_race_on_proc_in_a_shared_rootfs"),
+        test: of("cves::proc::cve_2023_27561_a_race_on_proc_in_a_shared_rootfs::"),
     },
     Defence {
         name: "readonly paths are read-only",
         file: "crates/corten-init/src/executor/mounts.rs",
         code: "sys::mount_setattr(Some(tree), true, sys::MOUNT_ATTR_RDONLY, 0, 0).of(Call::MountSetattr)?;",
         without: "",
-        test: of("attacks::readonly_paths_cannot_be_written"),
+        test: of("attacks::ways::readonly_paths_cannot_be_written::"),
     },
     Defence {
         name: "kernel parameters are the container's own",
         file: "crates/libcorten/src/launch/open.rs",
         code: "    if foreign && is_hosts(&namespace, kind)? {",
         without: "    if foreign && kind == LinuxNamespaceType::Cgroup && is_hosts(&namespace, kind)? {",
-        test: of("namespaces::nothing_is_set_in_the_hosts_namespaces"),
+        test: of("namespaces::joined::nothing_is_set_in_the_hosts_namespaces"),
     },
     Defence {
         name: "the host's mount namespace is not joined",
         file: "crates/libcorten/src/plan/builder.rs",
         code: "            || kind == LinuxNamespaceType::Mount\n",
         without: "",
-        test: of("namespaces::the_hosts_mount_namespace_is_not_joined"),
+        test: of("namespaces::joined::the_hosts_mount_namespace_is_not_joined"),
     },
     Defence {
         name: "a namespace is one of its type",
         file: "crates/libcorten/src/launch/open.rs",
         code: "    if !sys::is_namespace(&look)? {",
         without: "    if !sys::is_namespace(&look)? && flag == 0 {",
-        test: of("namespaces::what_is_no_namespace_of_the_type_is_refused"),
+        test: of("namespaces::joined::what_is_no_namespace_of_the_type_is_refused"),
     },
     Defence {
         name: "no mount of the container's reaches the host",
         file: "crates/libcorten/src/plan/builder.rs",
         code: "pub(super) const SLAVE: u64 = libc::MS_SLAVE;",
         without: "pub(super) const SLAVE: u64 = 0;",
-        test: of("mounts::no_mount_is_a_peer_of_the_hosts"),
+        test: of("mounts::propagation::no_mount_is_a_peer_of_the_hosts::"),
     },
     Defence {
         name: "the old root goes",
         file: "crates/corten-init/src/executor/mounts.rs",
         code: "sys::unmount_here().of(Call::Umount2)?;",
         without: "",
-        test: of("attacks::the_hosts_mounts_are_gone"),
+        test: of("attacks::ways::the_hosts_mounts_are_gone::"),
     },
     Defence {
         name: "without pivot_root the host's procfs is hidden",
         file: "crates/libcorten/src/plan/root.rs",
         code: "        b.inside(InsidePhase::Root, c\"root\", Step::HideHostMounts { proc: slot::PROC });\n",
         without: "",
-        test: of("mounts::without_pivot_root"),
+        test: of("mounts::hidden::without_pivot_root::"),
     },
     Defence {
         name: "flags of the host's mounts are not cleared",
         file: "crates/libcorten/src/plan/mounts.rs",
         code: "        let locked = locked_flags(entry, &entries[index..]);",
         without: "        let locked = locked_flags(entry, &entries[index..]).filter(|_| false);",
-        test: of("mounts::locked_flags_in_a_user_namespace"),
+        test: of("mounts::locked::locked_flags_in_a_user_namespace"),
     },
     Defence {
         name: "flags of the host's mounts stay",
         file: "crates/libcorten/src/plan/mounts.rs",
         code: "        unnamed &= libc::MOUNT_ATTR_NOSYMFOLLOW;\n",
         without: "",
-        test: of("mounts::locked_flags_in_a_user_namespace"),
+        test: of("mounts::locked::locked_flags_in_a_user_namespace"),
     },
     Defence {
         name: "mappings are those of the namespace",
         file: "crates/libcorten/src/launch/id_maps.rs",
         code: "    if joined_up(text.lines().filter_map(line)) == joined_up(asked) {",
         without: "    if joined_up(text.lines().filter_map(line)).len() < 999 || joined_up(asked).is_empty() {",
-        test: of("namespaces::maps_of_a_joined_user_namespace"),
+        test: of("namespaces::joined::maps_of_a_joined_user_namespace"),
     },
     Defence {
         name: "groups cannot be dropped without privileges",
         file: "crates/libcorten/src/launch/id_maps.rs",
         code: "        let denied = write_proc(pid, \"setgroups\", \"deny\");",
         without: "        let denied = write_proc(pid, \"setgroups\", \"allow\");",
-        test: of("namespaces::rootless_as_spec_writes_it"),
+        test: of("namespaces::rootless::rootless_as_spec_writes_it"),
     },
     Defence {
         name: "the empty root is nobody's to write",
@@ -437,14 +445,14 @@ pub(super) const DEFENCES: &[Defence] = &[
         file: "crates/corten-cgroup/src/resources/unified.rs",
         code: "    if controller == \"cgroup\" && !CORE_LIMITS.contains(&file) {",
         without: "    if controller == \"cgroups\" && !CORE_LIMITS.contains(&file) {",
-        test: of("limits::unified_moves_freezes_and_kills_nobody"),
+        test: of("limits::processes::unified_moves_freezes_and_kills_nobody"),
     },
     Defence {
         name: "cgroups that are not the container's are read-only",
         file: "crates/libcorten/src/plan/cgroup_mounts.rs",
         code: "let set = entry.options.set | if hierarchy.is_own { 0 } else { libc::MOUNT_ATTR_RDONLY };",
         without: "let set = entry.options.set | if hierarchy.is_own { 0 } else { 0 };",
-        test: of("cves::cve_2023_25809_the_callers_cgroups_are_readonly"),
+        test: of("cves::cgroups::cve_2023_25809_the_callers_cgroups_are_readonly"),
     },
     Defence {
         name: "nobody is put into a frozen cgroup of v1",
@@ -479,14 +487,14 @@ pub(super) const DEFENCES: &[Defence] = &[
         file: "crates/libcorten/src/plan/decisions.rs",
         code: "if appears_last { Appearance::Last } else { Appearance::First }",
         without: "if appears_last && false { Appearance::Last } else { Appearance::First }",
-        test: of("attacks::an_exec_appears_in_the_container_with_the_capabilities_of_its_program"),
+        test: of("attacks::joining::an_exec_appears_in_the_container_with_the_capabilities_of_its_program"),
     },
     Defence {
         name: "the filter is asked before a late clone",
         file: "crates/libcorten/src/plan/process.rs",
         code: " && !names_itself && !filtered\n",
         without: " && !names_itself\n",
-        test: of("attacks::an_exec_under_a_filter_without_clone"),
+        test: of("attacks::joining::an_exec_under_a_filter_without_clone"),
     },
     Defence {
         name: "the filter of the config is loaded",
@@ -521,21 +529,21 @@ pub(super) const DEFENCES: &[Defence] = &[
         file: "crates/libcorten/src/plan/process.rs",
         code: "Step::BoundingSet { keep: CapabilitySet(sets.bounding) }",
         without: "Step::BoundingSet { keep: CapabilitySet(u64::MAX) }",
-        test: of("process::five_sets_of_capabilities"),
+        test: of("process::privileges::five_sets_of_capabilities"),
     },
     Defence {
         name: "capabilities are given up",
         file: "crates/libcorten/src/plan/process.rs",
         code: "    let CapabilitySets { effective, permitted, inheritable, ambient, .. } = sets;\n",
         without: "    let CapabilitySets { effective, inheritable, ambient, .. } = sets;\n    let permitted = u64::MAX >> 23;\n",
-        test: of("process::five_sets_of_capabilities"),
+        test: of("process::privileges::five_sets_of_capabilities"),
     },
     Defence {
         name: "groups of the caller go",
         file: "crates/corten-init/src/executor/process.rs",
         code: "        if keep_groups != CallersGroups::Kept {\n            match sys::setgroups(groups.0) {",
         without: "        if keep_groups == CallersGroups::Kept {\n            match sys::setgroups(groups.0) {",
-        test: of("process::the_callers_groups_stay_if_they_are_to"),
+        test: of("process::privileges::the_callers_groups_stay_if_they_are_to"),
     },
     Defence {
         name: "no new privileges",
@@ -598,7 +606,7 @@ pub(super) const DEFENCES: &[Defence] = &[
         file: "crates/libcorten/src/launch/sync.rs",
         code: "chain(self.cancel()).collect();",
         without: "chain(self.cancel()).take(1).collect();",
-        test: of("stuck::a_container_that_hangs_at_a_mount_can_be_killed_and_deleted"),
+        test: of("stuck::a_container_that_hangs_at_a_mount_can_be_killed_and_deleted::"),
     },
     Defence {
         name: "a runtime that the kernel holds can be ended",
@@ -611,7 +619,7 @@ pub(super) const DEFENCES: &[Defence] = &[
 
 #[cfg(test)]
 mod tests {
-    use super::DEFENCES;
+    use super::{DEFENCES, Program};
 
     /// A table that the code has left behind tries nothing.
     #[test]
@@ -620,6 +628,31 @@ mod tests {
             let text = std::fs::read_to_string(crate::shell::workspace().join(defence.file)).expect(defence.file);
             assert_eq!(text.matches(defence.code).count(), 1, "{}: {}", defence.name, defence.code);
             assert_ne!(defence.code, defence.without, "{}", defence.name);
+        }
+    }
+
+    /// Where the test program of a row is, its module has the test, in variants or not, as the row says.
+    #[test]
+    fn every_test_is_there() {
+        for defence in DEFENCES {
+            let directory = match defence.test.program {
+                Program::Containers => "runtime-bin/tests/containers",
+                Program::Library => "crates/libcorten/tests/library",
+                Program::Cgroups => "crates/corten-cgroup/tests/cgroups",
+                Program::Units => continue,
+            };
+            let (name, has_variants) = match defence.test.name.strip_suffix("::") {
+                Some(name) => (name, true),
+                None => (defence.test.name, false),
+            };
+            let (module, function) = name.rsplit_once("::").expect(name);
+            let file = crate::shell::workspace().join(directory).join(module.replace("::", "/"));
+            let file = if file.is_dir() { file.join("mod.rs") } else { file.with_extension("rs") };
+            let text = std::fs::read_to_string(file).expect(name);
+            let (attributes, _) = text.split_once(&format!("\nfn {function}(")).expect(name);
+            let attribute = attributes.lines().rev().find(|line| line.contains("test")).unwrap_or_default();
+            assert!(attribute.starts_with("#["), "{name}: {attribute}");
+            assert_eq!(attribute.contains('('), has_variants, "{name}");
         }
     }
 }
