@@ -44,6 +44,7 @@ mod host;
 mod launch;
 pub mod lifecycle;
 pub mod plan;
+mod remains;
 mod request;
 mod resctrl;
 mod seccomp;

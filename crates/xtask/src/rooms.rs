@@ -41,17 +41,21 @@ const LIBCORTEN: Rooms = &[
     ("facts", &["seccomp"]),
     ("plan", &["error", "facts", "request", "seccomp", "spec", "state"]),
     ("host", &["error", "facts", "plan", "request", "seccomp", "spec", "state", "sys"]),
+    ("remains", &["error", "host", "resctrl", "sys"]),
     ("criu", &["error", "facts", "plan", "spec", "sys"]),
     (
         "launch",
-        &["bundle", "criu", "error", "hooks", "host", "plan", "request", "resctrl", "spec", "state", "sys", "terminal"],
+        &[
+            "bundle", "criu", "error", "hooks", "host", "plan", "remains", "request", "resctrl", "spec", "state",
+            "sys", "terminal",
+        ],
     ),
     ("features", &["plan", "spec"]),
     (
         "lifecycle",
         &[
-            "bundle", "criu", "error", "facts", "features", "hooks", "host", "launch", "plan", "request", "resctrl",
-            "spec", "state", "sys", "terminal",
+            "bundle", "criu", "error", "facts", "features", "hooks", "host", "launch", "plan", "remains", "request",
+            "resctrl", "spec", "state", "sys", "terminal",
         ],
     ),
     ("fuzzing", &["host", "launch", "plan", "resctrl", "spec", "state"]),

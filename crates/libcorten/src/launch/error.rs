@@ -10,8 +10,9 @@ use super::net_devices::NetDeviceError;
 use crate::criu::CriuError;
 use crate::error::{ErrorKind, Failure, chain};
 use crate::hooks::{HookError, signal_words};
+use crate::plan::Entry;
 use crate::resctrl::ResctrlError;
-use crate::state::StateError;
+use crate::state::{StateDirectory, StateError};
 use crate::sys::{ErrnoText, SysError, Waited};
 
 /// Why a container could not be made.
@@ -134,6 +135,75 @@ impl Failure for LaunchError {
     }
 }
 
+/// A launch that has failed, and been taken back.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) error: LaunchError,
+    /// How it can be tried again.
+    pub(crate) again: Option<Again>,
+}
+
+impl Failed {
+    /// Removes the state directory, too. While something is left it stays, so that `delete --force` can find and remove that.
+    pub(crate) fn with_directory(self, directory: &StateDirectory) -> Self {
+        match self.error {
+            LaunchError::Left { .. } => self,
+            error => match directory.remove() {
+                Ok(()) => Self { error, ..self },
+                Err(left) => {
+                    Self { error: LaunchError::Left { cause: Box::new(error), left: chain(&left) }, again: None }
+                }
+            },
+        }
+    }
+}
+
+/// Another plan, for a launch that has failed for a reason that shows only when it is tried. All of it is taken back when that is found out, as
+/// it is before hooks have run or a terminal has been handed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// A mount namespace is mounted below one of the trees: they come from a copy of the caller's mount namespace, which leaves it out.
+    CopyMounts,
+    /// The container's cgroups do not take the process in the way that was tried.
+    Enter(Entry),
+}
+
+/// What is tried.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Attempt {
+    /// It is not tried again, whatever comes.
+    Last,
+    /// A container whose trees come from the caller's mount namespace. To find out before whether a mount namespace is mounted below one would be
+    /// to look at all mounts of the host for every container.
+    Container,
+    /// A process that joins a container.
+    Process {
+        /// How it comes into the container's cgroups.
+        entry: Entry,
+        /// Processes of the container could take hold of it before it is in all of them.
+        can_be_seized: bool,
+    },
+}
+
+impl Attempt {
+    /// How it is tried again after this error.
+    pub(super) fn again(self, error: &LaunchError) -> Option<Again> {
+        match self {
+            Self::Container if error.meets_mount_namespace() => Some(Again::CopyMounts),
+            // Since it was looked at the container has made cgroups with limits below its own; or it has as many processes as it
+            // may: a move goes beyond the limit.
+            Self::Process { entry: Entry::Cloned, .. } if error.is_refused_by_cgroup() => {
+                Some(Again::Enter(Entry::Moved))
+            }
+            // But the clone after the move, by which a PID namespace is entered, does not.
+            Self::Process { entry: Entry::Moved, can_be_seized: false } if error.is_at_process_limit() => {
+                Some(Again::Enter(Entry::CountedLast))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// The kind of an error of cgroups by its errno.
 fn of_cgroup(error: &corten_cgroup::Error) -> ErrorKind {
     error.errno().map_or(ErrorKind::Kernel, |errno| ErrorKind::of_errno(Errno::from_raw(errno)))
@@ -156,7 +226,7 @@ impl Failure for CannotStart {
 
 impl LaunchError {
     /// Whether a process could not be cloned into a cgroup because that takes none, no more (which a move does not ask), or has gone.
-    pub(crate) fn is_refused_by_cgroup(&self) -> bool {
+    fn is_refused_by_cgroup(&self) -> bool {
         match self {
             Self::Init(failure) => {
                 let takes_none = super::cgroups::NO_PROCESSES.contains(&(failure.errno.0 as i32));
@@ -168,7 +238,7 @@ impl LaunchError {
     }
 
     /// Whether init could not clone itself as there are as many processes as there may be.
-    pub(crate) fn is_at_process_limit(&self) -> bool {
+    fn is_at_process_limit(&self) -> bool {
         matches!(self, Self::Init(failure) if failure.call == Call::Clone3 && failure.errno.0 == Errno::EAGAIN)
     }
 
@@ -181,7 +251,7 @@ impl LaunchError {
     }
 
     /// Whether a tree could not be attached because a mount namespace is mounted below it (`check_for_nsfs_mounts`, fs/namespace.c).
-    pub(crate) fn meets_mount_namespace(&self) -> bool {
+    fn meets_mount_namespace(&self) -> bool {
         match self {
             Self::Init(failure) => failure.call == Call::MoveMount && failure.errno.0 == Errno::ELOOP,
             Self::Warned { cause, .. } => cause.meets_mount_namespace(),

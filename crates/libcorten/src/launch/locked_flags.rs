@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::resctrl::unescape;
 use crate::plan::LockedFlags;
+use crate::resctrl::unescape;
 use crate::sys::{self, OpenTree, SysError};
 
 /// Opens a tree, unless it has flags that the options would change. What must be opened once more elsewhere is looked at once more, too.

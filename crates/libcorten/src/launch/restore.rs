@@ -4,18 +4,20 @@
 //! is put into the cgroups first, so that all that it makes is in them. What init does inside, CRIU does.
 //! Stage: host. Privilege: root's.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::{KILL_DEADLINE, Launch, LaunchError, Launched, net_devices, open};
+use super::attached::hand_on;
+use super::undo::Undo;
+use super::work::required;
+use super::{Failed, Launch, LaunchError, Launched, Work, net_devices, open};
 use crate::criu::rpc::{self, CgroupRoot, InheritFd, Kind, Request};
 use crate::criu::{Criu, CriuError, Images, NULL_DEVICE, Notice, Start};
 use crate::oci::LinuxNamespaceType;
-use crate::plan::{HostStep, Planned};
+use crate::plan::HostStep;
 use crate::spec::HookKind;
 use crate::state::start_time;
 use crate::sys::{self, SysError};
@@ -39,11 +41,25 @@ pub(crate) struct Restoration<'a> {
     pub(crate) empty_network: bool,
 }
 
-/// Whether a step of a plan's host half is for what is around the processes.
-fn is_around(step: &HostStep) -> bool {
-    matches!(
-        step,
-        HostStep::RecordCreating
+/// What becomes of a step of a plan's host half where CRIU makes the processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AtRestore {
+    /// It is done: it makes what is around the processes.
+    Around,
+    /// CRIU begins.
+    Begin,
+    /// It is done when CRIU has made the namespaces.
+    InNamespaces,
+    /// It is done when the processes are there.
+    Afterwards,
+    /// CRIU does it, or it is for init, which there is none of.
+    Nothing,
+}
+
+impl AtRestore {
+    fn of(step: &HostStep) -> Self {
+        match step {
+            HostStep::RecordCreating
             | HostStep::RecordConfig
             | HostStep::CreateCgroups { .. }
             | HostStep::Limit { .. }
@@ -52,8 +68,62 @@ fn is_around(step: &HostStep) -> bool {
             | HostStep::DelegateCgroup { .. }
             | HostStep::LoadDeviceFilter { .. }
             | HostStep::DeviceFilter { .. }
-            | HostStep::IntelRdt { .. }
-    )
+            | HostStep::IntelRdt { .. } => Self::Around,
+            HostStep::CloneInit { .. } => Self::Begin,
+            HostStep::RunHooks { kind: HookKind::Prestart | HookKind::CreateRuntime, .. } => Self::InNamespaces,
+            HostStep::PrepareRecord | HostStep::RecordCreated | HostStep::PidFile { .. } => Self::Afterwards,
+            // A restored container has had its poststart hooks run when it was started.
+            HostStep::RunHooks { .. }
+            // The images have it: mounts, files, namespaces, what the processes may do.
+            | HostStep::OpenCgroup { .. }
+            | HostStep::MakeMountTemplate { .. }
+            | HostStep::OpenTree { .. }
+            | HostStep::SendTrees { .. }
+            | HostStep::MapTree { .. }
+            | HostStep::OpenDevice { .. }
+            | HostStep::OpenNamespace { .. }
+            | HostStep::MakeNetwork
+            | HostStep::OpenHostProc { .. }
+            | HostStep::OpenHookOutput { .. }
+            | HostStep::WriteIdMaps { .. }
+            | HostStep::CheckIdMap { .. }
+            | HostStep::ResourceLimit { .. }
+            | HostStep::MoveNetDevices { .. }
+            | HostStep::OomScoreAdjust { .. }
+            | HostStep::SendSeccompListener { .. }
+            | HostStep::RunOn { .. }
+            // Options that a restore does not have.
+            | HostStep::MakeNotifyDirectory
+            | HostStep::ListenForReadiness
+            | HostStep::ListenForStart { .. }
+            | HostStep::SendPidfd { .. }
+            | HostStep::CopyStdio { .. }
+            | HostStep::GiveStdio { .. }
+            // The conversation with init, which is written down before CRIU is asked.
+            | HostStep::FollowClone
+            | HostStep::ReceiveConsole
+            | HostStep::HandOnConsole
+            | HostStep::Await { .. }
+            | HostStep::RecordInit
+            | HostStep::Release { .. }
+            | HostStep::AwaitExec
+            // Those of a process that joins a container.
+            | HostStep::JoinContainer { .. }
+            | HostStep::OpenJoinedCgroup { .. }
+            | HostStep::AttachToUnit { .. }
+            | HostStep::JoinIntelRdt { .. }
+            | HostStep::OpenInit { .. }
+            | HostStep::OpenInitRoot { .. } => Self::Nothing,
+        }
+    }
+}
+
+/// A restore under way.
+struct Restoring<'a> {
+    work: Work<'a>,
+    /// The first process, as soon as there is one.
+    root: Option<(Pid, Arc<OwnedFd>)>,
+    master: Option<OwnedFd>,
 }
 
 impl Launch<'_> {
@@ -61,59 +131,40 @@ impl Launch<'_> {
     ///
     /// # Errors
     /// Nothing is left; what could not be removed is part of the error.
-    pub(crate) fn restore(mut self, restoration: &Restoration<'_>) -> Result<Launched, LaunchError> {
-        let mut root = None;
-        match self.restore_with(restoration, &mut root) {
-            Ok(pidfd) => {
-                let warnings = std::mem::take(&mut self.warnings);
-                Ok(Launched {
-                    pidfd: Arc::new(pidfd),
-                    master: self.master,
-                    copies: Default::default(),
-                    notify_socket: None,
-                    warnings,
-                    refused: None,
-                })
+    pub(crate) fn restore(self, restoration: &Restoration<'_>) -> Result<Launched, Failed> {
+        let mut restoring = Restoring { work: Work::new(self), root: None, master: None };
+        match restoring.restore(restoration) {
+            Ok((pid, pidfd)) => {
+                let Restoring { work, master, .. } = restoring;
+                let copies = Default::default();
+                let (notify_socket, warnings, refused) = (None, work.warnings, None);
+                Ok(Launched { pid, pidfd, master, copies, notify_socket, warnings, refused })
             }
-            Err(error) => {
-                let left = root.as_ref().and_then(end);
-                if root.is_none() {
-                    // It is CRIU's, which has ended.
-                    self.record.pid = 0;
-                }
-                let error = self.undo(error, true);
-                Err(match left {
-                    Some(left) => LaunchError::Left { cause: Box::new(error), left },
-                    None => error,
-                })
-            }
+            Err(error) => Err(restoring.undo(error)),
         }
     }
+}
 
-    /// `root`: the first process, as soon as there is one.
-    fn restore_with(
-        &mut self,
-        restoration: &Restoration<'_>,
-        root: &mut Option<OwnedFd>,
-    ) -> Result<OwnedFd, LaunchError> {
-        let plan = self.plan;
-        let mut criu = None;
-        for planned in &plan.host {
-            if matches!(planned.step, HostStep::CloneInit { .. }) {
-                criu = Some(self.start_criu(restoration)?);
-            } else if is_around(&planned.step) {
-                self.step(planned)?;
+impl Restoring<'_> {
+    fn restore(&mut self, restoration: &Restoration<'_>) -> Result<(Pid, Arc<OwnedFd>), LaunchError> {
+        let mut criu: Option<Criu> = None;
+        for planned in &self.work.launch.plan.host {
+            match (AtRestore::of(&planned.step), &criu) {
+                (AtRestore::Begin, _) => criu = Some(self.start_criu(restoration)?),
+                (AtRestore::Around, Some(criu)) => self.work.step_of(Pid::from_raw(criu.pid()), planned)?,
+                (AtRestore::Around, None) => self.work.step(planned)?,
+                _ => {}
             }
         }
-        let mut criu = criu.ok_or(LaunchError::Order)?;
+        let mut criu = required(criu)?;
         let mut options = restoration.options.clone();
         criu.directories()?.fill(&mut options);
         options.inherit_fd.extend(stdio(&criu.directories()?.read_descriptors()?, &restoration.null));
-        options.cg_root = cgroup_roots(self.record.pid)?;
+        options.cg_root = cgroup_roots(criu.pid())?;
         let request = Request { kind: Kind::Restore.into(), options: Some(options), ..Request::default() };
-        criu.ask(&request, &mut |notice| self.notified(notice, root, restoration.empty_network))?;
+        criu.ask(&request, &mut |notice| self.notified(notice, restoration.empty_network))?;
         criu.finish(&request)?;
-        root.take().ok_or_else(|| CriuError::Protocol.into())
+        self.root.clone().ok_or_else(|| CriuError::Protocol.into())
     }
 
     /// Starts CRIU, which waits until it is asked, and puts it into the cgroups that are there.
@@ -124,42 +175,40 @@ impl Launch<'_> {
             root: Some((&restoration.rootfs, &restoration.root)),
             images: Some(restoration.images),
         })?;
-        self.record.pid = criu.pid();
-        self.record.start_time = start_time(criu.pid())?.unwrap_or(0);
+        self.note(criu.pid())?;
         // What systemd makes is around it later.
-        if let Some(cgroups) = &self.cgroups {
+        if let Some(cgroups) = &self.work.around.cgroups {
             cgroups.add(criu.pid()).map_err(LaunchError::Cgroup)?;
         }
         Ok(criu)
     }
 
-    fn notified(
-        &mut self,
-        notice: Notice,
-        root: &mut Option<OwnedFd>,
-        empty_network: bool,
-    ) -> Result<Option<OwnedFd>, LaunchError> {
+    fn notified(&mut self, notice: Notice, empty_network: bool) -> Result<Option<OwnedFd>, LaunchError> {
         match (notice.script.as_str(), notice.pid) {
             ("setup-namespaces", Some(pid)) => {
-                let process = self.follow_root(pid, root)?;
+                let process = self.follow_root(pid)?;
                 if empty_network {
                     let at = |source| LaunchError::Step { item: "linux.namespaces".to_owned(), source };
-                    let namespace = open::namespace_of(self.pid(), LinuxNamespaceType::Network).map_err(at)?;
+                    let pid = Pid::from_raw(pid);
+                    let namespace = open::namespace_of(pid, LinuxNamespaceType::Network).map_err(at)?;
                     // As at `create`: nobody else would, and an address of it may be in use.
                     net_devices::raise_loopback(namespace.as_fd()).map_err(at)?;
                 }
-                self.run_all_hooks(root.as_ref().map(AsFd::as_fd))?;
+                self.run_hooks()?;
                 Ok(Some(process))
             }
             ("post-restore", Some(pid)) => {
-                let process = self.follow_root(pid, root)?;
-                self.steps(|step| {
-                    matches!(step, HostStep::PrepareRecord | HostStep::RecordCreated | HostStep::PidFile { .. })
-                })?;
+                let process = self.follow_root(pid)?;
+                for planned in &self.work.launch.plan.host {
+                    if AtRestore::of(&planned.step) == AtRestore::Afterwards {
+                        self.work.step_of(Pid::from_raw(pid), planned)?;
+                    }
+                }
                 Ok(Some(process))
             }
             ("orphan-pts-master", _) => {
-                self.hand_on(notice.fd.ok_or(CriuError::Protocol)?)?;
+                let master = notice.fd.ok_or(CriuError::Protocol)?;
+                self.master = hand_on(&self.work.launch.options.console, master)?;
                 Ok(None)
             }
             _ => Ok(None),
@@ -167,26 +216,40 @@ impl Launch<'_> {
     }
 
     /// Takes note of the first process; returns a pidfd of its own for CRIU's conversation.
-    fn follow_root(&mut self, pid: i32, root: &mut Option<OwnedFd>) -> Result<OwnedFd, LaunchError> {
-        let open = || sys::open_pidfd(Pid::from_raw(pid));
-        *root = Some(open()?);
-        self.record.pid = pid;
-        self.record.start_time = start_time(pid)?.unwrap_or(0);
-        Ok(open()?)
+    fn follow_root(&mut self, pid: i32) -> Result<OwnedFd, LaunchError> {
+        let process = Pid::from_raw(pid);
+        self.root = Some((process, Arc::new(sys::open_pidfd(process)?)));
+        self.note(pid)?;
+        Ok(sys::open_pidfd(process)?)
     }
 
-    fn run_all_hooks(&self, root: Option<BorrowedFd<'_>>) -> Result<(), LaunchError> {
-        for Planned { step, .. } in &self.plan.host {
-            if let HostStep::RunHooks { kind: kind @ (HookKind::Prestart | HookKind::CreateRuntime), hooks } = step {
-                self.run_hooks_beside(root, *kind, hooks)?;
+    /// Takes note of who the container begins with by now.
+    fn note(&mut self, pid: i32) -> Result<(), LaunchError> {
+        let record = &mut self.work.container()?.record;
+        record.pid = pid;
+        record.start_time = start_time(pid)?.unwrap_or(0);
+        Ok(())
+    }
+
+    fn run_hooks(&mut self) -> Result<(), LaunchError> {
+        let root = self.root.as_ref().map(|(_, pidfd)| pidfd.as_fd());
+        let cancel = self.work.launch.options.cancel.as_ref();
+        for planned in &self.work.launch.plan.host {
+            if let (AtRestore::InNamespaces, HostStep::RunHooks { kind, hooks }) =
+                (AtRestore::of(&planned.step), &planned.step)
+            {
+                self.work.container()?.run_hooks(*kind, hooks, root, cancel)?;
             }
         }
         Ok(())
     }
 
-    fn steps(&mut self, wanted: impl Fn(&HostStep) -> bool) -> Result<(), LaunchError> {
-        let plan = self.plan;
-        plan.host.iter().filter(|planned| wanted(&planned.step)).try_for_each(|planned| self.step(planned))
+    fn undo(mut self, error: LaunchError) -> Failed {
+        if let (None, Ok(container)) = (&self.root, self.work.container()) {
+            // It is CRIU's, which has ended.
+            container.record.pid = 0;
+        }
+        Undo { init: self.root, own_cpus: None, has_processes: true }.of(self.work, error)
     }
 }
 
@@ -221,18 +284,4 @@ fn cgroup_roots(pid: i32) -> Result<Vec<CgroupRoot>, SysError> {
         }
     }
     Ok(roots)
-}
-
-/// Ends the first process of a restore that failed, and reaps it; returns what could not be done.
-fn end(root: &OwnedFd) -> Option<String> {
-    match sys::send_signal(root, libc::SIGKILL) {
-        Err(error) if error.errno.0 != Errno::ESRCH => return Some(crate::chain(&error)),
-        _ => {}
-    }
-    match sys::wait_ended(root, KILL_DEADLINE) {
-        Ok(true) => {}
-        Ok(false) => return Some("the restored process".to_owned()),
-        Err(error) => return Some(crate::chain(&error)),
-    }
-    sys::wait_exit(root.as_fd(), false).err().map(|error| crate::chain(&error))
 }

@@ -6,18 +6,17 @@ use std::time::SystemTime;
 
 use corten_cgroup::Machine;
 use corten_cgroup::systemd::Manager as Systemd;
-use nix::unistd::Pid;
 
 use super::{Container, Readiness, Runtime};
 use crate::bundle::Bundle;
 use crate::features::SPEC_VERSION;
 use crate::host::{self, Probe};
-use crate::launch::{CannotStart, Launch, LaunchError, Place};
+use crate::launch::{Again, Attempt, CannotStart, Failed, Host, Launch, NewContainer, Subject};
 use crate::plan::{HostStep, Planned, has_network_of_its_own};
 use crate::request::{CgroupManager, CreateOptions, Request};
 use crate::state::{Record, StateDirectory, rfc3339};
 use crate::sys::NetworkMaker;
-use crate::{Error, Plan, Result, chain};
+use crate::{Error, Plan, Result};
 
 /// A container that is to be made: what of, and where.
 #[derive(Debug)]
@@ -73,8 +72,7 @@ impl<'a> Creation<'a> {
         (may && has_network_of_its_own(self.bundle.spec())).then(|| NetworkMaker::start().ok()).flatten()
     }
 
-    /// Makes the container, once more if a mount namespace is mounted below one of the trees. To find that out before would be to look at all
-    /// mounts of the host for every container; and it is all taken back when it is found out, as it is before hooks have run.
+    /// Makes the container, once more by another plan if that is what it takes.
     pub(super) fn make(
         mut self,
         wait_for_start: bool,
@@ -82,43 +80,44 @@ impl<'a> Creation<'a> {
     ) -> Result<Container> {
         let network = self.network();
         let plan = self.plan(wait_for_start)?;
-        if let Some(container) = self.attempt(&plan, network, true, observe)? {
-            return Ok(container);
+        match self.attempt(&plan, network, Attempt::Container, observe) {
+            Ok(container) => return Ok(container),
+            Err(Unmade { again: Some(Again::CopyMounts), .. }) => self.copies_mounts = true,
+            Err(unmade) => return Err(unmade.error),
         }
-        self.copies_mounts = true;
         let plan = self.plan(wait_for_start)?;
         self.launch(&plan, observe)
     }
 
     /// Carries a plan out, in a new state directory.
     pub(super) fn launch(&self, plan: &Plan, observe: &mut dyn FnMut(&Planned<HostStep>)) -> Result<Container> {
-        let container = self.attempt(plan, None, false, observe)?;
-        container.ok_or_else(|| CannotStart(LaunchError::Order).into())
+        self.attempt(plan, None, Attempt::Last, observe).map_err(|unmade| unmade.error)
     }
 
-    /// The same; `None` if it may begin again and has to.
+    /// The same for one of several attempts.
     fn attempt(
         &self,
         plan: &Plan,
         network: Option<NetworkMaker>,
-        may_begin_again: bool,
+        attempt: Attempt,
         observe: &mut dyn FnMut(&Planned<HostStep>),
-    ) -> Result<Option<Container>> {
-        let (directory, lock) = StateDirectory::create(self.runtime.root(), self.id)?;
+    ) -> Result<Container, Unmade> {
+        let (directory, lock) = StateDirectory::create(self.runtime.root(), self.id).map_err(Error::from)?;
         let mut record =
             Record { no_new_keyring: self.options.no_new_keyring, ..new_record(self.id, self.bundle, plan) };
-        let place = Place { machine: &self.machine, systemd: self.systemd.as_ref(), directory: &directory };
-        let launch = Launch::new(plan, place, &mut record, self.options).of(self.bundle).with_network(network);
-        match launch.beginning_again(may_begin_again).run(observe) {
+        let host = self.host();
+        let container = NewContainer { directory: &directory, record: &mut record, config: self.bundle };
+        let (subject, options) = (Subject::Container(container), self.options);
+        match (Launch { plan, host, subject, options, attempt, network, is_patient: false }).run(observe) {
             Ok(launched) => {
                 drop(lock);
-                let init = Some((launched.pidfd, Pid::from_raw(record.pid)));
+                let init = Some((launched.pidfd, launched.pid));
                 let readiness = launched.notify_socket.zip(init.clone());
                 let readiness = readiness.map(|(socket, (pidfd, pid))| Readiness::new(socket, pidfd, pid));
                 let (id, console) = (self.id.to_owned(), launched.master);
                 let warnings = plan.warnings.iter().cloned().chain(launched.warnings).collect();
                 let root = self.runtime.root().to_owned();
-                Ok(Some(Container {
+                Ok(Container {
                     id,
                     root,
                     directory,
@@ -128,24 +127,30 @@ impl<'a> Creation<'a> {
                     readiness,
                     warnings,
                     refused: launched.refused,
-                }))
+                })
             }
-            Err(error) if may_begin_again && error.meets_mount_namespace() => {
-                directory.remove()?;
-                Ok(None)
-            }
-            Err(error) => {
-                // While something is left, the directory stays, so that `delete --force` can find and remove it.
-                let error = match error {
-                    LaunchError::Left { .. } => error,
-                    error => match directory.remove() {
-                        Ok(()) => error,
-                        Err(left) => LaunchError::Left { cause: Box::new(error), left: chain(&left) },
-                    },
-                };
-                Err(CannotStart(error).into())
+            Err(failed) => {
+                let Failed { error, again } = failed.with_directory(&directory);
+                Err(Unmade { error: CannotStart(error).into(), again })
             }
         }
+    }
+
+    pub(super) fn host(&self) -> Host<'_> {
+        Host { machine: &self.machine, systemd: self.systemd.as_ref() }
+    }
+}
+
+/// A container that could not be made.
+struct Unmade {
+    error: Error,
+    /// It is worth another try.
+    again: Option<Again>,
+}
+
+impl From<Error> for Unmade {
+    fn from(error: Error) -> Self {
+        Self { error, again: None }
     }
 }
 

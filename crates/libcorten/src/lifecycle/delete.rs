@@ -7,24 +7,18 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::kill::release_killed;
 use super::{Container, LifecycleError, cgroups};
 use crate::hooks;
-use crate::host::systemd;
 use crate::oci::Hook;
-use crate::resctrl;
+use crate::remains::{self, Connection, Members, Remains};
 use crate::spec::HookKind;
 use crate::state::{Record, Status};
 use crate::sys::Lock;
 use crate::{Error, Result, chain, sys};
 
-/// How long processes may take to end, and the cgroup to become free.
-const DEADLINE: Duration = Duration::from_secs(10);
-/// How long an init that nobody knows may take to notice that its runtime has gone.
-const UNKNOWN_DEADLINE: Duration = Duration::from_secs(3);
 /// How long a command that has lost its container may hold the lock.
 const HOLDER_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -137,13 +131,10 @@ impl Container {
         observe: &mut dyn FnMut(&Deletion<'_>),
     ) -> Result<Vec<String>> {
         observe(&Deletion::RemoveCgroups { location: &record.cgroups });
-        remove_cgroups(&record, &mut left);
         if record.resctrl.is_some() {
             observe(&Deletion::RemoveIntelRdt);
         }
-        if let Some(Err(errors)) = record.resctrl.as_ref().map(resctrl::remove) {
-            left.extend(errors.iter().map(ToString::to_string));
-        }
+        remains_of(&record, &mut left).remove(&mut left);
         if !left.is_empty() {
             return Err(LifecycleError::Left { left: left.join("; ") }.into());
         }
@@ -207,44 +198,25 @@ impl Container {
             Ok(pidfd) => pidfd,
             Err(error) => return left.push(error.chain()),
         };
-        if let Some(pidfd) = &pidfd {
-            let killed = sys::send_signal(pidfd.as_fd(), libc::SIGKILL);
-            match killed {
-                Err(error) if error.errno.0 != Errno::ESRCH => left.push(format!("{error}: {}", error.errno)),
-                _ => {
-                    left.extend(release_killed(record).err().map(|error| error.chain()));
-                    match sys::wait_ended(pidfd.as_fd(), DEADLINE) {
-                        Ok(true) => {}
-                        Ok(false) => left.push(format!("process {} does not end", record.pid)),
-                        Err(error) => left.push(format!("{error}: {}", error.errno)),
-                    }
-                }
-            }
-        }
-        // A child of this process is reaped; others are their parents' business.
-        if let Some(pidfd) = self.pidfd().or(pidfd.as_ref().map(AsFd::as_fd))
-            && let Err(error) = sys::wait_exit(pidfd, false)
-        {
-            left.push(format!("{error}: {}", error.errno));
-        }
+        let Some(pidfd) = pidfd else {
+            // A child of this process that has ended is reaped; others are their parents' business.
+            let reaped = self.pidfd().map_or(Ok(()), |pidfd| sys::wait_exit(pidfd, false).map(drop));
+            return left.extend(reaped.err().map(|error| chain(&error)));
+        };
+        let unended = || format!("process {} does not end", record.pid);
+        remains::end(pidfd.as_fd(), || release_killed(record), unended, left);
     }
 }
 
-fn remove_cgroups(record: &Record, left: &mut Vec<String>) {
-    let removed = cgroups(record).and_then(|cgroups| {
-        // A runtime that was killed before there was an init may not even have made the cgroups that it wrote down: who is in
-        // there may be somebody else's. An init of ours ends by itself, as its socket has closed.
-        if !record.owns_cgroups() {
-            return cgroups.remove(UNKNOWN_DEADLINE).map_err(Error::from);
-        }
-        cgroups.kill(DEADLINE)?;
-        if let Some(unit) = &record.cgroups.unit {
-            let stopped = systemd(record.cgroups.user)?.stop_unit(unit);
-            stopped?;
-        }
-        cgroups.remove(DEADLINE).map_err(Error::from)
-    });
-    if let Err(error) = removed {
-        left.push(error.chain());
+/// What there is of a container beside its init. Adds to `left` what cannot be found.
+fn remains_of<'a>(record: &'a Record, left: &mut Vec<String>) -> Remains<'a> {
+    let cgroups = cgroups(record).map_err(|error| left.push(error.chain())).ok();
+    let members = if record.owns_cgroups() { Members::Own } else { Members::Unknown };
+    let unit = record.cgroups.unit.as_ref().filter(|_| cgroups.is_some());
+    Remains {
+        cgroups: cgroups.map(|cgroups| (cgroups, members)),
+        unit: unit.map(|unit| (unit, Connection::ToUsers(record.cgroups.user))),
+        resctrl: record.resctrl.as_ref(),
+        pid_file: None,
     }
 }

@@ -12,7 +12,7 @@ use super::{Container, Exit, LifecycleError};
 use crate::bundle::read_process;
 use crate::facts::Facts;
 use crate::host;
-use crate::launch::{CannotStart, Joined, Launch, LaunchError, Launched, Place};
+use crate::launch::{Again, Attempt, CannotStart, Failed, Host, JoinTarget, Launch, LaunchError, Launched, Subject};
 use crate::oci::{Capability, Process, Spec};
 use crate::plan::{Entry, HostStep, Planned, Running, has_user_namespace};
 use crate::request::{Console, CreateOptions, Request};
@@ -97,14 +97,6 @@ impl ExecProcess {
     }
 }
 
-/// What the process joins.
-pub(super) struct Target {
-    pub(super) machine: Machine,
-    pub(super) record: Record,
-    pub(super) init: Joined,
-    pub(super) running: Running,
-}
-
 impl Container {
     /// Returns the config that the container was made with.
     ///
@@ -147,11 +139,13 @@ impl Container {
         options: &ExecOptions,
         observe: &mut dyn FnMut(&Planned<HostStep>),
     ) -> Result<ExecProcess> {
-        let Target { machine, record, init, running } = self.target(options.ignore_paused)?;
+        let mut target = self.target(options.ignore_paused)?;
         let below = options.cgroups.first().map(|cgroup| cgroup.path.to_string_lossy().into_owned());
-        let running = Running { follows_init: below.is_none(), below_unit: below.unwrap_or_default(), ..running };
+        target.running.follows_init = below.is_none();
+        target.running.below_unit = below.unwrap_or_default();
+        let record = &target.record;
         let config = self.config()?;
-        let can_be_seized = can_be_seized(&config, running.namespaces);
+        let can_be_seized = can_be_seized(&config, target.running.namespaces);
         let config = with_process(config, process)?;
         let request_options = CreateOptions {
             console: options.console.clone(),
@@ -164,33 +158,31 @@ impl Container {
         };
         let bundle = record.bundle.clone();
         let request = Request { id: &self.id, bundle: &bundle, wait_for_start: false, options: &request_options };
-        let facts = host::exec_facts(&config, &request, &self.root, location(&record, &options.cgroups)?)?;
+        let facts = host::exec_facts(&config, &request, &self.root, location(record, &options.cgroups)?)?;
         let by_systemd = facts.cgroups.user && facts.cgroups.unit.is_some();
         let systemd = by_systemd.then(|| host::systemd(true)).transpose()?;
-        let place = Place { machine: &machine, systemd: systemd.as_ref(), directory: &self.directory };
         // A process that is to wait in a paused container is moved there: it must have told the runtime who it is by then.
-        let clones_into = !options.ignore_paused && can_clone_into(&machine, &facts);
-        let mut entry = if clones_into { Entry::Cloned } else { Entry::Moved };
+        let clones_into = !options.ignore_paused && can_clone_into(&target.machine, &facts);
+        target.running.entry = if clones_into { Entry::Cloned } else { Entry::Moved };
         loop {
-            let running = Running { entry, ..running.clone() };
-            let plan = Plan::for_exec(&config, &request, &facts, &running)?;
-            let mut own = for_itself(record.clone());
-            let launch = Launch::new(&plan, place, &mut own, &request_options);
-            let error = match launch.joining(init.try_clone()?).patiently(options.ignore_paused).run(observe) {
-                Ok(Launched { pidfd, master: console, copies, refused, warnings, .. }) => {
+            let plan = Plan::for_exec(&config, &request, &facts, &target.running)?;
+            let launch = Launch {
+                plan: &plan,
+                host: Host { machine: &target.machine, systemd: systemd.as_ref() },
+                subject: Subject::Process(&target),
+                options: &request_options,
+                attempt: Attempt::Process { entry: target.running.entry, can_be_seized },
+                network: None,
+                is_patient: options.ignore_paused,
+            };
+            match launch.run(observe) {
+                Ok(Launched { pid, pidfd, master: console, copies, refused, warnings, .. }) => {
                     let (ends, warnings) = (Mutex::new(copies), [plan.warnings, warnings].concat());
-                    return Ok(ExecProcess { pid: own.pid, pidfd, console, ends, warnings, refused });
+                    return Ok(ExecProcess { pid: pid.as_raw(), pidfd, console, ends, warnings, refused });
                 }
-                Err(error) => error,
-            };
-            entry = match entry {
-                // Since it was looked at the container has made cgroups with limits below its own; or it has as many processes as it
-                // may: a move goes beyond the limit.
-                Entry::Cloned if error.is_refused_by_cgroup() => Entry::Moved,
-                // But the clone after the move, by which a PID namespace is entered, does not.
-                Entry::Moved if error.is_at_process_limit() && !can_be_seized => Entry::CountedLast,
-                _ => return Err(self.joining_failed(error)),
-            };
+                Err(Failed { again: Some(Again::Enter(entry)), .. }) => target.running.entry = entry,
+                Err(failed) => return Err(self.joining_failed(failed.error)),
+            }
         }
     }
 
@@ -203,7 +195,7 @@ impl Container {
 
     /// Looks at the container, which must run. No lock: many join at the same time, and one that joins a paused container waits
     /// for another command. What is joined is held by init's pidfd.
-    pub(super) fn target(&self, ignore_paused: bool) -> Result<Target> {
+    pub(super) fn target(&self, ignore_paused: bool) -> Result<JoinTarget> {
         let record = self.record()?;
         match self.status(&record)? {
             Status::Stopped | Status::Creating => return Err(LifecycleError::ExecStopped.into()),
@@ -220,13 +212,8 @@ impl Container {
         let running =
             Running { namespaces, follows_init: true, entry: Entry::Moved, below_unit: String::new(), resctrl };
         let machine = if record.cgroups.is_empty() { Machine::none() } else { Machine::detect()? };
-        Ok(Target { machine, init: Joined { pidfd, pid: record.pid }, record, running })
+        Ok(JoinTarget { machine, record, pidfd, running })
     }
-}
-
-/// The record of a process that joins a container: a launch writes it down as if it were an init, and takes back what it has made.
-pub(super) fn for_itself(record: Record) -> Record {
-    Record { hooks: None, resctrl: None, pid: 0, start_time: 0, ..record }
 }
 
 /// Whether the process can be cloned into its cgroup, which spares a wait: that takes cgroup v2, all rights, a cgroup that takes

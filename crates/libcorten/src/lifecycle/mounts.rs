@@ -3,9 +3,8 @@
 use std::os::fd::AsFd;
 
 use super::Container;
-use super::exec::{Target, for_itself};
 use crate::host;
-use crate::launch::{Launch, Place};
+use crate::launch::{Attempt, Host, Launch, Subject};
 use crate::oci::Mount;
 use crate::plan::MountChange;
 use crate::request::{CreateOptions, Request};
@@ -33,20 +32,27 @@ impl Container {
     /// Returns what was not done as asked for.
     fn change_mounts(&self, mounts: &[Mount], change: MountChange) -> Result<Vec<String>> {
         // No lock: the container can hold the process up that changes its mounts, and must not hold up other commands by that.
-        let Target { machine, record, init, running } = self.target(true)?;
+        let target = self.target(true)?;
         let mut config = self.config()?;
         config.set_mounts(Some(mounts.to_vec()));
         if change == MountChange::Add {
             spec::validate(&config)?;
         }
         let options = CreateOptions::default();
-        let bundle = record.bundle.clone();
-        let request = Request { id: &self.id, bundle: &bundle, wait_for_start: false, options: &options };
-        let facts = host::mount_facts(&config, &bundle, record.cgroups.clone(), change == MountChange::Add)?;
-        let plan = Plan::for_mounts(&config, &request, &facts, &running, change)?;
-        let mut own = for_itself(record);
-        let place = Place { machine: &machine, systemd: None, directory: &self.directory };
-        let launched = Launch::new(&plan, place, &mut own, &options).joining(init).run(&mut |_| {})?;
+        let bundle = &target.record.bundle;
+        let request = Request { id: &self.id, bundle, wait_for_start: false, options: &options };
+        let facts = host::mount_facts(&config, bundle, target.record.cgroups.clone(), change == MountChange::Add)?;
+        let plan = Plan::for_mounts(&config, &request, &facts, &target.running, change)?;
+        let launch = Launch {
+            plan: &plan,
+            host: Host { machine: &target.machine, systemd: None },
+            subject: Subject::Process(&target),
+            options: &options,
+            attempt: Attempt::Last,
+            network: None,
+            is_patient: false,
+        };
+        let launched = launch.run(&mut |_| {}).map_err(|failed| failed.error)?;
         // It has ended; nobody else reaps it.
         sys::wait_exit(launched.pidfd.as_fd(), true)?;
         Ok(plan.warnings)

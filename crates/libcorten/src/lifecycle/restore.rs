@@ -6,7 +6,6 @@ use std::sync::Mutex;
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use nix::unistd::Pid;
 
 use super::checkpoint::external_name;
 use super::create::{Creation, new_record};
@@ -15,7 +14,7 @@ use crate::bundle::Bundle;
 use crate::criu::rpc::{self, InheritFd, JoinNamespace};
 use crate::criu::{self, CriuError, mounts};
 use crate::host::legacy_hierarchies;
-use crate::launch::{Launch, LaunchError, Place, Restoration};
+use crate::launch::{Attempt, Failed, Launch, LaunchError, NewContainer, Restoration, Subject};
 use crate::oci::LinuxNamespaceType;
 use crate::request::{CgroupManager, Console, CreateOptions};
 use crate::spec::{is_joined, namespace, namespace_name};
@@ -66,32 +65,47 @@ impl Runtime {
         criu::check_version()?;
         let (directory, lock) = StateDirectory::create(self.root(), id)?;
         let mut record = new_record(id, bundle, &plan);
-        let (machine, systemd) = (&creation.machine, creation.systemd.as_ref());
-        let mut left = false;
-        let restored = prepare(options, bundle, &record, &directory).and_then(|restoration| {
-            let place = Place { machine, systemd, directory: &directory };
-            let restored = Launch::new(&plan, place, &mut record, creation.options).of(bundle).restore(&restoration);
-            left = matches!(restored, Err(LaunchError::Left { .. }));
-            restored.map_err(Error::from)
+        let restored = prepare(options, bundle, &record, &directory).map_err(Unrestored::Unprepared);
+        let restored = restored.and_then(|restoration| {
+            let container = NewContainer { directory: &directory, record: &mut record, config: bundle };
+            let launch = Launch {
+                plan: &plan,
+                host: creation.host(),
+                subject: Subject::Container(container),
+                options: creation.options,
+                attempt: Attempt::Last,
+                network: None,
+                is_patient: false,
+            };
+            launch.restore(&restoration).map_err(Unrestored::Failed)
         });
         match restored {
             Ok(launched) => {
                 drop(lock);
-                let init = Some((launched.pidfd, Pid::from_raw(record.pid)));
+                let init = Some((launched.pidfd, launched.pid));
                 let (id, console, warnings) = (id.to_owned(), launched.master, launched.warnings);
                 let root = self.root().to_owned();
                 let (ends, readiness) = (Mutex::default(), None);
                 Ok(Container { id, root, directory, init, console, ends, readiness, warnings, refused: None })
             }
-            Err(error) => {
-                // As at `create`: while something is left, the directory stays.
-                if !left {
-                    directory.remove()?;
-                }
-                Err(error)
+            // As at `create`: while something is left, the directory stays.
+            Err(Unrestored::Failed(Failed { error: error @ LaunchError::Left { .. }, .. })) => Err(error.into()),
+            Err(unrestored) => {
+                directory.remove()?;
+                Err(match unrestored {
+                    Unrestored::Unprepared(error) => error,
+                    Unrestored::Failed(failed) => failed.error.into(),
+                })
             }
         }
     }
+}
+
+/// Why nothing was restored.
+enum Unrestored {
+    /// CRIU cannot be told what to do.
+    Unprepared(Error),
+    Failed(Failed),
 }
 
 /// Works out what CRIU is told, and makes mount points that are missing.

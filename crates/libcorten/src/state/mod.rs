@@ -170,15 +170,15 @@ pub(crate) struct ProcessState<'a> {
 }
 
 impl ProcessState<'_> {
-    /// Returns it as JSON. `container`: the pid of the container's init, if the process joins one.
-    pub(crate) fn json(record: &Record, container: Option<i32>, metadata: Option<&str>) -> Vec<u8> {
-        let (status, pid) = container.map_or((Status::Creating, record.pid), |pid| (Status::Running, pid));
+    /// Returns it as JSON. `pid`: that of the process, which may be one that `joins` the container.
+    pub(crate) fn json(record: &Record, pid: i32, joins: bool, metadata: Option<&str>) -> Vec<u8> {
+        let status = if joins { Status::Running } else { Status::Creating };
         let state = ProcessState {
             oci_version: &record.oci_version,
             fds: ["seccompFd"],
-            pid: record.pid,
+            pid,
             metadata,
-            state: HookState::new(record, status, pid),
+            state: HookState::new(record, status, record.pid),
         };
         // Strings and numbers only: nothing to fail.
         serde_json::to_vec(&state).unwrap_or_default()

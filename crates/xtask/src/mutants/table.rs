@@ -90,9 +90,9 @@ pub(super) const DEFENCES: &[Defence] = &[
     },
     Defence {
         name: "nobody takes hold of a process before it is in the container's cgroups",
-        file: "crates/libcorten/src/lifecycle/exec.rs",
-        code: "error.is_at_process_limit() && !can_be_seized =>",
-        without: "error.is_at_process_limit() =>",
+        file: "crates/libcorten/src/launch/error.rs",
+        code: "Self::Process { entry: Entry::Moved, can_be_seized: false } if",
+        without: "Self::Process { entry: Entry::Moved, .. } if",
         test: of("limits::felt::exec_is_refused_at_the_limit_where_others_could_seize_the_process"),
     },
     Defence {
@@ -297,7 +297,7 @@ pub(super) const DEFENCES: &[Defence] = &[
         name: "devices are restricted",
         file: "crates/libcorten/src/launch/cgroups.rs",
         code: "        match cgroups.set_prepared_devices(devices) {",
-        without: "        match if self.plan.host.is_empty() { cgroups.set_prepared_devices(devices) } else { Ok(()) } {",
+        without: "        match if self.launch.plan.host.is_empty() { cgroups.set_prepared_devices(devices) } else { Ok(()) } {",
         test: of("limits::devices::only_allowed_devices_are_opened"),
     },
     Defence {
@@ -478,8 +478,8 @@ pub(super) const DEFENCES: &[Defence] = &[
     Defence {
         name: "a cgroup that was only written down is not killed",
         file: "crates/libcorten/src/lifecycle/delete.rs",
-        code: "        if !record.owns_cgroups() {",
-        without: "        if !record.owns_cgroups() && record.cgroups.is_empty() {",
+        code: "if record.owns_cgroups() { Members::Own }",
+        without: "if record.owns_cgroups() || !record.cgroups.is_empty() { Members::Own }",
         test: of_library("containers::a_cgroup_that_was_only_written_down_is_not_killed"),
     },
     Defence {
