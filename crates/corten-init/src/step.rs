@@ -50,30 +50,30 @@ macro_rules! step_table {
             /// `..` of init's own paths that ends at `/` leads into the image. In a joined mount namespace and in
             /// one that began empty nothing but targets is looked up there; with `--no-pivot` this comes last,
             /// before [`Step::MoveRoot`].
-            attach_root: AttachRoot { #[reads] tree: Slot, }
+            attach_root: AttachRoot { tree: Slot [reads], }
 
             /// Opens a mount target inside the root, making it if it is missing: `openat2(RESOLVE_IN_ROOT |
             /// RESOLVE_NO_MAGICLINKS)`, `mkdirat`. Attacker: symbolic links in the rootfs and their exchange
             /// while this runs (CVE-2019-18837, CVE-2021-30465). `in_proc`: the target may be in a procfs;
             /// wherever links lead, others may not be (CVE-2019-16884).
-            open_target: OpenTarget { path: S, #[reads] target: Target, in_proc: bool, #[fills] slot: Slot, }
+            open_target: OpenTarget { path: S, target: Target [reads], in_proc: bool, slot: Slot [fills], }
 
             /// Makes a detached mount of a new filesystem: `fsopen`, `fsconfig`, `fsmount`.
             mount_fs: MountFs {
-                fstype: S, source: S, options: Options<B>, attributes: Attributes, #[fills] slot: Slot,
+                fstype: S, source: S, options: Options<B>, attributes: Attributes, slot: Slot [fills],
             }
 
             /// Changes attributes and propagation of a mount: `mount_setattr`. `recursive`: of the whole tree.
             /// `unnamed`: attributes to clear that no option names; they stay where the kernel has locked them (a
             /// mount that came from another user namespace).
             set_attributes: SetAttributes {
-                #[reads] mount: Slot, set: Attributes, clear: Attributes, unnamed: Attributes,
+                mount: Slot [reads], set: Attributes, clear: Attributes, unnamed: Attributes,
                 propagation: Propagation, recursive: bool,
             }
 
             /// Attaches a detached mount on an opened target and closes the target: `move_mount`. By fd, so no
             /// path can be exchanged. `keep`: the mount's fd stays open.
-            move_mount: MoveMount { #[takes_unless(keep)] mount: Slot, #[takes] target: Slot, keep: bool, }
+            move_mount: MoveMount { mount: Slot [takes unless keep], target: Slot [takes], keep: bool, }
 
             /// Makes a directory and its parents inside the root: `openat2`, `mkdirat`.
             make_directory: MakeDirectory { path: S, mode: Mode, }
@@ -90,13 +90,13 @@ macro_rules! step_table {
             /// Opens a new pseudo-terminal of the devpts above `path`: `openat2`, `TIOCSPTLCK`, `TIOCGPTPEER`.
             /// The directory is checked to be a devpts before anything in it is opened; the peer comes from the
             /// master, never from a path (CVE-2025-52565).
-            open_terminal: OpenTerminal { path: S, #[fills] master: Slot, #[fills] peer: Slot, }
+            open_terminal: OpenTerminal { path: S, master: Slot [fills], peer: Slot [fills], }
 
             /// Sends the terminal's master to the runtime and closes it here: `sendmsg(SCM_RIGHTS)`.
-            send_console: SendConsole { #[takes] master: Slot, }
+            send_console: SendConsole { master: Slot [takes], }
 
             /// Makes a detached mount of what the slot holds: `open_tree(OPEN_TREE_CLONE)`.
-            clone_mount: CloneMount { #[reads] from: Slot, #[fills] slot: Slot, }
+            clone_mount: CloneMount { from: Slot [reads], slot: Slot [fills], }
 
             /// Makes the terminal that is stdin the controlling terminal of the session: `TIOCSCTTY`.
             controlling_terminal: ControllingTerminal {}
@@ -114,22 +114,22 @@ macro_rules! step_table {
             /// Makes a detached procfs of init's PID namespace: `fsopen("proc")`, checked by `fstatfs`. What the
             /// container shows at `/proc` is hostile (CVE-2019-16884, CVE-2025-52881) and is never written
             /// through.
-            open_proc: OpenProc { #[fills] slot: Slot, }
+            open_proc: OpenProc { slot: Slot [fills], }
 
             /// Writes a kernel parameter below the `sys` directory of the procfs in the slot:
             /// `openat2(RESOLVE_BENEATH)`, `write`.
-            sysctl: Sysctl { #[reads] proc: Slot, path: S, value: S, }
+            sysctl: Sysctl { proc: Slot [reads], path: S, value: S, }
 
             /// Hides a path: a directory under the empty directory, anything else under the null device; a
             /// missing path is left alone. `openat2`, `open_tree`, `move_mount`. Both covers come from outside of
             /// the rootfs (CVE-2025-31133). `base`: the mount that the path counts from, if not the root. Paths
             /// in procfs and sysfs are looked up in the very mounts, which a rename of their directories in the
             /// rootfs could carry elsewhere.
-            mask_path: MaskPath { #[reads] base: Option<Slot>, path: S, #[reads] null: Slot, #[reads] empty: Slot, }
+            mask_path: MaskPath { base: Option<Slot> [reads], path: S, null: Slot [reads], empty: Slot [reads], }
 
             /// Makes a path and all below read-only: `open_tree(AT_RECURSIVE)`, `mount_setattr`, `move_mount`. A
             /// missing path is left alone. `base` as for [`Step::MaskPath`].
-            readonly_path: ReadonlyPath { #[reads] base: Option<Slot>, path: S, }
+            readonly_path: ReadonlyPath { base: Option<Slot> [reads], path: S, }
 
             /// Makes the root mount read-only, or changes its propagation: `mount_setattr`. Spec: config.md#root.
             root_attributes: RootAttributes { set: Attributes, propagation: Propagation, recursive: bool, }
@@ -171,7 +171,7 @@ macro_rules! step_table {
             /// something else in its place, or another directory in the place of `/dev`: what is opened is what
             /// was looked at, by way of the procfs in `proc`. Without one it is opened by name once more, and
             /// must be the same.
-            own_stdio: OwnStdio { uid: u32, #[reads] dev: Option<Slot>, #[reads] proc: Option<Slot>, }
+            own_stdio: OwnStdio { uid: u32, dev: Option<Slot> [reads], proc: Option<Slot> [reads], }
 
             /// Enters the working directory and checks that it is inside the root: `chdir`, `getcwd`
             /// (CVE-2024-21626). Done before the change of user, where `EACCES` is forgiven, and after it
@@ -181,7 +181,7 @@ macro_rules! step_table {
             /// Takes `HOME` for [`Step::Exec`] from the container's `/etc/passwd`, `/` if the uid is not there.
             /// runc does the same. `proc` as for [`Step::OwnStdio`]. Attacker: a link or an exchange that leads
             /// to a device, or to a file of the kernel that reading empties (`/proc/kmsg`): neither is opened.
-            home_from_passwd: HomeFromPasswd { uid: u32, #[reads] proc: Option<Slot>, }
+            home_from_passwd: HomeFromPasswd { uid: u32, proc: Option<Slot> [reads], }
 
             /// Finds the program: `faccessat2`, `statx`; as the user, with the capabilities that are effective at
             /// the exec, in the container. `search`: the value of `PATH`.
@@ -193,27 +193,27 @@ macro_rules! step_table {
 
             /// Waits for `start` on a listening socket: `accept4`, `read`; failures from here on go to that
             /// connection.
-            wait_for_start: WaitForStart { #[takes] listener: Slot, }
+            wait_for_start: WaitForStart { listener: Slot [takes], }
 
             /// Becomes the program found before: `execve`.
             exec: Exec { arguments: Strings<B>, environment: Strings<B>, }
 
             /// Sets the terminal's size on the master: `TIOCSWINSZ`. Spec: config.md#process, `consoleSize`.
-            terminal_size: TerminalSize { #[reads] master: Slot, rows: u64, columns: u64, }
+            terminal_size: TerminalSize { master: Slot [reads], rows: u64, columns: u64, }
 
             /// Closes every fd but stdio, those that the program gets, the runtime's socket and those in `slots`,
             /// which become close-on-exec; every other slot is empty then: `dup3`, `close_range`. The program
             /// gets the `keep` fds from 3 on but for `gaps`. Done before init gives up its privileges
             /// (CVE-2016-9962, CVE-2024-21626), and before a filter can forbid it.
-            close_files: CloseFiles { keep: u32, gaps: Ranges<B>, #[reads] slots: Slots<B>, }
+            close_files: CloseFiles { keep: u32, gaps: Ranges<B>, slots: Slots<B> [reads], }
 
             /// Closes a slot: `close`.
-            close: Close { #[takes] slot: Slot, }
+            close: Close { slot: Slot [takes], }
 
             /// Joins the namespace that the slot holds and closes the slot: `setns`. Spec:
             /// config-linux.md#namespaces, `path`. The runtime has checked that the file is a namespace of this
             /// kind, or has made it itself: the network namespace, the one that mount namespaces are copied from.
-            join: Join { #[takes] namespace: Slot, kind: Namespaces, }
+            join: Join { namespace: Slot [takes], kind: Namespaces, }
 
             /// Moves into new namespaces: `unshare`. For those that the clone cannot make: the time namespace,
             /// which only children are in, the mount namespace that is to be empty or the copy of a joined one,
@@ -238,11 +238,11 @@ macro_rules! step_table {
             /// Copies what is mounted at a path of the caller's namespace: `open_tree`. For a runtime that may
             /// not do it outside. An unbindable mount is copied in a copy of the namespace, where it is a slave:
             /// `unshare`, `mount_setattr`.
-            open_source: OpenSource { path: S, flags: TreeFlags, #[fills] slot: Slot, }
+            open_source: OpenSource { path: S, flags: TreeFlags, slot: Slot [fills], }
 
             /// Checks that the object in the slot is the device of this type (`S_IFCHR`, `S_IFBLK`) and number:
             /// `statx`.
-            check_device: CheckDevice { #[reads] device: Slot, mode: Mode, major: u64, minor: u64, }
+            check_device: CheckDevice { device: Slot [reads], mode: Mode, major: u64, minor: u64, }
 
             /// Makes the attached root the root of the process without `pivot_root`: `chroot`. Where there is
             /// nothing below the root that would have to go: in a mount namespace that began empty, and with
@@ -252,12 +252,12 @@ macro_rules! step_table {
             /// Detaches every procfs and sysfs of the namespace: `umount2`, or covers what is locked. Without
             /// `pivot_root` they would stay below the new root, and let a process in a user namespace mount its
             /// own (`mount_too_revealing`).
-            hide_host_mounts: HideHostMounts { #[reads] proc: Slot, }
+            hide_host_mounts: HideHostMounts { proc: Slot [reads], }
 
             /// Copies what is in the directory `from` into the new filesystem in `mount`, owners and modes kept
             /// (`tmpcopyup`). `owner`: the filesystem gets the owner of the directory, too. Attacker: the tree;
             /// nothing in it is followed, and no device of it can be opened.
-            copy_up: CopyUp { #[reads] mount: Slot, #[reads] from: Slot, owner: bool, }
+            copy_up: CopyUp { mount: Slot [reads], from: Slot [reads], owner: bool, }
 
             /// Sets the scheduling policy: `sched_setattr`. Spec: config.md#posix-process, `scheduler`.
             scheduler: Scheduler {
@@ -277,18 +277,18 @@ macro_rules! step_table {
             /// Writes a file of init's own directory in the procfs of the slot (`self/…`):
             /// `openat2(RESOLVE_BENEATH)`, `write`. Checked by `fstatfs`: what the container shows at `/proc` is
             /// never written (CVE-2019-16884, CVE-2025-52881).
-            write_own: WriteOwn { #[reads] proc: Slot, path: S, value: S, }
+            write_own: WriteOwn { proc: Slot [reads], path: S, value: S, }
 
             /// Waits for the runtime's hooks (`SyncPoint::Hooks`) and takes the state for init's hooks: two
             /// files, as JSON, of a container that is being created and of one that has been.
-            await_hooks: AwaitHooks { #[fills] creating: Slot, #[fills] created: Slot, }
+            await_hooks: AwaitHooks { creating: Slot [fills], created: Slot [fills], }
 
             /// Runs a hook to its end: `clone`, `execve`, `waitid`. stdin: the state. `timeout`: in seconds, 0
             /// for none; then it is killed. Its output goes to the slots, or is kept for the error. `home`: the
             /// environment is the process's, with the `HOME` that `HomeFromPasswd` found.
             run_hook: RunHook {
                 path: S, arguments: Strings<B>, environment: Strings<B>, home: bool, timeout: u64,
-                #[reads] state: Slot, #[reads] stdout: Option<Slot>, #[reads] stderr: Option<Slot>,
+                state: Slot [reads], stdout: Option<Slot> [reads], stderr: Option<Slot> [reads],
             }
 
             /// Lets init run on every CPU that its cgroup has: `sched_setaffinity`. The affinity of whoever
@@ -297,7 +297,7 @@ macro_rules! step_table {
 
             /// Changes the superblock of the filesystem that is mounted on the target: `fspick`, `fsconfig`.
             /// `remount` without `bind`.
-            reconfigure: Reconfigure { #[reads] mount: Slot, options: Options<B>, }
+            reconfigure: Reconfigure { mount: Slot [reads], options: Options<B>, }
 
             /// Brings the loopback device of a new network namespace up: `ioctl(SIOCSIFFLAGS)`.
             loopback: Loopback {}
@@ -308,11 +308,11 @@ macro_rules! step_table {
 
             /// Checks that what the slot holds is a procfs: `fstatfs`. For a bind mount on `/proc`
             /// (CVE-2019-16884).
-            check_proc: CheckProc { #[reads] mount: Slot, }
+            check_proc: CheckProc { mount: Slot [reads], }
 
             /// Makes the detached tree of the root filesystem the root that paths are resolved in, without
             /// attaching it anywhere. For a container in the runtime's own mount namespace.
-            enter_tree: EnterTree { #[reads] tree: Slot, }
+            enter_tree: EnterTree { tree: Slot [reads], }
 
             /// Ends init with status 0: there is no process to become.
             end: End {}
@@ -320,13 +320,13 @@ macro_rules! step_table {
             /// Gives the next new filesystem the mode of the target's directory, unless that has only been made
             /// for it: `mode=` of tmpfs. runc: a tmpfs over `/run` of the image is no less closed than what it
             /// covers.
-            target_mode: TargetMode { #[reads] target: Slot, }
+            target_mode: TargetMode { target: Slot [reads], }
 
             /// Like `AttachRoot`, on the directory that the tree was opened from: there hooks look for the
             /// container's root before `pivot_root(2)`, and what they mount there must be the container's; and no
             /// other path of init's leads into the image. The path is looked up once more, and what is there must
             /// be the tree's own directory: `openat2`, `statx`, `move_mount`.
-            attach_root_at: AttachRootAt { #[reads] tree: Slot, path: S, }
+            attach_root_at: AttachRootAt { tree: Slot [reads], path: S, }
 
             /// Takes the root of the mount namespace that has been joined as the root that paths are resolved in:
             /// `openat2`. What the container's init has made its own root since does not matter.
@@ -338,33 +338,33 @@ macro_rules! step_table {
             /// Takes a mount away: `openat2(RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)`, `umount2(MNT_DETACH)` of
             /// what was opened, by way of the procfs in the slot. Attacker: links and renamed directories in the
             /// rootfs, by which a mask would be taken away.
-            unmount: Unmount { path: S, #[reads] proc: Slot, }
+            unmount: Unmount { path: S, proc: Slot [reads], }
 
             /// Moves into a mount namespace and keeps the slot: `setns`. To the caller's mounts for a source, and
             /// back.
-            visit: Visit { #[reads] namespace: Slot, }
+            visit: Visit { namespace: Slot [reads], }
 
             /// Opens init's own mount namespace, to come back to: `pidfd_open`, `ioctl(PIDFD_GET_MNT_NAMESPACE)`.
-            own_mounts: OwnMounts { #[fills] slot: Slot, }
+            own_mounts: OwnMounts { slot: Slot [fills], }
 
             /// Goes on in a clone as [`Step::CloneAgain`] does, in the cgroup of the slot, which both close:
             /// `clone3(CLONE_PARENT | CLONE_INTO_CGROUP)`. The kernel lets no process fork and waits for an RCU
             /// grace period when one is moved by `cgroup.procs`. Attacker: the cgroup is a container's, which may
             /// freeze or kill what is in it; the clone has memory of its own by then.
-            clone_into: CloneInto { #[takes] cgroup: Slot, }
+            clone_into: CloneInto { cgroup: Slot [takes], }
 
             /// Takes the network namespace that the runtime has made meanwhile: `recvmsg` (`SyncPoint::Made`).
-            take_network: TakeNetwork { #[fills] slot: Slot, }
+            take_network: TakeNetwork { slot: Slot [fills], }
 
             /// Waits for the runtime's word to go on, which may have come already: `read`. Unlike with
             /// [`Step::Sync`] the runtime is told nothing.
             await_word: Await { point: SyncPoint, }
 
             /// Takes trees that the runtime has opened meanwhile: `recvmsg` (`SyncPoint::Opened`).
-            take_trees: TakeTrees { #[fills] trees: SlotRange, }
+            take_trees: TakeTrees { trees: SlotRange [fills], }
 
             /// Makes the terminal stdin, stdout and stderr: `dup3`; closes the slot.
-            terminal_as_stdio: TerminalAsStdio { #[takes] peer: Slot, }
+            terminal_as_stdio: TerminalAsStdio { peer: Slot [takes], }
 
             /// Tells the runtime that nothing is left but the filter and the exec: `write`. Without it the end of
             /// the stream is init's death.
@@ -374,7 +374,7 @@ macro_rules! step_table {
             /// in `dev`, which init has made there, or in the root's own. Not by words: a link of the image may
             /// put a volume there, whose owner gets neither nodes nor links, and loses no `ptmx`. `openat2`,
             /// `statx`; what is made next to each other is made in the directory that was looked at.
-            own_dev: OwnDev { #[reads] dev: Option<Slot>, steps: u32, }
+            own_dev: OwnDev { dev: Option<Slot> [reads], steps: u32, }
         }
     };
 }
@@ -392,7 +392,7 @@ macro_rules! role {
     (takes) => {
         Role::Takes
     };
-    (takes_unless($kept:ident)) => {
+    (takes unless $kept:ident) => {
         if *$kept { Role::Reads } else { Role::Takes }
     };
 }
@@ -400,7 +400,7 @@ macro_rules! role {
 macro_rules! steps {
     ($(
         $( #[$doc:meta] )*
-        $method:ident: $name:ident { $( $( #[$role:ident $( ($kept:ident) )?] )? $field:ident: $kind:ty, )* }
+        $method:ident: $name:ident { $( $field:ident: $kind:ty $( [$role:ident $( unless $kept:ident )?] )?, )* }
     )*) => {
         /// One thing that init does. The doc of each variant names its system calls, its source, and what an attacker could try.
         #[derive(Debug, Clone, PartialEq, Eq)]
@@ -449,7 +449,7 @@ macro_rules! steps {
             /// order of the operands. [`Step::CloseFiles`] empties all slots but those that it reads.
             pub fn slots(&self, visit: &mut dyn FnMut(&'static str, Slot, Role)) {
                 match self { $( Self::$name { $( $field, )* } => {
-                    $( $( $field.slots(&mut |slot| visit(stringify!($field), slot, role!($role $( ($kept) )?))); )? )*
+                    $( $( $field.slots(&mut |slot| visit(stringify!($field), slot, role!($role $( unless $kept )?))); )? )*
                 } )* }
             }
 

@@ -448,7 +448,7 @@ fn exec_arrays(
 macro_rules! dispatch {
     ($(
         $( #[$doc:meta] )*
-        $method:ident: $name:ident { $( $( #[$role:ident $( ($kept:ident) )?] )? $field:ident: $kind:ty, )* }
+        $method:ident: $name:ident { $( $field:ident: $kind:ty $( [$role:ident $( unless $kept:ident )?] )?, )* }
     )*) => {
         impl Executor<'_> {
             fn step(&mut self, step: WireStep<'static>) -> Outcome {

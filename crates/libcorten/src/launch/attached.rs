@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
 
-use corten_init::{Slot, SyncPoint};
+use corten_init::{SlotRange, SyncPoint};
 
 use super::files::pid_inside;
 use super::preparing::Started;
@@ -67,7 +67,7 @@ impl<'a> Attached<'a> {
         let at = |source: SysError| at(planned, source);
         match &planned.step {
             HostStep::FollowClone => self.follow_clone(),
-            HostStep::SendTrees { first, count } => self.send_trees(*first, *count),
+            HostStep::SendTrees { trees } => self.send_trees(*trees),
             HostStep::MakeNetwork => {
                 let made = self.work.network().map_err(at)?;
                 unless_died(self.channel.release_with(SyncPoint::Made, &[made.as_raw_fd()]))
@@ -107,8 +107,8 @@ impl<'a> Attached<'a> {
     }
 
     /// Hands trees to init, and keeps none of them open.
-    fn send_trees(&mut self, first: Slot, count: u16) -> Result<(), LaunchError> {
-        let trees = self.work.slots.take(first, count);
+    fn send_trees(&mut self, trees: SlotRange) -> Result<(), LaunchError> {
+        let trees = self.work.slots.take(trees.first, trees.count);
         let numbers: Vec<RawFd> = trees.iter().map(AsRawFd::as_raw_fd).collect();
         self.channel.await_room(SyncPoint::Opened, self.work.deadline())?;
         unless_died(self.channel.release_with(SyncPoint::Opened, &numbers))

@@ -45,7 +45,7 @@ impl<'a> Preparing<'a> {
                 self.own_cpus = Some(sys::run_on(&cpus.0).map_err(|source| at(planned, source))?);
                 Ok(None)
             }
-            HostStep::CloneInit { namespaces } => self.clone_init(*namespaces).map(Some),
+            HostStep::CloneInit { namespaces } => self.clone_init(namespaces.0).map(Some),
             _ => self.work.step(planned).map(|()| None),
         }
     }

@@ -146,11 +146,11 @@ impl<'a> Work<'a> {
                 Ok(open::map_tree(tree, &planned.item.to_string_lossy(), maps, *recursive)?)
             }
             HostStep::OpenDevice { path, kind, major, minor, slot } => {
-                let device = open::device(path, *kind, *major, *minor);
+                let device = open::device(path, kind.0, *major, *minor);
                 device.map(|fd| self.slots.put(*slot, fd)).map_err(at)
             }
             HostStep::OpenNamespace { path, kind, flag, foreign, slot } => {
-                let namespace = open::namespace(path, *kind, *flag, *foreign);
+                let namespace = open::namespace(path, *kind, flag.0, *foreign);
                 namespace.map(|fd| self.slots.put(*slot, fd)).map_err(at)
             }
             HostStep::OpenHostProc { slot } => open::host_proc().map(|fd| self.slots.put(*slot, fd)).map_err(at),
@@ -223,7 +223,7 @@ impl<'a> Work<'a> {
             }
             HostStep::CheckIdMap { file, maps } => id_maps::check(pid, file, maps).map_err(at),
             HostStep::ResourceLimit { resource, soft, hard } => {
-                sys::set_limit(pid, *resource, *soft, *hard).map_err(at)
+                sys::set_limit(pid, resource.0, *soft, *hard).map_err(at)
             }
             HostStep::MoveNetDevices { devices } => {
                 let namespace = open::namespace_of(pid, LinuxNamespaceType::Network).map_err(at)?;

@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString};
 use std::path::Path;
 use std::sync::LazyLock;
 
-use corten_init::{OwnedStep as Step, Slot, SyncPoint};
+use corten_init::{OwnedStep as Step, Resource, Slot, SyncPoint};
 
 use crate::oci::{LinuxNamespaceType, Process, ProcessBuilder, Spec};
 use crate::request::Console;
@@ -338,7 +338,7 @@ pub(super) fn restrict_process(b: &mut Builder<'_>, phase: HostPhase, process: &
     if b.outranks_init() {
         // Inside, not even root may raise a hard limit.
         for process::Limit { item, resource, soft, hard } in process::limits(process)? {
-            b.host(phase, item, HostStep::ResourceLimit { resource, soft, hard });
+            b.host(phase, item, HostStep::ResourceLimit { resource: Resource(resource), soft, hard });
         }
         if !process.terminal().unwrap_or(false) {
             b.host(phase, c"process.user", HostStep::GiveStdio { uid: process.user().uid() });

@@ -5,7 +5,7 @@
 
 use std::ffi::{CStr, CString};
 
-use corten_init::{OwnedStep as Step, Slot, SyncPoint};
+use corten_init::{Namespaces, OwnedStep as Step, Slot, SyncPoint};
 
 use crate::oci::{LinuxNamespaceType, Spec};
 use crate::spec::annotations::annotation;
@@ -228,7 +228,7 @@ impl<'a> Builder<'a> {
 
     /// Clones init, with these new namespaces.
     pub(super) fn clone_init(&mut self, item: &CStr, namespaces: u64) {
-        self.host(HostPhase::Clone, item, HostStep::CloneInit { namespaces });
+        self.host(HostPhase::Clone, item, HostStep::CloneInit { namespaces: Namespaces(namespaces) });
         self.record_init(HostPhase::Clone);
     }
 

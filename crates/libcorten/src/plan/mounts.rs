@@ -410,8 +410,8 @@ fn take_sources(b: &mut Builder<'_>, entries: &[Entry<'_>]) -> Result<VecDeque<S
     if let Some(first) = taken.front().copied() {
         // Messages come in the order of their steps.
         namespaces::enter_network(b, InsidePhase::Mounts);
-        let (item, count) = (&entries[0].item, taken.len().try_into().unwrap_or(0));
-        let steps = (HostStep::SendTrees { first, count }, Step::TakeTrees { trees: SlotRange { first, count } });
+        let (item, trees) = (&entries[0].item, SlotRange { first, count: taken.len().try_into().unwrap_or(0) });
+        let steps = (HostStep::SendTrees { trees }, Step::TakeTrees { trees });
         b.hand_over((HostPhase::Trees, InsidePhase::Mounts), item, steps);
     }
     Ok(taken)

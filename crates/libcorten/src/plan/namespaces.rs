@@ -167,7 +167,11 @@ fn open_namespaces(b: &mut Builder<'_>) -> Result<Wanted, PlanError> {
         let slot = b.new_source()?;
         let path = namespace.path().clone().unwrap_or_default();
         let foreign = b.needs_foreign(kind);
-        b.host(HostPhase::Open, item.clone(), HostStep::OpenNamespace { path, kind, flag: flag(kind), foreign, slot });
+        b.host(
+            HostPhase::Open,
+            item.clone(),
+            HostStep::OpenNamespace { path, kind, flag: Namespaces(flag(kind)), foreign, slot },
+        );
         let join = (item, slot, flag(kind));
         if kind == Type::User { wanted.join_user = Some(join) } else { wanted.joins.push(join) }
     }
@@ -231,7 +235,7 @@ fn unshare_mounts(b: &mut Builder<'_>, new: u64) -> u64 {
 
 /// Opens a mount namespace.
 pub(super) fn open_mounts(path: PathBuf, slot: Slot) -> HostStep {
-    HostStep::OpenNamespace { path, kind: Type::Mount, flag: flag(Type::Mount), foreign: false, slot }
+    HostStep::OpenNamespace { path, kind: Type::Mount, flag: Namespaces(flag(Type::Mount)), foreign: false, slot }
 }
 
 fn add_joins(b: &mut Builder<'_>, joins: impl IntoIterator<Item = Join>) {
@@ -359,7 +363,11 @@ pub(super) fn open_device(
 ) -> Result<(), PlanError> {
     let (major, minor) = number;
     if b.facts.privileged {
-        b.host(HostPhase::Open, item.clone(), HostStep::OpenDevice { path: path.to_owned(), kind, major, minor, slot });
+        b.host(
+            HostPhase::Open,
+            item.clone(),
+            HostStep::OpenDevice { path: path.to_owned(), kind: Mode(kind), major, minor, slot },
+        );
         return Ok(());
     }
     open_tree(b, item, path, TreeFlags::default(), slot)?;

@@ -1,205 +1,160 @@
 //! A plan for people and for programs: `corten plan`.
+//!
+//! The kinds of operands that the runtime's steps have say here how they are printed; those of init's steps, in corten-init.
 
 use std::fmt;
+use std::path::PathBuf;
 
-use corten_init::OwnedStep;
+use corten_cgroup::device::Rule;
+use corten_cgroup::systemd::Property;
+use corten_cgroup::{Location, Setting};
+use corten_init::{Mask, Mode, Namespaces, OwnedStep, Resource, Slot, SlotRange, SyncPoint};
 use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
 
-use super::{HostStep, IdMapSource, Plan, Planned};
+use crate::oci::{Hook, LinuxIdMapping, LinuxIntelRdt, LinuxNamespaceType};
+use crate::spec::{HookKind, namespace_name};
 
-fn cgroups(location: &corten_cgroup::Location, or_inits: Option<bool>, optional: bool) -> Vec<(&'static str, String)> {
-    let unified = location.unified.iter().map(|cgroup| ("path", cgroup.display().to_string()));
-    let legacy = location.legacy.iter().map(|(name, path)| ("legacy", format!("{name}:{}", path.display())));
-    let flags =
-        or_inits.map(|flag| ("or_inits", flag.to_string())).into_iter().chain([("optional", optional.to_string())]);
-    unified.chain(legacy).chain(flags).collect()
+use super::{HostStep, IdMapSource, LockedFlags, Plan, Planned};
+
+/// Operands with their names, written out.
+pub(super) type Operands = Vec<(&'static str, String)>;
+
+/// An operand of a step of the runtime.
+pub(super) trait Operand {
+    /// Whether it names slots, whose role the table of steps must then say.
+    const NAMES_SLOTS: bool = false;
+
+    /// Writes it out: under `name`, or as parts that have names of their own.
+    fn print(&self, name: &'static str, to: &mut Operands);
+
+    /// Calls `visit` with each slot that it names.
+    fn slots(&self, _visit: &mut dyn FnMut(Slot)) {}
 }
 
-impl HostStep {
-    /// Whether the kernel may hold the caller in it for as long as somebody else likes: a filesystem that does not answer, a cgroup that is
-    /// frozen just then, a program or a socket of others. No [`CreateOptions::cancel`](crate::CreateOptions::cancel) ends it.
-    pub fn may_hang(&self) -> bool {
-        matches!(
-            self,
-            Self::OpenTree { .. }
-                | Self::OpenDevice { .. }
-                | Self::OpenNamespace { .. }
-                | Self::OpenHookOutput { .. }
-                | Self::CloneInit { .. }
-                | Self::WriteIdMaps { .. }
-                | Self::SendSeccompListener { .. }
-                | Self::SendPidfd { .. }
-                | Self::PidFile { .. }
-        )
-    }
-
-    /// Returns the step's name.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::RecordCreating => "RecordCreating",
-            Self::CreateCgroups { .. } => "CreateCgroups",
-            Self::Limit { .. } => "Limit",
-            Self::StartUnit { .. } => "StartUnit",
-            Self::JoinCgroups => "JoinCgroups",
-            Self::JoinContainer { .. } => "JoinContainer",
-            Self::OpenJoinedCgroup { .. } => "OpenJoinedCgroup",
-            Self::JoinIntelRdt { .. } => "JoinIntelRdt",
-            Self::AttachToUnit { .. } => "AttachToUnit",
-            Self::OpenInit { .. } => "OpenInit",
-            Self::OpenInitRoot { .. } => "OpenInitRoot",
-            Self::RunOn { .. } => "RunOn",
-            Self::DelegateCgroup { .. } => "DelegateCgroup",
-            Self::OpenTree { .. } => "OpenTree",
-            Self::SendTrees { .. } => "SendTrees",
-            Self::CheckIdMap { .. } => "CheckIdMap",
-            Self::OpenCgroup { .. } => "OpenCgroup",
-            Self::MapTree { .. } => "MapTree",
-            Self::OpenDevice { .. } => "OpenDevice",
-            Self::OpenNamespace { .. } => "OpenNamespace",
-            Self::MakeNetwork => "MakeNetwork",
-            Self::MakeMountTemplate { .. } => "MakeMountTemplate",
-            Self::OpenHostProc { .. } => "OpenHostProc",
-            Self::OpenHookOutput { .. } => "OpenHookOutput",
-            Self::FollowClone => "FollowClone",
-            Self::WriteIdMaps { .. } => "WriteIdMaps",
-            Self::IntelRdt { .. } => "IntelRdt",
-            Self::ResourceLimit { .. } => "ResourceLimit",
-            Self::MoveNetDevices { .. } => "MoveNetDevices",
-            Self::RunHooks { .. } => "RunHooks",
-            Self::SendSeccompListener { .. } => "SendSeccompListener",
-            Self::SendPidfd { .. } => "SendPidfd",
-            Self::MakeNotifyDirectory => "MakeNotifyDirectory",
-            Self::ListenForReadiness => "ListenForReadiness",
-            Self::ListenForStart { .. } => "ListenForStart",
-            Self::CloneInit { .. } => "CloneInit",
-            Self::LoadDeviceFilter { .. } => "LoadDeviceFilter",
-            Self::DeviceFilter { .. } => "DeviceFilter",
-            Self::OomScoreAdjust { .. } => "OomScoreAdjust",
-            Self::CopyStdio { .. } => "CopyStdio",
-            Self::GiveStdio { .. } => "GiveStdio",
-            Self::ReceiveConsole => "ReceiveConsole",
-            Self::HandOnConsole => "HandOnConsole",
-            Self::Await { .. } => "Await",
-            Self::RecordInit => "RecordInit",
-            Self::RecordConfig => "RecordConfig",
-            Self::PrepareRecord => "PrepareRecord",
-            Self::RecordCreated => "RecordCreated",
-            Self::PidFile { .. } => "PidFile",
-            Self::Release { .. } => "Release",
-            Self::AwaitExec => "AwaitExec",
+/// Kinds that are printed by a function.
+macro_rules! printed {
+    ($( $kind:ty: $print:expr; )*) => { $(
+        impl Operand for $kind {
+            fn print(&self, name: &'static str, to: &mut Operands) {
+                let print: fn(&$kind) -> String = $print;
+                to.push((name, print(self)));
+            }
         }
-    }
+    )* };
+}
 
-    /// Returns the operands, written out.
-    fn operands(&self) -> Vec<(&'static str, String)> {
-        let path = |path: &std::path::Path| ("path", path.display().to_string());
-        let at = |slot: &corten_init::Slot| ("slot", slot.0.to_string());
-        match self {
-            Self::RecordCreating
-            | Self::ReceiveConsole
-            | Self::HandOnConsole
-            | Self::RecordInit
-            | Self::RecordConfig
-            | Self::PrepareRecord
-            | Self::RecordCreated
-            | Self::AwaitExec
-            | Self::FollowClone
-            | Self::JoinCgroups
-            | Self::MakeNetwork
-            | Self::MakeNotifyDirectory
-            | Self::CopyStdio { uid: None }
-            | Self::ListenForReadiness => Vec::new(),
-            Self::StartUnit { location, properties } => {
-                let unit = location.unit.as_ref().map(|unit| ("unit", unit.name().to_owned()));
-                let properties = properties.iter().map(|property| ("property", property.to_string()));
-                unit.into_iter().chain(properties).collect()
-            }
-            Self::DelegateCgroup { uid } | Self::GiveStdio { uid } | Self::CopyStdio { uid: Some(uid) } => {
-                vec![("uid", uid.to_string())]
-            }
-            Self::CreateCgroups { location, optional } => cgroups(location, None, *optional),
-            Self::JoinContainer { location, or_inits, optional } => cgroups(location, Some(*or_inits), *optional),
-            Self::OpenJoinedCgroup { location, slot } => {
-                let location = cgroups(location, None, false).into_iter();
-                location.chain([("slot", slot.0.to_string())]).collect()
-            }
-            Self::AttachToUnit { below } => vec![("below", below.clone())],
-            Self::JoinIntelRdt { tasks } => tasks.iter().map(|tasks| path(tasks)).collect(),
-            Self::Limit { settings } => settings.iter().map(|setting| ("set", setting.to_string())).collect(),
-            Self::MakeMountTemplate { directory: file }
-            | Self::PidFile { path: file }
-            | Self::SendPidfd { path: file, .. }
-            | Self::SendSeccompListener { path: file, .. } => {
-                vec![path(file)]
-            }
-            Self::OpenTree { source, recursive, directory, link_itself, copied, slot, .. } => vec![
-                ("source", source.display().to_string()),
-                ("recursive", recursive.to_string()),
-                ("directory", directory.to_string()),
-                ("link_itself", link_itself.to_string()),
-                ("copied", copied.to_string()),
-                at(slot),
-            ],
-            Self::SendTrees { first, count } => vec![("first", first.0.to_string()), ("count", count.to_string())],
-            Self::CheckIdMap { file, maps } => vec![("file", (*file).to_owned()), ("maps", ids(maps))],
-            Self::MapTree { slot, maps, recursive } => {
-                let mut operands = vec![at(slot), ("recursive", recursive.to_string())];
-                match maps {
-                    IdMapSource::Maps { uids, gids } => operands.extend([("uids", ids(uids)), ("gids", ids(gids))]),
-                    IdMapSource::Namespace { path: namespace } => operands.push(path(namespace)),
-                }
-                operands
-            }
-            Self::OpenDevice { path: device, kind, major, minor, slot } => {
-                vec![path(device), ("kind", format!("{kind:#o}")), ("number", format!("{major}:{minor}")), at(slot)]
-            }
-            Self::OpenNamespace { path: namespace, flag, foreign, slot, .. } => {
-                vec![path(namespace), ("flag", format!("{flag:#x}")), ("foreign", foreign.to_string()), at(slot)]
-            }
-            Self::OpenHookOutput { path: file, slot } => vec![path(file), at(slot)],
-            Self::OpenCgroup { slot }
-            | Self::OpenHostProc { slot }
-            | Self::ListenForStart { slot }
-            | Self::OpenInit { slot }
-            | Self::OpenInitRoot { slot } => vec![at(slot)],
-            Self::RunOn { cpus } => vec![("cpus", cpus.to_string())],
-            Self::CloneInit { namespaces } => vec![("namespaces", format!("{namespaces:#x}"))],
-            Self::WriteIdMaps { uids, gids } => vec![("uids", ids(uids)), ("gids", ids(gids))],
-            Self::DeviceFilter { optional } => vec![("optional", optional.to_string())],
-            Self::LoadDeviceFilter { rules, optional } => {
-                // Written as v1's devices.allow has them.
-                let word = |rule: &corten_cgroup::device::Rule| if rule.allow { "allow" } else { "deny" };
-                let mut operands: Vec<_> = rules.iter().map(|rule| (word(rule), rule.to_string())).collect();
-                operands.push(("optional", optional.to_string()));
-                operands
-            }
-            Self::IntelRdt { config } => vec![("closID", config.clos_id().clone().unwrap_or_default())],
-            Self::ResourceLimit { resource, soft, hard } => {
-                let number = |number: &u64| number.to_string();
-                vec![("resource", number(resource)), ("soft", number(soft)), ("hard", number(hard))]
-            }
-            Self::MoveNetDevices { devices } => {
-                let devices: Vec<_> = devices.iter().map(|(outside, inside)| format!("{outside}→{inside}")).collect();
-                vec![("devices", devices.join(" "))]
-            }
-            Self::RunHooks { kind, hooks } => {
-                let paths: Vec<_> = hooks.iter().map(|hook| hook.path().display().to_string()).collect();
-                vec![("kind", kind.name().to_owned()), ("hooks", paths.join(" "))]
-            }
-            Self::OomScoreAdjust { value } => vec![("value", value.to_string())],
-            Self::Await { point } | Self::Release { point } => vec![("point", point.name().to_owned())],
+printed! {
+    bool: |flag| if *flag { "yes" } else { "no" }.to_owned();
+    u32: u32::to_string;
+    i32: i32::to_string;
+    u64: u64::to_string;
+    &'static str: |text| (*text).to_owned();
+    String: String::clone;
+    PathBuf: |path| path.display().to_string();
+    Mask<Vec<u8>>: Mask::to_string;
+    Mode: Mode::to_string;
+    Namespaces: Namespaces::to_string;
+    Resource: Resource::to_string;
+    SyncPoint: SyncPoint::to_string;
+    HookKind: |kind| kind.name().to_owned();
+    LinuxNamespaceType: |kind| namespace_name(*kind).to_owned();
+    Vec<LinuxIdMapping>: |maps| joined(maps.iter().map(|map| {
+        format!("{}-{}-{}", map.container_id(), map.host_id(), map.size())
+    }), ",");
+    Vec<(String, String)>: |devices| joined(devices.iter().map(|(outside, inside)| format!("{outside}→{inside}")), " ");
+    Vec<Hook>: |hooks| joined(hooks.iter().map(|hook| hook.path().display().to_string()), " ");
+}
+
+fn joined(parts: impl Iterator<Item = String>, separator: &str) -> String {
+    parts.collect::<Vec<_>>().join(separator)
+}
+
+/// What is not there is not printed.
+impl<T: Operand> Operand for Option<T> {
+    fn print(&self, name: &'static str, to: &mut Operands) {
+        if let Some(operand) = self {
+            operand.print(name, to);
         }
     }
 }
 
-/// Ranges as `container-host-size`.
-fn ids(maps: &[crate::oci::LinuxIdMapping]) -> String {
-    let range = |map: &crate::oci::LinuxIdMapping| format!("{}-{}-{}", map.container_id(), map.host_id(), map.size());
-    maps.iter().map(range).collect::<Vec<_>>().join(",")
+/// Lists of which each entry is printed.
+macro_rules! printed_one_by_one {
+    ($( $kind:ty: $print:expr; )*) => { $(
+        impl Operand for Vec<$kind> {
+            fn print(&self, _name: &'static str, to: &mut Operands) {
+                let print: fn(&$kind) -> (&'static str, String) = $print;
+                to.extend(self.iter().map(print));
+            }
+        }
+    )* };
+}
+
+printed_one_by_one! {
+    PathBuf: |path| ("path", path.display().to_string());
+    Property: |property| ("property", property.to_string());
+    Setting: |setting| ("set", setting.to_string());
+    // Written as v1's devices.allow has them.
+    Rule: |rule| (if rule.allow { "allow" } else { "deny" }, rule.to_string());
+}
+
+impl Operand for Location {
+    fn print(&self, _name: &'static str, to: &mut Operands) {
+        to.extend(self.unit.iter().map(|unit| ("unit", unit.name().to_owned())));
+        to.extend(self.unified.iter().map(|cgroup| ("path", cgroup.display().to_string())));
+        to.extend(self.legacy.iter().map(|(name, path)| ("legacy", format!("{name}:{}", path.display()))));
+    }
+}
+
+impl Operand for IdMapSource {
+    fn print(&self, _name: &'static str, to: &mut Operands) {
+        match self {
+            Self::Maps { uids, gids } => {
+                uids.print("uids", to);
+                gids.print("gids", to);
+            }
+            Self::Namespace { path } => path.print("path", to),
+        }
+    }
+}
+
+impl Operand for LinuxIntelRdt {
+    fn print(&self, _name: &'static str, to: &mut Operands) {
+        self.clos_id().print("closID", to);
+    }
+}
+
+/// What is not allowed is told when it is asked for.
+impl Operand for LockedFlags {
+    fn print(&self, _name: &'static str, _to: &mut Operands) {}
+}
+
+impl Operand for Slot {
+    const NAMES_SLOTS: bool = true;
+
+    fn print(&self, name: &'static str, to: &mut Operands) {
+        to.push((name, self.to_string()));
+    }
+
+    fn slots(&self, visit: &mut dyn FnMut(Slot)) {
+        visit(*self);
+    }
+}
+
+impl Operand for SlotRange {
+    const NAMES_SLOTS: bool = true;
+
+    fn print(&self, name: &'static str, to: &mut Operands) {
+        to.push((name, self.to_string()));
+    }
+
+    fn slots(&self, visit: &mut dyn FnMut(Slot)) {
+        self.iter().for_each(visit);
+    }
 }
 
 /// The operands of a step inside, written out; for a line so that each is one word.
-fn inside_operands(step: &OwnedStep, as_words: bool) -> Vec<(&'static str, String)> {
+fn inside_operands(step: &OwnedStep, as_words: bool) -> Operands {
     let mut operands = Vec::new();
     step.operands(&mut |name, value| {
         operands.push((name, if as_words { format!("{value:#}") } else { value.to_string() }));
@@ -208,7 +163,7 @@ fn inside_operands(step: &OwnedStep, as_words: bool) -> Vec<(&'static str, Strin
 }
 
 /// The operands of a step of the runtime, so that each is one word.
-fn host_operands(step: &HostStep) -> Vec<(&'static str, String)> {
+fn host_operands(step: &HostStep) -> Operands {
     let quoted = |value: String| {
         if value.is_empty() || value.contains([' ', '"']) { format!("{value:?}") } else { value }
     };
@@ -218,7 +173,7 @@ fn host_operands(step: &HostStep) -> Vec<(&'static str, String)> {
 fn lines<T>(
     f: &mut fmt::Formatter<'_>,
     steps: &[Planned<T>],
-    describe: impl Fn(&T) -> (&'static str, Vec<(&'static str, String)>),
+    describe: impl Fn(&T) -> (&'static str, Operands),
 ) -> fmt::Result {
     for (index, planned) in steps.iter().enumerate() {
         let (name, operands) = describe(&planned.step);
@@ -244,9 +199,9 @@ impl fmt::Display for Plan {
     }
 }
 
-struct Operands(Vec<(&'static str, String)>);
+struct Map(Operands);
 
-impl Serialize for Operands {
+impl Serialize for Map {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(self.0.len()))?;
         for (key, value) in &self.0 {
@@ -260,12 +215,12 @@ fn serialize_step<S: Serializer>(
     serializer: S,
     item: &std::ffi::CStr,
     name: &'static str,
-    operands: Vec<(&'static str, String)>,
+    operands: Operands,
 ) -> Result<S::Ok, S::Error> {
     let mut step = serializer.serialize_struct("Step", 3)?;
     step.serialize_field("step", name)?;
     step.serialize_field("item", &item.to_string_lossy())?;
-    step.serialize_field("operands", &Operands(operands))?;
+    step.serialize_field("operands", &Map(operands))?;
     step.end()
 }
 
@@ -285,7 +240,7 @@ impl Serialize for Plan {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut plan = serializer.serialize_struct("Plan", 3)?;
         let decisions = self.decisions.described();
-        plan.serialize_field("decisions", &Operands(decisions))?;
+        plan.serialize_field("decisions", &Map(decisions))?;
         plan.serialize_field("host", &self.host)?;
         plan.serialize_field("inside", &self.inside)?;
         plan.end()
