@@ -17,7 +17,7 @@ use crate::device;
 use crate::error::{Error, Repr, failed, failed_io};
 use crate::resources::{self, Place, Setting};
 use crate::sys;
-use crate::tree::{for_each_below, read_file, remove_below, write_file};
+use crate::tree::{for_each_below, read_file, remove_below, signal_each, write_file};
 
 /// A cgroup, held by fd.
 #[derive(Debug)]
@@ -197,8 +197,7 @@ impl Cgroup {
     /// # Errors
     /// The processes cannot be listed, or the caller may not send signals to one of them.
     pub fn signal(&self, signal: i32) -> Result<(), Error> {
-        let call = |pid| move |errno| failed(errno, || format!("pidfd_send_signal({pid}, {signal})"));
-        self.pids()?.into_iter().try_for_each(|pid| sys::send_signal(pid, signal).map_err(call(pid)))
+        signal_each(&self.pids()?, signal)
     }
 
     /// Whether processes can be in this cgroup: it gives no controllers to those below (unless it is the root), and no threads of others are

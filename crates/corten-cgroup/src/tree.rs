@@ -15,7 +15,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
-use crate::error::{Error, failed_io};
+use crate::error::{Error, failed, failed_io};
 use crate::sys;
 
 /// Reads a file of a cgroup.
@@ -33,6 +33,12 @@ pub(crate) fn read_at(directory: BorrowedFd<'_>, file: &Path) -> nix::Result<Str
 pub(crate) fn write_file(directory: BorrowedFd<'_>, file: &str, value: &str) -> nix::Result<()> {
     let fd = sys::open_below(&directory, Path::new(file), OFlag::O_WRONLY)?;
     File::from(fd).write_all(value.as_bytes()).map_err(|error| sys::errno(&error))
+}
+
+/// Sends a signal to processes that a cgroup has just listed.
+pub(crate) fn signal_each(pids: &[i32], signal: i32) -> Result<(), Error> {
+    let call = |pid| move |errno| failed(errno, || format!("pidfd_send_signal({pid}, {signal})"));
+    pids.iter().try_for_each(|pid| sys::send_signal(*pid, signal).map_err(call(*pid)))
 }
 
 /// The names of the cgroups directly below.

@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 
 use clap::Args;
 use nix::sys::ptrace::{self, Options as Trace};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
@@ -117,19 +117,8 @@ fn watch(corten: &Path, symbols: &Symbols, directory: &Path) -> Result<Vec<Strin
 
 /// Runs a command with a breakpoint at every function, and returns those that are called, by their addresses.
 fn calls(command: &Command, symbols: &Symbols) -> Result<Vec<u64>> {
-    // What is executed stands still until it is traced.
-    let mut traced = Command::new("/bin/sh");
-    traced.args(["-c", r#"kill -STOP $$; exec "$@""#, "sh"]).arg(command.get_program()).args(command.get_args());
-    traced.stdin(Stdio::null()).stdout(Stdio::null());
-    let first = Pid::from_raw(i32::try_from(traced.spawn()?.id())?);
-    waitpid(first, Some(WaitPidFlag::WUNTRACED))?;
-    let options = Trace::PTRACE_O_TRACECLONE
-        | Trace::PTRACE_O_TRACEFORK
-        | Trace::PTRACE_O_TRACEVFORK
-        | Trace::PTRACE_O_TRACEEXEC
-        | Trace::PTRACE_O_EXITKILL;
-    ptrace::seize(first, options)?;
-    kill(first, Signal::SIGCONT)?;
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let first = shell::trace(words, Stdio::null(), Stdio::inherit(), Trace::empty())?;
     let (mut called, mut seen) = (Vec::new(), BTreeSet::new());
     let mut memory = None;
     loop {

@@ -1,10 +1,15 @@
 //! Running other programs, and where things are.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::ptrace::{self, Options as Trace};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
 
 use crate::Result;
 
@@ -47,6 +52,25 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
         return Err(format!("{command:?}: {}", output.status).into());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Starts a program that is traced by this thread (ptrace(2)) from before its execve on, with all that it clones. They end when the thread does.
+pub(crate) fn trace(
+    words: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    stdout: Stdio,
+    stderr: Stdio,
+    more: Trace,
+) -> Result<Pid> {
+    // What is executed stands still until it is traced.
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", r#"kill -STOP $$; exec "$@""#, "sh"]).args(words);
+    command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+    let first = Pid::from_raw(i32::try_from(command.spawn()?.id())?);
+    waitpid(first, Some(WaitPidFlag::WUNTRACED))?;
+    let clones = Trace::PTRACE_O_TRACECLONE | Trace::PTRACE_O_TRACEFORK | Trace::PTRACE_O_TRACEVFORK;
+    ptrace::seize(first, clones | Trace::PTRACE_O_TRACEEXEC | Trace::PTRACE_O_EXITKILL | more)?;
+    kill(first, Signal::SIGCONT)?;
+    Ok(first)
 }
 
 /// Finds a program in PATH.

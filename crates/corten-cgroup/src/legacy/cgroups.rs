@@ -10,8 +10,9 @@ use super::directory::Directory;
 use super::hierarchies::Paths;
 use super::{devices, freezer};
 use crate::device::Rule;
-use crate::error::{Error, Repr, failed};
+use crate::error::{Error, Repr};
 use crate::sys;
+use crate::tree::signal_each;
 
 /// How long processes that are to be killed may take to freeze, and then to end, before those that are left are signalled again.
 const ROUND: Duration = Duration::from_millis(500);
@@ -87,8 +88,7 @@ impl Cgroups {
     /// # Errors
     /// The processes cannot be listed, or the caller may not send signals to one of them.
     pub fn signal(&self, signal: i32) -> Result<(), Error> {
-        let call = |pid| move |errno| failed(errno, || format!("pidfd_send_signal({pid}, {signal})"));
-        self.pids()?.into_iter().try_for_each(|pid| sys::send_signal(pid, signal).map_err(call(pid)))
+        signal_each(&self.pids()?, signal)
     }
 
     /// Whether there is a process in them or below. Zombies do not count.

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
-use crate::Result;
+use crate::{Result, shell};
 
 /// How long a command may take, with one that waits for somebody else's lock.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -75,20 +74,8 @@ struct Tracer<'a> {
 
 /// Runs a program; what it writes goes into the two files.
 pub(super) fn run(words: &[String], fault: Fault<'_>, out: &Path, err: &Path) -> Result<Ended> {
-    // What is executed stands still until it is traced.
-    let mut command = Command::new("/bin/sh");
-    command.args(["-c", r#"kill -STOP $$; exec "$@""#, "sh"]).args(words);
-    command.stdin(Stdio::null()).stdout(File::create(out)?).stderr(File::create(err)?);
-    let first = Pid::from_raw(i32::try_from(command.spawn()?.id())?);
-    waitpid(first, Some(WaitPidFlag::WUNTRACED))?;
-    let options = Trace::PTRACE_O_TRACECLONE
-        | Trace::PTRACE_O_TRACEFORK
-        | Trace::PTRACE_O_TRACEVFORK
-        | Trace::PTRACE_O_TRACEEXEC
-        | Trace::PTRACE_O_TRACESYSGOOD
-        | Trace::PTRACE_O_EXITKILL;
-    ptrace::seize(first, options)?;
-    kill(first, Signal::SIGCONT)?;
+    let (out, err) = (File::create(out)?.into(), File::create(err)?.into());
+    let first = shell::trace(words, out, err, Trace::PTRACE_O_TRACESYSGOOD)?;
     let watch = Watch::over(first);
     let ended = Ended { calls: Vec::new(), failed: false, status: None };
     let tasks = BTreeMap::from([(first, Task::new("0".to_owned()))]);
