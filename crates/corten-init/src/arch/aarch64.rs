@@ -1,4 +1,4 @@
-//! aarch64. Source: include/uapi/asm-generic/unistd.h, arch/arm64/include/uapi/asm/fcntl.h.
+//! aarch64. Source: arch/arm64/include/uapi/asm/fcntl.h.
 
 /// Makes a system call.
 ///
@@ -77,70 +77,3 @@ core::arch::global_asm!(
 
 pub const O_DIRECTORY: u64 = 0o40_000;
 pub const O_NOFOLLOW: u64 = 0o100_000;
-
-/// Call numbers.
-pub mod nr {
-    pub const GETCWD: usize = 17;
-    pub const DUP3: usize = 24;
-    pub const PIPE2: usize = 59;
-    pub const FCNTL: usize = 25;
-    pub const IOCTL: usize = 29;
-    pub const MKNODAT: usize = 33;
-    pub const MKDIRAT: usize = 34;
-    pub const UNLINKAT: usize = 35;
-    pub const SYMLINKAT: usize = 36;
-    pub const UMOUNT2: usize = 39;
-    pub const PIVOT_ROOT: usize = 41;
-    pub const FSTATFS: usize = 44;
-    pub const CHDIR: usize = 49;
-    pub const FCHDIR: usize = 50;
-    pub const FCHOWNAT: usize = 54;
-    pub const FCHOWN: usize = 55;
-    pub const OPENAT: usize = 56;
-    pub const CLOSE: usize = 57;
-    pub const READ: usize = 63;
-    pub const WRITE: usize = 64;
-    pub const CAPGET: usize = 90;
-    pub const CAPSET: usize = 91;
-    pub const EXIT_GROUP: usize = 94;
-    pub const UNSHARE: usize = 97;
-    pub const RT_SIGACTION: usize = 134;
-    pub const RT_SIGPROCMASK: usize = 135;
-    pub const SETRESUID: usize = 147;
-    pub const SETRESGID: usize = 149;
-    pub const SETSID: usize = 157;
-    pub const SETGROUPS: usize = 159;
-    pub const SETHOSTNAME: usize = 161;
-    pub const SETDOMAINNAME: usize = 162;
-    pub const UMASK: usize = 166;
-    pub const PRCTL: usize = 167;
-    pub const SENDMSG: usize = 211;
-    pub const KEYCTL: usize = 219;
-    pub const EXECVE: usize = 221;
-    pub const MMAP: usize = 222;
-    pub const ACCEPT4: usize = 242;
-    pub const PRLIMIT64: usize = 261;
-    pub const SECCOMP: usize = 277;
-    pub const STATX: usize = 291;
-    pub const IOPRIO_SET: usize = 30;
-    pub const MOUNT: usize = 40;
-    pub const CHROOT: usize = 51;
-    pub const FCHMOD: usize = 52;
-    pub const GETDENTS64: usize = 61;
-    pub const LSEEK: usize = 62;
-    pub const PPOLL: usize = 73;
-    pub const READLINKAT: usize = 78;
-    pub const UTIMENSAT: usize = 88;
-    pub const PERSONALITY: usize = 92;
-    pub const WAITID: usize = 95;
-    pub const SCHED_SETAFFINITY: usize = 122;
-    pub const GETPID: usize = 172;
-    pub const RECVMSG: usize = 212;
-    pub const CLONE: usize = 220;
-    pub const SET_MEMPOLICY: usize = 237;
-    pub const SETNS: usize = 268;
-    pub const SCHED_SETATTR: usize = 274;
-    pub const MEMFD_CREATE: usize = 279;
-    pub const SOCKET: usize = 198;
-    pub use super::super::nr_common::*;
-}

@@ -55,7 +55,12 @@ impl Executor<'_> {
     /// killed from the beginning. The clone waits for it, so that its own messages come later, and ends if it has not been told of.
     fn go_on_in_clone(&mut self, flags: Namespaces, cgroup: Option<Fd>) -> Outcome {
         let [told, tell] = sys::pipe().of(Call::Pipe2)?;
-        if let Some((pid, clone)) = sys::clone_sibling(flags.0, cgroup).of(Call::Clone3)? {
+        let made = if flags == Namespaces::NONE && cgroup.is_none() {
+            sys::clone_plain_sibling().of(Call::Clone)?
+        } else {
+            sys::clone_sibling(flags.0, cgroup).of(Call::Clone3)?
+        };
+        if let Some((pid, clone)) = made {
             let is_told = self.tell_with(&Message::Cloned, clone).and_then(|()| sys::write(tell, &[1]).of(Call::Write));
             let Err(failure) = is_told else { sys::exit(0) };
             // The runtime, whose child it is, reaps it.

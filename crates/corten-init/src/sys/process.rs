@@ -33,31 +33,39 @@ pub fn mount_namespace(process: Fd) -> Result<Fd> {
 /// What the parent gets at the end of a process.
 const SIGCHLD: usize = 17;
 
-/// Goes on twice, in this process and in a new one with a copy of the memory and the same parent: `None` in the new one, its pid and pidfd here.
-/// `cgroup`: what the new one is in from the beginning, if not in this one's.
+const CLONE_PIDFD: u64 = 0x1000;
+const CLONE_PARENT: u64 = 0x8000;
+
+/// Goes on twice, in this process and in a new one with a copy of the memory and the same parent: `None` in the new one, its pid and
+/// pidfd here. By the old call, because filters like Docker's refuse clone3.
+pub fn clone_plain_sibling() -> Result<Option<(i32, Fd)>> {
+    let mut pidfd = -1i32;
+    let flags = usize::try_from(CLONE_PIDFD | CLONE_PARENT).unwrap_or(0) | SIGCHLD;
+    // SAFETY: the stack is null, so that the child goes on on its copy of this one; the kernel writes the pidfd, in the place of the
+    // parent's thread id, to an int that outlives the call.
+    let pid = unsafe { call(nr::CLONE, [flags, 0, &raw mut pidfd as usize, 0, 0]) }?;
+    Ok(sibling(pid, pidfd))
+}
+
+/// The same, in new namespaces and, if there is one, in this cgroup from the beginning.
 pub fn clone_sibling(namespaces: u64, cgroup: Option<Fd>) -> Result<Option<(i32, Fd)>> {
-    const CLONE_PIDFD: u64 = 0x1000;
-    const CLONE_PARENT: u64 = 0x8000;
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     let into = if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 };
     let cgroup = cgroup.map_or(0, |fd| u64::from(fd.0.cast_unsigned()));
     let mut pidfd = -1i32;
-    let number = |pid| i32::try_from(pid).unwrap_or(0);
-    if namespaces == 0 && into == 0 {
-        // The old call, because filters like Docker's refuse clone3.
-        let flags = usize::try_from(CLONE_PIDFD | CLONE_PARENT).unwrap_or(0) | SIGCHLD;
-        // SAFETY: as below; the pidfd comes in the place of the parent's thread id.
-        let pid = unsafe { call(nr::CLONE, [flags, 0, &raw mut pidfd as usize, 0, 0]) }?;
-        return Ok((pid != 0).then_some((number(pid), Fd(pidfd))));
-    }
-    // struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup. With
-    // CLONE_PARENT the signal is that of this process.
+    // struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup.
+    // With CLONE_PARENT the signal is that of this process.
     let flags = namespaces | CLONE_PIDFD | CLONE_PARENT | into;
     let arguments = [flags, (&raw mut pidfd as usize) as u64, 0, 0, 0, 0, 0, 0, 0, 0, cgroup];
-    // SAFETY: the structure is clone_args of version 2, and it and the int that the kernel writes the pidfd to outlive the call. Without
-    // CLONE_VM the child has memory of its own, this stack included, and init has no other thread whose locks could be held.
+    // SAFETY: the structure is clone_args of version 2, and it and the int that the kernel writes the pidfd to outlive the call.
+    // Without CLONE_VM the child has memory of its own, this stack included, and init has no other thread whose locks could be held.
     let pid = unsafe { call(nr::CLONE3, [&raw const arguments as usize, size_of_val(&arguments)]) }?;
-    Ok((pid != 0).then_some((number(pid), Fd(pidfd))))
+    Ok(sibling(pid, pidfd))
+}
+
+/// What a clone has returned: in the new process nothing.
+fn sibling(pid: usize, pidfd: i32) -> Option<(i32, Fd)> {
+    (pid != 0).then(|| (i32::try_from(pid).unwrap_or(0), Fd(pidfd)))
 }
 
 /// A pipe: the end to read from, and the other.
@@ -78,11 +86,12 @@ pub fn own_pidfd() -> Result<Fd> {
 /// Goes on twice, as fork(2): `None` in the child, the child's pidfd here. The old call, because filters like Docker's refuse
 /// clone3.
 pub fn fork() -> Result<Option<Fd>> {
-    const CLONE_PIDFD: usize = 0x1000;
     let mut pidfd = -1i32;
     // SAFETY: the stack is null, so that the child goes on on its copy of this one; the kernel writes the pidfd to an int that
     // outlives the call.
-    let pid = unsafe { call(nr::CLONE, [CLONE_PIDFD | SIGCHLD, 0, &raw mut pidfd as usize, 0, 0]) }?;
+    let pid = unsafe {
+        call(nr::CLONE, [usize::try_from(CLONE_PIDFD).unwrap_or(0) | SIGCHLD, 0, &raw mut pidfd as usize, 0, 0])
+    }?;
     Ok((pid != 0).then_some(Fd(pidfd)))
 }
 

@@ -239,7 +239,8 @@ impl LaunchError {
 
     /// Whether init could not clone itself as there are as many processes as there may be.
     fn is_at_process_limit(&self) -> bool {
-        matches!(self, Self::Init(failure) if failure.call == Call::Clone3 && failure.errno.0 == Errno::EAGAIN)
+        matches!(self, Self::Init(failure)
+            if matches!(failure.call, Call::Clone | Call::Clone3) && failure.errno.0 == Errno::EAGAIN)
     }
 
     /// The clone of init that init could not tell of and has killed: a child of this process, which nobody else reaps.

@@ -56,7 +56,7 @@ fn of_call(error: &SysError) -> Option<String> {
 fn of_init(failure: &InitFailure) -> Option<String> {
     let (errno, kind) = (failure.errno.0, failure.detail.as_str());
     match failure.call {
-        Call::Clone3 | Call::Unshare => of_clone(errno),
+        Call::Clone | Call::Clone3 | Call::Unshare => of_clone(errno),
         // mount_too_revealing()
         Call::Fsmount if errno == Errno::EPERM && ["proc", "sysfs"].contains(&kind) => Some(format!(
             "in a user namespace the kernel mounts {kind} only where one is visible with nothing mounted over parts of it, as \
