@@ -1,4 +1,5 @@
-//! Writes the numbers of system calls down, and compiles `src/main.rs` into the freestanding executable that the library embeds.
+//! Writes the numbers of system calls down, and compiles `src/main.rs` into the freestanding executable that
+//! the library embeds.
 //!
 //! The same `rustc` and target as the library's, without std, libc or a C runtime: a static ELF of some KiB.
 
@@ -50,8 +51,8 @@ fn main() {
     assert!(size < 64 * 1024, "corten-init has grown to {size} bytes: something has pulled in what it must do without");
 }
 
-/// The numbers of system calls, as constants. The target's, which need not be the host's: so no constants of a crate that is built
-/// for the host would do (docs/adr/0019).
+/// The numbers of system calls, as constants. The target's, which need not be the host's: so no constants of
+/// a crate that is built for the host would do (docs/adr/0019).
 fn numbers(architecture: &str) -> String {
     let calls: Vec<(&str, usize)> = match architecture {
         "x86_64" => syscalls::x86_64::Sysno::iter().map(|call| (call.name(), call as usize)).collect(),
@@ -66,7 +67,8 @@ fn numbers(architecture: &str) -> String {
     })
 }
 
-/// The host's target for its own architecture: nothing of a libc is used, and its `core` is there even where std is built anew.
+/// The host's target for its own architecture: nothing of a libc is used, and its `core` is there even where
+/// std is built anew.
 fn freestanding_target(variable: &dyn Fn(&str) -> String) -> String {
     let (host, target) = (variable("HOST"), variable("TARGET"));
     let machine = |triple: &str| triple.split('-').next().map(str::to_owned);

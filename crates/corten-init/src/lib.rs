@@ -1,16 +1,17 @@
 //! What runs inside a new container.
 //!
-//! A container is a list of kernel calls. `libcorten` works the list out; this package holds the list's vocabulary and the
-//! program that carries it out.
+//! A container is a list of kernel calls. `libcorten` works the list out; this package holds the list's
+//! vocabulary and the program that carries it out.
 //!
 //! * **Step**: one thing to do inside ([`Step`]), with the kernel calls that it makes.
 //! * **Program**: the steps in their wire form, a flat byte string ([`encode`], [`Program`]).
-//! * **Init**: the process that walks the program and becomes the user's process. [`ELF`] is its executable, a freestanding
-//!   static program without libc, allocator, locks or threads.
-//! * **Message**: what init and the runtime say to each other ([`Message`]; `docs/protocol.md` has the diagram).
+//! * **Init**: the process that walks the program and becomes the user's process. [`ELF`] is its executable,
+//!   a freestanding static program without libc, allocator, locks or threads.
+//! * **Message**: what init and the runtime say to each other ([`Message`]; `docs/protocol.md` has the
+//!   diagram).
 //!
-//! What this package does not do: decide. It knows nothing of config.json; each step carries the name of the config item it
-//! came from only so that a failure can be told in the user's words.
+//! What this package does not do: decide. It knows nothing of config.json; each step carries the name of the
+//! config item it came from only so that a failure can be told in the user's words.
 
 // The vocabulary, shared by the runtime and init.
 mod message;
@@ -50,7 +51,8 @@ pub mod fuzzing {
     /// The file descriptor of the runtime's socket.
     const SYNC: usize = 100;
 
-    /// Runs the executor on a program and on a kernel that answers so. Whatever it says to the runtime must be a message.
+    /// Runs the executor on a program and on a kernel that answers so. Whatever it says to the runtime must
+    /// be a message.
     ///
     /// # Panics
     /// The executor is wrong.

@@ -1,8 +1,10 @@
 //! corten-init: the process that becomes the container's process.
 //!
-//! Started by `execveat` of a sealed memfd, in the container's new namespaces and cgroup, with two arguments: the fd of the program
-//! (see `wire`) and that of the socket to the runtime, for what fails before the program is there. It holds no fd but the program's and those in the program's slots, is non-dumpable, and ends
-//! by `execve` or `exit_group`. Attacker: other processes of the container's namespaces once it has joined them; the rootfs.
+//! Started by `execveat` of a sealed memfd, in the container's new namespaces and cgroup, with two arguments:
+//! the fd of the program (see `wire`) and that of the socket to the runtime, for what fails before the
+//! program is there. It holds no fd but the program's and those in the program's slots, is non-dumpable, and
+//! ends by `execve` or `exit_group`. Attacker: other processes of the container's namespaces once it has
+//! joined them; the rootfs.
 //!
 //! No libc, no allocator, no threads: what the compiler wants of libc is at the end of this file.
 
@@ -49,8 +51,9 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}
 
-/// What the compiler calls for copies and comparisons. Init moves and clears some 200 KiB, as its texts have room for any path;
-/// comparisons are short. Volatile accesses keep the compiler from turning a loop into a call of the function itself.
+/// What the compiler calls for copies and comparisons. Init moves and clears some 200 KiB, as its texts have
+/// room for any path; comparisons are short. Volatile accesses keep the compiler from turning a loop into a
+/// call of the function itself.
 mod memory {
     use super::arch;
 

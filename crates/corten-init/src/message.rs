@@ -1,13 +1,13 @@
 //! What init and the runtime say to each other, over one SOCK_SEQPACKET pair: a datagram is a message.
 //!
 //! ```text
-//! init → runtime   Reached(point)   Console + one fd   Cloned + one fd   Listener(fd)   Executing   Failed{step, call, errno, item, detail}
-//!                  Warned{call, errno, item, detail}
+//! init → runtime   Reached(point)   Console + one fd   Cloned + one fd   Listener(fd)   Executing
+//!                  Failed{step, call, errno, item, detail}   Warned{call, errno, item, detail}
 //! runtime → init   Continue(point)   (at `made` with one fd, at `hooks` with two, at `opened` with some)
 //! ```
 //!
-//! The end of the stream after `Executing` means that execve succeeded (the socket is close-on-exec). `docs/protocol.md` has
-//! the diagram. The same messages go over the connection that `start` makes.
+//! The end of the stream after `Executing` means that execve succeeded (the socket is close-on-exec).
+//! `docs/protocol.md` has the diagram. The same messages go over the connection that `start` makes.
 
 use crate::numbered::numbered;
 
@@ -17,8 +17,8 @@ pub const MAX_MESSAGE: usize = 4096;
 /// The most fds that come with a message.
 pub const MAX_FDS: usize = 16;
 
-// The numbers of what follows are places in these lists, and what is new comes at the end: init waits for `start`, which may be of a
-// later build.
+// The numbers of what follows are places in these lists, and what is new comes at the end: init waits for
+// `start`, which may be of a later build.
 
 numbered! {
     /// Places where init waits for the runtime.
@@ -30,7 +30,8 @@ numbered! {
         Start "start",
         /// Init is in a new user namespace: the runtime writes the id maps.
         Mapped "mapped",
-        /// The mounts are made and the root is not entered yet: the runtime runs its hooks, and hands over the state for init's.
+        /// The mounts are made and the root is not entered yet: the runtime runs its hooks, and hands over
+        /// the state for init's.
         Hooks "hooks",
         /// Init is in its network namespace: the runtime moves network devices there.
         Network "network",
@@ -38,8 +39,8 @@ numbered! {
         Cgroup "cgroup",
         /// The runtime hands over the network namespace that it has made. Init does not say that it waits.
         Made "made",
-        /// Init is about to open files of the container's root: the runtime has attached the device filter. Init says that it
-        /// waits only where the filter may not be attached before.
+        /// Init is about to open files of the container's root: the runtime has attached the device filter.
+        /// Init says that it waits only where the filter may not be attached before.
         Devices "devices",
         /// The runtime hands over trees that it has opened after the clone. Init does not say that it waits.
         Opened "opened",
@@ -100,7 +101,8 @@ pub enum Message<'a> {
     Console,
     /// A clone of init goes on in init's place; its pidfd comes with this message.
     Cloned,
-    /// The filter's listener is this fd of init's (`pidfd_getfd`): after the filter only write(2) is sure to work.
+    /// The filter's listener is this fd of init's (`pidfd_getfd`): after the filter only write(2) is sure to
+    /// work.
     Listener {
         /// The fd.
         fd: i32,

@@ -1,7 +1,7 @@
 //! The operands of steps: each kind with its wire form and with how it is printed.
 //!
-//! A kind says by its type what an operand means, so that `corten plan` prints `attributes=ro,nosuid` and not a number. Reading is
-//! done by init and allocates nothing; writing is done by the runtime alone.
+//! A kind says by its type what an operand means, so that `corten plan` prints `attributes=ro,nosuid` and not
+//! a number. Reading is done by init and allocates nothing; writing is done by the runtime alone.
 
 use core::ffi::CStr;
 use core::fmt;
@@ -26,8 +26,8 @@ pub(crate) trait Operand {
     fn slots(&self, _visit: &mut dyn FnMut(Slot)) {}
 }
 
-/// What init reads. Where there is nothing to read, something is returned and the reader keeps the error: one look at it after a step's
-/// last operand is all that the step takes, which makes init smaller.
+/// What init reads. Where there is nothing to read, something is returned and the reader keeps the error: one
+/// look at it after a step's last operand is all that the step takes, which makes init smaller.
 pub(crate) trait Wire<'a>: Sized {
     fn read(from: &mut Reader<'a>) -> Self;
 }
@@ -136,7 +136,8 @@ macro_rules! number {
     };
 }
 
-/// Makes a kind of a number whose bits have names. Of names that share bits the one with more of them comes first.
+/// Makes a kind of a number whose bits have names. Of names that share bits the one with more of them comes
+/// first.
 macro_rules! flags {
     ($( $( #[$doc:meta] )* $name:ident $separator:literal { $( $bits:literal $word:literal, )* } )*) => { $(
         number! { $( #[$doc] )* $name(u64) }
@@ -179,7 +180,8 @@ flags! {
         0x80 "nodiratime", 0x10_0000 "idmap", 0x20_0000 "nosymfollow",
     }
 
-    /// The propagation of a mount: one of `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE` and `MS_UNBINDABLE`, or none: it stays.
+    /// The propagation of a mount: one of `MS_SHARED`, `MS_SLAVE`, `MS_PRIVATE` and `MS_UNBINDABLE`, or none:
+    /// it stays.
     Propagation "," { 0x2_0000 "unbindable", 0x4_0000 "private", 0x8_0000 "slave", 0x10_0000 "shared", }
 
     /// Kinds of namespaces: `CLONE_NEW*`, and `UNSHARE_EMPTY_MNTNS`.
@@ -261,8 +263,8 @@ impl fmt::Display for Resource {
 
 /// The number of a file descriptor's place in the program's table.
 ///
-/// The runtime fills places before the start (mount sources, sockets); steps fill and use them by number. The first place is the
-/// executor's own, for the socket to the runtime: no step names it.
+/// The runtime fills places before the start (mount sources, sockets); steps fill and use them by number. The
+/// first place is the executor's own, for the socket to the runtime: no step names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slot(pub u16);
 
@@ -395,7 +397,8 @@ pub enum Target {
     Directory,
     /// Anything but a directory; an empty file is made if it is missing.
     File,
-    /// A directory that no symbolic link leads to (`proc` and `sysfs`: CVE-2019-19921), made if it is missing.
+    /// A directory that no symbolic link leads to (`proc` and `sysfs`: CVE-2019-19921), made if it is
+    /// missing.
     PlainDirectory,
     /// Whatever is there; nothing is made (`remount`).
     Existing,
@@ -480,7 +483,8 @@ pub struct TreeFlags {
     pub directory: bool,
     /// A link under the last name is the object itself.
     pub link_itself: bool,
-    /// What the host has made unbindable is copied, too: nothing of the container is mounted in the namespace.
+    /// What the host has made unbindable is copied, too: nothing of the container is mounted in the
+    /// namespace.
     pub unbindable: bool,
 }
 
@@ -526,7 +530,8 @@ numbered! {
         Replaced "no",
         /// They stay.
         Kept "yes",
-        /// They stay where the kernel denies the change and the config has none (user_namespaces(7), `setgroups`).
+        /// They stay where the kernel denies the change and the config has none (user_namespaces(7),
+        /// `setgroups`).
         KeptIfDenied "if-denied",
     }
 }
@@ -616,7 +621,8 @@ impl<'a> Wire<'a> for &'a CStr {
     }
 }
 
-/// Makes kinds of lists, which are bytes. `B`: owned in the runtime's plan, borrowed from the mapped program in init.
+/// Makes kinds of lists, which are bytes. `B`: owned in the runtime's plan, borrowed from the mapped program
+/// in init.
 macro_rules! lists {
     ($( $( #[$doc:meta] )* $name:ident $print:ident; )*) => { $(
         $( #[$doc] )*
@@ -655,7 +661,8 @@ macro_rules! lists {
 lists! {
     /// Strings that each end with NUL.
     Strings print_strings;
-    /// Options of a filesystem: key and value in turn, each ending with NUL. An empty value is a flag, a string begins with `=`.
+    /// Options of a filesystem: key and value in turn, each ending with NUL. An empty value is a flag, a
+    /// string begins with `=`.
     Options print_options;
     /// Ids of users or groups: numbers of 32 bits, as the machine has them.
     Ids print_ids;

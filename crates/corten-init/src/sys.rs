@@ -1,7 +1,7 @@
 //! Init's kernel: one safe wrapper per call and meaning, by raw system calls.
 //!
-//! Nothing here allocates, locks or touches libc. Wrappers add `O_CLOEXEC` and its kin themselves. `EINTR` is retried where a
-//! stop signal could cause it.
+//! Nothing here allocates, locks or touches libc. Wrappers add `O_CLOEXEC` and its kin themselves. `EINTR` is
+//! retried where a stop signal could cause it.
 
 mod mount;
 mod process;
@@ -127,14 +127,16 @@ fn plain<const N: usize>(number: usize, args: [usize; N]) -> Result<usize> {
     for (to, from) in all.iter_mut().zip(args) {
         *to = from;
     }
-    // SAFETY: the wrappers below use this only for calls that take numbers and fds; the kernel touches no memory of ours.
+    // SAFETY: the wrappers below use this only for calls that take numbers and fds; the kernel touches no
+    // memory of ours.
     check(unsafe { arch::syscall(number, all) })
 }
 
 /// Makes a call whose pointers come from references that outlive it.
 ///
 /// # Safety
-/// Each argument that the call takes as a pointer must be valid for the length and direction that the call documents.
+/// Each argument that the call takes as a pointer must be valid for the length and direction that the call
+/// documents.
 unsafe fn call<const N: usize>(number: usize, args: [usize; N]) -> Result<usize> {
     let mut all = [0; 6];
     for (to, from) in all.iter_mut().zip(args) {
@@ -289,8 +291,8 @@ fn statx(dir: usize, path: &CStr, flags: usize) -> Result<Stat> {
     let mut buffer = [0u64; 32];
     // SAFETY: `path` ends with NUL; the buffer has the 256 bytes of struct statx; both outlive the call.
     unsafe { call(nr::STATX, [dir, text(path), flags, WANTED, &raw mut buffer as usize]) }?;
-    // struct statx: u32 at 20 uid, at 24 gid, u16 at 28 mode, u64 at 32 ino, at 40 size, u32 at 128 rdev_major, at 132
-    // rdev_minor, at 136 dev_major, at 140 dev_minor, u64 at 144 mnt_id.
+    // struct statx: u32 at 20 uid, at 24 gid, u16 at 28 mode, u64 at 32 ino, at 40 size, u32 at 128
+    // rdev_major, at 132 rdev_minor, at 136 dev_major, at 140 dev_minor, u64 at 144 mnt_id.
     let word = |byte: usize| {
         let pair = buffer.get(byte / 8).copied().unwrap_or(0);
         u32::try_from(if byte % 8 == 4 { pair >> 32 } else { pair & 0xffff_ffff }).unwrap_or(0)
@@ -373,7 +375,8 @@ pub fn send_fd(to: Fd, bytes: &[u8], carried: Fd) -> Result<()> {
         flags: 0,
     };
     loop {
-        // SAFETY: header, iov, control message and bytes are laid out as sendmsg(2) wants (64-bit) and outlive the call.
+        // SAFETY: header, iov, control message and bytes are laid out as sendmsg(2) wants (64-bit) and
+        // outlive the call.
         match unsafe { call(nr::SENDMSG, [to.arg(), &raw const header as usize, MSG_NOSIGNAL]) } {
             Err(Errno::EINTR) => {}
             other => return other.map(drop),
@@ -398,7 +401,8 @@ pub fn receive_fds<const N: usize>(from: Fd, bytes: &mut [u8], fds: &mut [Fd; N]
     let mut header =
         [0, 0, &raw const iov as usize, 1, &raw mut control as usize, size_of::<ControlMessage<N>>(), 0usize];
     let length = loop {
-        // SAFETY: header, iov, control buffer and bytes are laid out as recvmsg(2) wants (64-bit) and outlive the call.
+        // SAFETY: header, iov, control buffer and bytes are laid out as recvmsg(2) wants (64-bit) and outlive
+        // the call.
         match unsafe { call(nr::RECVMSG, [from.arg(), &raw mut header as usize, MSG_CMSG_CLOEXEC]) } {
             Err(Errno::EINTR) => {}
             other => break other?,
@@ -427,8 +431,8 @@ pub fn map_file(fd: Fd, length: usize) -> Result<&'static [u8]> {
     const PROT_READ: usize = 1;
     const MAP_PRIVATE: usize = 2;
     let address = plain(nr::MMAP, [0, length, PROT_READ, MAP_PRIVATE, fd.arg(), 0])?;
-    // SAFETY: the kernel has mapped `length` readable bytes there and nothing unmaps them. The file is a sealed memfd, so
-    // that its bytes neither change nor go away under the mapping.
+    // SAFETY: the kernel has mapped `length` readable bytes there and nothing unmaps them. The file is a
+    // sealed memfd, so that its bytes neither change nor go away under the mapping.
     Ok(unsafe { core::slice::from_raw_parts(address as *const u8, length) })
 }
 
@@ -438,7 +442,8 @@ pub fn map_words(count: usize) -> Result<&'static mut [usize]> {
     const MAP_PRIVATE_ANONYMOUS: usize = 0x22;
     let length = count.max(1).checked_mul(size_of::<usize>()).ok_or(Errno::EINVAL)?;
     let address = plain(nr::MMAP, [0, length, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, usize::MAX, 0])?;
-    // SAFETY: the mapping is fresh, page aligned, zeroed, of at least `count` words, and nobody else knows it.
+    // SAFETY: the mapping is fresh, page aligned, zeroed, of at least `count` words, and nobody else knows
+    // it.
     Ok(unsafe { core::slice::from_raw_parts_mut(address as *mut usize, count) })
 }
 
@@ -463,8 +468,8 @@ pub fn read_directory(dir: Fd, buffer: &mut [u8]) -> Result<usize> {
     unsafe { call(nr::GETDENTS64, [dir.arg(), buffer.as_mut_ptr() as usize, buffer.len()]) }
 }
 
-/// Reads where a link leads; returns the length, which is that of the buffer when it did not fit. An empty `name`: the link
-/// that is open itself.
+/// Reads where a link leads; returns the length, which is that of the buffer when it did not fit. An empty
+/// `name`: the link that is open itself.
 pub fn readlinkat(dir: Fd, name: &CStr, buffer: &mut [u8]) -> Result<usize> {
     // SAFETY: `name` ends with NUL; the buffer is writable for its length; both outlive the call.
     unsafe { call(nr::READLINKAT, [dir.arg(), text(name), buffer.as_mut_ptr() as usize, buffer.len()]) }

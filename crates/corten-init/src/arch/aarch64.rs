@@ -3,7 +3,8 @@
 /// Makes a system call.
 ///
 /// # Safety
-/// The arguments must be what call `number` demands: above all, pointers must be valid for what the kernel does with them.
+/// The arguments must be what call `number` demands: above all, pointers must be valid for what the kernel
+/// does with them.
 #[inline(always)]
 pub unsafe fn syscall(number: usize, args: [usize; 6]) -> isize {
     let result: isize;
@@ -20,7 +21,8 @@ pub unsafe fn syscall(number: usize, args: [usize; 6]) -> isize {
     result
 }
 
-/// Copies forward, eight bytes at a time. Volatile writes keep the compiler from turning the loops into calls of memcpy(3).
+/// Copies forward, eight bytes at a time. Volatile writes keep the compiler from turning the loops into calls
+/// of memcpy(3).
 ///
 /// # Safety
 /// As memcpy(3), but `from` may overlap `to` from above.
@@ -29,8 +31,8 @@ pub unsafe fn copy(to: *mut u8, from: *const u8, length: usize) {
     let words = if length >= 8 && (to as usize).wrapping_sub(from as usize) % 8 == 0 { length / 8 } else { 0 };
     for at in 0..words {
         let (to, from) = (to.cast::<[u8; 8]>(), from.cast::<[u8; 8]>());
-        // SAFETY: the caller promises `length` valid bytes at both, and bytes have no alignment; what is read has not been
-        // written yet, as the two are a multiple of eight bytes apart.
+        // SAFETY: the caller promises `length` valid bytes at both, and bytes have no alignment; what is read
+        // has not been written yet, as the two are a multiple of eight bytes apart.
         unsafe { to.add(at).write_volatile(*from.add(at)) };
     }
     for at in words * 8..length {

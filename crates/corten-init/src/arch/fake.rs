@@ -1,6 +1,8 @@
-//! A kernel that is made up: what it answers is in a string of bytes. For the fuzz target of the executor alone.
+//! A kernel that is made up: what it answers is in a string of bytes. For the fuzz target of the executor
+//! alone.
 //!
-//! It keeps to what the real one promises (lengths, that file descriptors are no negative numbers), and to nothing else.
+//! It keeps to what the real one promises (lengths, that file descriptors are no negative numbers), and to
+//! nothing else.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -33,7 +35,8 @@ enum End {
     Exec,
 }
 
-/// Runs `init` on a kernel that answers so; returns what it has written to the file descriptor `sync`. It must come to its end.
+/// Runs `init` on a kernel that answers so; returns what it has written to the file descriptor `sync`. It
+/// must come to its end.
 pub fn run(answers: &[u8], sync: usize, init: impl FnOnce() + panic::UnwindSafe) -> Vec<Vec<u8>> {
     KERNEL.with_borrow_mut(|kernel| {
         *kernel = Kernel { answers: answers.iter().copied().collect(), sync, ..Kernel::default() };
@@ -89,7 +92,7 @@ impl Kernel {
     ///
     /// # Safety
     /// `to` must be writable for `length` bytes.
-    unsafe fn fill(&mut self, to: usize, length: usize) -> isize {
+    unsafe fn kept_parent(&mut self, to: usize, length: usize) -> isize {
         let length = length.min(self.answers.len());
         for (at, byte) in self.answers.drain(..length).enumerate() {
             // SAFETY: the caller's promise.

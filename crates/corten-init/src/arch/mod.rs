@@ -1,5 +1,5 @@
-//! What differs between architectures: the system call instruction, the entry point, copying, and two flags of open(2). Call
-//! numbers come from a crate that has those of all.
+//! What differs between architectures: the system call instruction, the entry point, copying, and two flags
+//! of open(2). Call numbers come from a crate that has those of all.
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;

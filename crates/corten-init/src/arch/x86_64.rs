@@ -3,11 +3,13 @@
 /// Makes a system call.
 ///
 /// # Safety
-/// The arguments must be what call `number` demands: above all, pointers must be valid for what the kernel does with them.
+/// The arguments must be what call `number` demands: above all, pointers must be valid for what the kernel
+/// does with them.
 #[inline(always)]
 pub unsafe fn syscall(number: usize, args: [usize; 6]) -> isize {
     let result: isize;
-    // SAFETY: the instruction clobbers rax, rcx and r11 only; what the kernel reads or writes is the caller's promise.
+    // SAFETY: the instruction clobbers rax, rcx and r11 only; what the kernel reads or writes is the caller's
+    // promise.
     unsafe {
         core::arch::asm!(
             "syscall",
@@ -27,7 +29,8 @@ pub unsafe fn syscall(number: usize, args: [usize; 6]) -> isize {
 /// As memcpy(3), but `from` may overlap `to` from above.
 #[inline(always)]
 pub unsafe fn copy(to: *mut u8, from: *const u8, length: usize) {
-    // SAFETY: the caller promises `length` valid bytes at both; the direction flag is clear, as the ABI wants it.
+    // SAFETY: the caller promises `length` valid bytes at both; the direction flag is clear, as the ABI wants
+    // it.
     unsafe {
         core::arch::asm!(
             "rep movsb",

@@ -1,7 +1,8 @@
 //! Copying a directory tree (`tmpcopyup`): what the image has at the place of a tmpfs is copied into it.
 //!
-//! Stage: inside, before `pivot_root(2)`. Attacker: owns the tree that is copied, may change it meanwhile and make it deep;
-//! every name is opened below its directory's fd without following a link, and the depth is bounded.
+//! Stage: inside, before `pivot_root(2)`. Attacker: owns the tree that is copied, may change it meanwhile and
+//! make it deep; every name is opened below its directory's fd without following a link, and the depth is
+//! bounded.
 
 use core::ffi::CStr;
 
@@ -17,8 +18,8 @@ const BUFFER: usize = 8 * 1024;
 impl Executor<'_> {
     pub(super) fn copy_up(&mut self, mount: Slot, from: Slot, owner: bool) -> Outcome {
         let (to, from) = (self.fd(mount)?, self.fd(from)?);
-        // A file may have become a device since it was looked at, and opening one of the attacker's choice does something or
-        // shows the host's disks: seen through this copy of the mounts none can be opened.
+        // A file may have become a device since it was looked at, and opening one of the attacker's choice
+        // does something or shows the host's disks: seen through this copy of the mounts none can be opened.
         let seen = sys::open_tree(from, true).of(Call::OpenTree)?;
         sys::mount_setattr(Some(seen), true, sys::MOUNT_ATTR_NODEV, 0, 0).of(Call::MountSetattr)?;
         // Both are known by O_PATH only.
@@ -28,7 +29,8 @@ impl Executor<'_> {
         let to = open_directory(to, c".")?;
         self.copy_entries(from, to, 0)?;
         if owner {
-            // The mode is that of the filesystem's options already; of a directory the change takes no bit away.
+            // The mode is that of the filesystem's options already; of a directory the change takes no bit
+            // away.
             sys::fchown(to, stat.uid, stat.gid).of(Call::Fchown)?;
         }
         sys::close(from);

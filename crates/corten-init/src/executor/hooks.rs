@@ -1,8 +1,9 @@
 //! Hooks in the container's namespaces (`createContainer`, `startContainer`).
 //!
-//! Stage: inside; createContainer before `pivot_root(2)`, with paths of the runtime's namespace, startContainer right before the
-//! exec, with paths of the container. Spec: config.md#posix-platform-hooks. Attacker: startContainer hooks are programs of the
-//! rootfs: they get the state and nothing else, and run with what the container's process will have.
+//! Stage: inside; createContainer before `pivot_root(2)`, with paths of the runtime's namespace,
+//! startContainer right before the exec, with paths of the container. Spec: config.md#posix-platform-hooks.
+//! Attacker: startContainer hooks are programs of the rootfs: they get the state and nothing else, and run
+//! with what the container's process will have.
 
 use core::ffi::CStr;
 use core::sync::atomic::Ordering;
@@ -50,7 +51,7 @@ impl Executor<'_> {
         let refused = sys::shared_word().of(Call::Mmap)?;
         let (argv, envp) = exec_arrays(arguments, environment, self.home().filter(|_| home))?;
         let Some(child) = sys::fork().of(Call::Hook)? else {
-            let errno = become_hook(path, [argv, envp], [state, out, err]);
+            let errno = exec_hook(path, [argv, envp], [state, out, err]);
             refused.store(errno.0, Ordering::Release);
             sys::exit(127);
         };
@@ -69,7 +70,7 @@ impl Executor<'_> {
             0 => {}
             errno => return Err(Failure { call: Call::Execve, errno: Errno(errno) }),
         }
-        let result = self.judge(ended, [(out, stdout), (err, stderr)]);
+        let result = self.hook_result(ended, [(out, stdout), (err, stderr)]);
         for (fd, slot) in [(out, stdout), (err, stderr)] {
             if slot.is_none() {
                 sys::close(fd);
@@ -79,7 +80,7 @@ impl Executor<'_> {
     }
 
     /// Makes the failure of a hook that did not exit with 0: how it ended, and the head of what it wrote.
-    fn judge(&mut self, ended: Ended, outputs: [(Fd, Option<Slot>); 2]) -> Outcome {
+    fn hook_result(&mut self, ended: Ended, outputs: [(Fd, Option<Slot>); 2]) -> Outcome {
         let (how, number) = match ended {
             Ended::Exited(0) => return Ok(()),
             Ended::Exited(status) => (&b"exit status "[..], status),
@@ -119,7 +120,7 @@ impl Executor<'_> {
 }
 
 /// In the child: stdio, no other fd, exec. Returns why it could not.
-fn become_hook(path: &CStr, arrays: [&[usize]; 2], stdio: [Fd; 3]) -> Errno {
+fn exec_hook(path: &CStr, arrays: [&[usize]; 2], stdio: [Fd; 3]) -> Errno {
     // Aside first: one of them may have the number of another's place.
     let mut aside = [CLOSED; 3];
     for (place, fd) in aside.iter_mut().zip(stdio) {
@@ -137,7 +138,7 @@ fn become_hook(path: &CStr, arrays: [&[usize]; 2], stdio: [Fd; 3]) -> Errno {
         return errno;
     }
     let [argv, envp] = arrays;
-    // SAFETY: the addresses are those of strings that end with NUL, of the mapped program and of `home`; both arrays end
-    // with 0.
+    // SAFETY: the addresses are those of strings that end with NUL, of the mapped program and of `home`; both
+    // arrays end with 0.
     unsafe { sys::execve(path, argv, envp) }
 }

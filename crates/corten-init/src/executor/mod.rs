@@ -4,8 +4,8 @@
 //! Privilege: that of the runtime, limited by the namespaces; dropped by `User` and `Capabilities`.
 //! Attacker: owns the rootfs, maybe runs processes in joined namespaces; does not own the program.
 //!
-//! A step that fails ends init: the failure is told (step, call, errno, config item, detail) and the runtime, which holds the
-//! same plan, makes the sentence.
+//! A step that fails ends init: the failure is told (step, call, errno, config item, detail) and the runtime,
+//! which holds the same plan, makes the sentence.
 
 mod copy;
 mod hooks;
@@ -126,7 +126,7 @@ struct Executor<'s> {
     /// Stdio is a terminal of the container's.
     has_terminal: bool,
     /// The directory in which nodes and links are being made, one after the other, and its path.
-    filled: Option<(&'static [u8], Fd)>,
+    kept_parent: Option<(&'static [u8], Fd)>,
     /// How many of the next steps are passed over.
     passed_over: u32,
 }
@@ -232,7 +232,7 @@ impl<'s> Executor<'s> {
             detail: Text::new(),
             refused: false,
             has_terminal: false,
-            filled: None,
+            kept_parent: None,
             passed_over: 0,
         };
         this.report = this.fd_at(SYNC);
@@ -247,7 +247,7 @@ impl<'s> Executor<'s> {
                 Ok((item, step)) => {
                     self.detail.clear();
                     if !matches!(step, WireStep::MakeNode { .. } | WireStep::MakeLink { .. }) {
-                        self.leave_filled();
+                        self.close_kept_parent();
                     }
                     if let Err(failure) = self.step(step) {
                         self.fail(index, item.to_bytes(), failure);
@@ -306,7 +306,8 @@ impl<'s> Executor<'s> {
         const MOST: usize = 8;
         let first = 3 + i32::try_from(keep).unwrap_or(0);
         let kept = || slots.iter().take(MOST);
-        // Aside first: the places may be taken by each other, or lie in a gap. Nothing that the program gets is overwritten: it is below.
+        // Aside first: the places may be taken by each other, or lie in a gap. Nothing that the program gets
+        // is overwritten: it is below.
         let above = first + 1 + i32::try_from(MOST).unwrap_or(0);
         let report = sys::dup_above(self.report, above).of(Call::Dup3)?;
         let mut aside = [CLOSED; MOST];
@@ -339,8 +340,8 @@ impl<'s> Executor<'s> {
         tell(self.report, message)
     }
 
-    /// Says that the exec comes next, once more if there was no memory for it. A filter may forbid it: then the runtime looks whether
-    /// init lives.
+    /// Says that the exec comes next, once more if there was no memory for it. A filter may forbid it: then
+    /// the runtime looks whether init lives.
     fn announce(&mut self) -> Outcome {
         self.tell(&Message::Executing).or_else(|_| self.tell(&Message::Executing)).ok();
         Ok(())
@@ -360,9 +361,10 @@ impl<'s> Executor<'s> {
 
     fn sync(&mut self, point: SyncPoint) -> Outcome {
         self.tell(&Message::Reached(point)).of(Call::Write)?;
-        self.await_word(point)?;
+        self.await_point(point)?;
         if self.listener != CLOSED && matches!(point, SyncPoint::Ready) {
-            // The runtime has handed it on. While it is open here, too, calls would wait for an agent that has gone.
+            // The runtime has handed it on. While it is open here, too, calls would wait for an agent that
+            // has gone.
             sys::close(self.listener);
             self.listener = CLOSED;
         }
@@ -370,7 +372,7 @@ impl<'s> Executor<'s> {
     }
 
     /// Waits until the runtime says that init may pass the point.
-    fn await_word(&self, point: SyncPoint) -> Outcome {
+    fn await_point(&self, point: SyncPoint) -> Outcome {
         if self.hears_continue(point)? {
             Ok(())
         } else {
@@ -427,7 +429,8 @@ impl<'s> Executor<'s> {
     }
 }
 
-/// Lays out the two arrays that execve(2) takes, each ended by 0: the addresses of the strings of both blocks, and of `home`.
+/// Lays out the two arrays that execve(2) takes, each ended by 0: the addresses of the strings of both
+/// blocks, and of `home`.
 fn exec_arrays(
     arguments: Strings<&'static [u8]>,
     environment: Strings<&'static [u8]>,

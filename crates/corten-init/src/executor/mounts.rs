@@ -104,7 +104,8 @@ impl Executor<'_> {
         let resolve = sys::RESOLVE_BENEATH | sys::RESOLVE_NO_XDEV | sys::RESOLVE_NO_MAGICLINKS;
         let table = sys::openat2(self.fd(proc)?, c"self/mountinfo", sys::O_RDONLY, 0, resolve).of(Call::Openat2)?;
         let mut covered = 0;
-        // Each turn takes one away or covers one, so that it ends; the bound is for a table that somebody else makes longer.
+        // Each turn takes one away or covers one, so that it ends; the bound is for a table that somebody
+        // else makes longer.
         for _ in 0..4096 {
             let Some(path) = nth_host_mount(table, covered)? else {
                 sys::close(table);
@@ -287,8 +288,8 @@ impl Executor<'_> {
             sys::move_mount(copy, target).of(Call::MoveMount)?;
             sys::close(copy);
         } else {
-            // The first path gets the cover itself, and the others copies: before Linux 6.15 nothing else can be copied, and
-            // closing a mount that is attached nowhere waits for an RCU grace period.
+            // The first path gets the cover itself, and the others copies: before Linux 6.15 nothing else can
+            // be copied, and closing a mount that is attached nowhere waits for an RCU grace period.
             sys::move_mount(cover, target).of(Call::MoveMount)?;
             if let Some(attached) = self.attached_covers.get_mut(usize::from(directory)) {
                 *attached = Some(slot);
@@ -330,7 +331,8 @@ fn octal(mode: u32) -> Text<8> {
     text
 }
 
-/// Returns the mount point of the nth whole procfs or sysfs of the mount table, from the beginning of the file.
+/// Returns the mount point of the nth whole procfs or sysfs of the mount table, from the beginning of the
+/// file.
 fn nth_host_mount(table: Fd, mut skip: usize) -> Outcome<Option<Text<4096>>> {
     sys::rewind(table).of(Call::Read)?;
     let mut line = Text::<8192>::new();

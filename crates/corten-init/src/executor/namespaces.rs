@@ -1,7 +1,7 @@
 //! Namespaces beyond those that the runtime's clone makes.
 //!
-//! Stage: inside, first of all. Spec: config-linux.md#namespaces. Attacker: processes in joined namespaces, which init enters as
-//! a process that is not dumpable and holds no fd but the runtime's.
+//! Stage: inside, first of all. Spec: config-linux.md#namespaces. Attacker: processes in joined namespaces,
+//! which init enters as a process that is not dumpable and holds no fd but the runtime's.
 
 use core::ffi::CStr;
 
@@ -48,11 +48,12 @@ impl Executor<'_> {
         Ok(())
     }
 
-    /// Goes on in a clone: a PID namespace, a time namespace and a user namespace together with others are for new processes.
-    /// `cgroup`: what it is to be in.
+    /// Goes on in a clone: a PID namespace, a time namespace and a user namespace together with others are
+    /// for new processes. `cgroup`: what it is to be in.
     ///
-    /// It is the first process that tells the runtime of the clone, whose own getpid(2) is that of another namespace, and which may be frozen or
-    /// killed from the beginning. The clone waits for it, so that its own messages come later, and ends if it has not been told of.
+    /// It is the first process that tells the runtime of the clone, whose own getpid(2) is that of another
+    /// namespace, and which may be frozen or killed from the beginning. The clone waits for it, so that its
+    /// own messages come later, and ends if it has not been told of.
     fn go_on_in_clone(&mut self, flags: Namespaces, cgroup: Option<Fd>) -> Outcome {
         let [told, tell] = sys::pipe().of(Call::Pipe2)?;
         let made = if flags == Namespaces::NONE && cgroup.is_none() {
@@ -92,7 +93,8 @@ impl Executor<'_> {
         change.of(Call::Prctl)
     }
 
-    /// Becomes root, or these where the namespace has no root. Only the kernel knows what is mapped in a joined one.
+    /// Becomes root, or these where the namespace has no root. Only the kernel knows what is mapped in a
+    /// joined one.
     pub(super) fn namespace_root(&mut self, uid: u32, gid: u32, keep_groups: CallersGroups) -> Outcome {
         match sys::setresgid(0) {
             Err(Errno::EINVAL) => sys::setresgid(gid).of(Call::Setresgid)?,
@@ -102,7 +104,8 @@ impl Executor<'_> {
             Err(Errno::EINVAL) => sys::setresuid(uid).of(Call::Setresuid)?,
             other => other.of(Call::Setresuid)?,
         }
-        // The groups of whoever called the runtime; a namespace that denies the change keeps them, and so does the runtime's user.
+        // The groups of whoever called the runtime; a namespace that denies the change keeps them, and so
+        // does the runtime's user.
         if keep_groups != CallersGroups::Kept {
             match sys::setgroups(&[]) {
                 Ok(()) | Err(Errno::EPERM) => {}

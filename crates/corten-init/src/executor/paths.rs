@@ -1,8 +1,8 @@
 //! Paths inside the root.
 //!
 //! Attacker: owns the tree and may exchange names while this runs. Every look-up starts at the root's fd with
-//! `RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS`, or is one name below a directory's fd without following a link; what was opened
-//! is used by fd from then on (CVE-2019-18837, CVE-2021-30465, CVE-2024-45310).
+//! `RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS`, or is one name below a directory's fd without following a link;
+//! what was opened is used by fd from then on (CVE-2019-18837, CVE-2021-30465, CVE-2024-45310).
 
 use core::ffi::CStr;
 
@@ -15,10 +15,12 @@ pub(super) const IN_ROOT: u64 = sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_MAGICLINK
 const NO_LINKS: u64 = IN_ROOT | sys::RESOLVE_NO_SYMLINKS;
 const BELOW: u64 = sys::RESOLVE_BENEATH | sys::RESOLVE_NO_MAGICLINKS | sys::RESOLVE_NO_SYMLINKS;
 const DEV: &CStr = c"/dev";
-/// Links that lead to nothing, one after the other, that are followed to make what is missing. The kernel's limit is the same.
+/// Links that lead to nothing, one after the other, that are followed to make what is missing. The kernel's
+/// limit is the same.
 const LINKS_MAX: u32 = 40;
 
-/// A path split at its last name. The plan has cleaned it: absolute, no `.` or `..`, no doubled or final slash.
+/// A path split at its last name. The plan has cleaned it: absolute, no `.` or `..`, no doubled or final
+/// slash.
 fn split(path: &CStr) -> (&[u8], &CStr) {
     let bytes = path.to_bytes_with_nul();
     let at = bytes.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
@@ -67,8 +69,9 @@ pub(super) fn decimal(number: i32, digits: &mut [u8; 10]) -> &[u8] {
 pub(super) type Place<'p> = (Fd, &'p CStr, u64);
 
 impl Executor<'_> {
-    /// Opens what was looked at, for good: by its name in the procfs of the slot, which leads to the very file whatever has become of
-    /// its own. Without a procfs it is looked for once more, and must be the same.
+    /// Opens what was looked at, for good: by its name in the procfs of the slot, which leads to the very
+    /// file whatever has become of its own. Without a procfs it is looked for once more, and must be the
+    /// same.
     pub(super) fn open_seen(&self, seen: Fd, proc: Option<Slot>, flags: u64, place: Place<'_>) -> sys::Result<Fd> {
         if let Some(proc) = proc {
             let proc = self.fd(proc).map_err(|failure| failure.errno)?;
@@ -102,8 +105,8 @@ impl Executor<'_> {
             Err(Errno::ENOENT) => self.target_made = true,
             other => return other.of(Call::Openat2),
         }
-        // Walk down by fd; `walked` is what the fd was reached by, for names that turn out to be links. Most often it is only the last
-        // name that is missing.
+        // Walk down by fd; `walked` is what the fd was reached by, for names that turn out to be links. Most
+        // often it is only the last name that is missing.
         let (mut walked, _) = parent_and_name(path)?;
         let mut here = match sys::openat2(self.root, walked.as_cstr(), flags, 0, resolve) {
             Err(Errno::ENOENT) => {
@@ -176,16 +179,16 @@ impl Executor<'_> {
         Ok((self.open_or_make_directory(parent.as_cstr(), 0o755, IN_ROOT)?, name))
     }
 
-    /// The same for what is made one after the other, mostly in `/dev`: the directory stays open until another one is asked for, or
-    /// a step comes that may put something else there.
-    fn fill(&mut self, path: &'static CStr) -> Outcome<(Fd, &'static CStr)> {
+    /// The same for what is made one after the other, mostly in `/dev`: the directory stays open until
+    /// another one is asked for, or a step comes that may put something else there.
+    fn kept_parent(&mut self, path: &'static CStr) -> Outcome<(Fd, &'static CStr)> {
         let (parent, name) = split(path);
-        match self.filled {
-            Some((filled, fd)) if filled == parent => Ok((fd, name)),
+        match self.kept_parent {
+            Some((kept, fd)) if kept == parent => Ok((fd, name)),
             _ => {
-                self.leave_filled();
+                self.close_kept_parent();
                 let (fd, name) = self.open_parent(path)?;
-                self.filled = Some((parent, fd));
+                self.kept_parent = Some((parent, fd));
                 Ok((fd, name))
             }
         }
@@ -201,7 +204,7 @@ impl Executor<'_> {
             is_own |= found == sys::stat(self.fd(dev)?).of(Call::Fstat)?.mount;
         }
         if is_own {
-            self.filled = Some((DEV.to_bytes(), directory));
+            self.kept_parent = Some((DEV.to_bytes(), directory));
         } else {
             sys::close(directory);
             self.passed_over = steps;
@@ -209,9 +212,9 @@ impl Executor<'_> {
         Ok(())
     }
 
-    /// Closes what [`Self::fill`] has left open.
-    pub(super) fn leave_filled(&mut self) {
-        if let Some((_, fd)) = self.filled.take() {
+    /// Closes what [`Self::kept_parent`] has left open.
+    pub(super) fn close_kept_parent(&mut self) {
+        if let Some((_, fd)) = self.kept_parent.take() {
             sys::close(fd);
         }
     }
@@ -244,8 +247,8 @@ impl Executor<'_> {
         // What was opened as a directory is one.
         let unsure = matches!(target, Target::LinkItself(_)) || !directory && target != Target::Existing;
         if unsure {
-            // move_mount(2) would say no more than EINVAL. mount(2) says this, also of a file on a directory, and Docker tells its
-            // users what they have mixed up when it reads that.
+            // move_mount(2) would say no more than EINVAL. mount(2) says this, also of a file on a directory,
+            // and Docker tells its users what they have mixed up when it reads that.
             let found = sys::stat(fd).of(Call::Fstat)?.mode & sys::S_IFMT == sys::S_IFDIR;
             if found != directory {
                 return Err(Failure { call: Call::MoveMount, errno: Errno::ENOTDIR });
@@ -296,7 +299,7 @@ impl Executor<'_> {
     ) -> Outcome {
         self.detail.set_cut(path.to_bytes());
         let [major, minor] = [major, minor].map(|number| u32::try_from(number).unwrap_or(u32::MAX));
-        let (parent, name) = self.fill(path)?;
+        let (parent, name) = self.kept_parent(path)?;
         match sys::mknodat(parent, name, mode, major, minor) {
             Ok(()) if (uid, gid) != (0, 0) => {
                 // What somebody else has put there meanwhile is not given away.
@@ -317,7 +320,7 @@ impl Executor<'_> {
 
     pub(super) fn make_link(&mut self, path: &'static CStr, target: &'static CStr, replace: bool) -> Outcome {
         self.detail.set_cut(path.to_bytes());
-        let (parent, name) = self.fill(path)?;
+        let (parent, name) = self.kept_parent(path)?;
         if replace {
             match sys::unlinkat(parent, name) {
                 Ok(()) | Err(Errno::ENOENT) => {}

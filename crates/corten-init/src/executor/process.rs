@@ -1,6 +1,7 @@
 //! The process itself: ids, capabilities, working directory, program.
 //!
-//! Stage: inside, after `pivot_root(2)`. Spec: config.md#process. Attacker: owns the rootfs (its `/etc/passwd`, its programs).
+//! Stage: inside, after `pivot_root(2)`. Spec: config.md#process. Attacker: owns the rootfs (its
+//! `/etc/passwd`, its programs).
 
 use core::ffi::CStr;
 
@@ -17,8 +18,8 @@ fn is_null(stat: &sys::Stat) -> bool {
     stat.mode & sys::S_IFMT == sys::S_IFCHR && (stat.rdev_major, stat.rdev_minor) == NULL
 }
 
-/// Whether it is a file with text in it, and none that the kernel makes up while it is read: to read such a file may take from the kernel
-/// what is the host's (`/proc/kmsg`), with rights that the container has not.
+/// Whether it is a file with text in it, and none that the kernel makes up while it is read: to read such a
+/// file may take from the kernel what is the host's (`/proc/kmsg`), with rights that the container has not.
 fn holds_text(file: Fd) -> Outcome<bool> {
     let found = sys::stat(file).of(Call::Fstat)?;
     let is_file = found.mode & sys::S_IFMT == sys::S_IFREG && found.size > 0;
@@ -162,8 +163,8 @@ impl Executor<'_> {
         let listener = sys::seccomp_filter(flags, program.0).of(Call::Seccomp)?;
         if notify {
             self.listener = Fd(listener);
-            // From here on any call but write(2) may wait for the listener's answer. The runtime takes the fd by its number;
-            // it is close-on-exec.
+            // From here on any call but write(2) may wait for the listener's answer. The runtime takes the fd
+            // by its number; it is close-on-exec.
             self.tell(&Message::Listener { fd: listener }).of(Call::Write)?;
         }
         Ok(())
@@ -214,8 +215,8 @@ impl Executor<'_> {
                 // It is everybody's.
                 continue;
             }
-            // Devices and FIFOs with a name are the host's, but for the container's own terminal: who owned another could read what is typed
-            // there. A directory is no stdio.
+            // Devices and FIFOs with a name are the host's, but for the container's own terminal: who owned
+            // another could read what is typed there. A directory is no stdio.
             let is_kept = match stat.mode & sys::S_IFMT {
                 sys::S_IFCHR => !self.has_terminal,
                 sys::S_IFIFO => sys::filesystem(fd).of(Call::Fstatfs)? != sys::PIPEFS_MAGIC,
@@ -226,7 +227,8 @@ impl Executor<'_> {
                 continue;
             }
             match sys::fchown(fd, uid, u32::MAX) {
-                // Not ours to give, or a filesystem without owners: the program finds out if it cares. runc does the same.
+                // Not ours to give, or a filesystem without owners: the program finds out if it cares. runc
+                // does the same.
                 Ok(()) | Err(Errno::EINVAL | Errno::EPERM | Errno::EROFS) => {}
                 Err(errno) => return Err(Failure { call: Call::Fchown, errno }),
             }
@@ -235,8 +237,8 @@ impl Executor<'_> {
         Ok(())
     }
 
-    /// Opens the null device of `/dev`, which is a mount that init has made, or in the root's own mount; nothing else that may be in its
-    /// place, and it is no error if it cannot be opened.
+    /// Opens the null device of `/dev`, which is a mount that init has made, or in the root's own mount;
+    /// nothing else that may be in its place, and it is no error if it cannot be opened.
     fn open_null(&self, dev: Fd, proc: Option<Slot>) -> Option<Fd> {
         let place = if dev == self.root {
             (dev, c"dev/null", IN_ROOT | sys::RESOLVE_NO_XDEV)
@@ -339,11 +341,12 @@ impl Executor<'_> {
         let found = if name.to_bytes().contains(&b'/') {
             self.try_program(b"", name.to_bytes())
         } else {
-            // No list is no place to search, not the working directory; an empty entry of a list is (execvp(3)).
+            // No list is no place to search, not the working directory; an empty entry of a list is
+            // (execvp(3)).
             let search = Some(search.to_bytes()).filter(|search| !search.is_empty());
             let mut directories = search.into_iter().flat_map(|search| search.split(|byte| *byte == b':'));
-            // Like Go's LookPath, which is runc's: whatever is wrong with a candidate, the search goes on, and in the end
-            // there is no such program.
+            // Like Go's LookPath, which is runc's: whatever is wrong with a candidate, the search goes on,
+            // and in the end there is no such program.
             if directories.any(|directory| self.try_program(directory, name.to_bytes()).is_ok()) {
                 Ok(())
             } else {
@@ -371,14 +374,15 @@ impl Executor<'_> {
     pub(super) fn exec(&mut self, arguments: Strings<&'static [u8]>, environment: Strings<&'static [u8]>) -> Outcome {
         let (argv, envp) = exec_arrays(arguments, environment, self.home())?;
         self.detail.set_cut(self.program.as_bytes());
-        // SAFETY: the addresses are those of strings that end with NUL, of the mapped program and of `home`; both arrays
-        // end with 0.
+        // SAFETY: the addresses are those of strings that end with NUL, of the mapped program and of `home`;
+        // both arrays end with 0.
         let errno = unsafe { sys::execve(self.program.as_cstr(), argv, envp) };
         self.refused = true;
         Err(Failure { call: Call::Execve, errno })
     }
 
-    /// Says on stderr, which is the container's by now, why there is no program: the container has started. runc's words.
+    /// Says on stderr, which is the container's by now, why there is no program: the container has started.
+    /// runc's words.
     pub(super) fn tell_container(&self, errno: Errno) {
         let mut line = Text::<4400>::new();
         let reason = errno.reason();

@@ -1,8 +1,9 @@
 //! The container's terminal (`process.terminal`).
 //!
-//! Stage: inside, after the mounts and before `pivot_root(2)`; or in a container that runs. Attacker: owns the rootfs and may have put links or files where
-//! `/dev/pts` and `/dev/console` are expected; the terminal comes from a devpts that is checked, its peer from the terminal
-//! itself, and the console's target was opened inside the root (CVE-2025-52565).
+//! Stage: inside, after the mounts and before `pivot_root(2)`; or in a container that runs. Attacker: owns
+//! the rootfs and may have put links or files where `/dev/pts` and `/dev/console` are expected; the terminal
+//! comes from a devpts that is checked, its peer from the terminal itself, and the console's target was
+//! opened inside the root (CVE-2025-52565).
 
 use core::ffi::CStr;
 
@@ -21,7 +22,8 @@ impl Executor<'_> {
         let (directory, name) = parent_and_name(path)?;
         let directory = self.open_in_root(directory.as_cstr()).of(Call::Openat2)?;
         check_devpts(directory)?;
-        // In a devpts there are terminals alone: opening a device of the attacker's choice might do something.
+        // In a devpts there are terminals alone: opening a device of the attacker's choice might do
+        // something.
         let resolve = sys::RESOLVE_BENEATH | sys::RESOLVE_NO_XDEV | sys::RESOLVE_NO_SYMLINKS;
         let terminal = sys::openat2(directory, name, sys::O_RDWR | sys::O_NOCTTY, 0, resolve).of(Call::Openat2)?;
         sys::close(directory);

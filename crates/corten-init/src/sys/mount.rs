@@ -56,7 +56,8 @@ pub fn mount_setattr(mount: Option<Fd>, recursive: bool, set: u64, clear: u64, p
     };
     let flags = flags | if recursive { AT_RECURSIVE } else { 0 };
     let (at, length) = (&raw const attributes as usize, size_of::<MountAttributes>());
-    // SAFETY: the path is a constant string; `attributes` is a mount_attr of the size given and outlives the call.
+    // SAFETY: the path is a constant string; `attributes` is a mount_attr of the size given and outlives the
+    // call.
     unsafe { call(nr::MOUNT_SETATTR, [dir, text(path), flags, at, length]) }.map(drop)
 }
 

@@ -36,13 +36,13 @@ const SIGCHLD: usize = 17;
 const CLONE_PIDFD: u64 = 0x1000;
 const CLONE_PARENT: u64 = 0x8000;
 
-/// Goes on twice, in this process and in a new one with a copy of the memory and the same parent: `None` in the new one, its pid and
-/// pidfd here. By the old call, because filters like Docker's refuse clone3.
+/// Goes on twice, in this process and in a new one with a copy of the memory and the same parent: `None` in
+/// the new one, its pid and pidfd here. By the old call, because filters like Docker's refuse clone3.
 pub fn clone_plain_sibling() -> Result<Option<(i32, Fd)>> {
     let mut pidfd = -1i32;
     let flags = usize::try_from(CLONE_PIDFD | CLONE_PARENT).unwrap_or(0) | SIGCHLD;
-    // SAFETY: the stack is null, so that the child goes on on its copy of this one; the kernel writes the pidfd, in the place of the
-    // parent's thread id, to an int that outlives the call.
+    // SAFETY: the stack is null, so that the child goes on on its copy of this one; the kernel writes the
+    // pidfd, in the place of the parent's thread id, to an int that outlives the call.
     let pid = unsafe { call(nr::CLONE, [flags, 0, &raw mut pidfd as usize, 0, 0]) }?;
     Ok(sibling(pid, pidfd))
 }
@@ -53,12 +53,13 @@ pub fn clone_sibling(namespaces: u64, cgroup: Option<Fd>) -> Result<Option<(i32,
     let into = if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 };
     let cgroup = cgroup.map_or(0, |fd| u64::from(fd.0.cast_unsigned()));
     let mut pidfd = -1i32;
-    // struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup.
-    // With CLONE_PARENT the signal is that of this process.
+    // struct clone_args: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid,
+    // set_tid_size, cgroup. With CLONE_PARENT the signal is that of this process.
     let flags = namespaces | CLONE_PIDFD | CLONE_PARENT | into;
     let arguments = [flags, (&raw mut pidfd as usize) as u64, 0, 0, 0, 0, 0, 0, 0, 0, cgroup];
-    // SAFETY: the structure is clone_args of version 2, and it and the int that the kernel writes the pidfd to outlive the call.
-    // Without CLONE_VM the child has memory of its own, this stack included, and init has no other thread whose locks could be held.
+    // SAFETY: the structure is clone_args of version 2, and it and the int that the kernel writes the pidfd
+    // to outlive the call. Without CLONE_VM the child has memory of its own, this stack included, and init
+    // has no other thread whose locks could be held.
     let pid = unsafe { call(nr::CLONE3, [&raw const arguments as usize, size_of_val(&arguments)]) }?;
     Ok(sibling(pid, pidfd))
 }
@@ -83,12 +84,12 @@ pub fn own_pidfd() -> Result<Fd> {
     plain(nr::PIDFD_OPEN, [pid, 0]).and_then(fd)
 }
 
-/// Goes on twice, as fork(2): `None` in the child, the child's pidfd here. The old call, because filters like Docker's refuse
-/// clone3.
+/// Goes on twice, as fork(2): `None` in the child, the child's pidfd here. The old call, because filters like
+/// Docker's refuse clone3.
 pub fn fork() -> Result<Option<Fd>> {
     let mut pidfd = -1i32;
-    // SAFETY: the stack is null, so that the child goes on on its copy of this one; the kernel writes the pidfd to an int that
-    // outlives the call.
+    // SAFETY: the stack is null, so that the child goes on on its copy of this one; the kernel writes the
+    // pidfd to an int that outlives the call.
     let pid = unsafe {
         call(nr::CLONE, [usize::try_from(CLONE_PIDFD).unwrap_or(0) | SIGCHLD, 0, &raw mut pidfd as usize, 0, 0])
     }?;
@@ -113,7 +114,8 @@ pub fn wait_child(pidfd: Fd, seconds: u64) -> Result<Option<Ended>> {
         // struct pollfd: int fd, short events, short revents.
         let mut poll = [u64::from(pidfd.0.cast_unsigned()) | POLLIN << 32];
         let limit = if seconds == 0 { 0 } else { &raw const time as usize };
-        // SAFETY: one struct pollfd and, if there is a limit, a timespec; both outlive the call. There is no signal mask.
+        // SAFETY: one struct pollfd and, if there is a limit, a timespec; both outlive the call. There is no
+        // signal mask.
         match unsafe { call(nr::PPOLL, [&raw mut poll as usize, 1, limit, 0, 8]) } {
             Ok(0) => return Ok(None),
             Ok(_) => break,
@@ -122,7 +124,8 @@ pub fn wait_child(pidfd: Fd, seconds: u64) -> Result<Option<Ended>> {
         }
     }
     let mut info = [0i32; 32];
-    // SAFETY: the buffer has the 128 bytes of siginfo_t and outlives the call; resource usage is not asked for.
+    // SAFETY: the buffer has the 128 bytes of siginfo_t and outlives the call; resource usage is not asked
+    // for.
     unsafe { call(nr::WAITID, [P_PIDFD, pidfd.arg(), &raw mut info as usize, WEXITED, 0]) }?;
     // siginfo_t of SIGCHLD on 64-bit architectures: signo, errno, code, padding, pid, uid, status.
     Ok(Some(if info[2] == CLD_EXITED { Ended::Exited(info[6]) } else { Ended::Killed(info[6]) }))
@@ -138,7 +141,8 @@ pub fn shared_word() -> Result<&'static core::sync::atomic::AtomicI32> {
     const PROT_READ_WRITE: usize = 3;
     const MAP_SHARED_ANONYMOUS: usize = 0x21;
     let address = plain(nr::MMAP, [0, 4096, PROT_READ_WRITE, MAP_SHARED_ANONYMOUS, usize::MAX, 0])?;
-    // SAFETY: the mapping is fresh, page aligned and zeroed, and is never unmapped; it is only used as this atomic.
+    // SAFETY: the mapping is fresh, page aligned and zeroed, and is never unmapped; it is only used as this
+    // atomic.
     Ok(unsafe { &*(address as *const core::sync::atomic::AtomicI32) })
 }
 
@@ -165,8 +169,8 @@ pub fn join_session_keyring(name: &CStr) -> Result<usize> {
     unsafe { call(nr::KEYCTL, [JOIN_SESSION_KEYRING, text(name)]) }
 }
 
-/// Lets processes of the same user search a keyring, and with that join it by its name. All else stays as the kernel gives a
-/// new one: everything to its possessor; view, read and link to its user.
+/// Lets processes of the same user search a keyring, and with that join it by its name. All else stays as the
+/// kernel gives a new one: everything to its possessor; view, read and link to its user.
 pub fn let_user_search(keyring: usize) -> Result<()> {
     const SETPERM: usize = 5;
     const PERMISSIONS: usize = 0x3f1b_0000;
@@ -181,8 +185,9 @@ pub fn prlimit(resource: u64, soft: u64, hard: u64) -> Result<()> {
 }
 
 pub fn sched_setattr(policy: u32, flags: u64, nice: i32, priority: u32, times: [u64; 3]) -> Result<()> {
-    // struct sched_attr of version 1, 56 bytes: u32 size, u32 policy, u64 flags, s32 nice, u32 priority, u64 × 3, u32 × 2. The last
-    // two are the utilization clamps: flags may ask for them, and the spec has no values, so that they are zero as with runc.
+    // struct sched_attr of version 1, 56 bytes: u32 size, u32 policy, u64 flags, s32 nice, u32 priority, u64
+    // × 3, u32 × 2. The last two are the utilization clamps: flags may ask for them, and the spec has no
+    // values, so that they are zero as with runc.
     let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
     let [runtime, deadline, period] = times;
     let attributes = [pair(56, policy), flags, pair(nice.cast_unsigned(), priority), runtime, deadline, period, 0];
@@ -205,7 +210,8 @@ pub fn set_mempolicy(mode: u64, nodes: &[u8]) -> Result<()> {
     // The kernel takes one bit less than it is told (set_mempolicy(2), "maxnode").
     let bits = if nodes.is_empty() { 0 } else { nodes.len() * 8 + 1 };
     let mask = if nodes.is_empty() { 0 } else { nodes.as_ptr() as usize };
-    // SAFETY: the mask is readable for its bits and outlives the call, which copies it; null is allowed for no bits.
+    // SAFETY: the mask is readable for its bits and outlives the call, which copies it; null is allowed for
+    // no bits.
     unsafe { call(nr::SET_MEMPOLICY, [usize::try_from(mode).unwrap_or(0), mask, bits]) }.map(drop)
 }
 
@@ -283,8 +289,8 @@ pub fn seccomp_filter(flags: u64, program: &[u8]) -> Result<i32> {
     const SET_MODE_FILTER: usize = 1;
     let length = u16::try_from(program.len() / 8).map_err(|_| Errno::EINVAL)?;
     let header = FilterProgram { length, filter: program.as_ptr() };
-    // SAFETY: `header` is a struct sock_fprog whose filter has `length` instructions of 8 bytes (the kernel copies them
-    // byte by byte); both outlive the call.
+    // SAFETY: `header` is a struct sock_fprog whose filter has `length` instructions of 8 bytes (the kernel
+    // copies them byte by byte); both outlive the call.
     unsafe { call(nr::SECCOMP, [SET_MODE_FILTER, usize::try_from(flags).unwrap_or(0), &raw const header as usize]) }
         .map(|listener| i32::try_from(listener).unwrap_or(-1))
 }
@@ -367,7 +373,8 @@ pub fn loopback_up() -> Result<()> {
     const SIOCSIFFLAGS: usize = 0x8914;
     const IFF_UP: u8 = 1;
     let socket = plain(nr::SOCKET, [AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0]).and_then(fd)?;
-    // struct ifreq: 16 bytes of name, then the flags in 16 bits. Of those of a new loopback device all others are the kernel's.
+    // struct ifreq: 16 bytes of name, then the flags in 16 bits. Of those of a new loopback device all others
+    // are the kernel's.
     let mut request = [0u8; 40];
     let name = b"lo";
     for (to, from) in request.iter_mut().zip(name) {
@@ -400,16 +407,17 @@ pub unsafe fn execve(path: &CStr, argv: &[usize], envp: &[usize]) -> Errno {
     }
 }
 
-/// Gives every signal its default action and unblocks all: what the caller of the runtime ignored or blocked (Rust programs
-/// ignore SIGPIPE) is none of the container's business.
+/// Gives every signal its default action and unblocks all: what the caller of the runtime ignored or blocked
+/// (Rust programs ignore SIGPIPE) is none of the container's business.
 pub fn reset_signals() {
     let (action, empty) = ([0usize; 4], 0u64);
     for signal in 1..=64usize {
-        // SAFETY: `action` is the kernel's struct sigaction (SIG_DFL, nothing else) and outlives the call. SIGKILL and
-        // SIGSTOP refuse, as they should.
+        // SAFETY: `action` is the kernel's struct sigaction (SIG_DFL, nothing else) and outlives the call.
+        // SIGKILL and SIGSTOP refuse, as they should.
         unsafe { call(nr::RT_SIGACTION, [signal, &raw const action as usize, 0, 8]) }.ok();
     }
     const SIG_SETMASK: usize = 2;
-    // SAFETY: `empty` is a kernel sigset_t of 8 bytes and outlives the call, which cannot fail with these arguments.
+    // SAFETY: `empty` is a kernel sigset_t of 8 bytes and outlives the call, which cannot fail with these
+    // arguments.
     unsafe { call(nr::RT_SIGPROCMASK, [SIG_SETMASK, &raw const empty as usize, 0, 8]) }.ok();
 }

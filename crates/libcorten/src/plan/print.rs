@@ -1,6 +1,7 @@
 //! A plan for people and for programs: `corten plan`.
 //!
-//! The kinds of operands that the runtime's steps have say here how they are printed; those of init's steps, in corten-init.
+//! The kinds of operands that the runtime's steps have say here how they are printed; those of init's steps,
+//! in corten-init.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! The steps of the runtime's half.
 //!
-//! One table makes the enum, the names, the printing of the operands and the roles of slots. What is done at each step is in
-//! `launch/mod.rs`, which matches all of them.
+//! One table makes the enum, the names, the printing of the operands and the roles of slots. What is done at
+//! each step is in `launch/mod.rs`, which matches all of them.
 
 use std::path::PathBuf;
 
@@ -45,7 +45,8 @@ macro_rules! host_steps {
                 operands
             }
 
-            /// Calls `visit` with each slot that the step names: the operand's name, the slot, and what the step does with it.
+            /// Calls `visit` with each slot that the step names: the operand's name, the slot, and what the
+            /// step does with it.
             pub fn slots(&self, visit: &mut dyn FnMut(&'static str, Slot, Role)) {
                 match self { $( Self::$name $( { $( $field, )* } )? => {
                     $( $( $( $field.slots(&mut |slot| visit(stringify!($field), slot, host_steps!(@ $role))); )? )* )?
@@ -404,8 +405,9 @@ host_steps! {
 }
 
 impl HostStep {
-    /// Whether the kernel may hold the caller in it for as long as somebody else likes: a filesystem that does not answer, a cgroup that is
-    /// frozen just then, a program or a socket of others. No [`CreateOptions::cancel`](crate::CreateOptions::cancel) ends it.
+    /// Whether the kernel may hold the caller in it for as long as somebody else likes: a filesystem that
+    /// does not answer, a cgroup that is frozen just then, a program or a socket of others. No
+    /// [`CreateOptions::cancel`](crate::CreateOptions::cancel) ends it.
     pub fn may_hang(&self) -> bool {
         matches!(
             self,

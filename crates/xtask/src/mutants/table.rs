@@ -610,7 +610,7 @@ pub(super) const DEFENCES: &[Defence] = &[
     },
     Defence {
         name: "a runtime that the kernel holds can be ended",
-        file: "crates/libcorten/src/plan/print.rs",
+        file: "crates/libcorten/src/plan/steps.rs",
         code: "            Self::OpenTree { .. }\n                | ",
         without: "            ",
         test: of("stuck::a_container_whose_root_hangs_can_be_deleted"),
