@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use libcorten::{Readiness, Told};
+use libcorten::{NotifyOutcome, Readiness};
 
 use crate::Failure;
 
@@ -22,5 +22,5 @@ pub(crate) fn notify_socket() -> Option<PathBuf> {
 pub(crate) fn forward(readiness: Readiness, main_pid: Option<u32>) -> Result<Option<&'static str>, Failure> {
     let Some(manager) = notify_socket() else { return Ok(None) };
     let told = readiness.forward(&manager, main_pid)?;
-    Ok((told == Told::Unheard).then_some("NOTIFY_SOCKET: no answer to the barrier within 30 s"))
+    Ok((told == NotifyOutcome::Unheard).then_some("NOTIFY_SOCKET: no answer to the barrier within 30 s"))
 }

@@ -60,7 +60,7 @@ pub(crate) use error::chain;
 pub use error::{Error, ErrorKind, Result};
 pub use lifecycle::{
     CgroupsRestored, CheckpointOptions, Container, Events, ExecOptions, ExecProcess, Exit, ImageOptions, NetworkLock,
-    PageServer, Readiness, RestoreOptions, Runtime, SubCgroup, Told, Update,
+    NotifyOutcome, PageServer, Readiness, RestoreOptions, Runtime, SubCgroup, Update,
 };
 pub use oci_spec::runtime as oci;
 pub use plan::Plan;

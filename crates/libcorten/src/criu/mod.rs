@@ -316,12 +316,7 @@ pub(crate) fn in_own_mounts<T: Send, E: From<CriuError> + Send>(
         enter().map_err(CriuError::from)?;
         work()
     };
-    std::thread::scope(|scope| {
-        let spawned = std::thread::Builder::new().spawn_scoped(scope, thread);
-        let spawned = spawned.map_err(|error| CriuError::from(SysError::from_io(&error, || "clone".to_owned())))?;
-        // A panic is one of ours; it goes on in the caller.
-        spawned.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    sys::in_a_thread(thread).map_err(CriuError::from)?
 }
 
 fn bind(source: &Path, target: &Path) -> Result<(), CriuError> {

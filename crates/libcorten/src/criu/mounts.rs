@@ -3,7 +3,7 @@
 //! The names are runc's: the mount point in the container, with links of the rootfs followed, and `/dev/null` for all masked files.
 //! Attacker: owns the rootfs. Mount points are made in it by fd only, as at `create`; a name is but a name.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
@@ -16,7 +16,7 @@ use crate::facts::LegacyHierarchy;
 use crate::oci::{Linux, LinuxNamespaceType, Mount, Spec};
 use crate::plan::is_bind;
 use crate::spec::namespace;
-use crate::sys::SysError;
+use crate::sys::{self, Call, SysError};
 
 /// How many links a name may have, as for the kernel.
 const MAX_LINKS: u32 = 40;
@@ -34,7 +34,7 @@ pub(crate) fn of_running(
     let mut external: Vec<_> = named(spec, rootfs, legacy).into_iter().map(|(name, _)| same(name)).collect();
     let path = PathBuf::from(format!("/proc/{init}/root"));
     let root = open(&path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
-        .map_err(|errno| SysError::new(errno, || format!("open({path:?})")))?;
+        .map_err(|errno| SysError::new(errno, || Call::open(&path)))?;
     for masked in masked_paths(spec) {
         // Masked files have the null device over them; directories an empty filesystem, which CRIU knows.
         if is_null_device(&root, masked) {
@@ -152,7 +152,7 @@ pub(crate) fn make_mount_points(spec: &Spec, bundle: &Path, rootfs: &Path) -> Re
                 .map_err(|errno| SysError::new(errno, || format!("mkdir({:?})", mount.destination())))?;
             if is_bind(mount) {
                 // Later mount points may be in it.
-                let by_fd = PathBuf::from(format!("/proc/self/fd/{}", target.as_raw_fd()));
+                let by_fd = sys::path_by_fd(&target);
                 super::bind(&source, &by_fd)?;
             }
         }

@@ -19,7 +19,7 @@ use crate::seccomp::{CompileOptions, Filter, SeccompError, cache, flags, from_ra
 use crate::spec::annotations::{self, annotation};
 use crate::spec::namespace;
 use crate::state::NOTIFY_DIRECTORY;
-use crate::sys::{self, SysError};
+use crate::sys::{self, Call, SysError};
 
 /// How long systemd may take for each thing that it is asked for. It is long: with much else to do systemd answers late, but does answer.
 const SYSTEMD_DEADLINE: Duration = Duration::from_secs(90);
@@ -162,7 +162,7 @@ fn preserved_fds(options: &CreateOptions) -> Result<PreservedFds> {
 /// Whether a mount namespace is mounted somewhere.
 fn has_mounted_mount_namespaces() -> Result<bool> {
     let path = "/proc/thread-self/mountinfo";
-    let mounts = std::fs::read(path).map_err(|error| SysError::from_io(&error, || format!("read({path:?})")))?;
+    let mounts = std::fs::read(path).map_err(|error| SysError::from_io(&error, || Call::read(&path)))?;
     Ok(has_namespace_root(&mounts))
 }
 
@@ -252,7 +252,7 @@ pub(crate) fn other_namespaces(pid: i32) -> Result<u64> {
             Ok(found) => Ok(Some((found.st_dev, found.st_ino))),
             // A kernel without namespaces of this type.
             Err(Errno::ENOENT) => Ok(None),
-            Err(errno) => Err(SysError::new(errno, || format!("stat({path:?})"))),
+            Err(errno) => Err(SysError::new(errno, || Call::stat(&path))),
         };
         if identity(format!("/proc/{pid}/ns/{kind}"))? != identity(format!("/proc/self/ns/{kind}"))? {
             other |= flag;
@@ -303,7 +303,7 @@ fn privileges() -> Result<Privileges> {
     /// `PROC_USER_INIT_INO`: the inode of the first user namespace.
     const FIRST_NAMESPACE: u64 = 0xefff_fffd;
     let own = nix::sys::stat::stat("/proc/self/ns/user")
-        .map_err(|errno| SysError::new(errno, || "stat(\"/proc/self/ns/user\")".to_owned()))?;
+        .map_err(|errno| SysError::new(errno, || Call::stat("/proc/self/ns/user")))?;
     let first = own.st_ino == FIRST_NAMESPACE;
     let sets = sys::own_capabilities()?;
     let has = |capability: caps::Capability| sets.effective & capability.bitmask() != 0;

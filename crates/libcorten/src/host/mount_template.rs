@@ -9,10 +9,9 @@
 //! again, which waits for an RCU grace period. A copy of this one has an empty directory, over which the container's root goes.
 
 use std::fs::DirBuilder;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::thread::Builder;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
@@ -97,40 +96,32 @@ fn attach(directory: &Path, namespace: &OwnedFd) -> nix::Result<()> {
     let flags = OFlag::O_CREAT | OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let file = openat(&directory, FILE, flags, Mode::S_IRUSR)?;
     let none: Option<&str> = None;
-    mount(Some(by_fd(namespace).as_str()), by_fd(&file).as_str(), none, MsFlags::MS_BIND, none)
-}
-
-/// A path of what is open.
-fn by_fd(fd: impl AsFd) -> String {
-    format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd())
+    mount(Some(&sys::path_by_fd(namespace)), &sys::path_by_fd(&file), none, MsFlags::MS_BIND, none)
 }
 
 /// Makes a mount namespace whose root is an empty directory that nobody can put anything in: an overlay without an upper layer, which no
 /// remount makes writable. (A tmpfs could be, by a container with CAP_SYS_ADMIN; its files would then be in all containers, and charged to
 /// none.) In a thread of its own, which leaves the process's; the directory serves as mount point in the new namespace alone.
 fn empty_namespace(place: &Path) -> nix::Result<OwnedFd> {
-    let made = std::thread::scope(|scope| {
-        let thread = Builder::new().spawn_scoped(scope, || {
-            let none: Option<&str> = None;
-            unshare(CloneFlags::CLONE_NEWNS)?;
-            let namespace = open("/proc/thread-self/ns/mnt", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
-            let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-            mount(Some("corten"), place, Some("tmpfs"), flags, Some("mode=555,nr_blocks=1,nr_inodes=3"))?;
-            chdir(place)?;
-            // An overlay without an upper layer takes two.
-            for layer in ["a", "b"] {
-                mkdir(layer, Mode::from_bits_truncate(0o555))?;
-            }
-            let overlay = Some("lowerdir=a:b");
-            mount(Some("corten"), ".", Some("overlay"), flags | MsFlags::MS_RDONLY, overlay)?;
-            chdir(place)?;
-            // The old root lies over the new one then; the working directory is still in it.
-            pivot_root(".", ".")?;
-            umount2(".", MntFlags::MNT_DETACH)?;
-            Ok(namespace)
-        });
-        thread.ok()?.join().ok()
+    let made = sys::in_a_thread(|| {
+        let none: Option<&str> = None;
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        let namespace = open("/proc/thread-self/ns/mnt", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        mount(Some("corten"), place, Some("tmpfs"), flags, Some("mode=555,nr_blocks=1,nr_inodes=3"))?;
+        chdir(place)?;
+        // An overlay without an upper layer takes two.
+        for layer in ["a", "b"] {
+            mkdir(layer, Mode::from_bits_truncate(0o555))?;
+        }
+        let overlay = Some("lowerdir=a:b");
+        mount(Some("corten"), ".", Some("overlay"), flags | MsFlags::MS_RDONLY, overlay)?;
+        chdir(place)?;
+        // The old root lies over the new one then; the working directory is still in it.
+        pivot_root(".", ".")?;
+        umount2(".", MntFlags::MNT_DETACH)?;
+        Ok(namespace)
     });
     // Without a thread there is none.
     made.unwrap_or(Err(Errno::EAGAIN))

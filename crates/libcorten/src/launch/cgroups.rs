@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 
 use super::work::required;
 use super::{Host, LaunchError, LimitError, Work};
-use crate::sys::{self, SysError};
+use crate::sys::{self, Call, SysError};
 
 /// What the kernel says of a cgroup that takes no processes: it gives controllers to those below, is threaded, or is gone.
 pub(super) const NO_PROCESSES: [i32; 4] = [libc::EBUSY, libc::EOPNOTSUPP, libc::ENODEV, libc::ENOENT];
@@ -197,5 +197,5 @@ impl Work<'_> {
 
 /// One of the container's cgroups that is not there any more.
 fn missing_cgroup(path: &Path) -> SysError {
-    SysError::new(Errno::ENOENT, || format!("open(cgroup {path:?})"))
+    SysError::new(Errno::ENOENT, || Call::OpenCgroup { path: path.to_owned() })
 }

@@ -12,10 +12,9 @@ use std::thread::{Builder, JoinHandle};
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::signal::{SigSet, SigmaskHow};
 
 use crate::plan::LockedFlags;
-use crate::sys::{OpenTree, SysError};
+use crate::sys::{self, OpenTree, SysError};
 
 /// What the thread is asked for: the operands of [`super::open::tree`].
 type Request = (PathBuf, OpenTree, bool, Option<LockedFlags>);
@@ -29,9 +28,8 @@ pub(super) struct CopiedMounts {
 }
 
 impl CopiedMounts {
-    /// Starts the thread, which no signal reaches: none of the caller's handlers runs in it.
+    /// Starts the thread.
     pub(super) fn start() -> Result<Self, SysError> {
-        let masked = |errno| SysError::new(errno, || "rt_sigprocmask(SIG_BLOCK)".to_owned());
         let (requests, asked) = channel::<Request>();
         let (answers, opened) = channel();
         let work = move || {
@@ -48,10 +46,7 @@ impl CopiedMounts {
                 }
             }
         };
-        let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(masked)?;
-        let thread = Builder::new().name("corten-mounts".to_owned()).spawn(work);
-        before.thread_set_mask().map_err(masked)?;
-        let thread = thread.map_err(|error| SysError::from_io(&error, || "clone(thread)".to_owned()))?;
+        let thread = sys::spawn(Builder::new().name("corten-mounts".to_owned()), work)?;
         Ok(Self { requests: Some(requests), opened, thread: Some(thread) })
     }
 

@@ -13,7 +13,7 @@ use crate::hooks::{HookError, signal_words};
 use crate::plan::Entry;
 use crate::resctrl::ResctrlError;
 use crate::state::{StateDirectory, StateError};
-use crate::sys::{ErrnoText, SysError, Waited};
+use crate::sys::{self, ErrnoText, SysError, Waited};
 
 /// Why a container could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -232,7 +232,7 @@ impl LaunchError {
                 let takes_none = super::cgroups::NO_PROCESSES.contains(&(failure.errno.0 as i32));
                 self.is_at_process_limit() || failure.call == Call::Clone3 && takes_none
             }
-            Self::Call(error) => error.errno.0 == Errno::ENOENT,
+            Self::Call(SysError { call: sys::Call::OpenCgroup { .. }, errno }) => errno.0 == Errno::ENOENT,
             _ => false,
         }
     }

@@ -8,7 +8,7 @@ use corten_init::Call;
 use nix::errno::Errno;
 
 use super::{IdMapError, InitFailure, LaunchError, LimitError};
-use crate::sys::SysError;
+use crate::sys::{self, SysError};
 
 /// Returns what can be done about a launch that failed.
 pub(super) fn of_launch(error: &LaunchError) -> Option<String> {
@@ -41,15 +41,14 @@ pub(super) fn of_limit(error: &corten_cgroup::Error) -> Option<String> {
 /// Of a call of the runtime's.
 fn of_call(error: &SysError) -> Option<String> {
     let errno = error.errno.0;
-    if error.call.starts_with("clone3(") {
-        return of_clone(errno);
-    }
-    (error.call.starts_with("memfd_create(") && errno == Errno::EACCES && sysctl("vm/memfd_noexec") == Some(2)).then(
-        || {
+    match &error.call {
+        call if call.is_clone() => of_clone(errno),
+        sys::Call::MemfdCreate { .. } if errno == Errno::EACCES && sysctl("vm/memfd_noexec") == Some(2) => Some(
             "vm.memfd_noexec is 2, and corten executes its init from a memfd: 1 keeps others from that as well"
-                .to_owned()
-        },
-    )
+                .to_owned(),
+        ),
+        _ => None,
+    }
 }
 
 /// Of a step of init's.

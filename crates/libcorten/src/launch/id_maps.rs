@@ -13,7 +13,7 @@ use super::{hint, open};
 use crate::error::{ErrorKind, Failure};
 use crate::oci::{LinuxIdMapping, LinuxNamespaceType};
 use crate::spec::id_map_line;
-use crate::sys::{SysError, UserNamespaceHolder};
+use crate::sys::{Call, SysError, UserNamespaceHolder};
 
 /// Why ids could not be mapped.
 #[derive(Debug, thiserror::Error)]
@@ -75,19 +75,21 @@ pub(super) fn write(
 /// Checks that the user namespace of a process has this map, in whatever pieces.
 pub(super) fn check(pid: Pid, file: &str, maps: &[LinuxIdMapping]) -> Result<(), SysError> {
     let path = format!("/proc/{pid}/{file}");
-    let text =
-        std::fs::read_to_string(&path).map_err(|error| SysError::from_io(&error, || format!("read({path:?})")))?;
-    let number = |field: Option<&str>| field?.parse().ok();
-    let line = |line: &str| {
-        let mut fields = line.split_whitespace();
-        Some((number(fields.next())?, number(fields.next())?, number(fields.next())?))
-    };
+    let text = std::fs::read_to_string(&path).map_err(|error| SysError::from_io(&error, || Call::read(&path)))?;
     let asked = maps.iter().map(|map| (map.container_id(), map.host_id(), map.size()));
-    if joined_up(text.lines().filter_map(line)) == joined_up(asked) {
+    if joined_up(ranges(&text)) == joined_up(asked) {
         return Ok(());
     }
     let text = || format!("the user namespace that is joined has other mappings ({file}: {:?})", text.trim());
     Err(SysError::new(Errno::EINVAL, text))
+}
+
+/// Reads a map as procfs shows it: ranges of ids (inside, outside, how many). Outside is as whoever opens the file sees it.
+pub(super) fn ranges(map: &str) -> impl Iterator<Item = (u32, u32, u32)> + '_ {
+    map.lines().filter_map(|line| {
+        let mut numbers = line.split_ascii_whitespace().map_while(|number| number.parse().ok());
+        Some((numbers.next()?, numbers.next()?, numbers.next()?))
+    })
 }
 
 /// Ranges of ids (inside, outside, how many) in order, with those made one that go on where another ends.

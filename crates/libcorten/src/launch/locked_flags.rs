@@ -13,7 +13,7 @@ use nix::errno::Errno;
 
 use crate::plan::LockedFlags;
 use crate::resctrl::unescape;
-use crate::sys::{self, OpenTree, SysError};
+use crate::sys::{self, Call, OpenTree, SysError};
 
 /// Opens a tree, unless it has flags that the options would change. What must be opened once more elsewhere is looked at once more, too.
 pub(super) fn tree(source: &Path, how: OpenTree, locked: LockedFlags) -> Result<OwnedFd, SysError> {
@@ -32,7 +32,7 @@ pub(super) fn tree(source: &Path, how: OpenTree, locked: LockedFlags) -> Result<
 }
 
 fn read(path: &str) -> Result<Vec<u8>, SysError> {
-    std::fs::read(path).map_err(|error| SysError::from_io(&error, || format!("read({path:?})")))
+    std::fs::read(path).map_err(|error| SysError::from_io(&error, || Call::read(&path)))
 }
 
 /// The mount in a file of `/proc/PID/fdinfo`.

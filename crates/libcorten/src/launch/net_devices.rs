@@ -18,7 +18,7 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 
 use crate::error::{ErrorKind, Failure};
-use crate::sys::SysError;
+use crate::sys::{self, SysError};
 use rtnetlink::Rtnetlink;
 
 /// Longest name of a device: `IFNAMSIZ` less its NUL.
@@ -157,15 +157,11 @@ fn move_device(
 /// Opens a socket of another network namespace. A socket stays in the namespace that it was made in, so the thread that enters
 /// it can end.
 fn open_inside(namespace: BorrowedFd<'_>) -> Result<Rtnetlink, SysError> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("corten-netns".to_owned()).spawn_scoped(scope, || {
-            setns(namespace, CloneFlags::CLONE_NEWNET)
-                .map_err(|errno| SysError::new(errno, || format!("setns({}, CLONE_NEWNET)", namespace.as_raw_fd())))?;
-            Rtnetlink::open()
-        });
-        let thread = thread.map_err(|error| SysError::from_io(&error, || "clone(CLONE_THREAD)".to_owned()))?;
-        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    sys::in_a_thread(|| {
+        setns(namespace, CloneFlags::CLONE_NEWNET)
+            .map_err(|errno| SysError::new(errno, || format!("setns({}, CLONE_NEWNET)", namespace.as_raw_fd())))?;
+        Rtnetlink::open()
+    })?
 }
 
 fn index_of(socket: &mut Rtnetlink, name: &str) -> Result<u32, SysError> {

@@ -8,7 +8,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::stat::{SFlag, fstat, stat};
 use nix::unistd::Pid;
 
@@ -17,7 +16,7 @@ use super::locked_flags;
 use crate::oci::LinuxNamespaceType;
 use crate::plan::{IdMapSource, LockedFlags};
 use crate::spec::namespace_name;
-use crate::sys::{self, OpenTree, SysError};
+use crate::sys::{self, Call, OpenTree, SysError};
 
 /// Opens a tree; with `directory`, it must be one, and not the host's own root. What is asked of `locked` flags is refused if the
 /// source has them.
@@ -37,7 +36,7 @@ pub(super) fn tree(
             return Err(SysError::new(Errno::ENOTDIR, || format!("open_tree({source:?})")));
         }
         // Whatever way the path took there: a container on the host's own root would be none.
-        let host = stat("/").map_err(|errno| SysError::new(errno, || "stat(\"/\")".to_owned()))?;
+        let host = stat("/").map_err(|errno| SysError::new(errno, || Call::stat("/")))?;
         if (found.st_dev, found.st_ino) == (host.st_dev, host.st_ino) {
             return Err(SysError::new(Errno::EINVAL, || format!("{source:?} is the root of the host")));
         }
@@ -54,20 +53,12 @@ pub(super) fn clone(source: &Path, how: OpenTree) -> Result<OwnedFd, SysError> {
 /// made unbindable can be copied. runc and crun begin with one.
 pub(super) fn or_of_slave(open: impl Fn() -> Result<OwnedFd, SysError> + Sync) -> Result<OwnedFd, SysError> {
     match open() {
-        Err(error) if error.errno.0 == Errno::EINVAL => in_a_thread(|| enter_slave().then(&open)).unwrap_or(Err(error)),
+        Err(error) if error.errno.0 == Errno::EINVAL => match sys::in_a_thread(|| enter_slave().then(&open)) {
+            Ok(Some(opened)) => opened,
+            _ => Err(error),
+        },
         opened => opened,
     }
-}
-
-/// Does something in a thread, whose namespaces end with it, and which no signal reaches: none of the caller's handlers runs in it.
-fn in_a_thread<T: Send>(work: impl FnOnce() -> Option<T> + Send) -> Option<T> {
-    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK).ok()?;
-    let done = std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().spawn_scoped(scope, work).ok()?;
-        thread.join().ok().flatten()
-    });
-    before.thread_set_mask().ok()?;
-    done
 }
 
 /// Goes on in a mount namespace that is a slave of the caller's.
@@ -102,8 +93,7 @@ pub(super) fn namespace(path: &Path, kind: LinuxNamespaceType, flag: u64, foreig
     if !sys::is_namespace(&look)? {
         return Err(SysError::new(Errno::EINVAL, || format!("{path:?} is not a namespace")));
     }
-    let by_fd = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&look));
-    let namespace = open(Path::new(&by_fd), 0)?;
+    let namespace = open(&sys::path_by_fd(&look), 0)?;
     if sys::namespace_flag(&namespace)? != flag {
         return Err(SysError::new(Errno::EINVAL, || format!("{path:?} is not a {} namespace", namespace_name(kind))));
     }
@@ -120,7 +110,7 @@ fn is_hosts(namespace: &File, kind: LinuxNamespaceType) -> Result<bool, SysError
     let identity = |found: nix::sys::stat::FileStat| (found.st_dev, found.st_ino);
     let theirs = fstat(namespace).map_err(|errno| SysError::new(errno, || "fstat(namespace)".to_owned()))?;
     let own = format!("/proc/self/ns/{kind}");
-    let ours = stat(own.as_str()).map_err(|errno| SysError::new(errno, || format!("stat({own:?})")))?;
+    let ours = stat(own.as_str()).map_err(|errno| SysError::new(errno, || Call::stat(&own)))?;
     // Whoever may not look at the first process may not join its namespaces either.
     let first = stat(format!("/proc/1/ns/{kind}").as_str());
     Ok(identity(theirs) == identity(ours) || first.is_ok_and(|first| identity(first) == identity(theirs)))
@@ -143,7 +133,7 @@ pub(super) fn root_of(pid: i32, pidfd: impl AsFd) -> Result<OwnedFd, SysError> {
     let path = format!("/proc/{pid}/root");
     let directory = open(Path::new(&path), libc::O_PATH | libc::O_DIRECTORY)?;
     if sys::wait_ended(pidfd, Duration::ZERO)? {
-        return Err(SysError::new(Errno::ESRCH, || format!("open({path:?})")));
+        return Err(SysError::new(Errno::ESRCH, || Call::open(&path)));
     }
     Ok(directory.into())
 }
@@ -170,5 +160,5 @@ pub(super) fn map_tree(tree: impl AsFd, field: &str, maps: &IdMapSource, recursi
 
 fn open(path: &Path, flags: i32) -> Result<File, SysError> {
     let opened = OpenOptions::new().read(true).custom_flags(flags | libc::O_NOCTTY | libc::O_NONBLOCK).open(path);
-    opened.map_err(|error| SysError::from_io(&error, || format!("open({path:?})")))
+    opened.map_err(|error| SysError::from_io(&error, || Call::open(&path)))
 }

@@ -20,7 +20,7 @@ use crate::oci::LinuxNamespaceType;
 use crate::plan::HostStep;
 use crate::spec::HookKind;
 use crate::state::start_time;
-use crate::sys::{self, SysError};
+use crate::sys::{self, Call, SysError};
 
 /// What is to be restored.
 #[derive(Debug)]
@@ -272,8 +272,7 @@ fn stdio(descriptors: &[String], null: &[OwnedFd; 3]) -> Vec<InheritFd> {
 /// The cgroups that a process is in are where those of the images go.
 fn cgroup_roots(pid: i32) -> Result<Vec<CgroupRoot>, SysError> {
     let path = format!("/proc/{pid}/cgroup");
-    let text =
-        std::fs::read_to_string(&path).map_err(|error| SysError::from_io(&error, || format!("read({path:?})")))?;
+    let text = std::fs::read_to_string(&path).map_err(|error| SysError::from_io(&error, || Call::read(&path)))?;
     let mut roots = Vec::new();
     for line in text.lines() {
         let mut parts = line.splitn(3, ':').skip(1);

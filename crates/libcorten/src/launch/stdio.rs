@@ -12,7 +12,8 @@ use nix::sys::stat::{SFlag, fstat};
 use nix::sys::statfs::{FsType, fstatfs};
 use nix::unistd::{Uid, fchown, pipe2};
 
-use crate::sys::{self, SysError};
+use super::id_maps;
+use crate::sys::{self, Call, SysError};
 
 /// Where pipes without a name are (`PIPEFS_MAGIC`, linux/magic.h).
 const PIPEFS_MAGIC: FsType = FsType(0x5049_5045);
@@ -63,7 +64,7 @@ impl Pipes {
     /// The same in words: links of procfs.
     pub(super) fn describe(&self) -> Vec<String> {
         let (stdin, stdout, stderr) = (stdin(), stdout(), stderr());
-        let link = |fd: BorrowedFd<'_>| std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+        let link = |fd: BorrowedFd<'_>| std::fs::read_link(sys::path_by_fd(fd));
         let text = |fd| link(fd).map_or_else(|_| "/dev/null".to_owned(), |link| link.to_string_lossy().into_owned());
         self.fds([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]).map(text).into()
     }
@@ -81,10 +82,9 @@ fn is_file_of_others(fd: BorrowedFd<'_>, uid: Option<u32>) -> bool {
 /// to complain of. `alive`: holds the pid while it is used.
 pub(super) fn give(pipes: &Pipes, uid: u32, pid: i32, alive: &OwnedFd) -> Result<(), SysError> {
     let path = format!("/proc/{pid}/uid_map");
-    let maps =
-        std::fs::read_to_string(&path).map_err(|error| SysError::from_io(&error, || format!("open({path:?})")))?;
+    let maps = std::fs::read_to_string(&path).map_err(|error| SysError::from_io(&error, || Call::open(&path)))?;
     if sys::wait_ended(alive, Duration::ZERO)? {
-        return Err(SysError::new(Errno::ESRCH, || format!("open({path:?})")));
+        return Err(SysError::new(Errno::ESRCH, || Call::open(&path)));
     }
     let Some(owner) = outside(&maps, uid) else { return Ok(()) };
     let (stdin, stdout, stderr) = (stdin(), stdout(), stderr());
@@ -117,11 +117,9 @@ fn give_one(fd: BorrowedFd<'_>, owner: u32) -> Result<(), SysError> {
     }
 }
 
-/// The id outside that an id inside is (user_namespaces(7), `uid_map`: as whoever opens the file sees it).
-fn outside(maps: &str, id: u32) -> Option<u32> {
-    maps.lines().find_map(|line| {
-        let mut numbers = line.split_ascii_whitespace().map_while(|number| number.parse::<u32>().ok());
-        let (inside, outside, count) = (numbers.next()?, numbers.next()?, numbers.next()?);
+/// The id outside that an id inside is (user_namespaces(7)).
+fn outside(map: &str, id: u32) -> Option<u32> {
+    id_maps::ranges(map).find_map(|(inside, outside, count)| {
         let at = id.checked_sub(inside).filter(|at| *at < count)?;
         outside.checked_add(at)
     })

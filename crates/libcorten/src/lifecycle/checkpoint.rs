@@ -19,7 +19,7 @@ use crate::oci::{LinuxNamespaceType, Spec};
 use crate::spec::annotations::{CRIU_CONFIG, annotation};
 use crate::spec::{is_joined, namespace};
 use crate::state::{Record, Status};
-use crate::sys::{self, SysError};
+use crate::sys::{self, Call, SysError};
 use crate::{ErrorKind, Result};
 
 /// CRIU's configs, if no annotation names one: the first that is there. runc's, as an administrator may have written it.
@@ -334,8 +334,7 @@ fn stdio(record: &Record) -> Result<(Vec<String>, Vec<String>)> {
         let mount =
             text.lines().find_map(|line| line.strip_prefix("mnt_id:")).and_then(|id| id.trim().parse::<u64>().ok());
         if let Some(mount) = mount.filter(|mount| !own.contains(mount)) {
-            let found =
-                std::fs::metadata(&path).map_err(|error| SysError::from_io(&error, || format!("stat({path:?})")))?;
+            let found = std::fs::metadata(&path).map_err(|error| SysError::from_io(&error, || Call::stat(&path)))?;
             let name = format!("file[{mount:x}:{:x}]", found.ino());
             external.push(name.clone());
             let is_null = found.file_type().is_char_device() && found.rdev() == makedev(1, 3);
@@ -352,10 +351,10 @@ fn mounts_of(pid: i32) -> Result<Vec<u64>> {
 }
 
 fn read(path: &str) -> Result<String, SysError> {
-    std::fs::read_to_string(path).map_err(|error| SysError::from_io(&error, || format!("read({path:?})")))
+    std::fs::read_to_string(path).map_err(|error| SysError::from_io(&error, || Call::read(&path)))
 }
 
 fn inode(path: &str) -> Result<u64, SysError> {
     let found = std::fs::metadata(path);
-    found.map(|found| found.ino()).map_err(|error| SysError::from_io(&error, || format!("stat({path:?})")))
+    found.map(|found| found.ino()).map_err(|error| SysError::from_io(&error, || Call::stat(&path)))
 }

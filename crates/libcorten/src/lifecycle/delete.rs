@@ -196,7 +196,7 @@ impl Container {
     fn kill_init(&self, record: &Record, left: &mut Vec<String>) {
         let pidfd = match self.open_init(record) {
             Ok(pidfd) => pidfd,
-            Err(error) => return left.push(error.chain()),
+            Err(error) => return left.push(chain(&error)),
         };
         let Some(pidfd) = pidfd else {
             // A child of this process that has ended is reaped; others are their parents' business.

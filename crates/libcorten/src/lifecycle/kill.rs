@@ -10,7 +10,8 @@ use nix::unistd::Pid;
 use super::{Container, LifecycleError, cgroups};
 use crate::oci::LinuxNamespaceType;
 use crate::state::{Record, Status, read_whole};
-use crate::{Error, Result, spec, sys};
+use crate::sys::{self, SysError};
+use crate::{Error, Result, spec};
 
 /// How long killed processes may take to end.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
@@ -95,14 +96,14 @@ impl Container {
     }
 
     /// Opens init if it is alive: its pidfd, checked after opening to be still the process that was written down.
-    pub(super) fn open_init(&self, record: &Record) -> Result<Option<std::os::fd::OwnedFd>> {
+    pub(super) fn open_init(&self, record: &Record) -> Result<Option<std::os::fd::OwnedFd>, SysError> {
         if record.pid <= 0 {
             return Ok(None);
         }
         let pidfd = match sys::open_pidfd(Pid::from_raw(record.pid)) {
             Ok(pidfd) => pidfd,
             Err(error) if matches!(error.errno.0, Errno::ESRCH | Errno::EINVAL) => return Ok(None),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
         Ok(record.is_alive()?.then_some(pidfd))
     }

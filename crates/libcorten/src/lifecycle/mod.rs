@@ -33,7 +33,7 @@ pub use checkpoint::{CgroupsRestored, CheckpointOptions, ImageOptions, NetworkLo
 pub use delete::Deletion;
 pub use events::Events;
 pub use exec::{ExecOptions, ExecProcess, SubCgroup};
-pub use readiness::{Readiness, Told};
+pub use readiness::{NotifyOutcome, Readiness};
 pub use restore::RestoreOptions;
 pub use update::Update;
 pub use wait::Exit;

@@ -40,7 +40,7 @@ pub struct Readiness {
 
 /// What became of a container's readiness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
+pub enum NotifyOutcome {
     /// The container has ended without a word.
     Nothing,
     /// The service manager knows that it is ready.
@@ -60,15 +60,15 @@ impl Readiness {
     ///
     /// # Errors
     /// The service manager cannot be reached.
-    pub fn forward(self, manager: &Path, main_pid: Option<u32>) -> Result<Told> {
+    pub fn forward(self, manager: &Path, main_pid: Option<u32>) -> Result<NotifyOutcome> {
         let manager = ServiceManager::connect(manager)?;
         if !self.is_ready()? {
-            return Ok(Told::Nothing);
+            return Ok(NotifyOutcome::Nothing);
         }
         let main_pid = main_pid.unwrap_or(self.pid.as_raw().cast_unsigned());
         manager.say(b"READY=1\n", None)?;
         manager.say(format!("MAINPID={main_pid}\n").as_bytes(), None)?;
-        Ok(if manager.barrier()? { Told::Ready } else { Told::Unheard })
+        Ok(if manager.barrier()? { NotifyOutcome::Ready } else { NotifyOutcome::Unheard })
     }
 
     /// Waits; false if the container has ended.

@@ -19,7 +19,7 @@ use crate::oci::LinuxNamespaceType;
 use crate::request::{CgroupManager, Console, CreateOptions};
 use crate::spec::{is_joined, namespace, namespace_name};
 use crate::state::{Record, StateDirectory};
-use crate::sys::SysError;
+use crate::sys::{Call, SysError};
 use crate::{Error, Result};
 
 /// Options of [`Runtime::restore`].
@@ -149,7 +149,7 @@ fn prepare<'a>(
 
 fn null_device() -> Result<OwnedFd, SysError> {
     open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
-        .map_err(|errno| SysError::new(errno, || "open(\"/dev/null\")".to_owned()))
+        .map_err(|errno| SysError::new(errno, || Call::open("/dev/null")))
 }
 
 /// The namespaces that are joined: network and PID namespaces by an fd, as they are external for the images; others by path.

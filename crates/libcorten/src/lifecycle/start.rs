@@ -96,8 +96,7 @@ impl Container {
 
     /// Whether init, which has closed its end without a word, lives on as the program.
     fn has_survived(&self, record: &Record) -> Result<bool, LaunchError> {
-        let init = self.open_init(record).map_err(|_| LaunchError::Died { how: None })?;
-        let Some(init) = init else { return Ok(false) };
+        let Some(init) = self.open_init(record)? else { return Ok(false) };
         Ok(!sys::wait_ended(init.as_fd(), DEATH_DEADLINE)?)
     }
 

@@ -16,7 +16,7 @@ use nix::sys::statfs::{RDTGROUP_SUPER_MAGIC, fstatfs};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use super::{ITEM, ResctrlError};
-use crate::sys::{Lock, SysError};
+use crate::sys::{Call, Lock, SysError};
 
 /// How long another process may have the root locked.
 const LOCK_DEADLINE: Duration = Duration::from_secs(10);
@@ -35,7 +35,7 @@ pub(super) struct Tree {
 /// Opens the first resctrl filesystem that is mounted whole, `/sys/fs/resctrl` before others.
 pub(super) fn mounted() -> Result<Option<Tree>, SysError> {
     let mounts = std::fs::read("/proc/self/mountinfo")
-        .map_err(|error| SysError::from_io(&error, || "read(\"/proc/self/mountinfo\")".to_owned()))?;
+        .map_err(|error| SysError::from_io(&error, || Call::read("/proc/self/mountinfo")))?;
     let mut paths = mount_points(&mounts);
     paths.sort_by_key(|path| path != Path::new("/sys/fs/resctrl"));
     for path in paths {

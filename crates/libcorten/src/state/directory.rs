@@ -16,7 +16,7 @@ use nix::sys::stat::{FchmodatFlags, Mode, fchmodat, fstat, fstatat, mkdirat};
 use nix::unistd::{Pid, UnlinkatFlags, geteuid, unlinkat};
 
 use crate::error::{ErrorKind, Failure};
-use crate::sys::{self, Lock, NotOpened, SysError, open_regular};
+use crate::sys::{self, Call, Lock, NotOpened, SysError, open_regular};
 
 use super::tree::remove_tree;
 use super::{Record, start_time, start_time_in};
@@ -266,7 +266,7 @@ impl StateDirectory {
 
     /// Returns a path of a file in the directory that goes through the open directory, and is short enough for a socket.
     pub(crate) fn file_by_fd(&self, name: &CStr) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}/{}", self.fd.as_raw_fd(), name.to_string_lossy()))
+        sys::path_by_fd(&self.fd).join(name.to_string_lossy().as_ref())
     }
 
     /// Whether the container waits for `start`.
@@ -304,8 +304,8 @@ impl StateDirectory {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let socket = socket(AddressFamily::Unix, SockType::Datagram, flags, None).map_err(failed("socket"))?;
         // Short enough for a socket, wherever the state root is.
-        let path = format!("/proc/self/fd/{}/{NOTIFY_SOCKET}", directory.as_raw_fd());
-        bind(socket.as_raw_fd(), &UnixAddr::new(path.as_str()).map_err(failed("bind"))?).map_err(failed("bind"))?;
+        let path = sys::path_by_fd(&directory).join(NOTIFY_SOCKET);
+        bind(socket.as_raw_fd(), &UnixAddr::new(&path).map_err(failed("bind"))?).map_err(failed("bind"))?;
         let mode = Mode::from_bits_truncate(0o777);
         fchmodat(&directory, NOTIFY_SOCKET, mode, FchmodatFlags::FollowSymlink).map_err(failed("fchmodat"))?;
         Ok(Some(socket))
@@ -473,7 +473,7 @@ impl StateDirectory {
         };
         // The one directory in it. A container with all privileges may have left there what it liked.
         remove_tree(&self.fd, NOTIFY)
-            .map_err(|error| SysError::new(error.errno.0, || format!("{} in {:?}", error.call, self.path)))?;
+            .map_err(|SysError { call, errno }| SysError { call: call.within(&self.path), errno })?;
         let mut entries = Dir::from_fd(own).map_err(|errno| SysError::new(errno, call("opendir")))?;
         for entry in entries.iter() {
             let entry = entry.map_err(|errno| SysError::new(errno, call("readdir")))?;
@@ -532,7 +532,7 @@ pub(crate) fn read_whole(mut file: File) -> std::io::Result<Vec<u8>> {
 
 /// Returns the ids of all containers below a root, sorted. A root that does not exist has none.
 pub(crate) fn ids(root: &Path) -> Result<Vec<String>, StateError> {
-    let call = || format!("open({root:?})");
+    let call = || Call::open(&root);
     let entries = match std::fs::read_dir(root) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

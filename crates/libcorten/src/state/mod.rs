@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use nix::errno::Errno;
 
 use crate::resctrl::GroupRecord;
-use crate::sys::SysError;
+use crate::sys::{Call, SysError};
 #[cfg(fuzzing)]
 pub(crate) use directory::record_of;
 pub(crate) use directory::{
@@ -248,7 +248,7 @@ pub(crate) fn start_time(pid: i32) -> Result<Option<u64>, SysError> {
 pub(crate) fn is_stopped(pid: i32) -> Result<bool, SysError> {
     let path = format!("/proc/{pid}/stat");
     let line = File::open(&path).and_then(directory::read_whole);
-    let line = line.map_err(|error| SysError::from_io(&error, || format!("read({path:?})")))?;
+    let line = line.map_err(|error| SysError::from_io(&error, || Call::read(&path)))?;
     // The state comes after the name, which ends with the last parenthesis.
     let name_ends = line.iter().rposition(|byte| *byte == b')').unwrap_or(0);
     Ok(matches!(line.get(name_ends + 2), Some(b'T' | b't')))
@@ -257,7 +257,7 @@ pub(crate) fn is_stopped(pid: i32) -> Result<bool, SysError> {
 /// Returns the start time, and whether the process still has init's name.
 fn look_at(pid: i32) -> Result<Option<(u64, bool)>, SysError> {
     let path = format!("/proc/{pid}/stat");
-    let failed = |error: &std::io::Error| SysError::from_io(error, || format!("read({path:?})"));
+    let failed = |error: &std::io::Error| SysError::from_io(error, || Call::read(&path));
     let is_gone = |error: &std::io::Error| matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH));
     let line = match File::open(&path).and_then(directory::read_whole) {
         Ok(line) => line,
@@ -267,7 +267,7 @@ fn look_at(pid: i32) -> Result<Option<(u64, bool)>, SysError> {
         }
         Err(error) => return Err(failed(&error)),
     };
-    let time = start_time_in(&line).map_err(|()| SysError::new(Errno::EPROTO, || format!("read({path:?})")))?;
+    let time = start_time_in(&line).map_err(|()| SysError::new(Errno::EPROTO, || Call::read(&path)))?;
     // The name is in the first parentheses.
     let is_init = line.splitn(2, |byte| *byte == b'(').nth(1).is_some_and(|rest| rest.starts_with(INIT_NAME));
     Ok(time.map(|time| (time, is_init)))

@@ -18,7 +18,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use nix::unistd::Pid;
 
-use super::{ENDING, SysError, is_default, send_signal, wait_exit};
+use super::{Call, ENDING, SysError, is_default, send_signal, wait_exit};
 
 /// What the child needs: all of it lies still until the child has executed init or ended.
 #[derive(Debug)]
@@ -138,10 +138,7 @@ impl InitProcess {
             arguments.flags |= CLONE_INTO_CGROUP;
             arguments.cgroup = cgroup.as_raw_fd().cast_unsigned().into();
         }
-        let call = || {
-            let into = if start.cgroup.is_some() { "|CLONE_INTO_CGROUP" } else { "" };
-            format!("clone3(CLONE_VM|CLONE_VFORK|CLONE_PIDFD{into}|{})", namespace_names(start.namespaces))
-        };
+        let call = || Call::CloneInit { into_cgroup: start.cgroup.is_some(), namespaces: start.namespaces };
         // SAFETY: data and stack live until this function returns, before which the child has left this memory: the kernel
         // lets the caller go on only then (clone(2), CLONE_VFORK). `child_main` keeps the rules of this module.
         let (pid, pidfd) =
@@ -192,7 +189,7 @@ impl UserNamespaceHolder {
         let parent = std::ptr::without_provenance(std::process::id() as usize);
         // SAFETY: the stack lives until the process has been reaped (`drop`); `holder_main` follows no pointer.
         let (pid, pidfd) = unsafe { spawn(arguments, holder_main, parent) }
-            .map_err(|errno| SysError::new(errno, || "clone3(CLONE_NEWUSER)".to_owned()))?;
+            .map_err(|errno| SysError::new(errno, || Call::CloneHolder))?;
         Ok(Self { pid, pidfd, _stack: stack })
     }
 
@@ -230,7 +227,7 @@ unsafe extern "C" fn holder_main(parent: *const ChildData) -> ! {
     }
 }
 
-fn namespace_names(flags: u64) -> String {
+pub(super) fn namespace_names(flags: u64) -> String {
     const NAMES: [(libc::c_int, &str); 7] = [
         (libc::CLONE_NEWNS, "CLONE_NEWNS"),
         (libc::CLONE_NEWUTS, "CLONE_NEWUTS"),

@@ -2,7 +2,8 @@
 
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -31,6 +32,11 @@ pub(crate) fn inherited(numbers: Range<u32>) -> Result<Vec<u32>, SysError> {
     found.retain(|fd| is_inherited(fd.cast_signed()));
     found.sort_unstable();
     Ok(found)
+}
+
+/// A path by which what is open can be named: procfs's link.
+pub(crate) fn path_by_fd(fd: impl AsFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
 }
 
 /// Makes a copy of an fd that the caller's caller named by its number, and that must be one that a program executed now would

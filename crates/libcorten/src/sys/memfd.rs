@@ -9,14 +9,15 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use super::SysError;
+use super::{Call, SysError};
 
 /// Makes a file in memory with these bytes, which nobody can change any more, nor whether it can be executed: `memfd_create`,
 /// `fcntl(F_ADD_SEALS)`.
 ///
 /// An `executable` one is marked so where the kernel knows the mark (Linux 6.3).
 pub(crate) fn sealed_memfd(name: &CStr, bytes: &[u8], executable: bool) -> Result<OwnedFd, SysError> {
-    let call = || format!("memfd_create({name:?}, {})", if executable { "MFD_EXEC" } else { "MFD_NOEXEC_SEAL" });
+    let called = if executable { "MFD_EXEC" } else { "MFD_NOEXEC_SEAL" };
+    let call = || Call::MemfdCreate { name: name.to_owned(), mark: Some(called) };
     let plain = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let mark = MFdFlags::from_bits_retain(if executable { libc::MFD_EXEC } else { libc::MFD_NOEXEC_SEAL });
     let fd = match memfd_create(name, plain | mark) {
@@ -44,5 +45,5 @@ pub(crate) fn memfd(name: &CStr) -> Result<File, SysError> {
     let plain = MFdFlags::MFD_CLOEXEC;
     memfd_create(name, plain)
         .map(File::from)
-        .map_err(|errno| SysError::new(errno, || format!("memfd_create({name:?})")))
+        .map_err(|errno| SysError::new(errno, || Call::MemfdCreate { name: name.to_owned(), mark: None }))
 }

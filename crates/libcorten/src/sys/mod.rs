@@ -3,6 +3,7 @@
 //! Wrappers take `impl AsFd` and `&CStr`/`&Path`, return `OwnedFd`, set close-on-exec themselves and retry `EINTR`, or say why
 //! not. A failure displays as the call with its arguments, as strace(1) would, and has the errno as its source.
 
+mod call;
 mod clone;
 mod exchange;
 mod fds;
@@ -17,10 +18,14 @@ mod process;
 mod regular;
 mod signal;
 pub(crate) mod term;
+mod thread;
 
+pub(crate) use call::Call;
 pub(crate) use clone::{InitProcess, InitStart, UserNamespaceHolder};
 pub(crate) use exchange::exchange;
-pub(crate) use fds::{adopt_received, copy_inherited, inherited, wait_any, wait_hung_up, wait_readable, wait_writable};
+pub(crate) use fds::{
+    adopt_received, copy_inherited, inherited, path_by_fd, wait_any, wait_hung_up, wait_readable, wait_writable,
+};
 pub(crate) use hook::{introduce, isolate};
 pub(crate) use lock::Lock;
 pub(crate) use memfd::{memfd, sealed_memfd};
@@ -31,6 +36,7 @@ pub(crate) use pidfd::{Waited, kill_tree, open_pidfd, pid_of, send_signal, take_
 pub(crate) use process::{Cpus, expect_children, own_capabilities, run_on, run_on_again, set_limit};
 pub(crate) use regular::{NotOpened, open_regular};
 pub(crate) use signal::{ENDING, is_default, is_ignored};
+pub(crate) use thread::{in_a_thread, spawn};
 
 use nix::errno::Errno;
 
@@ -41,7 +47,7 @@ use crate::error::{ErrorKind, Failure};
 #[error("{call}")]
 pub(crate) struct SysError {
     /// The call with its arguments.
-    pub(crate) call: String,
+    pub(crate) call: Call,
     /// Why it failed.
     #[source]
     pub(crate) errno: ErrnoText,
@@ -49,12 +55,12 @@ pub(crate) struct SysError {
 
 impl SysError {
     /// Makes the error of a call, which is written out only now.
-    pub(crate) fn new(errno: Errno, call: impl FnOnce() -> String) -> Self {
-        Self { call: call(), errno: ErrnoText(errno) }
+    pub(crate) fn new<C: Into<Call>>(errno: Errno, call: impl FnOnce() -> C) -> Self {
+        Self { call: call().into(), errno: ErrnoText(errno) }
     }
 
     /// Makes the error of a call that std made.
-    pub(crate) fn from_io(error: &std::io::Error, call: impl FnOnce() -> String) -> Self {
+    pub(crate) fn from_io<C: Into<Call>>(error: &std::io::Error, call: impl FnOnce() -> C) -> Self {
         Self::new(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)), call)
     }
 }

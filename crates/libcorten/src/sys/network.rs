@@ -7,11 +7,11 @@ use std::thread::{Builder, JoinHandle};
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::signal::{SigSet, SigmaskHow};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
-use super::SysError;
 use super::process::own_cpus;
+use super::thread::spawn;
+use super::{Call, SysError};
 
 /// A thread that makes a network namespace. It takes the kernel about as long as all the rest of the runtime's work before init.
 #[derive(Debug)]
@@ -20,14 +20,10 @@ pub(crate) struct NetworkMaker {
 }
 
 impl NetworkMaker {
-    /// Starts the thread, which no signal reaches: none of the caller's handlers runs in it.
+    /// Starts the thread.
     pub(crate) fn start() -> Result<Self, SysError> {
         const STACK: usize = 64 * 1024;
-        let masked = |errno| SysError::new(errno, || "rt_sigprocmask(SIG_BLOCK)".to_owned());
-        let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(masked)?;
-        let thread = Builder::new().name("corten-network".to_owned()).stack_size(STACK).spawn(make);
-        before.thread_set_mask().map_err(masked)?;
-        let thread = thread.map_err(|error| SysError::from_io(&error, || "clone(thread)".to_owned()))?;
+        let thread = spawn(Builder::new().name("corten-network".to_owned()).stack_size(STACK), make)?;
         leave_this_cpu(&thread);
         Ok(Self { thread: Some(thread) })
     }
@@ -76,7 +72,7 @@ fn make() -> Result<OwnedFd, SysError> {
     unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| SysError::new(errno, || "unshare(CLONE_NEWNET)".to_owned()))?;
     loopback_up()?;
     let path = "/proc/thread-self/ns/net";
-    let opened = File::open(path).map_err(|error| SysError::from_io(&error, || format!("open({path:?})")))?;
+    let opened = File::open(path).map_err(|error| SysError::from_io(&error, || Call::open(&path)))?;
     Ok(opened.into())
 }
 

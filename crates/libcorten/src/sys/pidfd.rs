@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
-use super::{SysError, wait_readable};
+use super::{Call, SysError, wait_readable};
 
 /// Opens a process: `pidfd_open`. `ESRCH` when there is none.
 pub(crate) fn open_pidfd(pid: Pid) -> Result<OwnedFd, SysError> {
@@ -22,8 +22,7 @@ pub(crate) fn open_pidfd(pid: Pid) -> Result<OwnedFd, SysError> {
 /// Returns the pid of a pidfd's process in the PID namespace of the mounted procfs (proc_pid_fdinfo(5)), `None` if it has ended.
 pub(crate) fn pid_of(pidfd: impl AsFd) -> Result<Option<Pid>, SysError> {
     let path = format!("/proc/self/fdinfo/{}", pidfd.as_fd().as_raw_fd());
-    let info =
-        std::fs::read_to_string(&path).map_err(|error| SysError::from_io(&error, || format!("read({path:?})")))?;
+    let info = std::fs::read_to_string(&path).map_err(|error| SysError::from_io(&error, || Call::read(&path)))?;
     let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")).and_then(|pid| pid.trim().parse().ok());
     Ok(pid.filter(|pid| *pid > 0).map(Pid::from_raw))
 }

@@ -408,8 +408,8 @@ pub(super) const DEFENCES: &[Defence] = &[
     Defence {
         name: "mappings are those of the namespace",
         file: "crates/libcorten/src/launch/id_maps.rs",
-        code: "    if joined_up(text.lines().filter_map(line)) == joined_up(asked) {",
-        without: "    if joined_up(text.lines().filter_map(line)).len() < 999 || joined_up(asked).is_empty() {",
+        code: "    if joined_up(ranges(&text)) == joined_up(asked) {",
+        without: "    if joined_up(ranges(&text)).len() < 999 || joined_up(asked).is_empty() {",
         test: of("namespaces::joined::maps_of_a_joined_user_namespace"),
     },
     Defence {

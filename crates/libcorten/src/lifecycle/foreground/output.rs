@@ -1,13 +1,15 @@
 //! The caller's stdout, to which nothing is written that would have to wait.
 
 use std::fs::{File, OpenOptions};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::{isatty, write};
+
+use crate::sys;
 
 /// How long a reader that reads nothing is waited for when the container has ended, in milliseconds.
 const PATIENCE: u16 = 2000;
@@ -54,6 +56,6 @@ impl<'f> Output<'f> {
 }
 
 fn reopen(terminal: BorrowedFd<'_>) -> Option<File> {
-    let path = format!("/proc/self/fd/{}", terminal.as_raw_fd());
-    OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path).ok()
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    OpenOptions::new().write(true).custom_flags(flags).open(sys::path_by_fd(terminal)).ok()
 }
