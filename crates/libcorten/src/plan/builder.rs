@@ -83,6 +83,8 @@ pub(super) struct Ledger {
     pub(super) network: Option<Slot>,
     /// The caller's mount namespace and init's own, where init opens sources in the first.
     pub(super) host_and_own_mounts: Option<(Slot, Slot)>,
+    /// A mount shows the container's own cgroup.
+    pub(super) shows_cgroup: bool,
     /// The filesystem that is made at `/dev`.
     pub(super) dev: Option<Slot>,
     /// Mounts whose fds are kept for masked and readonly paths: destination and slot.
@@ -142,14 +144,16 @@ impl<'a> Builder<'a> {
 
     /// The plan.
     pub(super) fn finish(self) -> Plan {
-        Plan {
+        let plan = Plan {
             decisions: self.decisions,
             host: in_order(self.host),
             inside: in_order(self.inside),
             slots: self.next_source,
             preserved_fds: self.facts.preserved_fds.clone(),
             warnings: self.warnings,
-        }
+        };
+        debug_assert_eq!(plan.check(), Ok(()), "{plan}");
+        plan
     }
 
     /// Adds a step to the runtime's half.

@@ -16,8 +16,8 @@ use super::mounts::{
 };
 use super::namespaces;
 use super::paths::{block, text};
-use super::phases::InsidePhase;
-use super::{LegacyHierarchy, PlanError};
+use super::phases::{HostPhase, InsidePhase};
+use super::{HostStep, LegacyHierarchy, PlanError};
 
 /// Where the caller's cgroup2 is.
 const UNIFIED: &str = "/sys/fs/cgroup";
@@ -28,10 +28,7 @@ pub(super) fn cgroup(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanE
     match b.decisions.cgroup_mounts {
         CgroupMounts::Hierarchies => return legacy_cgroups(b, entry),
         CgroupMounts::Callers => return callers_cgroups(b, entry),
-        CgroupMounts::Own => {
-            show(b, entry, slot::CGROUP);
-            return Ok(());
-        }
+        CgroupMounts::Own => return own_cgroup(b, entry),
         CgroupMounts::New | CgroupMounts::None => {}
     }
     // No flags for the superblock: there is one for the whole machine. Options of cgroup2 the kernel takes from its first cgroup namespace
@@ -39,6 +36,19 @@ pub(super) fn cgroup(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanE
     b.inside(InsidePhase::Mounts, entry.item.clone(), cgroup_fs(entry.options.set, c"cgroup2", &entry.options.data)?);
     tree_attributes(b, entry, slot::MOUNT);
     attach_entry(b, entry, slot::MOUNT, false);
+    Ok(())
+}
+
+/// The container's own cgroup. A mount uses up what is opened for it.
+fn own_cgroup(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
+    let is_another = std::mem::replace(&mut b.ledger.shows_cgroup, true);
+    let slot = if is_another { b.new_source()? } else { slot::CGROUP };
+    let (phase, item) = match b.joins {
+        None => (HostPhase::Cgroups, c"linux.cgroupsPath"),
+        Some(_) => (HostPhase::Open, c"mounts"),
+    };
+    b.host(phase, item, HostStep::OpenCgroup { slot });
+    show(b, entry, slot);
     Ok(())
 }
 

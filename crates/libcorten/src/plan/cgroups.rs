@@ -15,7 +15,7 @@ use corten_init::{OwnedStep as Step, SyncPoint};
 use crate::oci::{LinuxNamespaceType, LinuxResources};
 use crate::spec::resources::limits;
 
-use super::builder::{Builder, Meeting, slot};
+use super::builder::{Builder, Meeting};
 use super::decisions::{CgroupEntry, CgroupMounts, DeviceFilter, UserNamespace, has_new};
 use super::namespaces::host_uid;
 use super::phases::{HostPhase, InsidePhase};
@@ -156,9 +156,6 @@ pub(super) fn make(b: &mut Builder<'_>, limits: &Limits) {
         let (late, early) = limits.settings.iter().cloned().partition(counts);
         limit(b, HostPhase::Cgroups, early);
         limit(b, HostPhase::LateLimits, late);
-    }
-    if b.decisions.cgroup_mounts == CgroupMounts::Own {
-        b.host(HostPhase::Cgroups, item, HostStep::OpenCgroup { slot: slot::CGROUP });
     }
 }
 

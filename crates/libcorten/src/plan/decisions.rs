@@ -366,6 +366,7 @@ impl Known<'_> {
             () if facts.rootless && (in_user_namespace || namespace(spec, Type::Cgroup).is_none()) => {
                 CgroupMounts::Callers
             }
+            () if in_user_namespace && facts.cgroups.is_empty() => CgroupMounts::Callers,
             () if in_user_namespace => CgroupMounts::Own,
             () => CgroupMounts::New,
         }

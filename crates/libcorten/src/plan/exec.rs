@@ -16,7 +16,7 @@ use crate::oci::{Process, Spec};
 
 use super::build;
 use super::builder::{Builder, slot};
-use super::decisions::{Appearance, CgroupMounts, Decisions, Procfs, RootMethod};
+use super::decisions::{Appearance, Decisions, Procfs, RootMethod};
 use super::phases::{HostPhase, InsidePhase};
 use super::{Facts, HostStep, Plan, PlanError, Request, cgroups, kernel, mounts, namespaces, process};
 
@@ -121,9 +121,6 @@ pub(super) fn plan_mounts(
             }
             mounts::remove(b)?;
         }
-    }
-    if b.decisions.cgroup_mounts == CgroupMounts::Own {
-        b.host(HostPhase::Open, c"mounts", HostStep::OpenCgroup { slot: slot::CGROUP });
     }
     b.rendezvous(SyncPoint::Ready, (HostPhase::Ready, InsidePhase::Ready), c"runtime", |_| {});
     b.inside(InsidePhase::Exec, c"runtime", Step::End {});

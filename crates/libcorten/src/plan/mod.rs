@@ -9,6 +9,9 @@ mod build;
 mod builder;
 mod cgroup_mounts;
 mod cgroups;
+mod check;
+#[cfg(test)]
+mod corpus;
 mod decisions;
 mod devices;
 mod error;
@@ -33,6 +36,7 @@ use std::ffi::CString;
 use crate::facts::{Facts, LegacyHierarchy, PreservedFds};
 use crate::request::Request;
 
+pub use check::{At, PlanFault};
 pub use corten_init::{
     Attributes, CallersGroups, CapabilitySet, Filter, FilterFlags, Ids, Mask, Mode, Namespaces, Options, OwnedStep,
     Propagation, Ranges, Resource, Role, SchedulerFlags, Slot, SlotRange, Slots, Strings, SyncPoint, Target, TreeFlags,

@@ -300,6 +300,34 @@ fn mount_namespaces_are_bare_unless_the_host_must_be_seen() {
     assert!(first.host.iter().any(|planned| planned.step.name() == "MakeMountTemplate"));
 }
 
+/// A user namespace without a cgroup namespace of its own sees the container's cgroup, opened for each mount of it; where the
+/// container has none, the caller's.
+#[test]
+fn each_mount_of_the_own_cgroup_has_one_to_show() {
+    let mut config: serde_json::Value = serde_json::from_str(DEFAULT).unwrap();
+    config["process"]["terminal"] = false.into();
+    let maps = serde_json::json!([{ "containerID": 0, "hostID": 1000, "size": 10 }]);
+    (config["linux"]["uidMappings"], config["linux"]["gidMappings"]) = (maps.clone(), maps);
+    config["linux"]["namespaces"] = serde_json::json!([{ "type": "mount" }, { "type": "pid" }, { "type": "user" }]);
+    let again = serde_json::json!({ "destination": "/again", "type": "cgroup", "source": "cgroup" });
+    config["mounts"].as_array_mut().unwrap().push(again);
+    let spec = spec::parse(config.to_string().as_bytes()).unwrap();
+    let options = CreateOptions::default();
+    let request = Request { id: "box", bundle: Path::new("/bundle"), wait_for_start: true, options: &options };
+    let opened = |facts: &Facts| -> Vec<&str> {
+        let plan = Plan::new(&spec, &request, facts).unwrap();
+        assert_eq!(plan.check(), Ok(()), "{plan}");
+        let host = plan.host.iter().map(|planned| (planned.step.name(), planned.item.to_str().unwrap()));
+        host.filter(|(_, item)| item.starts_with("mounts") || *item == "linux.cgroupsPath")
+            .map(|(name, _)| name)
+            .collect()
+    };
+    let own = Facts { seccomp: None, ..facts() };
+    assert_eq!(opened(&own), ["CreateCgroups", "OpenCgroup", "OpenCgroup"]);
+    let without = Facts { cgroups: corten_cgroup::Location::default(), ..own };
+    assert_eq!(opened(&without), ["OpenTree", "OpenTree"]);
+}
+
 #[test]
 fn a_terminal_needs_a_place_and_a_place_a_terminal() {
     let spec = spec::parse(DEFAULT.as_bytes()).unwrap();

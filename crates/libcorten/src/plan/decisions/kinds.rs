@@ -33,6 +33,7 @@ decisions! {
         /// The same, but that the cgroup that counts processes comes when it clones itself no more.
         CountedLast "moved, and counted after its last clone",
     }
+
     /// What mounts of type `cgroup` show.
     CgroupMounts {
         /// There are none.
@@ -42,12 +43,14 @@ decisions! {
         /// A new mount of cgroup2, as the cgroup namespace shows it.
         New "new",
         /// A bind mount of the caller's: a runtime that is not root of the machine may not mount the host's
-        /// cgroups, and may have none to make the container's in (runc).
+        /// cgroups, and may have none to make the container's in (runc). Or a user namespace whose container
+        /// has no cgroup of its own to show.
         Callers "the caller's",
         /// A bind mount of the container's own cgroup: without a cgroup namespace of its own a user namespace
         /// cannot mount cgroups.
         Own "the container's own cgroup",
     }
+
     /// The user namespace of the process.
     UserNamespace {
         /// The runtime's own.
@@ -57,6 +60,7 @@ decisions! {
         /// One that exists already.
         Joined "joined",
     }
+
     /// Who makes the network namespace of the process.
     NetworkNamespace {
         /// Nobody: the runtime's own.
@@ -68,6 +72,7 @@ decisions! {
         /// Init, as it belongs to its user namespace, or as the runtime may not.
         ByInit "new, by init",
     }
+
     /// When a process that joins a container appears in its PID namespace.
     Appearance {
         /// With the other namespaces.
@@ -75,6 +80,7 @@ decisions! {
         /// When it has nothing left that processes there have not.
         Last "last",
     }
+
     /// How the container's root becomes that of the process.
     RootMethod {
         /// `pivot_root(2)`: in a mount namespace that has the caller's mounts, which go.
@@ -88,6 +94,7 @@ decisions! {
         /// It is the root of the mount namespace that the process joins.
         Joined "that of the mount namespace",
     }
+
     /// Who opens the sources of bind mounts. Those that must be mapped or are of a process the runtime opens,
     /// where it may.
     Sources {
@@ -102,6 +109,7 @@ decisions! {
         /// The runtime, while init works.
         Runtime "the runtime",
     }
+
     /// Where init has a procfs from that is not the container's.
     Procfs {
         /// It needs none.
@@ -111,6 +119,7 @@ decisions! {
         /// The runtime gives it the host's: it needs one early, or may make none.
         Hosts "the host's",
     }
+
     /// When devices are restricted.
     DeviceFilter {
         /// They are not: there is no cgroup, or a process joins one that is restricted.
@@ -122,6 +131,7 @@ decisions! {
         /// When init has made its nodes and mounts, and waits.
         AfterMounts "after nodes and mounts",
     }
+
     /// When the seccomp filter is loaded: as late as it can be.
     SeccompFilter {
         /// There is none.
