@@ -32,12 +32,12 @@ mod executor;
 mod sys;
 
 pub use encode::{EncodeError, EncodedStep, encode};
-pub use message::{Call, MAX_FDS, MAX_MESSAGE, Message, MessageError, SyncPoint};
+pub use message::{MAX_FDS, MAX_MESSAGE, Message, MessageError, SyncPoint};
 pub use operand::{
     Attributes, CallersGroups, CapabilitySet, Filter, FilterFlags, Ids, Mask, Mode, Namespaces, Options, Propagation,
     Ranges, Resource, Role, SchedulerFlags, Slot, SlotRange, Slots, Strings, Target, TreeFlags,
 };
-pub use step::{OwnedStep, STEP_NAMES, Step, WireStep};
+pub use step::{Call, OwnedStep, STEP_NAMES, Step, WireStep};
 pub use wire::{DecodeError, MAX_STEPS, Program};
 
 /// The freestanding executable that carries out a program: an ELF file for this target.

@@ -10,6 +10,7 @@
 //! `docs/protocol.md` has the diagram. The same messages go over the connection that `start` makes.
 
 use crate::numbered::numbered;
+use crate::step::Call;
 
 /// The most bytes that a message has.
 pub const MAX_MESSAGE: usize = 4096;
@@ -44,30 +45,6 @@ numbered! {
         Devices "devices",
         /// The runtime hands over trees that it has opened after the clone. Init does not say that it waits.
         Opened "opened",
-    }
-}
-
-numbered! {
-    /// The kernel call that failed inside.
-    #[allow(missing_docs, reason = "each variant is the call of its name")]
-    #[non_exhaustive]
-    pub enum Call {
-        Decode "reading the program", Unshare "unshare", Keyctl "keyctl", Setsid "setsid",
-        MountSetattr "mount_setattr", MoveMount "move_mount", Openat2 "openat2", Mkdirat "mkdirat",
-        Fsopen "fsopen", Fsconfig "fsconfig", Fsmount "fsmount", Mknodat "mknodat", Fchownat "fchownat",
-        Symlinkat "symlinkat", Ioctl "ioctl", Sendmsg "sendmsg", Read "read", OpenTree "open_tree",
-        Dup3 "dup3", Fchdir "fchdir", PivotRoot "pivot_root", Umount2 "umount2", Chdir "chdir",
-        Sethostname "sethostname", Setdomainname "setdomainname", Fstatfs "fstatfs", Write "write",
-        Fstat "fstat", Prlimit64 "prlimit64", Prctl "prctl", Seccomp "seccomp", Setgroups "setgroups",
-        Setresgid "setresgid", Setresuid "setresuid", Capset "capset", Getcwd "getcwd", Accept4 "accept4",
-        CloseRange "close_range", Execve "execve", FindProgram "looking for the program", Mmap "mmap",
-        Unlinkat "unlinkat", Openat "openat", Slot "slot", Fchown "fchown", Sigaction "rt_sigaction",
-        Setns "setns", Clone3 "clone3", PidfdOpen "pidfd_open", SchedSetattr "sched_setattr",
-        IoprioSet "ioprio_set", Personality "personality", SetMempolicy "set_mempolicy", Chroot "chroot",
-        Hook "running the hook", Fspick "fspick", Getdents64 "getdents64", Readlinkat "readlinkat",
-        Fchmod "fchmod", MemfdCreate "memfd_create", Recvmsg "recvmsg",
-        SchedSetaffinity "sched_setaffinity", HookTimeout "waiting for the hook", Mount "mount",
-        Utimensat "utimensat", Pipe2 "pipe2", Clone "clone",
     }
 }
 

@@ -1,4 +1,4 @@
-//! The steps: every single thing that init can do.
+//! The steps: every single thing that init can do, and the calls that it makes.
 //!
 //! One table is all there is of them: what it hands to a macro makes the enum, the wire form, the printing,
 //! the roles of slots, and the executor's dispatch, so that these cannot drift apart. `S` is a string and `B`
@@ -8,6 +8,7 @@ use core::ffi::CStr;
 use core::fmt;
 
 use crate::message::SyncPoint;
+use crate::numbered::numbered;
 use crate::operand::{
     Attributes, CallersGroups, CapabilitySet, Filter, FilterFlags, Ids, Mask, Mode, Namespaces, Operand, Options,
     Printed, Propagation, Ranges, Resource, Role, SchedulerFlags, Slot, SlotRange, Slots, Strings, Target, TreeFlags,
@@ -406,6 +407,31 @@ macro_rules! step_table {
 }
 
 pub(crate) use step_table;
+
+numbered! {
+    /// The calls that the steps make, for what has failed. What is new comes at the end: a `start` of a later build
+    /// may hear of it.
+    #[allow(missing_docs, reason = "each variant is the call of its name")]
+    #[non_exhaustive]
+    pub enum Call {
+        Decode "reading the program", Unshare "unshare", Keyctl "keyctl", Setsid "setsid",
+        MountSetattr "mount_setattr", MoveMount "move_mount", Openat2 "openat2", Mkdirat "mkdirat",
+        Fsopen "fsopen", Fsconfig "fsconfig", Fsmount "fsmount", Mknodat "mknodat", Fchownat "fchownat",
+        Symlinkat "symlinkat", Ioctl "ioctl", Sendmsg "sendmsg", Read "read", OpenTree "open_tree",
+        Dup3 "dup3", Fchdir "fchdir", PivotRoot "pivot_root", Umount2 "umount2", Chdir "chdir",
+        Sethostname "sethostname", Setdomainname "setdomainname", Fstatfs "fstatfs", Write "write",
+        Fstat "fstat", Prlimit64 "prlimit64", Prctl "prctl", Seccomp "seccomp", Setgroups "setgroups",
+        Setresgid "setresgid", Setresuid "setresuid", Capset "capset", Getcwd "getcwd", Accept4 "accept4",
+        CloseRange "close_range", Execve "execve", FindProgram "looking for the program", Mmap "mmap",
+        Unlinkat "unlinkat", Openat "openat", Slot "slot", Fchown "fchown", Sigaction "rt_sigaction",
+        Setns "setns", Clone3 "clone3", PidfdOpen "pidfd_open", SchedSetattr "sched_setattr",
+        IoprioSet "ioprio_set", Personality "personality", SetMempolicy "set_mempolicy", Chroot "chroot",
+        Hook "running the hook", Fspick "fspick", Getdents64 "getdents64", Readlinkat "readlinkat",
+        Fchmod "fchmod", MemfdCreate "memfd_create", Recvmsg "recvmsg",
+        SchedSetaffinity "sched_setaffinity", HookTimeout "waiting for the hook", Mount "mount",
+        Utimensat "utimensat", Pipe2 "pipe2", Clone "clone",
+    }
+}
 
 /// The role of a slot, as the table has it.
 macro_rules! role {

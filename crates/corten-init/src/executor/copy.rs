@@ -7,8 +7,8 @@
 use core::ffi::CStr;
 
 use super::{Executor, Failure, OfCall, Outcome};
-use crate::message::Call;
 use crate::operand::Slot;
+use crate::step::Call;
 use crate::sys::{self, Errno, Fd, Stat};
 
 /// Directories in directories; each takes two fds and a buffer on the stack.

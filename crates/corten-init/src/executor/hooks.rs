@@ -9,8 +9,9 @@ use core::ffi::CStr;
 use core::sync::atomic::Ordering;
 
 use super::{CLOSED, Executor, Failure, OfCall, Outcome, exec_arrays};
-use crate::message::{Call, Message, SyncPoint};
+use crate::message::{Message, SyncPoint};
 use crate::operand::{Slot, Strings};
+use crate::step::Call;
 use crate::sys::{self, Ended, Errno, Fd};
 
 /// The part of a hook's output that an error can show.

@@ -17,9 +17,9 @@ mod terminal;
 
 use core::ffi::CStr;
 
-use crate::message::{Call, MAX_MESSAGE, Message, SyncPoint};
+use crate::message::{MAX_MESSAGE, Message, SyncPoint};
 use crate::operand::{Ranges, Slot, Slots, Strings, strings};
-use crate::step::{WireStep, step_table};
+use crate::step::{Call, WireStep, step_table};
 use crate::sys::{self, Errno, Fd};
 use crate::wire::Program;
 

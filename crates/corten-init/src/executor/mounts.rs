@@ -7,8 +7,9 @@
 use core::ffi::CStr;
 
 use super::{CLOSED, Executor, Failure, OfCall, Outcome, Text};
-use crate::message::{Call, MAX_FDS, SyncPoint};
+use crate::message::{MAX_FDS, SyncPoint};
 use crate::operand::{Attributes, Mode, Options, Propagation, Slot, SlotRange, TreeFlags, strings};
+use crate::step::Call;
 use crate::sys::{self, Errno, Fd};
 
 impl Executor<'_> {

@@ -7,8 +7,9 @@ use core::ffi::CStr;
 
 use super::paths::decimal;
 use super::{Executor, Failure, OfCall, Outcome};
-use crate::message::{Call, Message, SyncPoint};
+use crate::message::{Message, SyncPoint};
 use crate::operand::{CallersGroups, Namespaces, Slot};
+use crate::step::Call;
 use crate::sys::{self, Errno, Fd};
 
 impl Executor<'_> {

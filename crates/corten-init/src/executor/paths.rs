@@ -7,8 +7,8 @@
 use core::ffi::CStr;
 
 use super::{Executor, Failure, OfCall, Outcome, Text};
-use crate::message::Call;
 use crate::operand::{Mode, Slot, Target};
+use crate::step::Call;
 use crate::sys::{self, Errno, Fd};
 
 pub(super) const IN_ROOT: u64 = sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_MAGICLINKS;

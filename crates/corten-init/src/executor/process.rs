@@ -7,10 +7,11 @@ use core::ffi::CStr;
 
 use super::paths::IN_ROOT;
 use super::{Executor, Failure, OfCall, Outcome, Text, exec_arrays};
-use crate::message::{Call, Message};
+use crate::message::Message;
 use crate::operand::{
     CallersGroups, CapabilitySet, Filter, FilterFlags, Ids, Mask, Mode, Resource, SchedulerFlags, Slot, Strings,
 };
+use crate::step::Call;
 use crate::sys::{self, Errno, Fd};
 
 fn is_null(stat: &sys::Stat) -> bool {

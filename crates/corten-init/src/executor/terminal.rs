@@ -9,8 +9,9 @@ use core::ffi::CStr;
 
 use super::paths::parent_and_name;
 use super::{Executor, Failure, OfCall, Outcome};
-use crate::message::{Call, Message};
+use crate::message::Message;
 use crate::operand::Slot;
+use crate::step::Call;
 use crate::sys::{self, Errno, Fd};
 
 /// The device number of the multiplexer, `/dev/ptmx`.
