@@ -17,7 +17,9 @@
 mod message;
 mod numbered;
 mod operand;
+mod reader;
 mod step;
+mod sync_point;
 mod wire;
 
 // The runtime's side.
@@ -32,13 +34,15 @@ mod executor;
 mod sys;
 
 pub use encode::{EncodeError, EncodedStep, encode};
-pub use message::{MAX_FDS, MAX_MESSAGE, Message, MessageError, SyncPoint};
+pub use message::{MAX_FDS, MAX_MESSAGE, Message, MessageError};
 pub use operand::{
     Attributes, CallersGroups, CapabilitySet, Filter, FilterFlags, Ids, Mask, Mode, Namespaces, Options, Propagation,
     Ranges, Resource, Role, SchedulerFlags, Slot, SlotRange, Slots, Strings, Target, TreeFlags,
 };
+pub use reader::DecodeError;
 pub use step::{Call, OwnedStep, STEP_NAMES, Step, WireStep};
-pub use wire::{DecodeError, MAX_STEPS, Program};
+pub use sync_point::SyncPoint;
+pub use wire::{MAX_STEPS, Program};
 
 /// The freestanding executable that carries out a program: an ELF file for this target.
 pub static ELF: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/corten-init"));

@@ -16,7 +16,9 @@ mod executor;
 mod message;
 mod numbered;
 mod operand;
+mod reader;
 mod step;
+mod sync_point;
 mod sys;
 mod wire;
 

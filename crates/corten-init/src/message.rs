@@ -11,6 +11,7 @@
 
 use crate::numbered::numbered;
 use crate::step::Call;
+use crate::sync_point::SyncPoint;
 
 /// The most bytes that a message has.
 pub const MAX_MESSAGE: usize = 4096;
@@ -18,35 +19,8 @@ pub const MAX_MESSAGE: usize = 4096;
 /// The most fds that come with a message.
 pub const MAX_FDS: usize = 16;
 
-// The numbers of what follows are places in these lists, and what is new comes at the end: init waits for
-// `start`, which may be of a later build.
-
-numbered! {
-    /// Places where init waits for the runtime.
-    #[non_exhaustive]
-    pub enum SyncPoint {
-        /// Everything is set up but the wait for start and the exec: the runtime finishes cgroup and state.
-        Ready "ready",
-        /// `start` says go.
-        Start "start",
-        /// Init is in a new user namespace: the runtime writes the id maps.
-        Mapped "mapped",
-        /// The mounts are made and the root is not entered yet: the runtime runs its hooks, and hands over
-        /// the state for init's.
-        Hooks "hooks",
-        /// Init is in its network namespace: the runtime moves network devices there.
-        Network "network",
-        /// Init has done nothing yet: the runtime moves it into its cgroups.
-        Cgroup "cgroup",
-        /// The runtime hands over the network namespace that it has made. Init does not say that it waits.
-        Made "made",
-        /// Init is about to open files of the container's root: the runtime has attached the device filter.
-        /// Init says that it waits only where the filter may not be attached before.
-        Devices "devices",
-        /// The runtime hands over trees that it has opened after the clone. Init does not say that it waits.
-        Opened "opened",
-    }
-}
+// The numbers are places in this list, and what is new comes at the end: init waits for `start`, which may be
+// of a later build.
 
 numbered! {
     /// The kinds of messages.

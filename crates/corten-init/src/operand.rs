@@ -6,9 +6,9 @@
 use core::ffi::CStr;
 use core::fmt;
 
-use crate::message::SyncPoint;
 use crate::numbered::numbered;
-use crate::wire::{DecodeError, Reader};
+use crate::reader::{DecodeError, Reader};
+use crate::sync_point::SyncPoint;
 
 /// What the runtime writes and prints.
 pub(crate) trait Operand {
@@ -300,7 +300,8 @@ impl<'a> Wire<'a> for Slot {
     #[inline(never)]
     fn read(from: &mut Reader<'a>) -> Self {
         let number = u16::read(from);
-        from.slot(number)
+        from.must_have_slot(number);
+        Slot(number)
     }
 }
 
@@ -326,7 +327,10 @@ impl<'a> Wire<'a> for Option<Slot> {
     fn read(from: &mut Reader<'a>) -> Self {
         match u16::read(from) {
             Slot::NONE => None,
-            number => Some(from.slot(number)),
+            number => {
+                from.must_have_slot(number);
+                Some(Slot(number))
+            }
         }
     }
 }

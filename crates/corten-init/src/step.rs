@@ -7,14 +7,14 @@
 use core::ffi::CStr;
 use core::fmt;
 
-use crate::message::SyncPoint;
 use crate::numbered::numbered;
 use crate::operand::{
     Attributes, CallersGroups, CapabilitySet, Filter, FilterFlags, Ids, Mask, Mode, Namespaces, Operand, Options,
     Printed, Propagation, Ranges, Resource, Role, SchedulerFlags, Slot, SlotRange, Slots, Strings, Target, TreeFlags,
     Wire,
 };
-use crate::wire::Reader;
+use crate::reader::Reader;
+use crate::sync_point::SyncPoint;
 
 /// A step as the runtime's plan holds it.
 #[cfg(not(corten_freestanding))]

@@ -14,7 +14,7 @@
 
 use core::ffi::CStr;
 
-use crate::operand::Slot;
+use crate::reader::{DecodeError, Reader};
 use crate::step::{FINGERPRINT, WireStep};
 
 /// The first bytes of a program. The last two tell builds with another table of steps apart.
@@ -26,111 +26,6 @@ pub(crate) const MAGIC: [u8; 8] = {
 pub const MAX_STEPS: u32 = 1 << 20;
 /// Length of the header.
 pub(crate) const HEADER: usize = 16;
-
-/// Why bytes are not a program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DecodeError {
-    /// The first bytes are not those of a program of this build.
-    Magic,
-    /// A length points past the end.
-    Truncated,
-    /// A text without its NUL, or with one inside.
-    Text,
-    /// An operation that there is not.
-    Operation(u16),
-    /// Bytes left over in a step.
-    Trailing,
-    /// An operand with a value that it cannot have.
-    Value,
-    /// A slot outside of the table.
-    Slot(Slot),
-    /// More steps than [`MAX_STEPS`], or fewer than the header says.
-    Count,
-}
-
-impl core::fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Magic => f.write_str("not a program of this build"),
-            Self::Truncated => f.write_str("a length points past the end"),
-            Self::Text => f.write_str("a text is not ended by its only NUL"),
-            Self::Operation(op) => write!(f, "no operation {op}"),
-            Self::Trailing => f.write_str("a step has bytes left over"),
-            Self::Value => f.write_str("an operand has a value that it cannot have"),
-            Self::Slot(slot) => write!(f, "no slot {slot}"),
-            Self::Count => f.write_str("wrong number of steps"),
-        }
-    }
-}
-
-impl core::error::Error for DecodeError {}
-
-/// Reads one step's bytes.
-#[derive(Debug)]
-pub(crate) struct Reader<'a> {
-    rest: &'a [u8],
-    slots: u32,
-    /// The first one.
-    error: Option<DecodeError>,
-}
-
-impl<'a> Reader<'a> {
-    fn new(bytes: &'a [u8], slots: u32) -> Self {
-        Self { rest: bytes, slots, error: None }
-    }
-
-    pub(crate) fn fail(&mut self, error: DecodeError) {
-        self.error.get_or_insert(error);
-    }
-
-    #[inline(never)]
-    fn take(&mut self, length: usize) -> &'a [u8] {
-        let Some((head, rest)) = self.rest.split_at_checked(length) else {
-            self.fail(DecodeError::Truncated);
-            return &[];
-        };
-        self.rest = rest;
-        head
-    }
-
-    pub(crate) fn array<const N: usize>(&mut self) -> [u8; N] {
-        self.take(N).first_chunk().copied().unwrap_or([0; N])
-    }
-
-    fn length(&mut self) -> usize {
-        u32::from_le_bytes(self.array()) as usize
-    }
-
-    #[inline(never)]
-    pub(crate) fn bytes(&mut self) -> &'a [u8] {
-        let length = self.length();
-        self.take(length)
-    }
-
-    #[inline(never)]
-    pub(crate) fn text(&mut self) -> &'a CStr {
-        let length = self.length().saturating_add(1);
-        let bytes = self.take(length);
-        CStr::from_bytes_with_nul(bytes).unwrap_or_else(|_| {
-            self.fail(DecodeError::Text);
-            c""
-        })
-    }
-
-    /// A slot, which the program must have.
-    pub(crate) fn slot(&mut self, number: u16) -> Slot {
-        let slot = Slot(number);
-        if u32::from(number) >= self.slots {
-            self.fail(DecodeError::Slot(slot));
-        }
-        slot
-    }
-
-    /// Whether all has gone well.
-    fn result(&self) -> Result<(), DecodeError> {
-        self.error.map_or(Ok(()), Err)
-    }
-}
 
 /// A program: the table of file descriptors and the steps.
 #[derive(Debug, Clone, Copy)]
@@ -194,12 +89,12 @@ impl<'a> Steps<'a> {
         let mut outer = Reader::new(self.rest, self.slots);
         let step = outer.bytes();
         outer.result()?;
-        self.rest = outer.rest;
+        self.rest = outer.rest();
         let mut inner = Reader::new(step, self.slots);
         let (number, item) = (u16::from_le_bytes(inner.array()), inner.text());
         let step = WireStep::read(number, &mut inner).ok_or(DecodeError::Operation(number))?;
         inner.result()?;
-        if inner.rest.is_empty() { Ok((item, step)) } else { Err(DecodeError::Trailing) }
+        if inner.rest().is_empty() { Ok((item, step)) } else { Err(DecodeError::Trailing) }
     }
 }
 

@@ -9,9 +9,10 @@ use core::ffi::CStr;
 use core::sync::atomic::Ordering;
 
 use super::{CLOSED, Executor, Failure, OfCall, Outcome, exec_arrays};
-use crate::message::{Message, SyncPoint};
+use crate::message::Message;
 use crate::operand::{Slot, Strings};
 use crate::step::Call;
+use crate::sync_point::SyncPoint;
 use crate::sys::{self, Ended, Errno, Fd};
 
 /// The part of a hook's output that an error can show.

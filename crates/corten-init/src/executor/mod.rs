@@ -17,9 +17,10 @@ mod terminal;
 
 use core::ffi::CStr;
 
-use crate::message::{MAX_MESSAGE, Message, SyncPoint};
+use crate::message::{MAX_MESSAGE, Message};
 use crate::operand::{Ranges, Slot, Slots, Strings, strings};
 use crate::step::{Call, WireStep, step_table};
+use crate::sync_point::SyncPoint;
 use crate::sys::{self, Errno, Fd};
 use crate::wire::Program;
 

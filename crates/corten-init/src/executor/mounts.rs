@@ -7,9 +7,10 @@
 use core::ffi::CStr;
 
 use super::{CLOSED, Executor, Failure, OfCall, Outcome, Text};
-use crate::message::{MAX_FDS, SyncPoint};
+use crate::message::MAX_FDS;
 use crate::operand::{Attributes, Mode, Options, Propagation, Slot, SlotRange, TreeFlags, strings};
 use crate::step::Call;
+use crate::sync_point::SyncPoint;
 use crate::sys::{self, Errno, Fd};
 
 impl Executor<'_> {

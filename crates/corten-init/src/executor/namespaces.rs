@@ -7,9 +7,10 @@ use core::ffi::CStr;
 
 use super::paths::decimal;
 use super::{Executor, Failure, OfCall, Outcome};
-use crate::message::{Message, SyncPoint};
+use crate::message::Message;
 use crate::operand::{CallersGroups, Namespaces, Slot};
 use crate::step::Call;
+use crate::sync_point::SyncPoint;
 use crate::sys::{self, Errno, Fd};
 
 impl Executor<'_> {

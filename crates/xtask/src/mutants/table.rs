@@ -422,7 +422,7 @@ pub(super) const DEFENCES: &[Defence] = &[
     Defence {
         name: "the empty root is nobody's to write",
         file: "crates/libcorten/src/host/mount_template.rs",
-        code: "            mount(Some(\"corten\"), \".\", Some(\"overlay\"), flags | MsFlags::MS_RDONLY, overlay)?;\n",
+        code: "        mount(Some(\"corten\"), \".\", Some(\"overlay\"), flags | MsFlags::MS_RDONLY, overlay)?;\n",
         without: "            overlay.filter(|_| false).map_or(Ok(()), |_| mount(Some(\"corten\"), \".\", Some(\"overlay\"), flags, overlay))?;\n",
         test: of_library("bare_mounts::nothing_can_be_written_below_the_root"),
     },
