@@ -138,7 +138,7 @@ pub struct Case {
 
 /// A bundle with these resources that nothing else shares, `sleep` inside.
 pub fn bundle(case: &Case) -> TestBundle {
-    let mut test = TestBundle::new(&["sleep", "1000"]);
+    let mut test = TestBundle::new(&["sleep", "1000"]).of_any_runtime();
     let resources = &mut test.config["linux"]["resources"];
     for (name, value) in case.resources.as_object().unwrap() {
         resources[name] = value.clone();

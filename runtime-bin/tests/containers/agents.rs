@@ -121,13 +121,12 @@ fn fails(test: &TestBundle, arguments: &[&str]) -> String {
     one_error(&corten(test, arguments).args(["-b", path.to_str().unwrap(), &test.id]).output().unwrap())
 }
 
-#[container_test]
-fn an_agent_answers_for_the_kernel() {
+#[container_test(Root, UserNamespace)]
+fn an_agent_answers_for_the_kernel(variant: Variant) {
+    let mapped = variant.is_mapped();
     std::thread::scope(|scope| {
-        for mapped in [false, true] {
-            for no_new_privileges in [false, true] {
-                scope.spawn(move || agent_answers(mapped, no_new_privileges));
-            }
+        for no_new_privileges in [false, true] {
+            scope.spawn(move || agent_answers(mapped, no_new_privileges));
         }
     });
 }

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::common::{self, CORTEN, TestBundle, can_make_containers, run, skip, stdout};
+use crate::common::{self, CORTEN, TestBundle, run, skip, stdout};
+use container_test::container_test;
 use serde_json::{Value, json};
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../benches/floor/floor.c");
@@ -25,7 +26,7 @@ const LOOK: &str = "cat /proc/self/mountinfo; echo '## rest'; \
 /// Compiles the floor; `None` where that is not possible.
 fn floor(test: &TestBundle) -> Option<PathBuf> {
     let is_pure_v2 = fs::metadata("/sys/fs/cgroup/cgroup.procs").is_ok();
-    if !can_make_containers() || !is_pure_v2 {
+    if !is_pure_v2 {
         skip("the floor of the benchmarks wants pure cgroup v2");
         return None;
     }
@@ -74,7 +75,7 @@ fn compare(test: &TestBundle, mut floor: Command) {
     assert!(!cgroup.exists(), "the floor leaves its cgroup");
 }
 
-#[test]
+#[container_test]
 fn the_floor_of_the_default_config() {
     let mut test = TestBundle::new(&[]);
     let Some(program) = floor(&test) else { return };
@@ -89,7 +90,7 @@ fn the_floor_of_the_default_config() {
     compare(&test, Command::new(program));
 }
 
-#[test]
+#[container_test]
 fn the_floor_of_dockers_config() {
     let test = TestBundle::docker(&["/bin/sh", "-c", LOOK]);
     let Some(program) = floor(&test) else { return };
@@ -107,7 +108,7 @@ fn the_floor_of_dockers_config() {
     compare(&test, floor);
 }
 
-#[test]
+#[container_test]
 fn the_floor_passes_on_how_the_program_ended() {
     let test = TestBundle::new(&[]);
     let Some(program) = floor(&test) else { return };

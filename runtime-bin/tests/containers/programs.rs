@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Output, Stdio};
 
-use crate::common::{TestBundle, copy_program, corten, one_error, quietly, run, stdout, succeed, wait_for};
+use crate::common::{TestBundle, Variant, copy_program, corten, one_error, quietly, run, stdout, succeed, wait_for};
 use container_test::container_test;
 use serde_json::json;
 
@@ -153,41 +153,37 @@ fn said(output: &Output) -> (Option<i32>, String) {
 }
 
 /// runc's contract, for which engines are made: the container has started by then.
-#[container_test]
-fn a_container_of_a_program_that_the_kernel_refuses_has_started() {
+#[container_test(Root, UserNamespace)]
+fn a_container_of_a_program_that_the_kernel_refuses_has_started(variant: Variant) {
     for (name, _, reason) in REFUSED {
-        for mapped in [false, true] {
-            let mut test = TestBundle::new(&[name]);
-            write_refused(&test);
-            if mapped {
-                test.map_ids();
+        let mut test = TestBundle::new(&[name]);
+        write_refused(&test);
+        variant.apply(&mut test);
+        // With a filter that comes right before the exec.
+        filter(&mut test);
+        let (path, log) = (test.write().path().to_owned(), test.beside("log"));
+        let (path, log) = (path.to_str().unwrap(), log.to_str().unwrap());
+        let line = format!("exec {name}: {reason}\n");
+        assert_eq!(said(&run(&test)), (Some(255), line.clone()), "run");
+        let (pid_file, errors) = (test.beside("pid"), test.beside("errors"));
+        for (command, before) in [("run", &["-d", "--pid-file", pid_file.to_str().unwrap()][..]), ("create", &[])] {
+            let mut command = corten(&test, &[&["--log", log, command, "-b", path], before, &[&test.id]].concat());
+            let status = command.stdout(Stdio::null()).stderr(File::create(&errors).unwrap()).status().unwrap();
+            assert_eq!(status.code(), Some(0), "{}", fs::read_to_string(&errors).unwrap());
+            if before.is_empty() {
+                assert_eq!(succeed(&test, &["--log", log, "start", &test.id]), "");
+            } else {
+                assert!(pid_file.exists());
             }
-            // With a filter that comes right before the exec.
-            filter(&mut test);
-            let (path, log) = (test.write().path().to_owned(), test.beside("log"));
-            let (path, log) = (path.to_str().unwrap(), log.to_str().unwrap());
-            let line = format!("exec {name}: {reason}\n");
-            assert_eq!(said(&run(&test)), (Some(255), line.clone()), "run");
-            let (pid_file, errors) = (test.beside("pid"), test.beside("errors"));
-            for (command, before) in [("run", &["-d", "--pid-file", pid_file.to_str().unwrap()][..]), ("create", &[])] {
-                let mut command = corten(&test, &[&["--log", log, command, "-b", path], before, &[&test.id]].concat());
-                let status = command.stdout(Stdio::null()).stderr(File::create(&errors).unwrap()).status().unwrap();
-                assert_eq!(status.code(), Some(0), "{}", fs::read_to_string(&errors).unwrap());
-                if before.is_empty() {
-                    assert_eq!(succeed(&test, &["--log", log, "start", &test.id]), "");
-                } else {
-                    assert!(pid_file.exists());
-                }
-                wait_for(&test, "stopped");
-                assert_eq!(fs::read_to_string(&errors).unwrap(), line);
-                let noted = fs::read_to_string(log).unwrap();
-                assert_eq!(noted.lines().count(), 1, "{noted}");
-                assert!(noted.contains(&format!("level=warning msg=\"exec {name}: {reason}\"")), "{noted}");
-                fs::remove_file(log).unwrap();
-                succeed(&test, &["delete", &test.id]);
-            }
-            test.assert_nothing_left(name);
+            wait_for(&test, "stopped");
+            assert_eq!(fs::read_to_string(&errors).unwrap(), line);
+            let noted = fs::read_to_string(log).unwrap();
+            assert_eq!(noted.lines().count(), 1, "{noted}");
+            assert!(noted.contains(&format!("level=warning msg=\"exec {name}: {reason}\"")), "{noted}");
+            fs::remove_file(log).unwrap();
+            succeed(&test, &["delete", &test.id]);
         }
+        test.assert_nothing_left(name);
     }
 }
 

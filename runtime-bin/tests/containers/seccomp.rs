@@ -6,7 +6,7 @@ use std::process::{Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::common::{self, TestBundle, can_make_containers, corten, one_error, run, skip, stdout, succeed};
+use crate::common::{self, TestBundle, Variant, corten, one_error, run, skip, stdout, succeed};
 use container_test::container_test;
 use nix::libc;
 use serde_json::{Value, json};
@@ -79,9 +79,6 @@ const KILLED: i32 = 159;
 /// The program, made once; `None`, with a word about it, where that cannot be.
 fn program() -> Option<&'static PathBuf> {
     static MADE: OnceLock<Option<PathBuf>> = OnceLock::new();
-    if !can_make_containers() {
-        return None;
-    }
     MADE.get_or_init(|| common::compile("corten-test-syscall", PROGRAM)).as_ref()
 }
 
@@ -123,7 +120,7 @@ fn dies(output: &Output) {
     assert!(output.stdout.is_empty(), "{output:?}");
 }
 
-#[test]
+#[container_test]
 fn every_action() {
     let getppid = libc::SYS_getppid;
     let native = format!("native {getppid}");
@@ -149,7 +146,7 @@ fn every_action() {
     call(&rule("SCMP_ACT_KILL_PROCESS"), &thread, dies);
 }
 
-#[test]
+#[container_test]
 fn errnos_of_a_rule_and_of_the_default() {
     let native = format!("native {}", libc::SYS_getppid);
     for errno in [0, 77, 4094] {
@@ -228,7 +225,7 @@ fn allow_list(more: &[&str]) -> Value {
 }
 
 /// runc: a C library falls back to an older call on ENOSYS, but not on EPERM.
-#[test]
+#[container_test]
 fn calls_newer_than_the_profile_do_not_exist() {
     const ENOSYS: &str = "errno 38";
     const EPERM: &str = "errno 1";
@@ -258,7 +255,7 @@ fn calls_newer_than_the_profile_do_not_exist() {
     call(&all_but(json!([])), &format!("native {} 0 0 100", libc::SYS_kcmp), |output| drop(stdout(output)));
 }
 
-#[test]
+#[container_test]
 fn every_operator() {
     let umask = libc::SYS_umask;
     let big = 1u64 << 32;
@@ -284,7 +281,7 @@ fn every_operator() {
     }
 }
 
-#[test]
+#[container_test]
 fn comparisons_of_several_arguments() {
     let getpriority = libc::SYS_getpriority;
     let compare = |index: u32, value: u32| json!({ "index": index, "value": value, "op": "SCMP_CMP_EQ" });
@@ -306,7 +303,7 @@ fn comparisons_of_several_arguments() {
     assert!(error.contains("linux.seccomp.syscalls[0].args[0].index"), "{error}");
 }
 
-#[test]
+#[container_test]
 fn flags_are_taken() {
     let native = format!("native {}", libc::SYS_getppid);
     let rule = json!([{ "names": ["getppid"], "action": "SCMP_ACT_ERRNO", "errnoRet": 77 }]);
@@ -356,8 +353,9 @@ fn flags_of_filter(pid: libc::pid_t) -> Option<u64> {
     (got > 0).then_some(metadata.flags)
 }
 
-#[container_test]
-fn a_filter_that_logs() {
+#[container_test(Root, UserNamespace)]
+fn a_filter_that_logs(variant: Variant) {
+    let mapped = variant.is_mapped();
     const LOG: u64 = libc::SECCOMP_FILTER_FLAG_LOG;
     for (flags, expected) in [
         (Value::Null, 0),
@@ -365,30 +363,26 @@ fn a_filter_that_logs() {
         (json!(["SECCOMP_FILTER_FLAG_LOG"]), LOG),
         (json!(["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG"]), LOG),
     ] {
-        for mapped in [false, true] {
-            let mut test = TestBundle::new(&["sleep", "1000"]);
-            test.config["linux"]["seccomp"] = all_but(json!([]));
-            if !flags.is_null() {
-                test.config["linux"]["seccomp"]["flags"] = flags.clone();
-            }
-            if mapped {
-                test.map_ids();
-            }
-            let path = test.write().path();
-            let mut command = corten(&test, &["run", "-d", "-b", path.to_str().unwrap(), &test.id]);
-            assert!(command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
-            let state: Value = serde_json::from_str(&succeed(&test, &["state", &test.id])).unwrap();
-            let found = flags_of_filter(state["pid"].as_i64().unwrap().try_into().unwrap());
-            succeed(&test, &["delete", "--force", &test.id]);
-            test.assert_nothing_left("flags");
-            let Some(found) = found else { return skip("the kernel does not tell the flags of filters") };
-            assert_eq!(found, expected, "{flags}, user namespace: {mapped}");
+        let mut test = TestBundle::new(&["sleep", "1000"]);
+        test.config["linux"]["seccomp"] = all_but(json!([]));
+        if !flags.is_null() {
+            test.config["linux"]["seccomp"]["flags"] = flags.clone();
         }
+        variant.apply(&mut test);
+        let path = test.write().path();
+        let mut command = corten(&test, &["run", "-d", "-b", path.to_str().unwrap(), &test.id]);
+        assert!(command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+        let state: Value = serde_json::from_str(&succeed(&test, &["state", &test.id])).unwrap();
+        let found = flags_of_filter(state["pid"].as_i64().unwrap().try_into().unwrap());
+        succeed(&test, &["delete", "--force", &test.id]);
+        test.assert_nothing_left("flags");
+        let Some(found) = found else { return skip("the kernel does not tell the flags of filters") };
+        assert_eq!(found, expected, "{flags}, user namespace: {mapped}");
     }
 }
 
 /// The other ways into an x86_64 kernel must not be ways around the filter.
-#[test]
+#[container_test]
 fn other_architectures() {
     if !cfg!(target_arch = "x86_64") {
         return skip("not x86_64");
@@ -420,7 +414,7 @@ fn other_architectures() {
     }
 }
 
-#[test]
+#[container_test]
 fn names_that_nobody_knows() {
     let native = format!("native {}", libc::SYS_getppid);
     let names = json!(["no_such_call", "getppid", "neither_this"]);
@@ -452,7 +446,7 @@ fn names_that_nobody_knows() {
 }
 
 /// By libseccomp this takes half a minute, and the kernel refuses the program.
-#[test]
+#[container_test]
 fn thousands_of_rules_with_arguments() {
     let rule = |name: &str, value: u64| {
         json!({ "names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": 77,
@@ -476,7 +470,7 @@ fn thousands_of_rules_with_arguments() {
 }
 
 /// Whatever libseccomp knows.
-#[test]
+#[container_test]
 fn rules_for_calls_that_are_newer_than_libseccomp_are_in_force() {
     const LISTNS: &str = "native 470";
     let profile = all_but(json!([{ "names": ["listns"], "action": "SCMP_ACT_ERRNO", "errnoRet": 77 }]));
@@ -484,7 +478,7 @@ fn rules_for_calls_that_are_newer_than_libseccomp_are_in_force() {
     assert_eq!(stdout(&run(&test)), "errno 77\n");
 }
 
-#[test]
+#[container_test]
 fn a_program_in_an_annotation() {
     if !cfg!(target_arch = "x86_64") {
         return skip("not x86_64");
@@ -513,7 +507,7 @@ fn a_program_in_an_annotation() {
     }
 }
 
-#[test]
+#[container_test]
 fn the_filter_is_there_in_both_modes() {
     for no_new_privileges in [false, true] {
         for uid in [0, 1000] {

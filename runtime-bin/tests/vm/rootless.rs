@@ -9,7 +9,7 @@ use serde_json::json;
 
 /// A config as `spec --rootless` writes it, with limits.
 fn bundle() -> TestBundle {
-    let mut test = TestBundle::new(&["sleep", "1000"]);
+    let mut test = TestBundle::new(&["sleep", "1000"]).of_any_runtime();
     let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
     let linux = &mut test.config["linux"];
     linux["uidMappings"] = json!([{ "containerID": 0, "hostID": uid, "size": 1 }]);

@@ -165,7 +165,7 @@ fn devices_stay(runtime: Runtime) {
     let not_allowed = ("loop-control", "c", (10, 237));
     let node = |(name, kind, (major, minor)): (&str, &str, (u64, u64))| json!({ "path": format!("/dev/{name}"), "type": kind, "major": major, "minor": minor, "fileMode": 0o666 });
     let rule = |(_, kind, (major, minor)): (&str, &str, (u64, u64))| json!({ "allow": true, "type": kind, "major": major, "minor": minor, "access": "rwm" });
-    let mut test = TestBundle::new(&["sh", "-c", OPEN]);
+    let mut test = TestBundle::new(&["sh", "-c", OPEN]).of_any_runtime();
     test.config["linux"]["devices"] = devices.into_iter().chain([not_allowed]).map(node).collect();
     let nothing = json!({ "allow": false, "access": "rwm" });
     test.config["linux"]["resources"]["devices"] = [nothing].into_iter().chain(devices.map(rule)).collect();

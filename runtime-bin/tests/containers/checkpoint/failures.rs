@@ -3,7 +3,7 @@
 use super::*;
 
 /// CRIU's own reason is in the error, and the container goes on.
-#[test]
+#[container_test]
 fn a_dump_that_fails_changes_nothing() {
     if !can_checkpoint() {
         return;
@@ -28,7 +28,7 @@ fn a_dump_that_fails_changes_nothing() {
 
 /// CRIU finds at its next word that nobody listens, and takes back what it has done to the processes. That is why it is not killed with
 /// the runtime: its own code would stay in them.
-#[test]
+#[container_test]
 fn a_dump_whose_caller_is_killed_changes_nothing() {
     if !can_checkpoint() {
         return;
@@ -55,7 +55,7 @@ fn a_dump_whose_caller_is_killed_changes_nothing() {
     delete(&test, "after a caller that was killed");
 }
 
-#[test]
+#[container_test]
 fn a_restore_that_fails_leaves_nothing() {
     if !can_checkpoint() {
         return;

@@ -3,7 +3,7 @@
 use super::*;
 
 /// A parent of the images is dumped first; what it has is not dumped again.
-#[test]
+#[container_test]
 fn memory_can_be_dumped_before() {
     if !can_checkpoint() {
         return;
@@ -31,7 +31,7 @@ fn memory_can_be_dumped_before() {
 }
 
 /// The memory stays with the dump until it is fetched.
-#[test]
+#[container_test]
 fn memory_can_come_later() {
     if !can_checkpoint() {
         return;
@@ -90,7 +90,7 @@ fn memory_can_come_later() {
 }
 
 /// The unit that was told of the limits goes with a dump, and another comes with a restore: of the bundle as it is by then.
-#[test]
+#[container_test]
 fn units_of_systemd_are_made_again() {
     if !vm::in_vm() || !can_checkpoint() {
         return;
@@ -128,7 +128,7 @@ fn units_of_systemd_are_made_again() {
 
 /// What becomes of cgroups that the container has made below its own: where init is, its limit there, which was 55, and that of the
 /// container, which is the bundle's as it is by then. CRIU passes over limits of cgroup v2, whatever the mode.
-#[test]
+#[container_test]
 fn cgroups_below_are_restored_as_asked() {
     if !vm::in_vm() || !can_checkpoint() {
         return;
@@ -178,7 +178,7 @@ fn cgroups_below(systemd: bool, mode: &str) -> String {
     seen
 }
 
-#[test]
+#[container_test]
 fn the_annotation_names_a_config_of_criu() {
     if !can_checkpoint() {
         return;
@@ -201,7 +201,7 @@ fn the_annotation_names_a_config_of_criu() {
 }
 
 /// Either restores what the other has dumped.
-#[test]
+#[container_test]
 fn images_are_runcs() {
     if !can_checkpoint() {
         return;

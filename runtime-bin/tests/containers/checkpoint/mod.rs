@@ -17,8 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::common::{
-    self, CORTEN, TestBundle, can_make_containers, cgroup_mounts, corten, fail, quietly, receive, skip, state, stdout,
-    succeed, until, vm,
+    self, CORTEN, TestBundle, cgroup_mounts, corten, fail, quietly, receive, skip, state, stdout, succeed, until, vm,
 };
 use container_test::container_test;
 use serde_json::json;
@@ -30,9 +29,6 @@ const COUNT: &str = "i=0; while [ ! -e /tmp/stop ]; do i=$((i+1)); echo $i; echo
 
 /// Whether containers can be dumped here; says why not.
 fn can_checkpoint() -> bool {
-    if !can_make_containers() {
-        return false;
-    }
     let Ok(checked) = Command::new("criu").arg("check").output() else {
         skip("no criu in $PATH (package criu)");
         return false;

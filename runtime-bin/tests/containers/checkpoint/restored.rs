@@ -2,7 +2,7 @@
 
 use super::*;
 
-#[test]
+#[container_test]
 fn a_container_goes_on() {
     if !can_checkpoint() {
         return;
@@ -49,7 +49,7 @@ fn a_container_goes_on() {
     test.assert_nothing_left("after its end");
 }
 
-#[test]
+#[container_test]
 fn a_paused_container_can_be_dumped() {
     if !can_checkpoint() {
         return;
@@ -68,7 +68,7 @@ fn a_paused_container_can_be_dumped() {
 }
 
 /// Lines come from a pipe before and after, none twice and none left out.
-#[test]
+#[container_test]
 fn stdio_may_be_pipes() {
     if !can_checkpoint() {
         return;
@@ -111,7 +111,7 @@ fn stdio_may_be_pipes() {
 }
 
 /// In the foreground, what the container leaves behind comes to the caller, as with `run`.
-#[test]
+#[container_test]
 fn orphans_are_reaped_after_a_restore() {
     if !can_checkpoint() {
         return;
@@ -141,7 +141,7 @@ fn orphans_are_reaped_after_a_restore() {
     test.assert_nothing_left("after orphans");
 }
 
-#[test]
+#[container_test]
 fn stdio_may_be_files_of_the_host() {
     if !can_checkpoint() {
         return;
@@ -212,7 +212,7 @@ fn expect(from: &mut File, wanted: &str) {
     });
 }
 
-#[test]
+#[container_test]
 fn terminals_are_restored() {
     if !can_checkpoint() {
         return;
@@ -265,7 +265,7 @@ fn terminals_are_restored() {
 }
 
 /// Mounts come back with their content or from their sources, even into a rootfs that has no mount points yet.
-#[test]
+#[container_test]
 fn mounts_are_restored() {
     if !can_checkpoint() {
         return;
@@ -308,7 +308,7 @@ fn mounts_are_restored() {
     delete(&test, "after mounts");
 }
 
-#[test]
+#[container_test]
 fn containers_of_docker_are_restored() {
     if !can_checkpoint() {
         return;
@@ -337,7 +337,7 @@ fn containers_of_docker_are_restored() {
 }
 
 /// The network namespace is made anew and its loopback device is up, so that who listens there can go on.
-#[test]
+#[container_test]
 fn listeners_on_loopback_are_restored() {
     if !can_checkpoint() {
         return;
@@ -355,7 +355,7 @@ fn listeners_on_loopback_are_restored() {
     delete(&test, "after a listener");
 }
 
-#[test]
+#[container_test]
 fn joined_network_namespaces_are_joined_again() {
     if !can_checkpoint() {
         return;
@@ -377,7 +377,7 @@ fn joined_network_namespaces_are_joined_again() {
     holder.wait().unwrap();
 }
 
-#[test]
+#[container_test]
 fn user_namespaces_are_restored() {
     if !can_checkpoint() {
         return;
@@ -398,7 +398,7 @@ fn user_namespaces_are_restored() {
 }
 
 /// Those of the runtime run again at a restore, with the state of the new container; those inside do not (runc).
-#[test]
+#[container_test]
 fn hooks_run() {
     if !can_checkpoint() {
         return;

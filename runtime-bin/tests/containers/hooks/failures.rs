@@ -34,9 +34,6 @@ const WAYS: usize = 6;
 
 /// Runs a check of every way to fail, all at the same time.
 fn every_way(kind: &str, check: impl Fn(TestBundle, String, &str) + Sync) {
-    if !can_make_containers() {
-        return;
-    }
     std::thread::scope(|scope| {
         for nth in 0..WAYS {
             let check = &check;
@@ -75,23 +72,23 @@ fn assert_slow_is_gone(test: &TestBundle, kind: &str) {
     }
 }
 
-#[test]
+#[container_test]
 fn create_fails_with_a_prestart_hook() {
     create_fails("prestart");
 }
 
-#[test]
+#[container_test]
 fn create_fails_with_a_create_runtime_hook() {
     create_fails("createRuntime");
 }
 
-#[test]
+#[container_test]
 fn create_fails_with_a_create_container_hook() {
     create_fails("createContainer");
 }
 
 /// `start` reports it; `run` takes the container back.
-#[test]
+#[container_test]
 fn start_fails_with_a_start_container_hook() {
     every_way("startContainer", |test, error, _| {
         create(&test);
@@ -112,7 +109,7 @@ fn start_fails_with_a_start_container_hook() {
 }
 
 /// The program has begun, and is killed.
-#[test]
+#[container_test]
 fn start_fails_with_a_poststart_hook() {
     every_way("poststart", |test, error, kind| {
         create(&test);
@@ -138,7 +135,7 @@ fn start_fails_with_a_poststart_hook() {
 }
 
 /// Only a warning: the container is gone, and the other hooks run.
-#[test]
+#[container_test]
 fn delete_warns_of_a_poststop_hook() {
     every_way("poststop", |test, error, kind| {
         create(&test);

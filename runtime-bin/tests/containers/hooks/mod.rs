@@ -13,8 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    self, CORTEN, TestBundle, Variant, can_make_containers, corten, create, fail, one_error, receive, state, stdout,
-    succeed, wait_for,
+    self, CORTEN, TestBundle, Variant, corten, create, fail, one_error, receive, state, stdout, succeed, wait_for,
 };
 use container_test::container_test;
 use serde_json::{Value, json};

@@ -10,16 +10,13 @@ const RECORD: &str = "cat > $D/$K.state; pwd > $D/$K.cwd; id -u > $D/$K.uid; \
     grep ' rootfs/proc \\| .*/rootfs/proc ' /proc/self/mountinfo > $D/$K.own; \
     ls proc/version > $D/$K.version; echo $K.0 >> $D/order";
 
-fn kinds_in_their_places(mapped: bool) {
-    if !can_make_containers() {
-        return;
-    }
+#[container_test(Root, UserNamespace)]
+fn kinds_in_their_places(variant: Variant) {
+    let mapped = variant.is_mapped();
     let mut test = bundle(&["sleep", "1000"]);
     test.config["annotations"] = json!({ "some.key": "some value" });
     test.config["process"]["cwd"] = json!("/tmp");
-    if mapped {
-        test.map_ids();
-    }
+    variant.apply(&mut test);
     fs::write(test.beside("host"), "").unwrap();
     for kind in KINDS {
         add(&mut test, kind, RECORD);
@@ -81,16 +78,6 @@ fn kinds_in_their_places(mapped: bool) {
     // The program has begun.
     assert_eq!(written(&test, "createRuntime.comm"), "corten-init\n");
     assert_eq!(written(&test, "poststart.comm"), "sleep\n");
-}
-
-#[test]
-fn kinds_in_their_namespaces() {
-    kinds_in_their_places(false);
-}
-
-#[test]
-fn kinds_in_a_user_namespace() {
-    kinds_in_their_places(true);
 }
 
 /// `start` has not come back, and the program runs, while poststart hooks do; poststop hooks see nothing of the container.

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use crate::common::{
-    self, CORTEN, TestBundle, Variant, can_make_containers, copy_program, corten, create, create_by, fail, one_error,
-    receive, run, skip, state, stdout, succeed, until, wait_for,
+    self, CORTEN, TestBundle, Variant, copy_program, corten, create, create_by, fail, one_error, receive, run, skip,
+    state, stdout, succeed, until, wait_for,
 };
 use container_test::container_test;
 use serde_json::{Value, json};

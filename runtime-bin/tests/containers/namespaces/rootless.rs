@@ -115,9 +115,6 @@ impl Rootless {
 
 /// Whether ordinary users can make user namespaces and, where wanted, map subordinate ids; says why not.
 fn can_be_rootless(subordinates: bool) -> bool {
-    if !can_make_containers() {
-        return false;
-    }
     let ids = ["--reuid", "65533", "--regid", "65533", "--clear-groups"];
     let made = Command::new("setpriv").args(ids).args(["unshare", "--user", "--map-root-user", "true"]).output();
     if !made.is_ok_and(|output| output.status.success()) {
@@ -135,7 +132,7 @@ fn can_be_rootless(subordinates: bool) -> bool {
     true
 }
 
-#[test]
+#[container_test]
 fn rootless_as_spec_writes_it() {
     if !can_be_rootless(false) {
         return;
@@ -158,7 +155,7 @@ fn rootless_as_spec_writes_it() {
     user.assert_nothing_left("as spec writes it");
 }
 
-#[test]
+#[container_test]
 fn rootless_devices() {
     if !can_be_rootless(false) {
         return;
@@ -177,7 +174,7 @@ fn rootless_devices() {
 }
 
 /// What is written to files of the kernel, without the runtime being able to write those of init.
-#[test]
+#[container_test]
 fn rootless_clocks_limits_and_parameters() {
     if !can_be_rootless(false) {
         return;
@@ -201,7 +198,7 @@ fn rootless_clocks_limits_and_parameters() {
     user.assert_nothing_left("an OOM score below the own");
 }
 
-#[test]
+#[container_test]
 fn rootless_joins_the_users_own_namespaces() {
     if !can_be_rootless(false) {
         return;
@@ -228,7 +225,7 @@ fn rootless_joins_the_users_own_namespaces() {
     user.assert_nothing_left("joined ones");
 }
 
-#[test]
+#[container_test]
 fn rootless_terminal() {
     if !can_be_rootless(false) {
         return;
@@ -262,7 +259,7 @@ fn state_root_in_a_user_namespace(own: &Path, user: Option<&str>) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-#[test]
+#[container_test]
 fn root_of_a_user_namespace_has_the_users_state_root() {
     if !Command::new("unshare")
         .args(["--user", "--map-root-user", "true"])
@@ -281,7 +278,7 @@ fn root_of_a_user_namespace_has_the_users_state_root() {
     }
 }
 
-#[test]
+#[container_test]
 fn rootless_life_with_the_default_root() {
     if !can_be_rootless(false) {
         return;
@@ -313,7 +310,7 @@ fn rootless_life_with_the_default_root() {
     user.assert_nothing_left("its life");
 }
 
-#[test]
+#[container_test]
 fn rootless_cgroups_are_not_the_users() {
     if !can_be_rootless(false) {
         return;
@@ -325,7 +322,7 @@ fn rootless_cgroups_are_not_the_users() {
     user.assert_nothing_left("a cgroup that was asked for");
 }
 
-#[test]
+#[container_test]
 fn rootless_with_subordinate_ids() {
     if !can_be_rootless(true) {
         return;
@@ -375,7 +372,7 @@ fn rootless_with_subordinate_ids() {
     user.assert_nothing_left("foreign group ids");
 }
 
-#[test]
+#[container_test]
 fn what_rootless_cannot_have() {
     if !can_be_rootless(false) {
         return;
@@ -510,7 +507,7 @@ fn corten_inside_a_user_namespace_with_the_hosts() {
 }
 
 /// As `unshare --map-root-user` makes it: one id, and no `setgroups(2)`.
-#[test]
+#[container_test]
 fn corten_inside_a_user_namespace_of_one_id() {
     if !can_be_rootless(false) {
         return;

@@ -144,8 +144,9 @@ fn scheduling_of(pid: i32) -> [i64; 7] {
     [policy, found.sched_flags.try_into().unwrap(), nice, priority, runtime, deadline, period]
 }
 
-#[container_test]
-fn every_scheduling_flag() {
+#[container_test(Root, UserNamespace)]
+fn every_scheduling_flag(variant: Variant) {
+    let mapped = variant.is_mapped();
     let deadline = |flag: &str| {
         json!({ "policy": "SCHED_DEADLINE", "runtime": 2_000_000, "deadline": 10_000_000, "period": 20_000_000,
             "flags": [flag] })
@@ -165,41 +166,37 @@ fn every_scheduling_flag() {
         (other(&["SCHED_FLAG_UTIL_CLAMP_MIN"]), true, [3, 0, 3], none),
         (other(&["SCHED_FLAG_UTIL_CLAMP_MAX"]), true, [3, 0, 3], none),
     ] {
-        for mapped in [false, true] {
-            let mut test = shell("true");
-            if mapped {
-                test.map_ids();
+        let mut test = shell("true");
+        variant.apply(&mut test);
+        test.config["process"]["scheduler"] = scheduler.clone();
+        let path = test.write().path();
+        let errors = test.beside("errors");
+        let mut create = corten(&test, &["create", "-b", path.to_str().unwrap(), &test.id]);
+        let status = create.stdout(Stdio::null()).stderr(fs::File::create(&errors).unwrap()).status().unwrap();
+        if !status.success() {
+            let error = fs::read_to_string(errors).unwrap();
+            let reasons: &[&str] = match ordinary {
+                // A kernel without utilization clamps.
+                true => &["operation not supported"],
+                false => &["operation not permitted", "device or resource busy"],
+            };
+            let is_known = |reason: &&str| error.contains(&format!(": process.scheduler: sched_setattr: {reason}"));
+            assert!(reasons.iter().any(is_known), "{scheduler}, mapped {mapped}: {error}");
+            if !mapped {
+                skip(&format!("not here: {scheduler}"));
             }
-            test.config["process"]["scheduler"] = scheduler.clone();
-            let path = test.write().path();
-            let errors = test.beside("errors");
-            let mut create = corten(&test, &["create", "-b", path.to_str().unwrap(), &test.id]);
-            let status = create.stdout(Stdio::null()).stderr(fs::File::create(&errors).unwrap()).status().unwrap();
-            if !status.success() {
-                let error = fs::read_to_string(errors).unwrap();
-                let reasons: &[&str] = match ordinary {
-                    // A kernel without utilization clamps.
-                    true => &["operation not supported"],
-                    false => &["operation not permitted", "device or resource busy"],
-                };
-                let is_known = |reason: &&str| error.contains(&format!(": process.scheduler: sched_setattr: {reason}"));
-                assert!(reasons.iter().any(is_known), "{scheduler}, mapped {mapped}: {error}");
-                if !mapped {
-                    skip(&format!("not here: {scheduler}"));
-                }
-                test.assert_nothing_left(&error);
-                continue;
-            }
-            assert!(ordinary || !mapped, "a user namespace gives no {scheduler}");
-            let state: Value = serde_json::from_str(&succeed(&test, &["state", &test.id])).unwrap();
-            let found = scheduling_of(i32::try_from(state["pid"].as_i64().unwrap()).unwrap());
-            let [policy, flags, nice, _, found_times @ ..] = found;
-            assert_eq!([policy, flags, nice], expected, "{scheduler}, mapped {mapped}");
-            // A kernel since 6.12 tells the slice of other policies as their runtime.
-            assert!(policy != 6 || found_times == times, "{scheduler}: {found_times:?}");
-            succeed(&test, &["delete", "--force", &test.id]);
-            test.assert_nothing_left("flags");
+            test.assert_nothing_left(&error);
+            continue;
         }
+        assert!(ordinary || !mapped, "a user namespace gives no {scheduler}");
+        let state: Value = serde_json::from_str(&succeed(&test, &["state", &test.id])).unwrap();
+        let found = scheduling_of(i32::try_from(state["pid"].as_i64().unwrap()).unwrap());
+        let [policy, flags, nice, _, found_times @ ..] = found;
+        assert_eq!([policy, flags, nice], expected, "{scheduler}, mapped {mapped}");
+        // A kernel since 6.12 tells the slice of other policies as their runtime.
+        assert!(policy != 6 || found_times == times, "{scheduler}: {found_times:?}");
+        succeed(&test, &["delete", "--force", &test.id]);
+        test.assert_nothing_left("flags");
     }
 }
 
@@ -264,8 +261,8 @@ fn every_io_priority_class() {
     assert!(error.contains("process.ioPriority"), "{error}");
 }
 
-#[container_test]
-fn the_callers_cpus_are_not_the_containers() {
+#[container_test(Root, UserNamespace)]
+fn the_callers_cpus_are_not_the_containers(variant: Variant) {
     if !has("taskset") {
         return;
     }
@@ -277,17 +274,13 @@ fn the_callers_cpus_are_not_the_containers() {
     }
     // What is for exec is not for init.
     for affinity in [Value::Null, json!({ "initial": "0", "final": "0" })] {
-        for mapped in [false, true] {
-            let mut test = shell("cat /proc/self/status");
-            if mapped {
-                test.map_ids();
-            }
-            if !affinity.is_null() {
-                test.config["process"]["execCPUAffinity"] = affinity.clone();
-            }
-            let seen = stdout(&run_behind(&test, &["taskset", "-c", "0"]));
-            assert_eq!(field(&seen, "Cpus_allowed_list"), all, "{affinity}");
+        let mut test = shell("cat /proc/self/status");
+        variant.apply(&mut test);
+        if !affinity.is_null() {
+            test.config["process"]["execCPUAffinity"] = affinity.clone();
         }
+        let seen = stdout(&run_behind(&test, &["taskset", "-c", "0"]));
+        assert_eq!(field(&seen, "Cpus_allowed_list"), all, "{affinity}");
     }
     let mut test = shell("true");
     test.config["process"]["execCPUAffinity"] = json!({ "initial": "none" });

@@ -187,8 +187,8 @@ fn the_program_is_searched_in_the_containers_path() {
 }
 
 /// Engines choose an exit status by these words.
-#[container_test]
-fn three_messages_about_programs() {
+#[container_test(Root, UserNamespace)]
+fn three_messages_about_programs(variant: Variant) {
     for (program, words) in [
         ("missing", "exec: \"missing\": executable file not found in $PATH"),
         ("", "exec: \"\": executable file not found in $PATH"),
@@ -198,16 +198,12 @@ fn three_messages_about_programs() {
         ("/etc/data", "exec: \"/etc/data\": permission denied"),
         ("/etc", "exec: \"/etc\": is a directory"),
     ] {
-        for mapped in [false, true] {
-            let mut test = TestBundle::new(&[program]);
-            let etc = test.rootfs().join("etc");
-            fs::write(etc.join("data"), "data").unwrap();
-            if mapped {
-                test.map_ids();
-            }
-            let error = refused(&test);
-            assert!(error.ends_with(words), "{error}");
-        }
+        let mut test = TestBundle::new(&[program]);
+        let etc = test.rootfs().join("etc");
+        fs::write(etc.join("data"), "data").unwrap();
+        variant.apply(&mut test);
+        let error = refused(&test);
+        assert!(error.ends_with(words), "{error}");
     }
 }
 

@@ -124,32 +124,28 @@ fn run_between_devices(test: &TestBundle) -> Output {
     run_behind(test, &["unshare", "-n", "sh", "-c", setup, "sh"])
 }
 
-#[container_test]
-fn network_devices_move_in() {
+#[container_test(Root, UserNamespace)]
+fn network_devices_move_in(variant: Variant) {
     if !has("ip") || !has("unshare") {
         return;
     }
     for (device, name) in [(json!({ "name": "eth7" }), "eth7"), (json!({}), "here")] {
-        for mapped in [false, true] {
-            let mut test = shell("busybox ip addr; cat /sys/class/net/*/address | wc -l");
-            if mapped {
-                test.map_ids();
-            }
-            test.config["linux"]["netDevices"] = json!({ "here": device });
-            let output = run_between_devices(&test);
-            if output.status.code() == Some(99) {
-                return skip("no veth");
-            }
-            let seen = stdout(&output);
-            let part = seen.split("\n2:").nth(1).or(seen.split(&format!(" {name}@")).nth(1));
-            let part = part.unwrap_or_else(|| panic!("{seen}"));
-            assert!(seen.contains(&format!(" {name}@")) || seen.contains(&format!(" {name}:")), "{seen}");
-            for word in ["inet 10.9.8.7/24", "inet6 fd00::7/64", "mtu 1400", "UP"] {
-                assert!(part.contains(word), "{word} is missing: {seen}");
-            }
-            assert!(!seen.contains("there:"), "{seen}");
-            test.assert_nothing_left("devices");
+        let mut test = shell("busybox ip addr; cat /sys/class/net/*/address | wc -l");
+        variant.apply(&mut test);
+        test.config["linux"]["netDevices"] = json!({ "here": device });
+        let output = run_between_devices(&test);
+        if output.status.code() == Some(99) {
+            return skip("no veth");
         }
+        let seen = stdout(&output);
+        let part = seen.split("\n2:").nth(1).or(seen.split(&format!(" {name}@")).nth(1));
+        let part = part.unwrap_or_else(|| panic!("{seen}"));
+        assert!(seen.contains(&format!(" {name}@")) || seen.contains(&format!(" {name}:")), "{seen}");
+        for word in ["inet 10.9.8.7/24", "inet6 fd00::7/64", "mtu 1400", "UP"] {
+            assert!(part.contains(word), "{word} is missing: {seen}");
+        }
+        assert!(!seen.contains("there:"), "{seen}");
+        test.assert_nothing_left("devices");
     }
 }
 
