@@ -10,7 +10,7 @@ fuzz_target!(|bytes: &[u8]| {
     for step in program.steps() {
         let Ok((item, step)) = step else { return };
         let mut length = item.count_bytes();
-        step.operands(|name, _| length += name.len());
+        step.operands(&mut |name, value| length += name.len() + value.to_string().len());
         std::hint::black_box(length);
     }
 });

@@ -543,5 +543,6 @@ const fn fingerprint(text: &str) -> u16 {
         hash = (hash ^ bytes[at] as u32).wrapping_mul(0x0100_0193);
         at += 1;
     }
-    (hash >> 16 ^ hash & 0xffff) as u16
+    let [a, b, c, d] = hash.to_le_bytes();
+    u16::from_le_bytes([a ^ c, b ^ d])
 }

@@ -92,7 +92,7 @@ impl Kernel {
     ///
     /// # Safety
     /// `to` must be writable for `length` bytes.
-    unsafe fn kept_parent(&mut self, to: usize, length: usize) -> isize {
+    unsafe fn fill(&mut self, to: usize, length: usize) -> isize {
         let length = length.min(self.answers.len());
         for (at, byte) in self.answers.drain(..length).enumerate() {
             // SAFETY: the caller's promise.
