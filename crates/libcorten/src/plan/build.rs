@@ -16,7 +16,7 @@ use super::builder::{Builder, Meeting, slot};
 use super::decisions::{Decisions, NetworkNamespace, Procfs, has_new, own_oom_score, writes_kernel_files};
 use super::paths::{path_in_root, text};
 use super::phases::{HostPhase, InsidePhase};
-use super::{Facts, HostStep, Plan, PlanError, Request, cgroups, devices, hooks, mounts, namespaces, process, root};
+use super::{Facts, HostStep, PlanError, Request, cgroups, devices, hooks, mounts, namespaces, process, root};
 
 /// What runs when the config has no process: nothing, as root.
 static NO_PROCESS: LazyLock<Process> = LazyLock::new(|| {
@@ -25,7 +25,11 @@ static NO_PROCESS: LazyLock<Process> = LazyLock::new(|| {
 });
 
 /// Works out what is done for a container, in order.
-pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<Plan, PlanError> {
+pub(super) fn container<'a>(
+    spec: &'a Spec,
+    request: &'a Request<'a>,
+    facts: &'a Facts,
+) -> Result<Builder<'a>, PlanError> {
     // config.md#process: required when `start` is called, not before.
     let process = match spec.process() {
         Some(process) => process,
@@ -66,7 +70,7 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts) -> Result<
     copy_stdio(b, process);
     restrict(b, process)?;
     after_ready(b);
-    Ok(builder.finish())
+    Ok(builder)
 }
 
 /// What is written down of the container, and what the state directory has for it.

@@ -156,6 +156,14 @@ impl<'a> Builder<'a> {
         plan
     }
 
+    /// The names of the steps, with their phases.
+    #[cfg(test)]
+    pub(super) fn names(&self) -> (Vec<(HostPhase, &'static str)>, Vec<(InsidePhase, &'static str)>) {
+        let host = self.host.iter().map(|step| (step.phase, step.planned.step.name())).collect();
+        let inside = self.inside.iter().map(|step| (step.phase, step.planned.step.name())).collect();
+        (host, inside)
+    }
+
     /// Adds a step to the runtime's half.
     pub(super) fn host(&mut self, phase: HostPhase, item: impl Into<CString>, step: HostStep) {
         self.host.push(Phased { phase, planned: Planned { item: item.into(), step } });

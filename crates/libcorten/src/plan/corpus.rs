@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::builder::Builder;
 use super::*;
 use crate::facts::{BareMounts, LegacyHierarchy, PreservedFds};
 use crate::oci::Spec;
@@ -59,14 +60,22 @@ impl Case {
         Self { spec, options, facts, command }
     }
 
+    /// Its plan.
     pub(super) fn plan(&self) -> Result<Plan, PlanError> {
+        self.build(|builder| builder.finish())
+    }
+
+    /// Has `finish` look at its plan in the making.
+    pub(super) fn build<T>(&self, finish: impl FnOnce(Builder<'_>) -> T) -> Result<T, PlanError> {
         let Self { spec, options, facts, command } = self;
         let wait_for_start = matches!(command, Command::Create);
         let request = Request { id: "box", bundle: Path::new("/bundle"), wait_for_start, options };
         match command {
-            Command::Create | Command::Run => Plan::new(spec, &request, facts),
-            Command::Exec(running) => Plan::for_exec(spec, &request, facts, running),
-            Command::Mounts(running, change) => Plan::for_mounts(spec, &request, facts, running, *change),
+            Command::Create | Command::Run => build::container(spec, &request, facts).map(finish),
+            Command::Exec(running) => exec::process(spec, &request, facts, running).map(finish),
+            Command::Mounts(running, change) => {
+                exec::change_of_mounts(spec, &request, facts, running, *change).map(finish)
+            }
         }
     }
 }
@@ -116,7 +125,7 @@ fn running(dice: &mut Dice) -> Running {
 
 fn facts(dice: &mut Dice, joins: bool) -> Facts {
     let mut facts = Facts::of_root();
-    match dice.below(6) {
+    match dice.below(if joins { 4 } else { 6 }) {
         0 => {}
         1 => {
             facts.cgroups.unit = corten_cgroup::systemd::Unit::from_cgroups_path("", "box", false).ok();
@@ -191,6 +200,21 @@ fn config(dice: &mut Dice, options: &CreateOptions, joins: bool) -> Value {
         push(&mut config["linux"]["namespaces"], json!({ "type": "user", "path": path }));
         let maps = json!([{ "containerID": 0, "hostID": dice.choose(&[0, 1000]), "size": 70_000 }]);
         (config["linux"]["uidMappings"], config["linux"]["gidMappings"]) = (maps.clone(), maps);
+    }
+    // What is rare otherwise.
+    let left_out: &[&str] = match dice.below(10) {
+        0 => &["mount"],
+        1 => &["cgroup"],
+        _ => &[],
+    };
+    let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.retain(|namespace| !left_out.contains(&namespace["type"].as_str().unwrap()));
+    match dice.below(12) {
+        0 => config["mounts"] = json!([{ "destination": "/proc", "type": "proc", "source": "proc" }]),
+        1 => push(&mut config["mounts"], json!({ "destination": "/t", "type": "tmpfs", "options": ["ro"] })),
+        2 => push(&mut config["mounts"], json!({ "destination": "/c", "type": "cgroup", "source": "cgroup" })),
+        3 => push(&mut config["process"]["rlimits"], json!({ "type": "RLIMIT_NPROC", "soft": 9, "hard": 9 })),
+        _ => {}
     }
     for _ in 0..dice.below(14) {
         change(&mut config, dice);

@@ -18,7 +18,7 @@ use super::build;
 use super::builder::{Builder, slot};
 use super::decisions::{Appearance, Decisions, Procfs, RootMethod};
 use super::phases::{HostPhase, InsidePhase};
-use super::{Facts, HostStep, Plan, PlanError, Request, cgroups, kernel, mounts, namespaces, process};
+use super::{Facts, HostStep, PlanError, Request, cgroups, kernel, mounts, namespaces, process};
 
 /// What there is of a container for a process to join.
 #[derive(Debug, Clone)]
@@ -49,7 +49,12 @@ pub(crate) enum Entry {
 
 /// Works out what is done for a process, in order. `spec` is the container's config, with the new process in place of the first
 /// one, and without what is done once for all: hooks, sysctls.
-pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts, running: &Running) -> Result<Plan, PlanError> {
+pub(super) fn process<'a>(
+    spec: &'a Spec,
+    request: &'a Request<'a>,
+    facts: &'a Facts,
+    running: &'a Running,
+) -> Result<Builder<'a>, PlanError> {
     let process = spec.process().as_ref().ok_or(PlanError::Missing { item: "process" })?;
     let decisions = Decisions::of_exec(spec, request, facts, process, running);
     let mut builder = Builder::new(spec, request, facts, Some(running), decisions);
@@ -75,7 +80,7 @@ pub(super) fn plan(spec: &Spec, request: &Request<'_>, facts: &Facts, running: &
     b.clone_init(c"runtime", 0);
     restrict(b, process, running)?;
     b.host(HostPhase::Exec, c"process.args", HostStep::AwaitExec);
-    Ok(builder.finish())
+    Ok(builder)
 }
 
 /// The session, and its terminal: of the process that stays.
@@ -96,13 +101,13 @@ pub(crate) enum MountChange {
 }
 
 /// Works out what is done to change mounts. `spec` is the container's config with these mounts.
-pub(super) fn plan_mounts(
-    spec: &Spec,
-    request: &Request<'_>,
-    facts: &Facts,
-    running: &Running,
+pub(super) fn change_of_mounts<'a>(
+    spec: &'a Spec,
+    request: &'a Request<'a>,
+    facts: &'a Facts,
+    running: &'a Running,
     change: MountChange,
-) -> Result<Plan, PlanError> {
+) -> Result<Builder<'a>, PlanError> {
     let decisions = Decisions::of_mounts(spec, request, facts, running, change);
     let mut builder = Builder::new(spec, request, facts, Some(running), decisions);
     let b = &mut builder;
@@ -125,7 +130,7 @@ pub(super) fn plan_mounts(
     b.rendezvous(SyncPoint::Ready, (HostPhase::Ready, InsidePhase::Ready), c"runtime", |_| {});
     b.inside(InsidePhase::Exec, c"runtime", Step::End {});
     b.host(HostPhase::Exec, c"runtime", HostStep::AwaitExec);
-    Ok(builder.finish())
+    Ok(builder)
 }
 
 /// The root that paths are resolved in. A container without a mount namespace of its own is shut up in a tree that only its

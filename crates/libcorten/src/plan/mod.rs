@@ -87,7 +87,7 @@ impl Plan {
 
     /// Works the plan out.
     pub(crate) fn new(spec: &crate::oci::Spec, request: &Request<'_>, facts: &Facts) -> Result<Self, PlanError> {
-        build::plan(spec, request, facts)
+        Ok(build::container(spec, request, facts)?.finish())
     }
 
     /// Works out the plan for a process in a container that runs; `spec` is the container's config with that process.
@@ -97,7 +97,7 @@ impl Plan {
         facts: &Facts,
         running: &Running,
     ) -> Result<Self, PlanError> {
-        exec::plan(spec, request, facts, running)
+        Ok(exec::process(spec, request, facts, running)?.finish())
     }
 
     /// Works out the plan for changing mounts of a container that runs; `spec` is the container's config with these mounts.
@@ -108,6 +108,6 @@ impl Plan {
         running: &Running,
         change: MountChange,
     ) -> Result<Self, PlanError> {
-        exec::plan_mounts(spec, request, facts, running, change)
+        Ok(exec::change_of_mounts(spec, request, facts, running, change)?.finish())
     }
 }

@@ -11,6 +11,17 @@ macro_rules! phases {
         pub(super) enum $name {
             $( $(#[doc = $holds])+ $phase, )*
         }
+
+        #[cfg(test)]
+        impl $name {
+            /// All phases with their names and what holds then, in order.
+            pub(super) const ALL: &[(Self, &str, &str)] =
+                &[ $( (Self::$phase, stringify!($phase), concat!($( $holds, )+)), )* ];
+
+            fn name(self) -> &'static str {
+                match self { $( Self::$phase => stringify!($phase), )* }
+            }
+        }
     };
 }
 
@@ -177,5 +188,89 @@ phases! {
         LastFilter,
         /// Init becomes the program.
         Exec,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{HostPhase, InsidePhase};
+    use corten_init::STEP_NAMES;
+
+    use crate::plan::corpus::Case;
+
+    /// How many plans have steps of every kind at every phase that they can be at.
+    const CASES: u64 = 600;
+
+    /// What a row of the document says.
+    #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+    enum Row<'a> {
+        Phase { name: &'a str, holds: &'a str },
+        Step { phase: &'a str, step: &'a str },
+    }
+
+    /// The rows of the section with this heading.
+    fn documented(heading: &str) -> Vec<Row<'static>> {
+        let document = include_str!("../../../../docs/lifecycle.md");
+        let section = document.split(heading).nth(1).unwrap_or_default();
+        let section = section.split("\n## ").next().unwrap_or_default();
+        let (mut rows, mut phase) = (Vec::new(), "");
+        for line in section.lines() {
+            let cells: Vec<&str> = line.splitn(4, '|').map(str::trim).collect();
+            let [_, first, second, third] = cells[..] else { continue };
+            if let Some(name) = first.strip_prefix("**").and_then(|name| name.strip_suffix("**")) {
+                phase = name;
+                rows.push(Row::Phase { name, holds: third.trim_end_matches(" |") });
+            } else if first.is_empty() {
+                rows.extend(second.split('`').skip(1).step_by(2).map(|step| Row::Step { phase, step }));
+            }
+        }
+        rows
+    }
+
+    fn assert_documented<P: PartialEq>(
+        heading: &str,
+        phases: &'static [(P, &str, &str)],
+        steps: &BTreeSet<(&'static str, &'static str)>,
+    ) {
+        let rows = documented(heading);
+        let holds: Vec<String> = phases.iter().map(|(_, name, holds)| format!("{name}: {}", holds.trim())).collect();
+        let listed = rows.iter().filter_map(|row| match row {
+            Row::Phase { name, holds } => Some(format!("{name}: {holds}")),
+            Row::Step { .. } => None,
+        });
+        assert_eq!(listed.collect::<Vec<_>>(), holds, "the phases of the document");
+        let listed: Vec<(&str, &str)> = rows
+            .iter()
+            .filter_map(|row| match row {
+                Row::Step { phase, step } => Some((*phase, *step)),
+                Row::Phase { .. } => None,
+            })
+            .collect();
+        let once: BTreeSet<_> = listed.iter().copied().collect();
+        assert_eq!(listed.len(), once.len(), "each step is listed once at a phase");
+        let missing: Vec<_> = steps.difference(&once).collect();
+        let idle: Vec<_> = once.difference(steps).collect();
+        assert!(missing.is_empty() && idle.is_empty(), "not in the document: {missing:?}; in no plan: {idle:?}");
+    }
+
+    /// `docs/lifecycle.md` has the phases as they are here, and each step at the phases that it can be at.
+    #[test]
+    fn the_document_of_the_lifecycle_is_true() {
+        let (mut host, mut inside) = (BTreeSet::new(), BTreeSet::new());
+        for seed in 0..CASES {
+            // Of a few there is no plan.
+            if let Ok((of_host, of_inside)) = Case::new(seed).build(|builder| builder.names()) {
+                host.extend(of_host);
+                inside.extend(of_inside);
+            }
+        }
+        let all: BTreeSet<&str> = inside.iter().map(|(_, step)| *step).collect();
+        assert_eq!(all, STEP_NAMES.iter().copied().collect(), "every step of init is in some plan");
+        let host = host.iter().map(|(phase, step)| (HostPhase::name(*phase), *step)).collect();
+        assert_documented("## What the runtime does", HostPhase::ALL, &host);
+        let inside = inside.iter().map(|(phase, step)| (InsidePhase::name(*phase), *step)).collect();
+        assert_documented("## What init does", InsidePhase::ALL, &inside);
     }
 }

@@ -1,6 +1,5 @@
 //! Golden plans of whole configs, and the document that lists the steps of a container's life.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::*;
@@ -180,55 +179,6 @@ fn devices_are_restricted_before_init_opens_files_of_the_root() {
         let waited = inside.iter().position(|step| waits(step)).unwrap();
         assert!(waited < inside.iter().position(|step| opens(step)).unwrap(), "{plan}");
     }
-}
-
-/// `docs/lifecycle.md` lists the steps of `create` of the default bundle in their order, and says of each what it is for.
-#[test]
-fn the_document_of_the_lifecycle_is_true() {
-    let options = CreateOptions { pid_file: Some("/run/pid".into()), console: Console::Master, ..Default::default() };
-    let mut plan = plan(DOCKER, &options, true);
-    let with_terminal = self::plan(DEFAULT, &options, true);
-    // Of steps that come several times in a row, one.
-    let names = |names: Vec<&'static str>| {
-        let mut listed: Vec<&str> = Vec::new();
-        for name in names {
-            if listed.last() != Some(&name) {
-                listed.push(name);
-            }
-        }
-        listed
-    };
-    let host = names(plan.host.drain(..).map(|planned| planned.step.name()).collect());
-    let document = include_str!("../../../../docs/lifecycle.md");
-    let documented = |heading: &str| -> Vec<&str> {
-        let section = document.split(heading).nth(1).unwrap_or_default();
-        let section = section.split("\n## ").next().unwrap_or_default();
-        section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect()
-    };
-    assert_eq!(documented("## What the runtime does"), {
-        let mut all = host;
-        // Only with a terminal, which Docker's config has not.
-        let at = all.iter().position(|name| *name == "DeviceFilter").unwrap();
-        all.insert(at, "HandOnConsole");
-        all.insert(at, "ReceiveConsole");
-        all
-    });
-    let inside: BTreeSet<&str> =
-        plan.inside.iter().chain(&with_terminal.inside).map(|planned| planned.step.name()).collect();
-    let listed = documented("## What init does");
-    assert_eq!(listed.iter().copied().collect::<BTreeSet<_>>(), inside);
-    // Every other step is in the sections after them.
-    let others = document.split("## What other configs add").nth(1).unwrap_or_default();
-    for name in corten_init::STEP_NAMES.iter().filter(|name| !inside.contains(*name)) {
-        assert!(others.contains(&format!("`{name}`")), "{name} is not in the document");
-    }
-    // The order of the document is the order of the plan: the first of each kind.
-    let first = |name: &str| {
-        let position = |plan: &Plan| plan.inside.iter().position(|planned| planned.step.name() == name);
-        position(&with_terminal).map(|at| at * 1000 / with_terminal.inside.len())
-    };
-    let order: Vec<_> = listed.iter().filter_map(|name| first(name)).collect();
-    assert!(order.is_sorted(), "{listed:?} {order:?}");
 }
 
 /// Whose init has to see the host's mounts gets a copy of them, and gets rid of them by `pivot_root(2)`.
