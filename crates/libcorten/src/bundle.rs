@@ -57,8 +57,8 @@ impl Bundle {
         Self::parse(directory, text)
     }
 
-    /// Opens a bundle whose config is in a file of another name or at another place. `config` is relative to the current
-    /// directory; paths in it are relative to the bundle's, as ever.
+    /// Opens a bundle whose config is in a file of another name or at another place. `config` is relative to
+    /// the current directory; paths in it are relative to the bundle's, as ever.
     ///
     /// # Errors
     /// As [`Bundle::open`].

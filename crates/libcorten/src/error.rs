@@ -1,7 +1,8 @@
 //! The library's one error type: opaque outside, rich inside.
 //!
-//! Each phase keeps an enum of its own next to its code (`SpecError`, `PlanError`, `LaunchError`, …); here they become one
-//! [`Error`] with a [`ErrorKind`]. `Display` says one level and `source()` says the rest, so a caller prints the chain once.
+//! Each phase keeps an enum of its own next to its code (`SpecError`, `PlanError`, `LaunchError`, …); here
+//! they become one [`Error`] with a [`ErrorKind`]. `Display` says one level and `source()` says the rest, so
+//! a caller prints the chain once.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -42,7 +43,8 @@ impl ErrorKind {
     }
 }
 
-/// What a stage's error says beside its message. Each is implemented beside the error, which becomes an [`Error`] by `?` then.
+/// What a stage's error says beside its message. Each is implemented beside the error, which becomes an
+/// [`Error`] by `?` then.
 pub(crate) trait Failure: StdError + Send + Sync + 'static {
     /// What kind of error this is.
     fn kind(&self) -> ErrorKind;

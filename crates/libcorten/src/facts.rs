@@ -20,7 +20,8 @@ pub(crate) struct Facts {
     pub(crate) systemd_version: Option<u32>,
     /// The compiled seccomp filter.
     pub(crate) seccomp: Option<Filter>,
-    /// The runtime may mount in its own user namespace (CAP_SYS_ADMIN), so that it opens what init is to mount.
+    /// The runtime may mount in its own user namespace (CAP_SYS_ADMIN), so that it opens what init is to
+    /// mount.
     pub(crate) privileged: bool,
     /// The capabilities that the runtime may give away, as bits.
     pub(crate) capabilities: u64,
@@ -40,7 +41,8 @@ pub(crate) struct Facts {
     pub(crate) bare_mounts: Option<BareMounts>,
     /// Where [`BareMounts::Template`] could be and is not.
     pub(crate) missing_template: Option<PathBuf>,
-    /// Trees must come from a copy of the caller's mount namespace: a mount namespace is mounted below one of them.
+    /// Trees must come from a copy of the caller's mount namespace: a mount namespace is mounted below one of
+    /// them.
     pub(crate) copies_mounts: bool,
     /// Init can find its own mount namespace again: `PIDFD_GET_MNT_NAMESPACE` (Linux 6.11).
     pub(crate) finds_own_mounts: bool,
@@ -48,8 +50,8 @@ pub(crate) struct Facts {
     pub(crate) preserved_fds: PreservedFds,
 }
 
-/// Fds of the caller's that the program gets under their numbers, from 3 on, with gaps between them. What the runtime and init open lies in the
-/// gaps as well, and must be gone when the program is executed.
+/// Fds of the caller's that the program gets under their numbers, from 3 on, with gaps between them. What the
+/// runtime and init open lies in the gaps as well, and must be gone when the program is executed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct PreservedFds {
     /// How many numbers from 3 to the last of them.

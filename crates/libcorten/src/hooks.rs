@@ -1,8 +1,9 @@
 //! Hooks in the runtime's namespaces: prestart, createRuntime, poststart, poststop.
 //!
-//! The state comes on stdin as a file, so that it may have any size. Output goes to the files that annotations name, or is kept in
-//! memory for the error.
-//! Spec: config.md#posix-platform-hooks. Attacker: none; hooks are the engine's. They get no fd of the runtime.
+//! The state comes on stdin as a file, so that it may have any size. Output goes to the files that
+//! annotations name, or is kept in memory for the error.
+//! Spec: config.md#posix-platform-hooks. Attacker: none; hooks are the engine's. They get no fd of the
+//! runtime.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};

@@ -4,8 +4,8 @@
 //! * **Plan**: what is done to make a container of a bundle, as two lists of steps ([`Plan`]).
 //! * **Container**: an isolated process, with a state ([`Container`], [`State`]).
 //!
-//! The five operations of the runtime-spec are [`Runtime::create`], [`Container::start`], [`Container::state`],
-//! [`Container::kill`] and [`Container::delete`].
+//! The five operations of the runtime-spec are [`Runtime::create`], [`Container::start`],
+//! [`Container::state`], [`Container::kill`] and [`Container::delete`].
 //!
 //! ```no_run
 //! use libcorten::{Bundle, CreateOptions, Runtime};
@@ -21,35 +21,40 @@
 //! # }
 //! ```
 //!
-//! All of it may be called from any thread of any program: between clone and exec the child makes raw system calls only, and
-//! nothing of the caller's memory is left after the exec. The library never prints, exits, changes the caller's working
-//! directory, environment or signal handlers, or waits without a deadline (but for the container itself: [`Container::wait`],
-//! [`Readiness::forward`], and [`ExecOptions::ignore_paused`]).
+//! All of it may be called from any thread of any program: between clone and exec the child makes raw system
+//! calls only, and nothing of the caller's memory is left after the exec. The library never prints, exits,
+//! changes the caller's working directory, environment or signal handlers, or waits without a deadline (but
+//! for the container itself: [`Container::wait`], [`Readiness::forward`], and
+//! [`ExecOptions::ignore_paused`]).
 //!
 //! What it does not do: images, layers, networks. Those are the engine's.
 
-// The nouns of the public API.
+// What is asked for, what there is, and what can go wrong: what all stages have in common.
+mod bundle;
 mod error;
-pub mod features;
-#[cfg(fuzzing)]
-pub mod fuzzing;
+mod facts;
+mod request;
+pub mod spec;
 pub mod state;
 
-// The way of a container, in order.
-mod bundle;
-mod criu;
-mod facts;
-mod hooks;
+// The way of a container: probed, planned, launched; and what is done with it afterwards.
 mod host;
 mod launch;
 pub mod lifecycle;
 pub mod plan;
-mod remains;
-mod request;
-mod resctrl;
 mod seccomp;
-pub mod spec;
+
+// What stages use on the way.
+mod criu;
+mod hooks;
+mod remains;
+mod resctrl;
 mod terminal;
+
+// Of the library itself.
+pub mod features;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 
 // The kernel.
 mod sys;

@@ -1,9 +1,11 @@
-//! What there is of a container when it has to go: after a launch or a restore that has failed, and at `delete`.
+//! What there is of a container when it has to go: after a launch or a restore that has failed, and at
+//! `delete`.
 //!
-//! There is one order. First the process that the container begins with ([`end`]), then who else is in the cgroups, the unit, the cgroups
-//! themselves, the resctrl groups, the pid file ([`Remains::remove`]). It goes on after an error, but that cgroups with processes in them are
-//! not removed; what could not be done is told, all of it. The state directory, by which what is left can be found, and the hooks that run
-//! when nothing is left are the caller's.
+//! There is one order. First the process that the container begins with ([`end`]), then who else is in the
+//! cgroups, the unit, the cgroups themselves, the resctrl groups, the pid file ([`Remains::remove`]). It goes
+//! on after an error, but that cgroups with processes in them are not removed; what could not be done is
+//! told, all of it. The state directory, by which what is left can be found, and the hooks that run when
+//! nothing is left are the caller's.
 //! Stage: host. Attacker: the container, whose processes may make others until they are killed.
 
 use std::os::fd::BorrowedFd;
@@ -42,8 +44,8 @@ pub(crate) enum Members {
     Nobody,
     /// Processes of the container.
     Own,
-    /// Maybe those of somebody else: a runtime that was killed before there was an init may not even have made the cgroups that it wrote down.
-    /// An init of ours ends by itself, as its socket has closed.
+    /// Maybe those of somebody else: a runtime that was killed before there was an init may not even have
+    /// made the cgroups that it wrote down. An init of ours ends by itself, as its socket has closed.
     Unknown,
 }
 
@@ -92,8 +94,9 @@ fn remove_cgroups(cgroups: Option<(Cgroups, Members)>, unit: Option<(&Unit, Conn
     }
 }
 
-/// Kills a process, waits for its end, and reaps it if it is a child of this process. Adds to `left` what could not be done; `unended`: what is
-/// said of a process that does not end. `release` lets it die that was frozen. Returns how it ended.
+/// Kills a process, waits for its end, and reaps it if it is a child of this process. Adds to `left` what
+/// could not be done; `unended`: what is said of a process that does not end. `release` lets it die that was
+/// frozen. Returns how it ended.
 pub(crate) fn end(
     process: BorrowedFd<'_>,
     release: impl FnOnce() -> Result<()>,

@@ -16,8 +16,9 @@ pub enum Console {
     Socket(PathBuf),
     /// Its master stays with the caller: [`Container::take_console`].
     Master,
-    /// The same for a caller that connects it with its own stdin and stdout ([`foreground::attach`](crate::lifecycle::foreground::attach)): before the program
-    /// starts it gets the size of their terminal, if they are one, and ends lines as they do.
+    /// The same for a caller that connects it with its own stdin and stdout
+    /// ([`foreground::attach`](crate::lifecycle::foreground::attach)): before the program starts it gets the
+    /// size of their terminal, if they are one, and ends lines as they do.
     Foreground,
 }
 
@@ -43,11 +44,12 @@ pub struct CreateOptions {
     pub pid_file: Option<PathBuf>,
     /// The container process gets those of so many fds of the caller's from 3 on that are open.
     pub preserve_fds: u32,
-    /// The number of sockets that a service manager has passed to the caller (sd_listen_fds(3)): they are the first fds from 3
-    /// on, before those of `preserve_fds`, and the container process is told so by `LISTEN_FDS` and `LISTEN_PID`.
+    /// The number of sockets that a service manager has passed to the caller (sd_listen_fds(3)): they are the
+    /// first fds from 3 on, before those of `preserve_fds`, and the container process is told so by
+    /// `LISTEN_FDS` and `LISTEN_PID`.
     pub listen_fds: u32,
-    /// Give the container a socket for sd_notify(3), `NOTIFY_SOCKET`: [`Container::take_readiness`] of a container that runs,
-    /// [`Container::start_and_listen`] of one that is created.
+    /// Give the container a socket for sd_notify(3), `NOTIFY_SOCKET`: [`Container::take_readiness`] of a
+    /// container that runs, [`Container::start_and_listen`] of one that is created.
     pub notify_socket: bool,
     /// Keep the caller's session keyring instead of a new one.
     pub no_new_keyring: bool,
@@ -57,13 +59,16 @@ pub struct CreateOptions {
     pub no_pivot: bool,
     /// Socket that gets init's pidfd.
     pub pidfd_socket: Option<PathBuf>,
-    /// The caller stays with the container ([`foreground::attach`](crate::lifecycle::foreground::attach)). Stdio that is a file of another user than the process's, and would have to
-    /// change its owner, is copied then.
+    /// The caller stays with the container ([`foreground::attach`](crate::lifecycle::foreground::attach)).
+    /// Stdio that is a file of another user than the process's, and would have to change its owner, is copied
+    /// then.
     pub foreground: bool,
-    /// Ends the making, and takes back what has been made, as soon as something can be read from this file: an eventfd, a pipe. What the
-    /// kernel itself makes the caller wait for (a filesystem that does not answer) it cannot end.
+    /// Ends the making, and takes back what has been made, as soon as something can be read from this file:
+    /// an eventfd, a pipe. What the kernel itself makes the caller wait for (a filesystem that does not
+    /// answer) it cannot end.
     pub cancel: Option<Arc<OwnedFd>>,
-    /// A directory that stands in for the resctrl filesystem, for tests on machines without one: limits have no effect.
+    /// A directory that stands in for the resctrl filesystem, for tests on machines without one: limits have
+    /// no effect.
     pub resctrl_root: Option<PathBuf>,
 }
 

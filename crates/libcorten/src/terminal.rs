@@ -8,8 +8,9 @@ use nix::unistd::{getpgrp, isatty, tcgetpgrp};
 
 use crate::sys::{SysError, term};
 
-/// Gives a container's new terminal the size of the caller's, if there is one, and has it end lines as the caller's output
-/// does: with a carriage return only where a terminal, which in raw mode adds none itself, would have added it.
+/// Gives a container's new terminal the size of the caller's, if there is one, and has it end lines as the
+/// caller's output does: with a carriage return only where a terminal, which in raw mode adds none itself,
+/// would have added it.
 pub(crate) fn fit(master: BorrowedFd<'_>) -> Result<(), SysError> {
     resize(master);
     let ends_lines = is_terminal(io::stdin()) && is_terminal(io::stdout()) && has_onlcr(io::stdout())?;
@@ -48,8 +49,8 @@ fn set(terminal: impl AsFd, name: &str, modes: &Termios) -> Result<(), SysError>
     tcsetattr(terminal, SetArg::TCSANOW, modes).map_err(|errno| SysError::new(errno, || format!("tcsetattr({name})")))
 }
 
-/// The caller's stdin. A terminal is in raw mode while this process is in its foreground; in the background it belongs to
-/// others (the shell), and is neither read nor changed.
+/// The caller's stdin. A terminal is in raw mode while this process is in its foreground; in the background
+/// it belongs to others (the shell), and is neither read nor changed.
 #[derive(Debug)]
 pub(crate) struct Keyboard<'f> {
     fd: BorrowedFd<'f>,
@@ -103,7 +104,8 @@ impl Drop for Keyboard<'_> {
     }
 }
 
-/// Whether this process may use the terminal. Job control is about the controlling terminal alone; another one is free to use.
+/// Whether this process may use the terminal. Job control is about the controlling terminal alone; another
+/// one is free to use.
 fn is_in_foreground(terminal: BorrowedFd<'_>) -> bool {
     match tcgetpgrp(terminal) {
         Ok(group) => group == getpgrp(),

@@ -1,8 +1,10 @@
-//! Which rooms of a crate may use which others: upward only, so that each can be read, and changed, without those that come after it.
+//! Which rooms of a crate may use which others: upward only, so that each can be read, and changed, without
+//! those that come after it.
 //!
-//! A room is a module at the top of a crate. The tables name the rooms from below to above, each with all that it uses; a room uses
-//! only what stands above it in its table. The tests fail on what a file uses and the table does not have, and on what the table has and no
-//! file uses. Tests within the sources may use anything.
+//! A room is a module at the top of a crate. The tables name the rooms from below to above, each with all
+//! that it uses; a room uses only what stands above it in its table. The tests fail on what a file uses and
+//! the table does not have, and on what the table has and no file uses. Tests within the sources may use
+//! anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -98,7 +100,8 @@ fn uses(krate: &str) -> Uses {
     uses
 }
 
-/// The room that a file is of, and how deep in the crate its module is; none for the crate's own file, and for tests.
+/// The room that a file is of, and how deep in the crate its module is; none for the crate's own file, and
+/// for tests.
 fn place(file: &Path) -> (Option<String>, usize) {
     let parts: Vec<_> = file.iter().map(|part| part.to_str().unwrap().trim_end_matches(".rs")).collect();
     let is_test = parts.iter().any(|part| ["tests", "fake"].contains(part));
@@ -142,7 +145,8 @@ fn again_named(text: &str) -> BTreeMap<String, String> {
     again
 }
 
-/// What a file names at the top of its crate: `crate::A`, `crate::{A, B::C}`, and with as many `super::` as it is deep.
+/// What a file names at the top of its crate: `crate::A`, `crate::{A, B::C}`, and with as many `super::` as
+/// it is deep.
 fn named(text: &str, depth: usize) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for root in ["crate::".to_owned(), "super::".repeat(depth)] {

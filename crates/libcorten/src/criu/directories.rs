@@ -13,10 +13,11 @@ use super::error::{CriuError, ImagesError};
 use super::rpc::Options;
 use crate::sys::SysError;
 
-/// What stdin, stdout and stderr were, as `readlink` of them says: a JSON array of three strings. The name and the form are
-/// runc's, so that each restores what the other has dumped.
+/// What stdin, stdout and stderr were, as `readlink` of them says: a JSON array of three strings. The name
+/// and the form are runc's, so that each restores what the other has dumped.
 const DESCRIPTORS: &str = "descriptors.json";
-/// What stands after the name of a file of the host that is the null device: another takes its place, whatever stdio is then.
+/// What stands after the name of a file of the host that is the null device: another takes its place,
+/// whatever stdio is then.
 pub(crate) const NULL_DEVICE: &str = "=/dev/null";
 /// How much of a log is looked at: its end.
 const LOG_READ: u64 = 1 << 20;

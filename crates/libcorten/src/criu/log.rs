@@ -2,8 +2,8 @@
 
 /// How many errors are shown: the first, which are the cause, and the last, which say what came of it.
 const SHOWN: (usize, usize) = (3, 2);
-/// What says nothing: CRIU's own limit, which it may not always raise and does without, and the exit status of a program that has
-/// had its say.
+/// What says nothing: CRIU's own limit, which it may not always raise and does without, and the exit status
+/// of a program that has had its say.
 const NOISE: [&str; 2] = ["rlimit: Can't setup RLIMIT_NOFILE for self", ": exited, status="];
 
 /// Returns the errors of a log, the words alone: CRIU's lines begin with the time and the process.

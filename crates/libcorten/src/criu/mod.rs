@@ -10,11 +10,12 @@
 //!  │── Response(success, errno) ─────────────▶│
 //! ```
 //!
-//! One process of criu for each question, found in the caller's `$PATH`; it gets stdio, the socket and what it is to hand on, no
-//! other fd. For a restore it lives in a mount namespace of its own, so that what it needs mounted is nowhere else, and is gone
-//! with it whatever happens.
+//! One process of criu for each question, found in the caller's `$PATH`; it gets stdio, the socket and what
+//! it is to hand on, no other fd. For a restore it lives in a mount namespace of its own, so that what it
+//! needs mounted is nowhere else, and is gone with it whatever happens.
 //! Privilege: root's. Kernel: socketpair(SEQPACKET), unshare(CLONE_NEWNS).
-//! Attacker: none beyond the container. Images are programs: who can write them is root in all that is restored from them.
+//! Attacker: none beyond the container. Images are programs: who can write them is root in all that is
+//! restored from them.
 
 mod directories;
 mod error;
@@ -44,11 +45,13 @@ use rpc::{Features, Kind, Request, Response};
 
 use crate::sys::{self, SysError};
 
-/// The oldest CRIU: all that is asked for is known to it (external PID namespaces, status notifications, LSM profiles).
+/// The oldest CRIU: all that is asked for is known to it (external PID namespaces, status notifications, LSM
+/// profiles).
 const MINIMUM: (i32, i32) = (3, 16);
 /// How long CRIU may take from one message to the next, and to its end: images may be large and disks slow.
 const DEADLINE: Duration = Duration::from_secs(3600);
-/// How long CRIU may take to notice that what it restores has ended. It waits for some of its own dead for good.
+/// How long CRIU may take to notice that what it restores has ended. It waits for some of its own dead for
+/// good.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest message of CRIU's.
 const MAX_MESSAGE: usize = 64 * 1024;
@@ -73,8 +76,8 @@ pub(crate) struct Start<'a> {
     pub(crate) inherited: Vec<RawFd>,
     /// The directories, if it is to read or write images.
     pub(crate) images: Option<Images<'a>>,
-    /// A directory that it sees a bind mount of, and where: in a mount namespace of its own, in which the directories are opened,
-    /// too, as CRIU mounts something in its work directory.
+    /// A directory that it sees a bind mount of, and where: in a mount namespace of its own, in which the
+    /// directories are opened, too, as CRIU mounts something in its work directory.
     pub(crate) root: Option<(&'a Path, &'a Path)>,
 }
 
@@ -164,8 +167,9 @@ impl Criu {
         self.child.id().cast_signed()
     }
 
-    /// Asks, and answers notifications until CRIU has answered. When a notification fails, CRIU is told so and takes back what
-    /// it has done. One may bring the pidfd of the process that all of this is for: when that has ended, CRIU is not waited for.
+    /// Asks, and answers notifications until CRIU has answered. When a notification fails, CRIU is told so
+    /// and takes back what it has done. One may bring the pidfd of the process that all of this is for: when
+    /// that has ended, CRIU is not waited for.
     pub(crate) fn ask<E: From<CriuError>>(
         &mut self,
         request: &Request,
@@ -301,8 +305,8 @@ impl Drop for Criu {
     }
 }
 
-/// Runs something in a mount namespace of its own, in which the host's mounts come and nothing goes to the host. By a thread: a
-/// mount namespace can be a thread's.
+/// Runs something in a mount namespace of its own, in which the host's mounts come and nothing goes to the
+/// host. By a thread: a mount namespace can be a thread's.
 pub(crate) fn in_own_mounts<T: Send, E: From<CriuError> + Send>(
     work: impl FnOnce() -> Result<T, E> + Send,
 ) -> Result<T, E> {

@@ -1,6 +1,8 @@
-//! Mounts that come from outside: CRIU writes down their names, and is told their sources when it makes them again.
+//! Mounts that come from outside: CRIU writes down their names, and is told their sources when it makes them
+//! again.
 //!
-//! The names are runc's: the mount point in the container, with links of the rootfs followed, and `/dev/null` for all masked files.
+//! The names are runc's: the mount point in the container, with links of the rootfs followed, and `/dev/null`
+//! for all masked files.
 //! Attacker: owns the rootfs. Mount points are made in it by fd only, as at `create`; a name is but a name.
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -101,8 +103,8 @@ fn open_in(root: impl AsFd, path: &Path) -> nix::Result<OwnedFd> {
     openat2(root.as_fd(), path, how)
 }
 
-/// The name that a path in a root comes to when its links are followed. What is not there has no links. Only a name: whoever owns
-/// the root may change it at any time.
+/// The name that a path in a root comes to when its links are followed. What is not there has no links. Only
+/// a name: whoever owns the root may change it at any time.
 fn resolve(root: &Path, path: &Path) -> PathBuf {
     let mut resolved = PathBuf::from("/");
     let mut rest: Vec<PathBuf> = vec![path.to_owned()];
@@ -135,8 +137,8 @@ fn resolve(root: &Path, path: &Path) -> PathBuf {
     resolved
 }
 
-/// Makes the mount points that are missing in the rootfs, as `create` does; what is on a tmpfs comes with its content. What is
-/// mounted for this is mounted in a namespace that is gone afterwards.
+/// Makes the mount points that are missing in the rootfs, as `create` does; what is on a tmpfs comes with its
+/// content. What is mounted for this is mounted in a namespace that is gone afterwards.
 pub(crate) fn make_mount_points(spec: &Spec, bundle: &Path, rootfs: &Path) -> Result<(), CriuError> {
     in_own_mounts(|| {
         let root = open(rootfs, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())

@@ -1,4 +1,5 @@
-//! The messages of CRIU's RPC, as far as they are used. The numbers are those of CRIU's `rpc.proto`, whose interface they are.
+//! The messages of CRIU's RPC, as far as they are used. The numbers are those of CRIU's `rpc.proto`, whose
+//! interface they are.
 
 /// `criu_req`: what CRIU is asked for.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -165,8 +166,8 @@ pub(crate) struct PageServer {
     pub(crate) port: Option<i32>,
 }
 
-/// `ext_mount_map`. For a dump: the mount point in the container, and the name that the images have for it. For a restore: that
-/// name, and the source.
+/// `ext_mount_map`. For a dump: the mount point in the container, and the name that the images have for it.
+/// For a restore: that name, and the source.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(crate) struct ExternalMount {
     #[prost(string, required, tag = "1")]

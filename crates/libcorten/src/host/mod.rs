@@ -1,4 +1,5 @@
-//! Facts about the host that a plan depends on. Probed before planning, and only those that the config asks for.
+//! Facts about the host that a plan depends on. Probed before planning, and only those that the config asks
+//! for.
 
 pub(crate) mod mount_template;
 
@@ -21,7 +22,8 @@ use crate::spec::namespace;
 use crate::state::NOTIFY_DIRECTORY;
 use crate::sys::{self, Call, SysError};
 
-/// How long systemd may take for each thing that it is asked for. It is long: with much else to do systemd answers late, but does answer.
+/// How long systemd may take for each thing that it is asked for. It is long: with much else to do systemd
+/// answers late, but does answer.
 const SYSTEMD_DEADLINE: Duration = Duration::from_secs(90);
 
 /// Where compiled filters are kept, below the state root. No container id has this character.
@@ -87,7 +89,8 @@ impl Probe<'_> {
         }
     }
 
-    /// The v1 hierarchies that the container's mounts show, and the links beside them. `cgroups`: where its own are to be.
+    /// The v1 hierarchies that the container's mounts show, and the links beside them. `cgroups`: where its
+    /// own are to be.
     fn shown_hierarchies(
         &self,
         spec: &Spec,
@@ -113,7 +116,8 @@ struct Mounts {
     finds_own: bool,
 }
 
-/// Finds out how a mount namespace can be made without the caller's mounts: by the kernel, or with the template in this directory.
+/// Finds out how a mount namespace can be made without the caller's mounts: by the kernel, or with the
+/// template in this directory.
 fn mounts(own: Privileges, template: Option<&Path>) -> Mounts {
     // Without `pivot_root(2)` the root is changed by chroot(2).
     let may_chroot = caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_CHROOT).unwrap_or(false);
@@ -148,8 +152,9 @@ impl Failure for NotOpen {
     }
 }
 
-/// The fds that the program is to get, which came from the caller; what this process has opened itself is close-on-exec. Of those that are to
-/// be preserved, what is open is meant (crun: engines pass on single ones by a number above); the service manager's must all be there.
+/// The fds that the program is to get, which came from the caller; what this process has opened itself is
+/// close-on-exec. Of those that are to be preserved, what is open is meant (crun: engines pass on single ones
+/// by a number above); the service manager's must all be there.
 fn preserved_fds(options: &CreateOptions) -> Result<PreservedFds> {
     let first = options.listen_fds.saturating_add(3);
     let open = sys::inherited(3..first.saturating_add(options.preserve_fds))?;
@@ -181,8 +186,8 @@ pub(crate) fn kernel_version() -> (u32, u32) {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
-/// Probes what the plan of a process needs that joins a container: `spec` is the container's config with that process, `cgroups`
-/// where it is to be.
+/// Probes what the plan of a process needs that joins a container: `spec` is the container's config with that
+/// process, `cgroups` where it is to be.
 pub(crate) fn exec_facts(spec: &Spec, request: &Request<'_>, root: &Path, cgroups: Location) -> Result<Facts> {
     let own = privileges()?;
     let Security { apparmor, selinux, seccomp } = security(spec, root)?;
@@ -190,8 +195,8 @@ pub(crate) fn exec_facts(spec: &Spec, request: &Request<'_>, root: &Path, cgroup
     Ok(Facts { apparmor, selinux, seccomp, preserved_fds, ..joining(own, cgroups) })
 }
 
-/// Probes what the plan of other mounts of a running container needs: `spec` is the container's config with these mounts. `adds`: they are
-/// to be made, and not taken away.
+/// Probes what the plan of other mounts of a running container needs: `spec` is the container's config with
+/// these mounts. `adds`: they are to be made, and not taken away.
 pub(crate) fn mount_facts(spec: &Spec, bundle: &Path, cgroups: Location, adds: bool) -> Result<Facts> {
     let links = links(spec, bundle);
     let own = privileges()?;
@@ -201,7 +206,8 @@ pub(crate) fn mount_facts(spec: &Spec, bundle: &Path, cgroups: Location, adds: b
     Ok(Facts { links, selinux, copies_mounts, ..joining(own, cgroups) })
 }
 
-/// What is true of whatever joins a container: the runtime's privileges, and where the container is. Nothing else has been looked at.
+/// What is true of whatever joins a container: the runtime's privileges, and where the container is. Nothing
+/// else has been looked at.
 fn joining(own: Privileges, cgroups: Location) -> Facts {
     Facts {
         cgroups,
@@ -243,8 +249,8 @@ fn security(spec: &Spec, root: &Path) -> Result<Security> {
     Ok(Security { apparmor, selinux, seccomp })
 }
 
-/// Returns the namespaces, as `CLONE_NEW*`, that a process is in and the caller is not. The caller sees to it that the pid is
-/// still that of the process afterwards.
+/// Returns the namespaces, as `CLONE_NEW*`, that a process is in and the caller is not. The caller sees to it
+/// that the pid is still that of the process afterwards.
 pub(crate) fn other_namespaces(pid: i32) -> Result<u64> {
     let mut other = 0;
     for (flag, kind) in namespace_types() {
@@ -340,8 +346,8 @@ fn links(spec: &Spec, bundle: &Path) -> BTreeMap<usize, PathBuf> {
     links
 }
 
-/// crun: a program in an annotation takes the place of the one that the profile stands for, of which only the flags and
-/// the listener are left.
+/// crun: a program in an annotation takes the place of the one that the profile stands for, of which only the
+/// flags and the listener are left.
 fn seccomp(spec: &Spec, root: &Path) -> std::result::Result<Option<Filter>, SeccompError> {
     let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
     if let Some(program) = annotation(spec, annotations::SECCOMP_PROGRAM) {

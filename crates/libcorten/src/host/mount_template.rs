@@ -1,12 +1,16 @@
 //! A mount namespace with nothing in it, to make containers' mount namespaces of.
 //!
-//! Stage: host, before planning; made by the first container after the machine has started, and used by all that follow.
-//! Privilege: root of the whole machine. Kernel: `unshare(2)`, `pivot_root(2)`, a bind mount of `/proc/PID/ns/mnt`.
-//! Attacker: whoever could put another namespace here would see every container being made: the directory is root's alone. A container
-//! with CAP_SYS_ADMIN, which may take its root away and change what is below: all containers have that directory in common.
+//! Stage: host, before planning; made by the first container after the machine has started, and used by all
+//! that follow.
+//! Privilege: root of the whole machine. Kernel: `unshare(2)`, `pivot_root(2)`, a bind mount of
+//! `/proc/PID/ns/mnt`.
+//! Attacker: whoever could put another namespace here would see every container being made: the directory is
+//! root's alone. A container with CAP_SYS_ADMIN, which may take its root away and change what is below: all
+//! containers have that directory in common.
 //!
-//! A new mount namespace is a copy of the caller's: its cost grows with the host's mounts, and all of them have to be taken away
-//! again, which waits for an RCU grace period. A copy of this one has an empty directory, over which the container's root goes.
+//! A new mount namespace is a copy of the caller's: its cost grows with the host's mounts, and all of them
+//! have to be taken away again, which waits for an RCU grace period. A copy of this one has an empty
+//! directory, over which the container's root goes.
 
 use std::fs::DirBuilder;
 use std::os::fd::OwnedFd;
@@ -75,8 +79,9 @@ fn try_make(path: &Path) -> nix::Result<()> {
     Ok(())
 }
 
-/// Mounts the directory on itself, unbindable: a recursive bind mount of `/` or `/run` leaves it out, which with a mount namespace in it would
-/// fail (`check_for_nsfs_mounts`, fs/namespace.c). And no mount in it propagates, as those below `/run` do under systemd.
+/// Mounts the directory on itself, unbindable: a recursive bind mount of `/` or `/run` leaves it out, which
+/// with a mount namespace in it would fail (`check_for_nsfs_mounts`, fs/namespace.c). And no mount in it
+/// propagates, as those below `/run` do under systemd.
 fn hide(directory: &Path) -> nix::Result<()> {
     let none: Option<&Path> = None;
     let leave_out = || mount(none, directory, none, MsFlags::MS_UNBINDABLE, none);
@@ -99,9 +104,10 @@ fn attach(directory: &Path, namespace: &OwnedFd) -> nix::Result<()> {
     mount(Some(&sys::path_by_fd(namespace)), &sys::path_by_fd(&file), none, MsFlags::MS_BIND, none)
 }
 
-/// Makes a mount namespace whose root is an empty directory that nobody can put anything in: an overlay without an upper layer, which no
-/// remount makes writable. (A tmpfs could be, by a container with CAP_SYS_ADMIN; its files would then be in all containers, and charged to
-/// none.) In a thread of its own, which leaves the process's; the directory serves as mount point in the new namespace alone.
+/// Makes a mount namespace whose root is an empty directory that nobody can put anything in: an overlay
+/// without an upper layer, which no remount makes writable. (A tmpfs could be, by a container with
+/// CAP_SYS_ADMIN; its files would then be in all containers, and charged to none.) In a thread of its own,
+/// which leaves the process's; the directory serves as mount point in the new namespace alone.
 fn empty_namespace(place: &Path) -> nix::Result<OwnedFd> {
     let made = sys::in_a_thread(|| {
         let none: Option<&str> = None;

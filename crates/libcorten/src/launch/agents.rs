@@ -1,5 +1,5 @@
-//! Handing fds to others over their sockets: the terminal (`--console-socket`), the filter's listener (`listenerPath`), init's
-//! pidfd (`--pidfd-socket`).
+//! Handing fds to others over their sockets: the terminal (`--console-socket`), the filter's listener
+//! (`listenerPath`), init's pidfd (`--pidfd-socket`).
 
 use std::io::{IoSlice, Write};
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -15,11 +15,12 @@ use nix::sys::time::TimeVal;
 
 use crate::sys::SysError;
 
-/// How many seconds a receiver may let the runtime wait, once to take the connection, and for each part of the data.
+/// How many seconds a receiver may let the runtime wait, once to take the connection, and for each part of
+/// the data.
 const DEADLINE_SECONDS: i64 = 10;
 
-/// Connects to whoever listens at `path` and sends data with one fd; then the connection is closed. The fd comes with the first
-/// bytes, however long the data is.
+/// Connects to whoever listens at `path` and sends data with one fd; then the connection is closed. The fd
+/// comes with the first bytes, however long the data is.
 pub(super) fn send(path: &Path, data: &[u8], fd: BorrowedFd<'_>) -> Result<(), SysError> {
     // What a socket with a time limit says when it is over.
     let late = |errno| if errno == Errno::EAGAIN { Errno::ETIMEDOUT } else { errno };

@@ -114,7 +114,8 @@ impl<'a> Attached<'a> {
         unless_died(self.channel.release_with(SyncPoint::Opened, &numbers))
     }
 
-    /// Gives the stdio to a user of the container's user namespace, which a container that runs has in its init.
+    /// Gives the stdio to a user of the container's user namespace, which a container that runs has in its
+    /// init.
     fn give_stdio(&self, uid: u32, at: impl Fn(SysError) -> LaunchError) -> Result<(), LaunchError> {
         let stdio = &self.work.stdio;
         match &self.work.launch.subject {
@@ -147,7 +148,8 @@ impl<'a> Attached<'a> {
         self.channel.release_with(SyncPoint::Hooks, &[creating.as_raw_fd(), created.as_raw_fd()])
     }
 
-    /// Runs hooks. Those of the making have nothing more to do when init has died; one after the start may outlive it.
+    /// Runs hooks. Those of the making have nothing more to do when init has died; one after the start may
+    /// outlive it.
     fn run_hooks(&mut self, kind: HookKind, hooks: &[Hook]) -> Result<(), LaunchError> {
         let init = (kind != HookKind::Poststart).then_some(self.init.pidfd().as_fd());
         let cancel = self.work.launch.options.cancel.as_ref();

@@ -1,7 +1,7 @@
 //! The cgroups of a container that is made, and of the process that joins one that runs.
 //!
-//! Stage: host. Kernel: cgroups(7), cgroup v1 and v2, by the fds of directories. Attacker: the container, whose processes may move about in
-//! its own cgroups meanwhile.
+//! Stage: host. Kernel: cgroups(7), cgroup v1 and v2, by the fds of directories. Attacker: the container,
+//! whose processes may move about in its own cgroups meanwhile.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -17,7 +17,8 @@ use super::work::required;
 use super::{Host, LaunchError, LimitError, Work};
 use crate::sys::{self, Call, SysError};
 
-/// What the kernel says of a cgroup that takes no processes: it gives controllers to those below, is threaded, or is gone.
+/// What the kernel says of a cgroup that takes no processes: it gives controllers to those below, is
+/// threaded, or is gone.
 pub(super) const NO_PROCESSES: [i32; 4] = [libc::EBUSY, libc::EOPNOTSUPP, libc::ENODEV, libc::ENOENT];
 
 impl Work<'_> {
@@ -29,7 +30,8 @@ impl Work<'_> {
                 self.container()?.record.owns_cgroups = location.unit.is_none();
                 Ok(())
             }
-            // The container stays in the caller's cgroups. What is written down is what `delete` is to remove.
+            // The container stays in the caller's cgroups. What is written down is what `delete` is to
+            // remove.
             Err(error) if optional && error.is_refused() => {
                 let container = self.container()?;
                 container.record.cgroups = Location::default();
@@ -39,7 +41,8 @@ impl Work<'_> {
         }
     }
 
-    /// Moves the process into the cgroups of a container that runs. They are not this launch's to kill or remove.
+    /// Moves the process into the cgroups of a container that runs. They are not this launch's to kill or
+    /// remove.
     pub(super) fn join_container(
         &mut self,
         pid: Pid,
@@ -93,7 +96,8 @@ impl Work<'_> {
             None => return Err(missing_cgroup(path).into()),
         };
         match moved {
-            // The container has made cgroups with limits below its own, which takes no processes then; or has left it.
+            // The container has made cgroups with limits below its own, which takes no processes then; or has
+            // left it.
             Err(error) if or_inits && NO_PROCESSES.contains(&error.errno().unwrap_or(0)) => {
                 self.move_beside_init(pid, path)
             }

@@ -1,9 +1,10 @@
 //! Trees without the mount namespaces that are mounted below them.
 //!
-//! Stage: host. Kernel: `unshare(CLONE_NEWNS)`, which leaves such mounts out of the copy (`copy_mnt_ns`, fs/namespace.c). A mount namespace
-//! may be mounted on a file: snapd keeps one for each snap, `unshare --mount=FILE` makes one. The kernel attaches no tree with such a mount
-//! in a mount namespace that is younger than that one (ELOOP, docs/adr/0014). Mounts of the copy are peers of the caller's: what is mounted there
-//! later propagates as if the trees came from the caller's own.
+//! Stage: host. Kernel: `unshare(CLONE_NEWNS)`, which leaves such mounts out of the copy (`copy_mnt_ns`,
+//! fs/namespace.c). A mount namespace may be mounted on a file: snapd keeps one for each snap, `unshare
+//! --mount=FILE` makes one. The kernel attaches no tree with such a mount in a mount namespace that is
+//! younger than that one (ELOOP, docs/adr/0014). Mounts of the copy are peers of the caller's: what is
+//! mounted there later propagates as if the trees came from the caller's own.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,8 @@ use crate::sys::{self, OpenTree, SysError};
 /// What the thread is asked for: the operands of [`super::open::tree`].
 type Request = (PathBuf, OpenTree, bool, Option<LockedFlags>);
 
-/// A thread in a copy of the caller's mount namespace, which opens trees there. It ends, and the copy with it, when this is dropped.
+/// A thread in a copy of the caller's mount namespace, which opens trees there. It ends, and the copy with
+/// it, when this is dropped.
 #[derive(Debug)]
 pub(super) struct CopiedMounts {
     requests: Option<Sender<Request>>,
@@ -50,8 +52,8 @@ impl CopiedMounts {
         Ok(Self { requests: Some(requests), opened, thread: Some(thread) })
     }
 
-    /// Opens a tree, as [`super::open::tree`] does. What the copy does not have is opened in the caller's own mount namespace, into which
-    /// `/proc/PID/root` leads.
+    /// Opens a tree, as [`super::open::tree`] does. What the copy does not have is opened in the caller's own
+    /// mount namespace, into which `/proc/PID/root` leads.
     pub(super) fn tree(
         &self,
         source: &Path,

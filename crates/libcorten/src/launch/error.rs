@@ -144,7 +144,8 @@ pub(crate) struct Failed {
 }
 
 impl Failed {
-    /// Removes the state directory, too. While something is left it stays, so that `delete --force` can find and remove that.
+    /// Removes the state directory, too. While something is left it stays, so that `delete --force` can find
+    /// and remove that.
     pub(crate) fn with_directory(self, directory: &StateDirectory) -> Self {
         match self.error {
             LaunchError::Left { .. } => self,
@@ -158,11 +159,12 @@ impl Failed {
     }
 }
 
-/// Another plan, for a launch that has failed for a reason that shows only when it is tried. All of it is taken back when that is found out, as
-/// it is before hooks have run or a terminal has been handed on.
+/// Another plan, for a launch that has failed for a reason that shows only when it is tried. All of it is
+/// taken back when that is found out, as it is before hooks have run or a terminal has been handed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Again {
-    /// A mount namespace is mounted below one of the trees: they come from a copy of the caller's mount namespace, which leaves it out.
+    /// A mount namespace is mounted below one of the trees: they come from a copy of the caller's mount
+    /// namespace, which leaves it out.
     CopyMounts,
     /// The container's cgroups do not take the process in the way that was tried.
     Enter(Entry),
@@ -173,8 +175,8 @@ pub(crate) enum Again {
 pub(crate) enum Attempt {
     /// It is not tried again, whatever comes.
     Last,
-    /// A container whose trees come from the caller's mount namespace. To find out before whether a mount namespace is mounted below one would be
-    /// to look at all mounts of the host for every container.
+    /// A container whose trees come from the caller's mount namespace. To find out before whether a mount
+    /// namespace is mounted below one would be to look at all mounts of the host for every container.
     Container,
     /// A process that joins a container.
     Process {
@@ -190,8 +192,8 @@ impl Attempt {
     pub(super) fn again(self, error: &LaunchError) -> Option<Again> {
         match self {
             Self::Container if error.meets_mount_namespace() => Some(Again::CopyMounts),
-            // Since it was looked at the container has made cgroups with limits below its own; or it has as many processes as it
-            // may: a move goes beyond the limit.
+            // Since it was looked at the container has made cgroups with limits below its own; or it has as
+            // many processes as it may: a move goes beyond the limit.
             Self::Process { entry: Entry::Cloned, .. } if error.is_refused_by_cgroup() => {
                 Some(Again::Enter(Entry::Moved))
             }
@@ -225,7 +227,8 @@ impl Failure for CannotStart {
 }
 
 impl LaunchError {
-    /// Whether a process could not be cloned into a cgroup because that takes none, no more (which a move does not ask), or has gone.
+    /// Whether a process could not be cloned into a cgroup because that takes none, no more (which a move
+    /// does not ask), or has gone.
     fn is_refused_by_cgroup(&self) -> bool {
         match self {
             Self::Init(failure) => {
@@ -243,7 +246,8 @@ impl LaunchError {
             if matches!(failure.call, Call::Clone | Call::Clone3) && failure.errno.0 == Errno::EAGAIN)
     }
 
-    /// The clone of init that init could not tell of and has killed: a child of this process, which nobody else reaps.
+    /// The clone of init that init could not tell of and has killed: a child of this process, which nobody
+    /// else reaps.
     pub(super) fn untold_clone(&self) -> Option<Pid> {
         match self {
             Self::Init(failure) => failure.detail.strip_prefix("clone ")?.parse().ok().map(Pid::from_raw),
@@ -251,7 +255,8 @@ impl LaunchError {
         }
     }
 
-    /// Whether a tree could not be attached because a mount namespace is mounted below it (`check_for_nsfs_mounts`, fs/namespace.c).
+    /// Whether a tree could not be attached because a mount namespace is mounted below it
+    /// (`check_for_nsfs_mounts`, fs/namespace.c).
     fn meets_mount_namespace(&self) -> bool {
         match self {
             Self::Init(failure) => failure.call == Call::MoveMount && failure.errno.0 == Errno::ELOOP,
@@ -278,7 +283,8 @@ fn is_refused(error: &corten_cgroup::Error) -> bool {
     error.is_refused() && !nix::unistd::geteuid().is_root()
 }
 
-/// A limit that the kernel does not take. The field's name is completed in the error itself, so its source is that error's.
+/// A limit that the kernel does not take. The field's name is completed in the error itself, so its source is
+/// that error's.
 #[derive(Debug)]
 pub(crate) struct LimitError(pub(crate) corten_cgroup::Error);
 
@@ -328,7 +334,8 @@ pub(crate) struct InitFailure {
 }
 
 impl InitFailure {
-    /// Makes the sentence. Engines look for runc's wording about programs that cannot be run, and choose their exit status by it.
+    /// Makes the sentence. Engines look for runc's wording about programs that cannot be run, and choose
+    /// their exit status by it.
     pub(crate) fn new(call: Call, errno: i32, item: &[u8], detail: &[u8]) -> Self {
         let errno = Errno::from_raw(errno);
         let (item, detail) = (String::from_utf8_lossy(item), String::from_utf8_lossy(detail).into_owned());

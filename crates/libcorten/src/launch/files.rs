@@ -1,6 +1,7 @@
 //! Files of a launch: the socket that `start` connects to, the pid file, what procfs has of a process.
 //!
-//! Stage: host. Attacker: none in procfs and the state directory (0700); the pid file is where the caller wants it.
+//! Stage: host. Attacker: none in procfs and the state directory (0700); the pid file is where the caller
+//! wants it.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -15,7 +16,8 @@ use procfs::process::Process;
 use crate::state::StateDirectory;
 use crate::sys::SysError;
 
-/// Where init waits for `start`: a socket in the state directory, by the directory's fd, as paths of sockets are short.
+/// Where init waits for `start`: a socket in the state directory, by the directory's fd, as paths of sockets
+/// are short.
 pub(super) fn listen_for_start(directory: &StateDirectory) -> Result<OwnedFd, SysError> {
     let failed = |call: &'static str| move |errno| SysError::new(errno, || format!("{call}(start.sock)"));
     let listener =

@@ -1,8 +1,8 @@
-//! What can be done about a failure whose cause is known. What has to be looked at for that is read only here, when something has
-//! failed.
+//! What can be done about a failure whose cause is known. What has to be looked at for that is read only
+//! here, when something has failed.
 //!
-//! Engines choose what they make of a failure by phrases in its message (`permission denied`, `no such file or directory`, …): no
-//! hint has any of them.
+//! Engines choose what they make of a failure by phrases in its message (`permission denied`, `no such file
+//! or directory`, …): no hint has any of them.
 
 use corten_init::Call;
 use nix::errno::Errno;

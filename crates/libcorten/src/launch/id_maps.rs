@@ -1,6 +1,7 @@
 //! Id maps of user namespaces (`linux.uidMappings`, `linux.gidMappings`; user_namespaces(7)).
 //!
-//! Whoever has privileges writes them; others may map one id, their own, and need newuidmap(1) and newgidmap(1) for more.
+//! Whoever has privileges writes them; others may map one id, their own, and need newuidmap(1) and
+//! newgidmap(1) for more.
 
 use std::os::fd::OwnedFd;
 use std::process::Command;
@@ -84,7 +85,8 @@ pub(super) fn check(pid: Pid, file: &str, maps: &[LinuxIdMapping]) -> Result<(),
     Err(SysError::new(Errno::EINVAL, text))
 }
 
-/// Reads a map as procfs shows it: ranges of ids (inside, outside, how many). Outside is as whoever opens the file sees it.
+/// Reads a map as procfs shows it: ranges of ids (inside, outside, how many). Outside is as whoever opens the
+/// file sees it.
 pub(super) fn ranges(map: &str) -> impl Iterator<Item = (u32, u32, u32)> + '_ {
     map.lines().filter_map(|line| {
         let mut numbers = line.split_ascii_whitespace().map_while(|number| number.parse().ok());

@@ -1,7 +1,8 @@
 //! Flags of the host's mounts, looked at where options ask for others ([`LockedFlags`]).
 //!
-//! `statfs(2)` would tell a flag of the filesystem as one of the mount; the mount table tells them apart. Read only when an option
-//! asks for another value of a flag that the kernel could lock, for a container in a user namespace.
+//! `statfs(2)` would tell a flag of the filesystem as one of the mount; the mount table tells them apart.
+//! Read only when an option asks for another value of a flag that the kernel could lock, for a container in a
+//! user namespace.
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
@@ -15,7 +16,8 @@ use crate::plan::LockedFlags;
 use crate::resctrl::unescape;
 use crate::sys::{self, Call, OpenTree, SysError};
 
-/// Opens a tree, unless it has flags that the options would change. What must be opened once more elsewhere is looked at once more, too.
+/// Opens a tree, unless it has flags that the options would change. What must be opened once more elsewhere
+/// is looked at once more, too.
 pub(super) fn tree(source: &Path, how: OpenTree, locked: LockedFlags) -> Result<OwnedFd, SysError> {
     super::open::or_of_slave(|| {
         let link = if how.link_itself { libc::O_NOFOLLOW } else { 0 };

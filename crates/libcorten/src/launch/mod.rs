@@ -2,10 +2,11 @@
 //!
 //! Stage: host; init runs at the same time from `CloneInit` on.
 //! Privilege: the caller's. Kernel: clone3 (5.7 for `CLONE_INTO_CGROUP`), the calls of the steps.
-//! Attacker: owns the rootfs and may move things while this runs: every path of the bundle is resolved once. Another user of
-//! the host: sees neither the state directory (0700) nor init (not dumpable).
+//! Attacker: owns the rootfs and may move things while this runs: every path of the bundle is resolved once.
+//! Another user of the host: sees neither the state directory (0700) nor init (not dumpable).
 //!
-//! A failed launch leaves nothing: init is killed and reaped, the cgroup removed; the caller removes the state directory.
+//! A failed launch leaves nothing: init is killed and reaped, the cgroup removed; the caller removes the
+//! state directory.
 
 mod agents;
 mod attached;

@@ -1,12 +1,13 @@
 //! Network devices of the host that the container gets (`linux.netDevices`).
 //!
-//! Stage: host, once init is in its network namespace. Privilege: CAP_NET_ADMIN in both namespaces, CAP_SYS_ADMIN to enter
-//! the container's. Kernel: rtnetlink(7), `setns(2)` on a thread of its own.
-//! Spec: config-linux.md#network-devices. Attacker: none; nothing of the container runs yet, and names go by rtnetlink, not
-//! through paths.
+//! Stage: host, once init is in its network namespace. Privilege: CAP_NET_ADMIN in both namespaces,
+//! CAP_SYS_ADMIN to enter the container's. Kernel: rtnetlink(7), `setns(2)` on a thread of its own.
+//! Spec: config-linux.md#network-devices. Attacker: none; nothing of the container runs yet, and names go by
+//! rtnetlink, not through paths.
 //!
-//! A failure leaves the devices that were moved before inside, on purpose: the namespace ends with init, and then the kernel
-//! returns physical devices to the initial namespace and destroys virtual ones. The spec forbids the runtime to move them back.
+//! A failure leaves the devices that were moved before inside, on purpose: the namespace ends with init, and
+//! then the kernel returns physical devices to the initial namespace and destroys virtual ones. The spec
+//! forbids the runtime to move them back.
 
 mod rtnetlink;
 
@@ -80,8 +81,8 @@ impl Failure for NetDeviceError {
     }
 }
 
-/// Whether a device can have this name, by the kernel's rule. A name inside may be a template: with one `%d` in it, for which
-/// the kernel puts the first free number.
+/// Whether a device can have this name, by the kernel's rule. A name inside may be a template: with one `%d`
+/// in it, for which the kernel puts the first free number.
 pub(crate) fn is_valid_name(name: &str) -> bool {
     let shape = !name.is_empty() && name.len() <= NAME_MAX && name != "." && name != "..";
     let bytes = name.bytes().all(|byte| !b"/:\0\x0b".contains(&byte) && !byte.is_ascii_whitespace());
@@ -92,14 +93,15 @@ fn is_template(name: &str) -> bool {
     name.matches('%').count() == 1 && name.contains("%d")
 }
 
-/// Moves devices from the caller's network namespace into another: (name outside, name inside), in this order.
+/// Moves devices from the caller's network namespace into another: (name outside, name inside), in this
+/// order.
 ///
-/// They keep what the kernel keeps of them (MTU, hardware address), and their permanent addresses of global scope; they are up
-/// afterwards. The caller's thread stays where it is.
+/// They keep what the kernel keeps of them (MTU, hardware address), and their permanent addresses of global
+/// scope; they are up afterwards. The caller's thread stays where it is.
 ///
 /// # Errors
-/// All names are judged before anything is moved. After that, the devices before the failed one are inside; so may be the
-/// failed one.
+/// All names are judged before anything is moved. After that, the devices before the failed one are inside;
+/// so may be the failed one.
 pub(crate) fn move_devices(namespace: BorrowedFd<'_>, devices: &[(String, String)]) -> Result<(), NetDeviceError> {
     if devices.is_empty() {
         return Ok(());
@@ -154,8 +156,8 @@ fn move_device(
     set_up(there, index, name).map_err(failed)
 }
 
-/// Opens a socket of another network namespace. A socket stays in the namespace that it was made in, so the thread that enters
-/// it can end.
+/// Opens a socket of another network namespace. A socket stays in the namespace that it was made in, so the
+/// thread that enters it can end.
 fn open_inside(namespace: BorrowedFd<'_>) -> Result<Rtnetlink, SysError> {
     sys::in_a_thread(|| {
         setns(namespace, CloneFlags::CLONE_NEWNET)

@@ -1,5 +1,5 @@
-//! What the runtime opens for init, in the caller's namespaces. Each path is resolved once, but for a source that cannot be copied where it was
-//! found: what is found in its place is looked at like the first.
+//! What the runtime opens for init, in the caller's namespaces. Each path is resolved once, but for a source
+//! that cannot be copied where it was found: what is found in its place is looked at like the first.
 
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,8 +18,8 @@ use crate::plan::{IdMapSource, LockedFlags};
 use crate::spec::namespace_name;
 use crate::sys::{self, Call, OpenTree, SysError};
 
-/// Opens a tree; with `directory`, it must be one, and not the host's own root. What is asked of `locked` flags is refused if the
-/// source has them.
+/// Opens a tree; with `directory`, it must be one, and not the host's own root. What is asked of `locked`
+/// flags is refused if the source has them.
 pub(super) fn tree(
     source: &Path,
     how: OpenTree,
@@ -49,8 +49,8 @@ pub(super) fn clone(source: &Path, how: OpenTree) -> Result<OwnedFd, SysError> {
     or_of_slave(|| sys::open_tree(source, how))
 }
 
-/// Does what opens a tree, again where the mount namespace is a slave of the caller's if that is what it takes: there what the host has
-/// made unbindable can be copied. runc and crun begin with one.
+/// Does what opens a tree, again where the mount namespace is a slave of the caller's if that is what it
+/// takes: there what the host has made unbindable can be copied. runc and crun begin with one.
 pub(super) fn or_of_slave(open: impl Fn() -> Result<OwnedFd, SysError> + Sync) -> Result<OwnedFd, SysError> {
     match open() {
         Err(error) if error.errno.0 == Errno::EINVAL => match sys::in_a_thread(|| enter_slave().then(&open)) {
@@ -88,7 +88,8 @@ pub(super) fn namespace_of(pid: Pid, kind: LinuxNamespaceType) -> Result<OwnedFd
 
 /// Opens a namespace of this type.
 pub(super) fn namespace(path: &Path, kind: LinuxNamespaceType, flag: u64, foreign: bool) -> Result<OwnedFd, SysError> {
-    // Looked at before it is opened for good: opening a fifo or a device of that name could wait or do something.
+    // Looked at before it is opened for good: opening a fifo or a device of that name could wait or do
+    // something.
     let look = open(path, libc::O_PATH)?;
     if !sys::is_namespace(&look)? {
         return Err(SysError::new(Errno::EINVAL, || format!("{path:?} is not a namespace")));
@@ -104,8 +105,8 @@ pub(super) fn namespace(path: &Path, kind: LinuxNamespaceType, flag: u64, foreig
     Ok(namespace.into())
 }
 
-/// Whether it is the runtime's own namespace of this type, or that of the first process, which is the host's wherever the
-/// runtime itself is.
+/// Whether it is the runtime's own namespace of this type, or that of the first process, which is the host's
+/// wherever the runtime itself is.
 fn is_hosts(namespace: &File, kind: LinuxNamespaceType) -> Result<bool, SysError> {
     let identity = |found: nix::sys::stat::FileStat| (found.st_dev, found.st_ino);
     let theirs = fstat(namespace).map_err(|errno| SysError::new(errno, || "fstat(namespace)".to_owned()))?;

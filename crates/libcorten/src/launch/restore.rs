@@ -1,7 +1,8 @@
 //! A launch in which CRIU makes the processes, from images, in the place of init.
 //!
-//! What is around the processes is made by the same host steps as at `create`: cgroups, limits, devices, unit, resctrl group. CRIU
-//! is put into the cgroups first, so that all that it makes is in them. What init does inside, CRIU does.
+//! What is around the processes is made by the same host steps as at `create`: cgroups, limits, devices,
+//! unit, resctrl group. CRIU is put into the cgroups first, so that all that it makes is in them. What init
+//! does inside, CRIU does.
 //! Stage: host. Privilege: root's.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -33,7 +34,8 @@ pub(crate) struct Restoration<'a> {
     /// Null devices, which CRIU gets, too: one for each of stdio, as CRIU closes what it has taken.
     pub(crate) null: [OwnedFd; 3],
     pub(crate) rootfs: PathBuf,
-    /// Where CRIU sees the rootfs mounted. It must be a mount point of its own, which nothing else is mounted on.
+    /// Where CRIU sees the rootfs mounted. It must be a mount point of its own, which nothing else is mounted
+    /// on.
     pub(crate) root: PathBuf,
     /// The processes have a terminal, and stdio is not the caller's.
     pub(crate) terminal: bool,

@@ -1,6 +1,7 @@
 //! The stdio that the container gets: the caller's, or pipes, from and to which the caller copies.
 //!
-//! Stage: host. Attacker: the container, which owns afterwards what it may write to anyway; never a device or a directory of the host.
+//! Stage: host. Attacker: the container, which owns afterwards what it may write to anyway; never a device or
+//! a directory of the host.
 
 use std::io::{stderr, stdin, stdout};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -77,9 +78,9 @@ fn is_file_of_others(fd: BorrowedFd<'_>, uid: Option<u32>) -> bool {
     })
 }
 
-/// Gives the stdio to a user of the user namespace that a process is in, so that the program can open it again
-/// (`/dev/stdout`): inside, nobody may change the owner of what belongs to a user of the host. An id that is not mapped is init's
-/// to complain of. `alive`: holds the pid while it is used.
+/// Gives the stdio to a user of the user namespace that a process is in, so that the program can open it
+/// again (`/dev/stdout`): inside, nobody may change the owner of what belongs to a user of the host. An id
+/// that is not mapped is init's to complain of. `alive`: holds the pid while it is used.
 pub(super) fn give(pipes: &Pipes, uid: u32, pid: i32, alive: &OwnedFd) -> Result<(), SysError> {
     let path = format!("/proc/{pid}/uid_map");
     let maps = std::fs::read_to_string(&path).map_err(|error| SysError::from_io(&error, || Call::open(&path)))?;
@@ -96,8 +97,9 @@ fn give_one(fd: BorrowedFd<'_>, owner: u32) -> Result<(), SysError> {
     let failed = |call: &'static str| move |errno| SysError::new(errno, || format!("{call}({})", fd.as_raw_fd()));
     let found = fstat(fd).map_err(failed("fstat"))?;
     let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
-    // Devices and FIFOs with a name are the host's: who owned a terminal could read what is typed there. A file that is there to be read, and
-    // can be, need not become one that can be written to. A directory is no stdio.
+    // Devices and FIFOs with a name are the host's: who owned a terminal could read what is typed there. A
+    // file that is there to be read, and can be, need not become one that can be written to. A directory is
+    // no stdio.
     let is_kept = match kind {
         SFlag::S_IFREG => {
             let flags = fcntl(fd, FcntlArg::F_GETFL).map_err(failed("fcntl"))?;
@@ -111,7 +113,8 @@ fn give_one(fd: BorrowedFd<'_>, owner: u32) -> Result<(), SysError> {
         return Ok(());
     }
     match fchown(fd, Some(Uid::from_raw(owner)), None) {
-        // Not ours to give, or a filesystem without owners: the program finds out if it cares. runc does the same.
+        // Not ours to give, or a filesystem without owners: the program finds out if it cares. runc does the
+        // same.
         Ok(()) | Err(Errno::EINVAL | Errno::EPERM | Errno::EROFS) => Ok(()),
         Err(errno) => Err(failed("fchown")(errno)),
     }

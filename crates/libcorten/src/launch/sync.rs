@@ -1,7 +1,8 @@
 //! The runtime's end of the conversation with init. `docs/protocol.md` has the diagram.
 //!
-//! Before any of its messages init may send `Warned`, and instead of it `Failed` and end. The stream ends with init's exec, or with its
-//! death. Every wait has a deadline, and ends when the caller wants no container any more.
+//! Before any of its messages init may send `Warned`, and instead of it `Failed` and end. The stream ends
+//! with init's exec, or with its death. Every wait has a deadline, and ends when the caller wants no
+//! container any more.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -25,8 +26,8 @@ const HELD_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A connection to init.
 ///
-/// Processes in its PID namespace may stop it, if they have its user or CAP_KILL. So it is looked at while it is waited for, and has to go on:
-/// nobody has anything to stop before it is the program.
+/// Processes in its PID namespace may stop it, if they have its user or CAP_KILL. So it is looked at while it
+/// is waited for, and has to go on: nobody has anything to stop before it is the program.
 #[derive(Debug)]
 pub(crate) struct Channel {
     socket: OwnedFd,
@@ -117,8 +118,9 @@ impl Channel {
         }
     }
 
-    /// Waits for the end of the stream: init has become the program, or has died. `is_alive` is asked where init has not said before
-    /// that it executes. Returns why the kernel has refused the program, if it has: the container has started then, and ends.
+    /// Waits for the end of the stream: init has become the program, or has died. `is_alive` is asked where
+    /// init has not said before that it executes. Returns why the kernel has refused the program, if it has:
+    /// the container has started then, and ends.
     pub(crate) fn await_exec(
         &mut self,
         deadline: Duration,
@@ -179,8 +181,8 @@ impl Channel {
         self.cancel.as_ref().map(AsFd::as_fd)
     }
 
-    /// Waits until `is_ready` (0), which waits for so long at most, unless the caller wants no container any more (1). Meanwhile it sees to it
-    /// that nobody keeps init from running.
+    /// Waits until `is_ready` (0), which waits for so long at most, unless the caller wants no container any
+    /// more (1). Meanwhile it sees to it that nobody keeps init from running.
     fn wait(
         &self,
         is_ready: impl Fn(Duration) -> Result<Option<usize>, Errno>,
@@ -247,7 +249,8 @@ impl Channel {
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
         let received = loop {
             match recvmsg::<()>(self.socket.as_raw_fd(), &mut into, Some(&mut control), flags) {
-                // ECONNRESET, once: init has ended with a message of ours unread. What it has said before comes next, or the end.
+                // ECONNRESET, once: init has ended with a message of ours unread. What it has said before
+                // comes next, or the end.
                 Err(Errno::EINTR | Errno::ECONNRESET) => {}
                 other => break other.map_err(|errno| SysError::new(errno, || format!("recvmsg({what})")))?,
             }

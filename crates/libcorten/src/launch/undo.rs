@@ -39,7 +39,8 @@ impl Undo {
         if let Some(Err(error)) = own_cpus.map(|cpus| sys::run_on_again(&cpus)) {
             left.push(crate::chain(&error));
         }
-        // Whoever removed the directory by force has removed the rest; what has these names now may be another container's.
+        // Whoever removed the directory by force has removed the rest; what has these names now may be
+        // another container's.
         let is_lost = matches!(&work.launch.subject, Subject::Container(container) if container.directory.is_gone());
         let cgroups = work.around.cgroups.take().filter(|_| !is_lost);
         // What ends below is killed here: that is no reason.

@@ -22,7 +22,8 @@ use crate::state::{Record, Status};
 use crate::sys::{self, Call, SysError};
 use crate::{ErrorKind, Result};
 
-/// CRIU's configs, if no annotation names one: the first that is there. runc's, as an administrator may have written it.
+/// CRIU's configs, if no annotation names one: the first that is there. runc's, as an administrator may have
+/// written it.
 const CONFIGS: [&str; 2] = ["/etc/criu/corten.conf", "/etc/criu/runc.conf"];
 
 /// What checkpoint and restore have in common.
@@ -46,7 +47,8 @@ pub struct ImageOptions {
     pub lazy_pages: bool,
     /// What becomes of cgroups below the container's own.
     pub cgroups: CgroupsRestored,
-    /// How the network is held up meanwhile. If nothing is said it is CRIU's choice, or nftables where there is no iptables.
+    /// How the network is held up meanwhile. If nothing is said it is CRIU's choice, or nftables where there
+    /// is no iptables.
     pub network_lock: Option<NetworkLock>,
 }
 
@@ -188,14 +190,14 @@ pub(super) fn external_name(kind: LinuxNamespaceType) -> &'static str {
 }
 
 impl Container {
-    /// Writes the processes into images. Unless they are to run on, the container is gone afterwards, as if it had ended and been
-    /// deleted.
+    /// Writes the processes into images. Unless they are to run on, the container is gone afterwards, as if
+    /// it had ended and been deleted.
     ///
     /// Returns what went wrong with poststop hooks, one line each.
     ///
     /// # Errors
-    /// The container does not run; or CRIU cannot dump it, and then it runs on as before. The error has CRIU's words and the path
-    /// of its log.
+    /// The container does not run; or CRIU cannot dump it, and then it runs on as before. The error has
+    /// CRIU's words and the path of its log.
     pub fn checkpoint(&self, options: &CheckpointOptions) -> Result<Vec<String>> {
         let lock = self.directory.lock()?;
         let record = self.record()?;
@@ -315,8 +317,9 @@ fn request(
     Ok(request)
 }
 
-/// What stdio is, and what of it CRIU must be told to leave out: files that are not of the container's mounts, as a log on the
-/// host. Pipes CRIU finds itself; which of them come from outside was seen when the container was made.
+/// What stdio is, and what of it CRIU must be told to leave out: files that are not of the container's
+/// mounts, as a log on the host. Pipes CRIU finds itself; which of them come from outside was seen when the
+/// container was made.
 fn stdio(record: &Record) -> Result<(Vec<String>, Vec<String>)> {
     let mut descriptors = record.descriptors.clone();
     descriptors.resize(3, "/dev/null".to_owned());

@@ -1,6 +1,7 @@
 //! delete: removes all that a container has on the host.
 //!
-//! Teardown goes on after an error and reports all of them; the state directory goes last, so that what is left can be found.
+//! Teardown goes on after an error and reports all of them; the state directory goes last, so that what is
+//! left can be found.
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -51,14 +52,15 @@ pub enum Deletion<'a> {
 }
 
 impl Container {
-    /// Removes a stopped container; a created one is killed first, as engines expect (runc). With `force`, any.
+    /// Removes a stopped container; a created one is killed first, as engines expect (runc). With `force`,
+    /// any.
     ///
     /// # Errors
-    /// The container runs and `force` is not set. Or something could not be removed: the error names all of it, and deleting
-    /// can be tried again.
+    /// The container runs and `force` is not set. Or something could not be removed: the error names all of
+    /// it, and deleting can be tried again.
     ///
-    /// Returns what went wrong with poststop hooks, one line each: they are no reason for the container to stay. And that its state was
-    /// damaged, with how the container was found.
+    /// Returns what went wrong with poststop hooks, one line each: they are no reason for the container to
+    /// stay. And that its state was damaged, with how the container was found.
     pub fn delete(&self, force: bool) -> Result<Vec<String>> {
         self.delete_observed(force, &mut |_| {})
     }
@@ -150,9 +152,9 @@ impl Container {
         Ok(failed.into_iter().map(|error| chain(&error)).collect())
     }
 
-    /// Ends what there is of the container until the command that has the lock lets go of it: without init, its clone, or its hook, it
-    /// fails. `None`: it does not, as it is stopped itself; then it is not waited for. What it does when it goes on concerns a
-    /// directory that is gone, and fails.
+    /// Ends what there is of the container until the command that has the lock lets go of it: without init,
+    /// its clone, or its hook, it fails. `None`: it does not, as it is stopped itself; then it is not waited
+    /// for. What it does when it goes on concerns a directory that is gone, and fails.
     fn lock_by_force(&self, record: &mut Record, left: &mut Vec<String>) -> Result<Option<Lock>> {
         let end = Instant::now() + HOLDER_DEADLINE;
         loop {
@@ -176,10 +178,12 @@ impl Container {
         }
     }
 
-    /// Kills a clone of the runtime that is in the cgroup and has not become init: it cannot go on where a cgroup above is frozen, and
-    /// the runtime waits for it. It still has the runtime's fds, among them the one of the state directory.
+    /// Kills a clone of the runtime that is in the cgroup and has not become init: it cannot go on where a
+    /// cgroup above is frozen, and the runtime waits for it. It still has the runtime's fds, among them the
+    /// one of the state directory.
     fn kill_clone(&self, record: &Record) {
-        // Once init is known the clone has become it. What cannot be found out now is tried again, or told when the cgroup is removed.
+        // Once init is known the clone has become it. What cannot be found out now is tried again, or told
+        // when the cgroup is removed.
         if record.pid != 0 {
             return;
         }

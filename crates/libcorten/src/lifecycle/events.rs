@@ -64,8 +64,8 @@ impl Container {
 }
 
 impl Events {
-    /// Waits for the container to run out of memory, or to end; `None` if neither comes within `timeout`. What happens between two
-    /// calls is not lost, and the end is told again and again.
+    /// Waits for the container to run out of memory, or to end; `None` if neither comes within `timeout`.
+    /// What happens between two calls is not lost, and the end is told again and again.
     ///
     /// # Errors
     /// The cgroup cannot be watched.

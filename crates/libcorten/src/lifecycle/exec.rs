@@ -83,7 +83,8 @@ impl ExecProcess {
         &self.warnings
     }
 
-    /// Returns why the kernel has refused the program, if it has: the process has said so on its stderr, and ends with status 255.
+    /// Returns why the kernel has refused the program, if it has: the process has said so on its stderr, and
+    /// ends with status 255.
     pub fn refused(&self) -> Option<&str> {
         self.refused.as_deref()
     }
@@ -106,8 +107,8 @@ impl Container {
         spec::load(self.directory.open_config()?).map_err(Error::from)
     }
 
-    /// Returns the `process` of the bundle's config as it is now, which may have changed since the container was made. It is judged when it
-    /// is executed.
+    /// Returns the `process` of the bundle's config as it is now, which may have changed since the container
+    /// was made. It is judged when it is executed.
     ///
     /// # Errors
     /// The config is missing, no JSON, or wrong there; the message names the field.
@@ -118,18 +119,18 @@ impl Container {
 
     /// Runs a process in the container. Returns when the program has been executed.
     ///
-    /// Where `process` says nothing of capabilities, resource limits, labels, scheduling, affinity, OOM score or umask, it gets those
-    /// of the container's first process; the filter is always the container's.
+    /// Where `process` says nothing of capabilities, resource limits, labels, scheduling, affinity, OOM score
+    /// or umask, it gets those of the container's first process; the filter is always the container's.
     ///
     /// # Errors
-    /// The container is stopped or paused, the process is wrong (the message names the field), or it cannot be executed.
-    /// Nothing of the process is left then.
+    /// The container is stopped or paused, the process is wrong (the message names the field), or it cannot
+    /// be executed. Nothing of the process is left then.
     pub fn exec(&self, process: &Process, options: &ExecOptions) -> Result<ExecProcess> {
         self.exec_observed(process, options, &mut |_| {})
     }
 
-    /// As [`Container::exec`]. `observe` sees each host step before it is done; once more where the process has to take another way into the
-    /// container's cgroups.
+    /// As [`Container::exec`]. `observe` sees each host step before it is done; once more where the process
+    /// has to take another way into the container's cgroups.
     ///
     /// # Errors
     /// As [`Container::exec`].
@@ -161,7 +162,8 @@ impl Container {
         let facts = host::exec_facts(&config, &request, &self.root, location(record, &options.cgroups)?)?;
         let by_systemd = facts.cgroups.user && facts.cgroups.unit.is_some();
         let systemd = by_systemd.then(|| host::systemd(true)).transpose()?;
-        // A process that is to wait in a paused container is moved there: it must have told the runtime who it is by then.
+        // A process that is to wait in a paused container is moved there: it must have told the runtime who
+        // it is by then.
         let clones_into = !options.ignore_paused && can_clone_into(&target.machine, &facts);
         target.running.entry = if clones_into { Entry::Cloned } else { Entry::Moved };
         loop {
@@ -193,8 +195,8 @@ impl Container {
         if ended { LifecycleError::ExecStopped.into() } else { CannotStart(error).into() }
     }
 
-    /// Looks at the container, which must run. No lock: many join at the same time, and one that joins a paused container waits
-    /// for another command. What is joined is held by init's pidfd.
+    /// Looks at the container, which must run. No lock: many join at the same time, and one that joins a
+    /// paused container waits for another command. What is joined is held by init's pidfd.
     pub(super) fn target(&self, ignore_paused: bool) -> Result<JoinTarget> {
         let record = self.record()?;
         match self.status(&record)? {
@@ -216,17 +218,19 @@ impl Container {
     }
 }
 
-/// Whether the process can be cloned into its cgroup, which spares a wait: that takes cgroup v2, all rights, a cgroup that takes
-/// processes, and a kernel that gives a clone the processors of its cgroup's cpuset (Linux 6.4 and later stable ones). Where that cannot
-/// be found out the process is moved, and the error of that says why.
+/// Whether the process can be cloned into its cgroup, which spares a wait: that takes cgroup v2, all rights,
+/// a cgroup that takes processes, and a kernel that gives a clone the processors of its cgroup's cpuset
+/// (Linux 6.4 and later stable ones). Where that cannot be found out the process is moved, and the error of
+/// that says why.
 fn can_clone_into(machine: &Machine, facts: &Facts) -> bool {
     let by_path = facts.cgroups.legacy.is_empty() && !facts.rootless && host::kernel_version() >= (6, 4);
     let takes = || machine.open(&facts.cgroups).ok()?.unified()?.takes_processes().ok();
     by_path && takes() == Some(true)
 }
 
-/// Whether processes of the container may have the power to take hold of one that has appeared in their PID namespace and is not in
-/// their cgroups yet, with all devices and no limits. Not those that could leave their cgroups anyway.
+/// Whether processes of the container may have the power to take hold of one that has appeared in their PID
+/// namespace and is not in their cgroups yet, with all devices and no limits. Not those that could leave
+/// their cgroups anyway.
 fn can_be_seized(config: &Spec, namespaces: u64) -> bool {
     let sets = config.process().as_ref().and_then(|process| process.capabilities().as_ref());
     let has = |one| sets.is_some_and(|sets| sets.bounding().iter().flatten().any(|other| *other == one));

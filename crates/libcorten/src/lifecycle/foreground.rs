@@ -1,7 +1,9 @@
-//! A container in the foreground: signals go to init, and with a terminal the caller's terminal is the container's.
+//! A container in the foreground: signals go to init, and with a terminal the caller's terminal is the
+//! container's.
 //!
-//! Stage: host, after the launch. One thread, one poll loop: signals (signalfd), init's end (pidfd), the terminal's two
-//! directions. Nothing but poll waits, so that whoever reads the output or does not, signals and the end are seen.
+//! Stage: host, after the launch. One thread, one poll loop: signals (signalfd), init's end (pidfd), the
+//! terminal's two directions. Nothing but poll waits, so that whoever reads the output or does not, signals
+//! and the end are seen.
 
 mod buffer;
 mod copies;
@@ -43,8 +45,9 @@ const OWN: [Signal; 10] = [
     Signal::SIGURG,
 ];
 
-/// Makes sure that children of this process can be waited for: a SIGCHLD that is ignored, as whoever started it may have left it, gets
-/// the default action again. For programs; a library that is part of one leaves its signals alone, and [`Container::wait`] fails then.
+/// Makes sure that children of this process can be waited for: a SIGCHLD that is ignored, as whoever started
+/// it may have left it, gets the default action again. For programs; a library that is part of one leaves its
+/// signals alone, and [`Container::wait`] fails then.
 ///
 /// # Errors
 /// None that is known.
@@ -52,8 +55,8 @@ pub fn expect_children() -> Result<()> {
     Ok(sys::expect_children()?)
 }
 
-/// The signals that are forwarded, held back for [`attach`]. To be made before the container, so that none is lost. Dropping
-/// it lets them through again.
+/// The signals that are forwarded, held back for [`attach`]. To be made before the container, so that none is
+/// lost. Dropping it lets them through again.
 #[derive(Debug)]
 pub struct Signals {
     fd: SignalFd,
@@ -110,12 +113,12 @@ impl Drop for Signals {
     }
 }
 
-/// Waits for the container's end and returns how it ended. Meanwhile signals are forwarded to init, and with a `console` (the
-/// master from [`Container::take_console`]) stdin and stdout are connected to it. It gets the size of their terminal, now
-/// unless it has one ([`Console::Foreground`]), and whenever that changes.
+/// Waits for the container's end and returns how it ended. Meanwhile signals are forwarded to init, and with
+/// a `console` (the master from [`Container::take_console`]) stdin and stdout are connected to it. It gets
+/// the size of their terminal, now unless it has one ([`Console::Foreground`]), and whenever that changes.
 ///
-/// What the container has written and nobody has read when it ends stays in the pipe that is stdout; a reader of another kind
-/// that reads nothing for two seconds does not get it.
+/// What the container has written and nobody has read when it ends stays in the pipe that is stdout; a reader
+/// of another kind that reads nothing for two seconds does not get it.
 ///
 /// [`Console::Foreground`]: super::Console::Foreground
 ///
@@ -126,8 +129,9 @@ pub fn attach(container: &Container, console: Option<OwnedFd>, signals: &Signals
     follow(pidfd, console, Copies::new(take(&container.ends)), false, signals)
 }
 
-/// As [`attach`], for a process that [`Container::exec`] made. Where its output is copied, it is waited for to its end: others that it has
-/// left in the container may have it, too (as with runc). Any signal ends that wait.
+/// As [`attach`], for a process that [`Container::exec`] made. Where its output is copied, it is waited for
+/// to its end: others that it has left in the container may have it, too (as with runc). Any signal ends that
+/// wait.
 ///
 /// # Errors
 /// A call failed; the process may run on.
@@ -232,7 +236,8 @@ fn forward(pidfd: BorrowedFd<'_>, signals: &Signals, mut relay: Option<&mut Rela
             Err(errno) => return Err(SysError::new(errno, || "read(signalfd)".to_owned()).into()),
         };
         if signal == libc::SIGWINCH {
-            // It is about the caller's terminal. A container without one would take it for something else: Apache stops.
+            // It is about the caller's terminal. A container without one would take it for something else:
+            // Apache stops.
             if let Some(relay) = &relay {
                 relay.resize();
             }

@@ -13,7 +13,8 @@ impl Container {
     /// Freezes all processes, and waits until they are.
     ///
     /// # Errors
-    /// The container is not running, or paused already. Or some processes did not stop in time; all are thawed then.
+    /// The container is not running, or paused already. Or some processes did not stop in time; all are
+    /// thawed then.
     pub fn pause(&self) -> Result<()> {
         let lock = self.directory.lock()?;
         let record = self.record()?;

@@ -33,15 +33,16 @@ const ENDS_CREATED: [i32; 12] = [
 ];
 
 impl Container {
-    /// Sends a signal to init. A SIGKILL goes to every process of the container where init is not the first of a PID namespace
-    /// of its own, as its death would not end the others (runc).
+    /// Sends a signal to init. A SIGKILL goes to every process of the container where init is not the first
+    /// of a PID namespace of its own, as its death would not end the others (runc).
     ///
     /// # Errors
     /// The container is not running.
     pub fn kill(&self, signal: i32) -> Result<()> {
         let record = self.record()?;
         let Some(init) = self.open_init(&record)? else { return self.kill_rest(&record, signal) };
-        // While it waits for `start` init ignores what it has no handler for, as the first process of its PID namespace.
+        // While it waits for `start` init ignores what it has no handler for, as the first process of its PID
+        // namespace.
         let waits = ENDS_CREATED.contains(&signal) && self.status(&record)? == Status::Created;
         let signal = if waits { libc::SIGKILL } else { signal };
         if signal == libc::SIGKILL && !is_first_of_namespace(record.pid) {
@@ -57,7 +58,8 @@ impl Container {
         if signal == libc::SIGKILL { release_killed(&record) } else { Ok(()) }
     }
 
-    /// Kills what an init that has ended has left in the container's cgroups: it was not the first of a PID namespace of its own.
+    /// Kills what an init that has ended has left in the container's cgroups: it was not the first of a PID
+    /// namespace of its own.
     fn kill_rest(&self, record: &Record, signal: i32) -> Result<()> {
         if signal != libc::SIGKILL || record.creating || self.has_own_pid_namespace()? {
             return Err(LifecycleError::NotRunning.into());
@@ -77,7 +79,8 @@ impl Container {
         Ok(own)
     }
 
-    /// Sends a signal to every process of the container, those that `exec` made and those that init has left behind included.
+    /// Sends a signal to every process of the container, those that `exec` made and those that init has left
+    /// behind included.
     ///
     /// # Errors
     /// There is none.
@@ -95,7 +98,8 @@ impl Container {
         sent.map_err(Error::from)
     }
 
-    /// Opens init if it is alive: its pidfd, checked after opening to be still the process that was written down.
+    /// Opens init if it is alive: its pidfd, checked after opening to be still the process that was written
+    /// down.
     pub(super) fn open_init(&self, record: &Record) -> Result<Option<std::os::fd::OwnedFd>, SysError> {
         if record.pid <= 0 {
             return Ok(None);
@@ -118,7 +122,8 @@ pub(super) fn release_killed(record: &Record) -> Result<()> {
     cgroups(record)?.release_killed().map_err(Error::from)
 }
 
-/// Whether the process is the first of a PID namespace, whose end is that of all others in it. When in doubt, it is not.
+/// Whether the process is the first of a PID namespace, whose end is that of all others in it. When in doubt,
+/// it is not.
 fn is_first_of_namespace(pid: i32) -> bool {
     let status = File::open(format!("/proc/{pid}/status")).and_then(read_whole).unwrap_or_default();
     let status = String::from_utf8_lossy(&status);

@@ -1,7 +1,8 @@
 //! The operations on containers, one file each.
 //!
-//! A [`Runtime`] is a place where containers live (a state root); a [`Container`] is one of them. All methods may be called
-//! from many threads at once; commands on the same container exclude each other by a lock on its state directory.
+//! A [`Runtime`] is a place where containers live (a state root); a [`Container`] is one of them. All methods
+//! may be called from many threads at once; commands on the same container exclude each other by a lock on
+//! its state directory.
 //! Spec: runtime.md#lifecycle.
 
 mod checkpoint;
@@ -49,7 +50,8 @@ use crate::state::{Life, Record, State, StateDirectory, StateError, Status, ids}
 use crate::sys::Lock;
 use crate::{Error, ErrorKind, Plan, Result};
 
-/// Where an empty mount namespace is kept. Not below the state root, of which a host may have many, and which may have to go.
+/// Where an empty mount namespace is kept. Not below the state root, of which a host may have many, and which
+/// may have to go.
 const MOUNT_TEMPLATE: &str = "/run/corten/@mounts";
 
 /// What is wrong with the order of operations.
@@ -106,11 +108,12 @@ impl Runtime {
         Self { root: root.into(), mount_template: Some(MOUNT_TEMPLATE.into()) }
     }
 
-    /// Sets where the mount namespace is kept that those of containers are copies of, or has containers begin with a copy of the
-    /// caller's, which takes the longer the more is mounted on the host. The default is `/run/corten/@mounts`: a directory for root
-    /// alone, and in it a file with an empty mount namespace on it, which the first container makes. It can be unmounted at any
-    /// time. Only root of the whole machine keeps one, for containers without a user namespace, and only before Linux 7.1, which makes empty
-    /// mount namespaces itself.
+    /// Sets where the mount namespace is kept that those of containers are copies of, or has containers begin
+    /// with a copy of the caller's, which takes the longer the more is mounted on the host. The default is
+    /// `/run/corten/@mounts`: a directory for root alone, and in it a file with an empty mount namespace on
+    /// it, which the first container makes. It can be unmounted at any time. Only root of the whole machine
+    /// keeps one, for containers without a user namespace, and only before Linux 7.1, which makes empty mount
+    /// namespaces itself.
     pub fn mount_template(self, directory: Option<PathBuf>) -> Self {
         Self { mount_template: directory, ..self }
     }
@@ -144,7 +147,8 @@ impl Runtime {
         self.launch(id, bundle, options, false, &mut |_| {})
     }
 
-    /// As [`Runtime::create`] (`wait_for_start`) or [`Runtime::run`]. `observe` sees each host step before it is done.
+    /// As [`Runtime::create`] (`wait_for_start`) or [`Runtime::run`]. `observe` sees each host step before it
+    /// is done.
     ///
     /// # Errors
     /// As theirs.
@@ -159,8 +163,8 @@ impl Runtime {
         Creation::new(self, id, bundle, options)?.make(wait_for_start, observe)
     }
 
-    /// Makes a container by a plan of [`Runtime::plan`], which may have been changed. `observe` sees each host step before it
-    /// is done; it is how tests stop, fail and kill a launch at every place.
+    /// Makes a container by a plan of [`Runtime::plan`], which may have been changed. `observe` sees each
+    /// host step before it is done; it is how tests stop, fail and kill a launch at every place.
     ///
     /// # Errors
     /// As [`Runtime::create`].
@@ -194,8 +198,9 @@ impl Runtime {
         })
     }
 
-    /// Returns the states of all containers, sorted by id, with the error of each whose state cannot be read. Those that go
-    /// away meanwhile are left out, and so are directories of containers that were never finished.
+    /// Returns the states of all containers, sorted by id, with the error of each whose state cannot be read.
+    /// Those that go away meanwhile are left out, and so are directories of containers that were never
+    /// finished.
     ///
     /// # Errors
     /// The state root cannot be read.
@@ -310,24 +315,26 @@ impl Container {
         self.init.as_ref().map(|(pidfd, _)| pidfd.as_fd())
     }
 
-    /// Returns init's pid in the caller's namespace, when this process made the container. It may have ended since.
+    /// Returns init's pid in the caller's namespace, when this process made the container. It may have ended
+    /// since.
     pub fn pid(&self) -> Option<i32> {
         self.init.as_ref().map(|(_, pid)| pid.as_raw())
     }
 
-    /// Returns what was not done as asked for when this process made the container, one sentence each: the warnings of the plan, and
-    /// properties that this systemd does not have.
+    /// Returns what was not done as asked for when this process made the container, one sentence each: the
+    /// warnings of the plan, and properties that this systemd does not have.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// Returns why the kernel has refused the program of a container that was run, if it has: it has said so on its stderr, and ends with
-    /// status 255.
+    /// Returns why the kernel has refused the program of a container that was run, if it has: it has said so
+    /// on its stderr, and ends with status 255.
     pub fn refused(&self) -> Option<&str> {
         self.refused.as_deref()
     }
 
-    /// Returns the terminal's master, once, of a container made with [`Console::Master`] or [`Console::Foreground`].
+    /// Returns the terminal's master, once, of a container made with [`Console::Master`] or
+    /// [`Console::Foreground`].
     pub fn take_console(&mut self) -> Option<OwnedFd> {
         self.console.take()
     }
@@ -364,7 +371,8 @@ impl Container {
     ) -> Result<Status> {
         let life = record.life()?;
         if life == Life::Ended {
-            // Nobody there, or not yet the one who stays: still being made, if somebody holds the lock for it.
+            // Nobody there, or not yet the one who stays: still being made, if somebody holds the lock for
+            // it.
             let made = record.creating && is_locked()?;
             return Ok(if made { Status::Creating } else { Status::Stopped });
         }

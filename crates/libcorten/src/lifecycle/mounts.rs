@@ -11,8 +11,8 @@ use crate::request::{CreateOptions, Request};
 use crate::{Plan, Result, spec, sys};
 
 impl Container {
-    /// Adds mounts, in this order, all of them or those before the one that fails. Sources are the caller's; relative ones count
-    /// from the bundle.
+    /// Adds mounts, in this order, all of them or those before the one that fails. Sources are the caller's;
+    /// relative ones count from the bundle.
     ///
     /// # Errors
     /// The container does not run, or a mount cannot be made; the message names it by its place in the list.
@@ -20,8 +20,8 @@ impl Container {
         self.change_mounts(mounts, MountChange::Add)
     }
 
-    /// Takes away what is mounted at the destinations of these mounts, the last one first; nothing else of them counts. Links are
-    /// not followed.
+    /// Takes away what is mounted at the destinations of these mounts, the last one first; nothing else of
+    /// them counts. Links are not followed.
     ///
     /// # Errors
     /// The container does not run, or nothing is mounted there.
@@ -31,7 +31,8 @@ impl Container {
 
     /// Returns what was not done as asked for.
     fn change_mounts(&self, mounts: &[Mount], change: MountChange) -> Result<Vec<String>> {
-        // No lock: the container can hold the process up that changes its mounts, and must not hold up other commands by that.
+        // No lock: the container can hold the process up that changes its mounts, and must not hold up other
+        // commands by that.
         let target = self.target(true)?;
         let mut config = self.config()?;
         config.set_mounts(Some(mounts.to_vec()));

@@ -4,10 +4,11 @@ use super::{Container, cgroups};
 use crate::{Error, Result};
 
 impl Container {
-    /// Returns the pids of the container's processes, those in cgroups below its own too, by the numbers that the caller's PID
-    /// namespace has for them (0 for one that it does not see). None if it has stopped.
+    /// Returns the pids of the container's processes, those in cgroups below its own too, by the numbers that
+    /// the caller's PID namespace has for them (0 for one that it does not see). None if it has stopped.
     ///
-    /// Some may have ended since, unless the container is paused. Of a container without a cgroup of its own only init is known.
+    /// Some may have ended since, unless the container is paused. Of a container without a cgroup of its own
+    /// only init is known.
     ///
     /// # Errors
     /// The cgroup cannot be read.

@@ -1,8 +1,8 @@
-//! sd_notify(3) through the container's wall: what the container says is heard by nobody but the runtime, and of all of it only
-//! `READY=1` is said again, in the runtime's own words.
+//! sd_notify(3) through the container's wall: what the container says is heard by nobody but the runtime, and
+//! of all of it only `READY=1` is said again, in the runtime's own words.
 //!
-//! Stage: host, after the launch. Attacker: the container; what it sends is bytes of any kind, any number and any size, with
-//! any fds, and none of it reaches the service manager.
+//! Stage: host, after the launch. Attacker: the container; what it sends is bytes of any kind, any number and
+//! any size, with any fds, and none of it reaches the service manager.
 
 use std::io::IoSlice;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -54,9 +54,9 @@ impl Readiness {
         Self { socket, init, pid }
     }
 
-    /// Waits until the container says that it is ready, or has ended, however long that takes. Then tells the service manager
-    /// at `manager` (a path, or `@` and an abstract name): `READY=1`, `MAINPID`, and a barrier. `main_pid`: who the service's
-    /// main process is; the container's init if not given.
+    /// Waits until the container says that it is ready, or has ended, however long that takes. Then tells the
+    /// service manager at `manager` (a path, or `@` and an abstract name): `READY=1`, `MAINPID`, and a
+    /// barrier. `main_pid`: who the service's main process is; the container's init if not given.
     ///
     /// # Errors
     /// The service manager cannot be reached.

@@ -35,23 +35,24 @@ pub struct RestoreOptions {
     pub cgroup_manager: CgroupManager,
     /// TCP connections are closed instead of restored.
     pub tcp_close: bool,
-    /// The security module and the profile that the processes get instead of theirs: `apparmor:NAME` or `selinux:LABEL`.
+    /// The security module and the profile that the processes get instead of theirs: `apparmor:NAME` or
+    /// `selinux:LABEL`.
     pub lsm_profile: Option<String>,
     /// The SELinux context that mounts get instead of theirs.
     pub lsm_mount_context: Option<String>,
 }
 
 impl Runtime {
-    /// Makes a container of a bundle and of the images of a [checkpoint](Container::checkpoint). Its processes go on where they
-    /// were; init is a child of the caller.
+    /// Makes a container of a bundle and of the images of a [checkpoint](Container::checkpoint). Its
+    /// processes go on where they were; init is a child of the caller.
     ///
     /// # Warning
-    /// Images are programs with their privileges: whoever can write them is root in the container, and CRIU, which reads them, is
-    /// root on the host.
+    /// Images are programs with their privileges: whoever can write them is root in the container, and CRIU,
+    /// which reads them, is root on the host.
     ///
     /// # Errors
-    /// Nothing of the container is left; if something could not be removed, the error says what. It has CRIU's words and the path
-    /// of its log.
+    /// Nothing of the container is left; if something could not be removed, the error says what. It has
+    /// CRIU's words and the path of its log.
     pub fn restore(&self, id: &str, bundle: &Bundle, options: &RestoreOptions) -> Result<Container> {
         let create = CreateOptions {
             console: options.console.clone(),
@@ -118,7 +119,8 @@ fn prepare<'a>(
     let spec = bundle.spec();
     let rootfs = bundle.rootfs();
     let (legacy, _) = legacy_hierarchies(&record.cgroups)?;
-    // CRIU wants a mount point of the container alone. In CRIU's mount namespace this one is free: nobody looks for the state there.
+    // CRIU wants a mount point of the container alone. In CRIU's mount namespace this one is free: nobody
+    // looks for the state there.
     let root = directory.path();
     let root = root.canonicalize().map_err(|error| SysError::from_io(&error, || format!("readlink({root:?})")))?;
     let mut told = rpc::Options {
@@ -152,7 +154,8 @@ fn null_device() -> Result<OwnedFd, SysError> {
         .map_err(|errno| SysError::new(errno, || Call::open("/dev/null")))
 }
 
-/// The namespaces that are joined: network and PID namespaces by an fd, as they are external for the images; others by path.
+/// The namespaces that are joined: network and PID namespaces by an fd, as they are external for the images;
+/// others by path.
 fn join_namespaces(bundle: &Bundle, told: &mut rpc::Options) -> Result<Vec<OwnedFd>> {
     let mut inherited = Vec::new();
     let namespaces = bundle.spec().linux().as_ref().and_then(|linux| linux.namespaces().as_ref());

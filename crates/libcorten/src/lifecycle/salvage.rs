@@ -1,7 +1,8 @@
 //! What is left of a container whose state cannot be understood: enough to end and to remove it.
 //!
-//! The state before the last one lies beside it and names the same cgroups, and mostly the same init. Where that is damaged, too, the
-//! cgroups are looked for where the config, which is there as soon as there is an init, has them.
+//! The state before the last one lies beside it and names the same cgroups, and mostly the same init. Where
+//! that is damaged, too, the cgroups are looked for where the config, which is there as soon as there is an
+//! init, has them.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +25,8 @@ pub(super) struct Salvaged {
 }
 
 impl Container {
-    /// Finds out what there is to remove. `damage`: what is wrong with the state. `None`: nothing was made but that.
+    /// Finds out what there is to remove. `damage`: what is wrong with the state. `None`: nothing was made
+    /// but that.
     ///
     /// # Errors
     /// What there is cannot be found out, now or ever; the error says where to look.
@@ -32,7 +34,8 @@ impl Container {
         let warning = |by: &str| format!("{}; the container was found by {by}", chain(damage));
         match self.directory.read_other() {
             Ok(Some(mut record)) => {
-                // The config is written when there is an init, and the runtime makes cgroups before that; systemd may not yet have.
+                // The config is written when there is an init, and the runtime makes cgroups before that;
+                // systemd may not yet have.
                 record.owns_cgroups |= record.cgroups.unit.is_none() && self.directory.has_config()?;
                 return Ok(Some(Salvaged { record, warning: warning("its state before that") }));
             }

@@ -28,17 +28,18 @@ fn told(error: &Error, more: &str) -> String {
 }
 
 impl Container {
-    /// Starts the user's process of a created container. Returns why the kernel has refused the program, if it has: the container has
-    /// started then, has said so on its stderr, and ends with status 255.
+    /// Starts the user's process of a created container. Returns why the kernel has refused the program, if
+    /// it has: the container has started then, has said so on its stderr, and ends with status 255.
     ///
     /// # Errors
-    /// The container is not in status created, or the program cannot be executed; the container has stopped then.
+    /// The container is not in status created, or the program cannot be executed; the container has stopped
+    /// then.
     pub fn start(&self) -> Result<Option<String>> {
         self.start_with(false).map(|(_, refused)| refused)
     }
 
-    /// As [`Container::start`]; returns what the process says of its readiness beside it: `None` if the container was created without a
-    /// [`CreateOptions::notify_socket`](crate::CreateOptions::notify_socket).
+    /// As [`Container::start`]; returns what the process says of its readiness beside it: `None` if the
+    /// container was created without a [`CreateOptions::notify_socket`](crate::CreateOptions::notify_socket).
     ///
     /// # Errors
     /// As [`Container::start`].

@@ -18,8 +18,8 @@ use crate::{Error, ErrorKind, Result};
 /// What [`Container::update`] changes. What is not given stays as it is.
 #[derive(Debug, Clone, Default)]
 pub struct Update {
-    /// Limits of cgroups. Devices are changed only if the list differs from that of the container: others may have added to its
-    /// filter (GPUs).
+    /// Limits of cgroups. Devices are changed only if the list differs from that of the container: others may
+    /// have added to its filter (GPUs).
     pub resources: LinuxResources,
     /// `l3CacheSchema`, `memBwSchema` and `schemata` for the container's resctrl group.
     pub intel_rdt: LinuxIntelRdt,
@@ -29,9 +29,9 @@ impl Container {
     /// Changes limits. The new ones are in force when this returns, all of them or none.
     ///
     /// # Errors
-    /// The container is stopped, the state cannot be written, or the kernel does not take a limit; the error names field, file and
-    /// value. The old limits are in force then; if they cannot be restored, the error says so. (Of what systemd has been told, and of
-    /// the schemata of resctrl, nothing is taken back.)
+    /// The container is stopped, the state cannot be written, or the kernel does not take a limit; the error
+    /// names field, file and value. The old limits are in force then; if they cannot be restored, the error
+    /// says so. (Of what systemd has been told, and of the schemata of resctrl, nothing is taken back.)
     pub fn update(&self, update: &Update) -> Result<()> {
         judge_resources(&update.resources)?;
         let lock = self.directory.lock()?;
@@ -238,8 +238,8 @@ fn upserted<T: Clone>(now: &Option<Vec<T>>, update: &Option<Vec<T>>, same: impl 
     Some(list).filter(|list| !list.is_empty())
 }
 
-/// Of the limits afterwards, those that are to be written: what stands for itself and is not given is not, as somebody else may
-/// have changed it since (runc).
+/// Of the limits afterwards, those that are to be written: what stands for itself and is not given is not, as
+/// somebody else may have changed it since (runc).
 fn now_only(after: &LinuxResources, update: &LinuxResources) -> LinuxResources {
     let mut now = after.clone();
     now.set_pids(*update.pids());

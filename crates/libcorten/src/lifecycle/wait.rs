@@ -26,7 +26,8 @@ impl Exit {
 }
 
 impl Container {
-    /// Waits for the end of the container process, and reaps it. Only for the process that made the container, and once.
+    /// Waits for the end of the container process, and reaps it. Only for the process that made the
+    /// container, and once.
     ///
     /// # Errors
     /// This process did not make the container, or has waited already.

@@ -1,12 +1,15 @@
 //! Cache and memory bandwidth of the container (`linux.intelRdt`), by the kernel's resctrl filesystem.
 //!
-//! Stage: host: [`Resctrl::prepare`] before init is made, [`Group::add`] before it executes, [`remove`] at delete.
+//! Stage: host: [`Resctrl::prepare`] before init is made, [`Group::add`] before it executes, [`remove`] at
+//! delete.
 //! Privilege: CAP_SYS_ADMIN, or whoever owns the mounted filesystem.
-//! Kernel: resctrl (4.10; monitoring groups 4.14, `info/last_cmd_status` 4.15), `openat2(2)` (5.6), `flock(2)`.
-//! Spec: config-linux.md#intelrdt. Attacker: none on a real resctrl; still every path is resolved below the root's fd, and a
-//! symbolic link is an error.
+//! Kernel: resctrl (4.10; monitoring groups 4.14, `info/last_cmd_status` 4.15), `openat2(2)` (5.6),
+//! `flock(2)`.
+//! Spec: config-linux.md#intelrdt. Attacker: none on a real resctrl; still every path is resolved below the
+//! root's fd, and a symbolic link is an error.
 //!
-//! * **Group**: a directory of the root, a class of service (CLOS) with `schemata` and `tasks`; `/` is the root's own.
+//! * **Group**: a directory of the root, a class of service (CLOS) with `schemata` and `tasks`; `/` is the
+//!   root's own.
 //! * **Monitoring group**: a directory below a group's `mon_groups`, which counts for its tasks alone.
 //!
 //! `enableCMT` and `enableMBM` of runtime-spec 1.1 and 1.2 do nothing, as the spec says of 1.3 and runc does.
@@ -94,7 +97,8 @@ impl Failure for ResctrlError {
     }
 }
 
-/// What is removed when the container is deleted: what the runtime made, and the spec does not say to keep. Part of the state.
+/// What is removed when the container is deleted: what the runtime made, and the spec does not say to keep.
+/// Part of the state.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct GroupRecord {
@@ -164,8 +168,8 @@ fn is_group_name(name: &str) -> bool {
         && !OWN_DIRECTORIES.contains(&name)
 }
 
-/// What is written to `schemata`, in the spec's order: (field, lines). One write each, as the kernel refuses the same domain
-/// twice in one write, and `schemata` may overrule the other two.
+/// What is written to `schemata`, in the spec's order: (field, lines). One write each, as the kernel refuses
+/// the same domain twice in one write, and `schemata` may overrule the other two.
 fn wanted(rdt: &LinuxIntelRdt) -> Vec<(&'static str, String)> {
     let lines = rdt.schemata().iter().flatten().map(String::as_str).filter(|line| !line.is_empty());
     let fields = [
@@ -185,7 +189,8 @@ pub(crate) struct Resctrl {
 impl Resctrl {
     /// Opens the mounted resctrl filesystem, or the one at `root`.
     ///
-    /// A `root` that is no resctrl filesystem is a stand-in: files and directories that the kernel would have are made there.
+    /// A `root` that is no resctrl filesystem is a stand-in: files and directories that the kernel would have
+    /// are made there.
     pub(crate) fn open(root: Option<PathBuf>) -> Result<Self, ResctrlError> {
         let tree = match root {
             Some(root) => Some(Tree::open(&root).map_err(ResctrlError::call(ITEM))?),
@@ -196,8 +201,8 @@ impl Resctrl {
 
     /// Makes what the config asks for, or finds it; no process is in it yet.
     ///
-    /// A group that was there before must have the schemata that the config names, as the spec says (runc 1.5 overwrites them),
-    /// but one that is named like the container: there they are written.
+    /// A group that was there before must have the schemata that the config names, as the spec says (runc 1.5
+    /// overwrites them), but one that is named like the container: there they are written.
     ///
     /// # Errors
     /// Nothing is left of what was made; what could not be removed is part of the error.
@@ -222,7 +227,8 @@ impl Resctrl {
         }
     }
 
-    /// Returns the group of a container that exists, for one more process. Its record has nothing to remove: the state has it.
+    /// Returns the group of a container that exists, for one more process. Its record has nothing to remove:
+    /// the state has it.
     pub(crate) fn group(&self, container_id: &str, rdt: &LinuxIntelRdt) -> Result<Group, ResctrlError> {
         check(rdt).map_err(|(field, problem)| ResctrlError::Invalid { field, problem })?;
         let monitors = rdt.enable_monitoring().unwrap_or(false);
@@ -315,7 +321,8 @@ impl Group {
             return Ok(());
         }
         let existing = self.tree.read(schemata).map_err(ResctrlError::call(self.item))?;
-        // The kernel rounds bandwidths up to its steps, so that what it shows may be more than what was written.
+        // The kernel rounds bandwidths up to its steps, so that what it shows may be more than what was
+        // written.
         let step = self.tree.read(Path::new("info/MB/bandwidth_gran")).ok().and_then(|text| text.trim().parse().ok());
         match schemata::mismatch(&existing, wanted, step.unwrap_or(1)) {
             None => Ok(()),
@@ -325,8 +332,8 @@ impl Group {
         }
     }
 
-    /// Makes the monitoring group. One that is there already is taken over if it is empty: it has the container's id, so a
-    /// runtime that was killed has left it.
+    /// Makes the monitoring group. One that is there already is taken over if it is empty: it has the
+    /// container's id, so a runtime that was killed has left it.
     fn make_monitoring(&self, monitoring: &Path) -> Result<(), ResctrlError> {
         if self.tree.make_directory(ITEM_MONITORING, monitoring)? {
             return Ok(());
@@ -360,7 +367,8 @@ pub(crate) fn update(record: &GroupRecord, rdt: &LinuxIntelRdt) -> Result<(), Re
     Ok(())
 }
 
-/// Removes what a record names; what is gone already is no error. Goes on after an error and returns all of them.
+/// Removes what a record names; what is gone already is no error. Goes on after an error and returns all of
+/// them.
 ///
 /// The kernel moves processes that are left in a removed group to the one above.
 pub(crate) fn remove(record: &GroupRecord) -> Result<(), Vec<ResctrlError>> {

@@ -1,4 +1,5 @@
-//! Compares schemata by meaning: the kernel shows them with other spaces, zeros and order than they were written with.
+//! Compares schemata by meaning: the kernel shows them with other spaces, zeros and order than they were
+//! written with.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +9,11 @@ const PERCENT_MAX: u64 = 100;
 /// The values of (resource, domain), as text.
 type Values<'a> = BTreeMap<(&'a str, u64), &'a str>;
 
-/// Returns the first wanted (item, line) that the existing schemata do not have. Domains that are not named may have any value.
+/// Returns the first wanted (item, line) that the existing schemata do not have. Domains that are not named
+/// may have any value.
 ///
-/// A later line overrules an earlier one, as it would if all were written. `step` is the kernel's step of bandwidths.
+/// A later line overrules an earlier one, as it would if all were written. `step` is the kernel's step of
+/// bandwidths.
 pub(super) fn mismatch(existing: &str, wanted: &[(&'static str, String)], step: u64) -> Option<(&'static str, String)> {
     let mut has = Values::new();
     existing.lines().filter_map(parse).for_each(|values| has.extend(values));

@@ -191,7 +191,8 @@ fn a_monitoring_group_is_taken_over_only_when_empty() {
     assert!(fake.path("gold/mon_groups/c1/tasks").exists());
 }
 
-/// Not even the group with an id of its own, which would stay otherwise: it was made a moment ago, and nobody is in it.
+/// Not even the group with an id of its own, which would stay otherwise: it was made a moment ago, and nobody
+/// is in it.
 #[test]
 fn a_failure_leaves_nothing() {
     let fake = Fake::new();

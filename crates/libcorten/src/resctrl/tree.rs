@@ -48,7 +48,8 @@ pub(super) fn mounted() -> Result<Option<Tree>, SysError> {
     Ok(None)
 }
 
-/// Reads the mount points of resctrl out of a `mountinfo`. By bytes: of the other mounts not even the text need be valid.
+/// Reads the mount points of resctrl out of a `mountinfo`. By bytes: of the other mounts not even the text
+/// need be valid.
 pub(crate) fn mount_points(mountinfo: &[u8]) -> Vec<PathBuf> {
     let points = mountinfo.split(|byte| *byte == b'\n').filter_map(|line| {
         let mut fields = line.split(|byte| *byte == b' ');
@@ -59,7 +60,8 @@ pub(crate) fn mount_points(mountinfo: &[u8]) -> Vec<PathBuf> {
     points.collect()
 }
 
-/// Reads a path of a `mountinfo`: space, tab, newline and backslash are written as `\` and three octal digits.
+/// Reads a path of a `mountinfo`: space, tab, newline and backslash are written as `\` and three octal
+/// digits.
 pub(crate) fn unescape(text: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -96,7 +98,8 @@ impl Tree {
         if relative.as_os_str().is_empty() { self.path.clone() } else { self.path.join(relative) }
     }
 
-    /// Locks the filesystem against others that change it, as the kernel's documentation asks of all programs.
+    /// Locks the filesystem against others that change it, as the kernel's documentation asks of all
+    /// programs.
     pub(super) fn lock(&self) -> Result<Lock, ResctrlError> {
         let deadline = Instant::now() + LOCK_DEADLINE;
         let failed = |call: &'static str, errno| {
@@ -178,8 +181,8 @@ impl Tree {
     }
 }
 
-/// Removes a group's directory: `rmdir`, for which the kernel does not ask that it be empty. `path` goes through no symbolic
-/// link.
+/// Removes a group's directory: `rmdir`, for which the kernel does not ask that it be empty. `path` goes
+/// through no symbolic link.
 pub(super) fn remove_directory(path: &Path) -> Result<(), SysError> {
     let call = || format!("unlinkat({path:?}, AT_REMOVEDIR)");
     let failed = |errno| SysError::new(errno, call);

@@ -1,7 +1,9 @@
-//! What a compiled filter says to a call: the kernel's classic BPF on `struct seccomp_data`, without the kernel.
+//! What a compiled filter says to a call: the kernel's classic BPF on `struct seccomp_data`, without the
+//! kernel.
 //!
-//! The plan asks where it matters whether init may make a call after the filter. An instruction that libseccomp does not make (a filter
-//! of bytes, `run.oci.seccomp_bpf_data`) is no answer, which counts as a refusal.
+//! The plan asks where it matters whether init may make a call after the filter. An instruction that
+//! libseccomp does not make (a filter of bytes, `run.oci.seccomp_bpf_data`) is no answer, which counts as a
+//! refusal.
 
 use super::{Filter, INSTRUCTION_BYTES, INSTRUCTIONS_MAX};
 

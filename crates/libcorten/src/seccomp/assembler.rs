@@ -1,7 +1,7 @@
 //! Programs of the kernel's classic BPF, put together from their end.
 //!
-//! Jumps go forward only, so what a jump leads to is there before the jump. What is there already is used again, as in a graph without
-//! cycles: the time and the length are those of the graph, not of its paths.
+//! Jumps go forward only, so what a jump leads to is there before the jump. What is there already is used
+//! again, as in a graph without cycles: the time and the length are those of the graph, not of its paths.
 //!
 //! Stage: plan, pure.
 
@@ -140,7 +140,8 @@ impl Assembler {
         }
     }
 
-    /// Returns what a conditional jump can use for `label`, if no more than `spare` instructions come before it.
+    /// Returns what a conditional jump can use for `label`, if no more than `spare` instructions come before
+    /// it.
     fn near(&mut self, label: Label, spare: usize) -> Label {
         let is_near = |this: &Self, label| this.distance(label) + spare <= usize::from(u8::MAX);
         if is_near(self, label) {

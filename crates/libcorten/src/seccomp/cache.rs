@@ -11,10 +11,10 @@
 //! magic (8 bytes) | key (32) | SHA-256 of the program (32) | program (n * 8)
 //! ```
 //!
-//! Directory and file are judged by the fd that is read from: owned by the effective user, not writable for others, no
-//! symlink, a regular file. The checks of the content are against damage, not against an attacker, who could compute
-//! them. Whatever is wrong, the profile is compiled as if there were no cache, and the file is replaced: a cache may
-//! cost time, never a container.
+//! Directory and file are judged by the fd that is read from: owned by the effective user, not writable for
+//! others, no symlink, a regular file. The checks of the content are against damage, not against an attacker,
+//! who could compute them. Whatever is wrong, the profile is compiled as if there were no cache, and the file
+//! is replaced: a cache may cost time, never a container.
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};
@@ -70,17 +70,20 @@ pub(crate) fn filter(
 
 /// A hash of everything that the program depends on.
 ///
-/// The flags for `seccomp(2)` are not among it: they are no part of the program. libseccomp's version is, as the numbers are libseccomp's.
+/// The flags for `seccomp(2)` are not among it: they are no part of the program. libseccomp's version is, as
+/// the numbers are libseccomp's.
 ///
-/// The options change no program, but which profiles have one: a file made without `fail_unknown` must not hide that
-/// error. So such a profile has a file of its own, which is made only after it was compiled without an error.
+/// The options change no program, but which profiles have one: a file made without `fail_unknown` must not
+/// hide that error. So such a profile has a file of its own, which is made only after it was compiled without
+/// an error.
 struct Key([u8; HASH_BYTES]);
 
 impl Key {
     fn of(profile: &LinuxSeccomp, options: CompileOptions) -> Option<Self> {
         let CompileOptions { fail_unknown } = options;
         let version = ScmpVersion::current().ok()?;
-        // The profile's type has lists and numbers only, no maps, so the same profile is always the same text.
+        // The profile's type has lists and numbers only, no maps, so the same profile is always the same
+        // text.
         let json = serde_json::to_vec(profile).ok()?;
         let mut hash = Sha256::new();
         hash.update(MAGIC);

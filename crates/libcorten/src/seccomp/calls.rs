@@ -1,7 +1,7 @@
 //! Which numbers the system calls have, by name and architecture.
 //!
-//! The names are libseccomp's, which knows all architectures, and those of newer calls, for a libseccomp that is older than the kernel: a
-//! rule that it cannot name would otherwise be left out.
+//! The names are libseccomp's, which knows all architectures, and those of newer calls, for a libseccomp that
+//! is older than the kernel: a rule that it cannot name would otherwise be left out.
 //!
 //! Stage: plan, pure.
 
@@ -10,11 +10,13 @@ use std::collections::HashMap;
 
 use libseccomp::{ScmpArch, ScmpSyscall};
 
-/// The number of the first of [`NEWER`], above that of the ABI's first call. From 424 on, all architectures count in step.
+/// The number of the first of [`NEWER`], above that of the ABI's first call. From 424 on, all architectures
+/// count in step.
 const NEWER_FIRST: u32 = 450;
 
-/// What Linux has got since 5.17, the last that every libseccomp in use knows, in the order of the numbers. The tables of crates
-/// (`syscalls`, `libc`) have their own architecture's numbers only, and not all of these.
+/// What Linux has got since 5.17, the last that every libseccomp in use knows, in the order of the numbers.
+/// The tables of crates (`syscalls`, `libc`) have their own architecture's numbers only, and not all of
+/// these.
 const NEWER: [&str; 22] = [
     "set_mempolicy_home_node",
     "cachestat",
@@ -43,12 +45,13 @@ const NEWER: [&str; 22] = [
 /// The calls that fill gaps: of x86_64 and x32 alone.
 const NEWER_OF_X86_64: [(&str, u32); 2] = [("uretprobe", 335), ("uprobe", 336)];
 
-/// What libseccomp gives instead of a number for the calls behind `socketcall(2)` and `ipc(2)`. Which of theirs it is, is in the last two
-/// digits.
+/// What libseccomp gives instead of a number for the calls behind `socketcall(2)` and `ipc(2)`. Which of
+/// theirs it is, is in the last two digits.
 const PARTS_OF_SOCKETCALL: std::ops::RangeInclusive<i32> = -120..=-100;
 const PARTS_OF_IPC: std::ops::RangeInclusive<i32> = -224..=-200;
 
-/// Such a call has a number of its own since Linux 4.3 or 5.1, too, at most this one above the first; there will be no more of them.
+/// Such a call has a number of its own since Linux 4.3 or 5.1, too, at most this one above the first; there
+/// will be no more of them.
 const DIRECT_LAST: u32 = 402;
 
 /// Where x32's numbers begin.
@@ -88,8 +91,8 @@ pub(super) fn is_known(name: &str) -> bool {
 }
 
 impl Abi {
-    /// Returns `None` for architectures whose calls this libseccomp cannot name, and for big-endian ones: there is no machine with processes
-    /// of both byte orders, and init runs on little-endian ones.
+    /// Returns `None` for architectures whose calls this libseccomp cannot name, and for big-endian ones:
+    /// there is no machine with processes of both byte orders, and init runs on little-endian ones.
     pub(super) fn of(arch: ScmpArch) -> Option<Self> {
         // linux/audit.h: the ELF machine and these.
         const BITS_32: u32 = 0x4000_0000;

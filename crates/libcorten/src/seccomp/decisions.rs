@@ -1,12 +1,15 @@
 //! From rules to a program: what is decided by the architecture, the number and the arguments of a call.
 //!
-//! libseccomp makes such programs, too, but takes time that grows with the cube of their length: 3,000 rules with arguments are half a
-//! minute (docs/adr/0018-filters-are-assembled-here.md). The answers are libseccomp's:
+//! libseccomp makes such programs, too, but takes time that grows with the cube of their length: 3,000 rules
+//! with arguments are half a minute (docs/adr/0018-filters-are-assembled-here.md). The answers are
+//! libseccomp's:
 //!
 //! * A rule matches if all its comparisons hold. A rule without comparisons is stronger than those with some.
-//! * Of rules that match and differ in their actions, that one counts whose first argument is the later one; of those that begin with the same
-//!   argument, an equality before an upper bound before a lower bound, and the larger value first, but for upper bounds the smaller one.
-//! * A rule that goes on where another ends is of no use. If it came before the other one, with another action, that is a contradiction.
+//! * Of rules that match and differ in their actions, that one counts whose first argument is the later one;
+//!   of those that begin with the same argument, an equality before an upper bound before a lower bound, and
+//!   the larger value first, but for upper bounds the smaller one.
+//! * A rule that goes on where another ends is of no use. If it came before the other one, with another
+//!   action, that is a contradiction.
 //! * On architectures with 32 bits the lower halves of values count alone.
 //!
 //! Stage: plan, pure. Attacker: the process under the filter.
@@ -79,11 +82,12 @@ struct Arm<'a> {
     rule: &'a Rule<'a>,
 }
 
-/// What is decided by a call's arguments: the first whose comparisons hold. It is the same for calls with the same rules.
+/// What is decided by a call's arguments: the first whose comparisons hold. It is the same for calls with the
+/// same rules.
 type Decision = Vec<(Vec<Comparison>, u32)>;
 
-/// Returns the program for calls of these architectures. Rules that say what is said by default anyway only name calls, as libseccomp
-/// refuses them.
+/// Returns the program for calls of these architectures. Rules that say what is said by default anyway only
+/// name calls, as libseccomp refuses them.
 pub(super) fn program<'a>(rules: &'a [Rule<'a>], abis: &[Abi], default: u32) -> Result<Vec<u8>, Contradiction<'a>> {
     let mut writer = Writer { out: Assembler::default(), decisions: Vec::new(), ids: HashMap::new(), default };
     let mut audit_archs: Vec<u32> = Vec::new();
@@ -115,8 +119,8 @@ fn arms<'a>(rules: &'a [Rule<'a>], abi: &Abi, default: u32) -> BTreeMap<u32, Vec
             None => {}
             Some(Number::Own(number)) => add(number, comparisons),
             Some(Number::Part { through, which, own }) => {
-                // libseccomp: the first argument says which call it is. The others are where a filter cannot look; they are compared with what
-                // is there instead.
+                // libseccomp: the first argument says which call it is. The others are where a filter cannot
+                // look; they are compared with what is there instead.
                 let part =
                     Comparison { argument: 0, operator: Operator::Equal, mask: u64::MAX, value: u64::from(which) };
                 let others = comparisons.iter().filter(|comparison| comparison.argument != 0).copied();
@@ -130,7 +134,8 @@ fn arms<'a>(rules: &'a [Rule<'a>], abi: &Abi, default: u32) -> BTreeMap<u32, Vec
     calls
 }
 
-/// The comparisons in the order of the arguments, as far as they count on this architecture, without those that always hold.
+/// The comparisons in the order of the arguments, as far as they count on this architecture, without those
+/// that always hold.
 fn narrowed(comparisons: &[Comparison], abi: &Abi) -> Vec<Comparison> {
     let bits = if abi.is_wide { u64::MAX } else { u32::MAX.into() };
     let mut narrowed: Vec<Comparison> = comparisons
@@ -226,7 +231,8 @@ impl Writer {
         Ok(ranges)
     }
 
-    /// The same without the numbers that rules are for. x86_64 and x32 are one architecture, with ranges of their own.
+    /// The same without the numbers that rules are for. x86_64 and x32 are one architecture, with ranges of
+    /// their own.
     fn not_named(&mut self, rules: &[Rule<'_>], abis: &[&Abi]) -> BTreeMap<u32, usize> {
         let (default, no_abi, enosys) = (self.answer(self.default), self.answer(NO_ABI), self.answer(ENOSYS));
         let has = |arch| abis.iter().any(|abi| abi.arch == arch);
@@ -278,7 +284,8 @@ impl Writer {
         place
     }
 
-    /// The answer of the first rule whose comparisons hold. What several in a row begin with is compared once.
+    /// The answer of the first rule whose comparisons hold. What several in a row begin with is compared
+    /// once.
     fn first_of(&mut self, rests: &[Rest<'_>], miss: Place) -> Place {
         if let Some(Rest { comparisons: [], answer }) = rests.first() {
             return self.out.answer(*answer);
@@ -292,8 +299,8 @@ impl Writer {
         next
     }
 
-    /// Groups of rules; those of a group have the first comparison in common. If there are several, these are equalities in which the upper
-    /// halves of the values are the same.
+    /// Groups of rules; those of a group have the first comparison in common. If there are several, these are
+    /// equalities in which the upper halves of the values are the same.
     fn groups(&mut self, groups: &[&[Rest<'_>]], miss: Place) -> Place {
         let comparison = first(groups[0]);
         if comparison.operator != Operator::Equal {
@@ -371,7 +378,8 @@ fn at(ranges: &BTreeMap<u32, usize>, number: u32) -> usize {
     ranges.range(..=number).next_back().map_or(0, |(_, id)| *id)
 }
 
-/// Returns the few single numbers with something of their own, and what is for all others, if that is all there is in these ranges.
+/// Returns the few single numbers with something of their own, and what is for all others, if that is all
+/// there is in these ranges.
 fn few_numbers(ranges: &[(u32, usize)]) -> Option<(Vec<(u32, usize)>, usize)> {
     if ranges.len() > 2 * ONE_BY_ONE + 1 {
         return None;

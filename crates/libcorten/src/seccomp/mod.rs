@@ -3,8 +3,9 @@
 //! Stage: before planning; pure, but for [`cache`].
 //! Privilege: none.
 //! Kernel: the result is for `seccomp(SECCOMP_SET_MODE_FILTER)`, which init calls.
-//! Spec: config-linux.md#seccomp. Attacker: the process under the filter; a filter that says less than the profile is a
-//! hole, so whatever has no clear meaning is an error here, except for names of system calls that nobody knows.
+//! Spec: config-linux.md#seccomp. Attacker: the process under the filter; a filter that says less than the
+//! profile is a hole, so whatever has no clear meaning is an error here, except for names of system calls
+//! that nobody knows.
 //!
 //! [`cache`] keeps the results.
 
@@ -46,8 +47,8 @@ pub(crate) struct Filter {
     pub(crate) flags: u64,
     /// An array of `struct sock_filter`, native endian.
     pub(crate) program: Vec<u8>,
-    /// The program answers SECCOMP_RET_USER_NOTIF to something: init loads it with NEW_LISTENER, else the kernel turns
-    /// that into ENOSYS.
+    /// The program answers SECCOMP_RET_USER_NOTIF to something: init loads it with NEW_LISTENER, else the
+    /// kernel turns that into ENOSYS.
     pub(crate) notify: bool,
 }
 
@@ -129,7 +130,8 @@ fn abis(profile: &LinuxSeccomp) -> Result<Vec<Abi>, SeccompError> {
 
 /// Takes a program as it is (crun: `run.oci.seccomp_bpf_data`). Whether it makes sense, the kernel judges.
 ///
-/// crun: without a profile that says otherwise, the flags are those of a profile without `flags`, and nobody listens.
+/// crun: without a profile that says otherwise, the flags are those of a profile without `flags`, and nobody
+/// listens.
 ///
 /// # Errors
 ///
@@ -149,13 +151,14 @@ pub(crate) fn notifies(profile: &LinuxSeccomp) -> bool {
     profile.default_action() == notify || profile.syscalls().iter().flatten().any(|entry| entry.action() == notify)
 }
 
-/// Returns the flags for `seccomp(2)`, but for NEW_LISTENER, which init adds. They are no part of the program.
+/// Returns the flags for `seccomp(2)`, but for NEW_LISTENER, which init adds. They are no part of the
+/// program.
 ///
-/// WAIT_KILLABLE_RECV is the only one that not all kernels have: before Linux 5.19 loading the filter fails with EINVAL.
-/// It is about the listener, and an error without one, so it counts only if some rule notifies.
+/// WAIT_KILLABLE_RECV is the only one that not all kernels have: before Linux 5.19 loading the filter fails
+/// with EINVAL. It is about the listener, and an error without one, so it counts only if some rule notifies.
 ///
-/// runc: without `flags` it is SPEC_ALLOW: no mitigation of speculative execution because of the filter alone. TSYNC is
-/// of no use, init has one thread; with NEW_LISTENER it would be an error.
+/// runc: without `flags` it is SPEC_ALLOW: no mitigation of speculative execution because of the filter
+/// alone. TSYNC is of no use, init has one thread; with NEW_LISTENER it would be an error.
 pub(crate) fn flags(profile: &LinuxSeccomp) -> u64 {
     let Some(flags) = profile.flags() else {
         return libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
@@ -173,8 +176,9 @@ pub(crate) fn flags(profile: &LinuxSeccomp) -> u64 {
     })
 }
 
-/// Returns what of a profile is not in force, one sentence each: rules that restrict a system call that would be allowed without them, and that
-/// nobody knows by this name. Unknown names in rules that allow something are no loss: what they name is not allowed.
+/// Returns what of a profile is not in force, one sentence each: rules that restrict a system call that would
+/// be allowed without them, and that nobody knows by this name. Unknown names in rules that allow something
+/// are no loss: what they name is not allowed.
 pub(crate) fn not_in_force(profile: &LinuxSeccomp) -> Vec<String> {
     use LinuxSeccompAction::{ScmpActAllow, ScmpActLog};
     let lets_pass = |action| matches!(action, ScmpActAllow | ScmpActLog);
@@ -213,8 +217,8 @@ fn rules(profile: &LinuxSeccomp, options: CompileOptions) -> Result<Vec<Rule<'_>
 
 /// Returns the lists of comparisons of which one must hold.
 ///
-/// All must hold together, so there is one list, unless an argument is compared twice: libseccomp refuses that, and
-/// runc then takes each comparison for itself, which makes it an "or". Profiles rely on it.
+/// All must hold together, so there is one list, unless an argument is compared twice: libseccomp refuses
+/// that, and runc then takes each comparison for itself, which makes it an "or". Profiles rely on it.
 fn comparisons(index: usize, args: &[LinuxSeccompArg]) -> Result<Vec<Vec<Comparison>>, SeccompError> {
     let mut all = Vec::with_capacity(args.len());
     let mut seen = HashSet::new();
@@ -247,8 +251,8 @@ fn comparison(argument: u32, arg: &LinuxSeccompArg) -> Comparison {
     }
 }
 
-/// What the filter returns to the kernel. runc: the value is EPERM when none is given, for TRACE too, and is ignored for actions that
-/// have none.
+/// What the filter returns to the kernel. runc: the value is EPERM when none is given, for TRACE too, and is
+/// ignored for actions that have none.
 fn answer(action: LinuxSeccompAction, value: Option<u32>, field: impl FnOnce() -> String) -> Result<u32, SeccompError> {
     const EPERM: u32 = 1;
     // The kernel cuts larger ones than its MAX_ERRNO, 4095, down to it; libseccomp refuses that one, too.

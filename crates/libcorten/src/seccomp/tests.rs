@@ -499,8 +499,8 @@ fn many_rules(count: usize, args: usize, op: &str) -> LinuxSeccomp {
     self::profile(&profile.to_string())
 }
 
-/// libseccomp takes half a minute for 3,000 such rules, and longer than anybody waits for some of these. What is counted is what is written,
-/// which is what takes the time.
+/// libseccomp takes half a minute for 3,000 such rules, and longer than anybody waits for some of these. What
+/// is counted is what is written, which is what takes the time.
 #[test]
 fn what_is_written_grows_with_the_rules_and_no_faster() {
     let written = |count, args, op| {

@@ -1,9 +1,10 @@
 //! Configs that are right and that the types do not decode.
 //!
-//! oci-spec writes two flags otherwise than the spec, takes no empty lists of CPUs, no `pids` without a limit and no limit on huge
-//! pages above 2^63, asks for a `user`, takes no null where there is a number, and knows nothing of FreeBSD. Keys in other letters
-//! than the spec's it passes over ([`keys`]). Only a config that does not decode, or may have such keys, pays for this: it is read as
-//! plain JSON, written as the types want it, and decoded again. If that does not help, the first error stands.
+//! oci-spec writes two flags otherwise than the spec, takes no empty lists of CPUs, no `pids` without a limit
+//! and no limit on huge pages above 2^63, asks for a `user`, takes no null where there is a number, and knows
+//! nothing of FreeBSD. Keys in other letters than the spec's it passes over ([`keys`]). Only a config that
+//! does not decode, or may have such keys, pays for this: it is read as plain JSON, written as the types want
+//! it, and decoded again. If that does not help, the first error stands.
 
 use std::fmt;
 
@@ -44,7 +45,8 @@ pub(super) fn respelt(text: &[u8]) -> Option<Result<Spec, SpecError>> {
     }
 }
 
-/// Decodes an object when it is written as the types want it. What is asked for may be that of another platform.
+/// Decodes an object when it is written as the types want it. What is asked for may be that of another
+/// platform.
 ///
 /// # Errors
 ///
@@ -67,8 +69,8 @@ fn decode_object(mut config: Map<String, Value>) -> Result<Result<Spec, SpecErro
     })
 }
 
-/// Decodes by way of text: decoding from a `Value` would be a second copy of the code for all types. What is wrong has no place in
-/// the file then.
+/// Decodes by way of text: decoding from a `Value` would be a second copy of the code for all types. What is
+/// wrong has no place in the file then.
 pub(super) fn decode_value<T: DeserializeOwned>(value: &Value) -> Result<T, SpecError> {
     let text = value.to_string();
     serde_json::from_str(&text).map_err(|error| match locate::<T>(text.as_bytes(), &error) {

@@ -1,11 +1,12 @@
 //! The keys of config.json, and keys that differ from them in case only.
 //!
-//! Go's decoder, with which runc reads configs, takes `pagesize` for `pageSize`; the types here would pass over it without a word, and
-//! a limit or a deny rule would be gone. Such a text is read as plain JSON, its keys are written as the spec writes them, and it is
-//! decoded again. Every other text pays for one search for colons.
+//! Go's decoder, with which runc reads configs, takes `pagesize` for `pageSize`; the types here would pass
+//! over it without a word, and a limit or a deny rule would be gone. Such a text is read as plain JSON, its
+//! keys are written as the spec writes them, and it is decoded again. Every other text pays for one search
+//! for colons.
 //!
-//! Go: a key that is there twice counts by its last value. Here it is an error, in whatever case: the two values may mean something
-//! else to whoever has checked the config.
+//! Go: a key that is there twice counts by its last value. Here it is an error, in whatever case: the two
+//! values may mean something else to whoever has checked the config.
 
 use serde_json::{Map, Value};
 
@@ -227,13 +228,14 @@ pub(super) fn may_be_respelt(text: &[u8]) -> bool {
         let Some((b'"', before)) = before.split_last() else { return false };
         let begin = memchr::memrchr(b'"', before).map_or(0, |quote| quote + 1);
         let word = &before[begin..];
-        // An escape may stand for anything; the long s and the sign of Kelvin are letters of ASCII in other case for Go.
+        // An escape may stand for anything; the long s and the sign of Kelvin are letters of ASCII in other
+        // case for Go.
         NAMES.has_in_other_case(word) || word.iter().any(|byte| *byte == b'\\' || !byte.is_ascii())
     })
 }
 
-/// Writes the keys of an object as the spec writes them, and leaves out what is null: it is not given. Returns whether a key was in
-/// other letters.
+/// Writes the keys of an object as the spec writes them, and leaves out what is null: it is not given.
+/// Returns whether a key was in other letters.
 ///
 /// # Errors
 ///

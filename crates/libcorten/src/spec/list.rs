@@ -1,11 +1,11 @@
 //! Lists of numbers in text, `0-3,7`: of CPUs and of memory nodes.
 
-/// The largest number that a list may have. There are fewer CPUs and memory nodes; without a limit, a few bytes of text
-/// could ask for gigabytes.
+/// The largest number that a list may have. There are fewer CPUs and memory nodes; without a limit, a few
+/// bytes of text could ask for gigabytes.
 pub(super) const MAX: usize = 65_535;
 
-/// Returns the numbers of a list in ascending order, each once, or `None` when the text is no list. An empty text is an
-/// empty list.
+/// Returns the numbers of a list in ascending order, each once, or `None` when the text is no list. An empty
+/// text is an empty list.
 ///
 /// runc: elements may be empty or have spaces around them, but not all can be empty.
 pub(crate) fn number_list(text: &str) -> Option<Vec<usize>> {

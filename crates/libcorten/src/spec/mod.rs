@@ -3,10 +3,12 @@
 //! Stage: the first of all; reading is the only input, the rest is pure.
 //! Privilege: none.
 //! Kernel: `read(2)` by the caller's reader.
-//! Spec: config.md. Attacker: whoever wrote the config may ask for anything, but not make the runtime fail unclearly.
+//! Spec: config.md. Attacker: whoever wrote the config may ask for anything, but not make the runtime fail
+//! unclearly.
 //!
 //! [`load`] decodes, [`validate()`] judges: what is wrong is `InvalidConfig`, what Corten does not do yet is
-//! `Unsupported`, and both name the field as it is written in config.json. Nothing here asks the host anything.
+//! `Unsupported`, and both name the field as it is written in config.json. Nothing here asks the host
+//! anything.
 
 use std::io::Read;
 
@@ -45,9 +47,9 @@ pub const LIMIT_BYTES: u64 = 64 << 20;
 ///
 /// # Errors
 ///
-/// Reading fails, the text is empty, longer than [`LIMIT_BYTES`], no JSON, or not of the shape that the spec asks for;
-/// then the error names field, line and column. A section for another platform that the types cannot hold is not
-/// supported.
+/// Reading fails, the text is empty, longer than [`LIMIT_BYTES`], no JSON, or not of the shape that the spec
+/// asks for; then the error names field, line and column. A section for another platform that the types
+/// cannot hold is not supported.
 pub fn load(reader: impl Read) -> Result<Spec, SpecError> {
     parse(&read(reader)?)
 }
@@ -118,7 +120,8 @@ pub(crate) fn parse_boxed(text: &[u8]) -> Result<Box<Spec>, SpecError> {
     }
 }
 
-/// Decodes `linux.resources` as it is given to `update`. An error is [about](SpecError::about) another file than config.json.
+/// Decodes `linux.resources` as it is given to `update`. An error is [about](SpecError::about) another file
+/// than config.json.
 ///
 /// runc: `null` asks for nothing, as a whole and anywhere in it.
 ///
@@ -132,8 +135,8 @@ pub fn parse_resources(text: &[u8]) -> Result<LinuxResources, SpecError> {
     parse_section(text, keys::RESOURCES, compat::resources)
 }
 
-/// Decodes a `process` as it is given to `exec`. It is judged when it is executed, together with the container's config. An error is
-/// [about](SpecError::about) another file than config.json.
+/// Decodes a `process` as it is given to `exec`. It is judged when it is executed, together with the
+/// container's config. An error is [about](SpecError::about) another file than config.json.
 ///
 /// # Errors
 ///

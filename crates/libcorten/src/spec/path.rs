@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 /// Returns `path` as an absolute path inside the container without `.`, `..` and doubled slashes.
 ///
-/// A relative path counts from the container's root, and `..` stops there (runc does the same with a warning). This is
-/// for comparing and naming; opening goes through `openat2(2)` from the root's fd, which resolves symlinks, too.
+/// A relative path counts from the container's root, and `..` stops there (runc does the same with a
+/// warning). This is for comparing and naming; opening goes through `openat2(2)` from the root's fd, which
+/// resolves symlinks, too.
 pub(crate) fn clean_in_root(path: &Path) -> PathBuf {
     let given = path.as_os_str().as_bytes();
     let mut cleaned = Vec::with_capacity(given.len() + 1);
@@ -33,7 +34,8 @@ pub(crate) fn clean_in_root(path: &Path) -> PathBuf {
 /// Returns the file of a sysctl key relative to `/proc/sys`, or `None` when the key cannot name one.
 ///
 /// As in sysctl(8): the first separator tells how the key is written. `net.ipv4.conf.eth0/100.rp_filter` and
-/// `net/ipv4/conf/eth0.100/rp_filter` are the same file. `..` never comes out, so a key cannot leave its allow-list.
+/// `net/ipv4/conf/eth0.100/rp_filter` are the same file. `..` never comes out, so a key cannot leave its
+/// allow-list.
 pub(crate) fn sysctl_file(key: &str) -> Option<String> {
     let file = match key.find(['.', '/']) {
         Some(at) if key.as_bytes()[at] == b'.' => key

@@ -1,5 +1,5 @@
-//! No string of the config may contain a NUL: on its way into a system call it would end there, and mean less than was
-//! written. One walk over all of them, so that no later stage has to ask.
+//! No string of the config may contain a NUL: on its way into a system call it would end there, and mean less
+//! than was written. One walk over all of them, so that no later stage has to ask.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;

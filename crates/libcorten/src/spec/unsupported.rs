@@ -13,8 +13,8 @@ const NEVER: &[(&str, Asks)] = &[("a personality flag", personality_flags)];
 /// A section for another platform: its name, what it asks for, and whether a config has it.
 type OtherPlatform = (&'static str, &'static str, fn(&Spec) -> bool);
 
-/// Sections for other platforms. A config that has one was made for another runtime; ignoring the section would run
-/// something else than what was asked for.
+/// Sections for other platforms. A config that has one was made for another runtime; ignoring the section
+/// would run something else than what was asked for.
 pub(super) const OTHER_PLATFORMS: &[OtherPlatform] = &[
     ("windows", "a container for Windows", |spec| spec.windows().is_some()),
     ("solaris", "a container for Solaris", |spec| spec.solaris().is_some()),

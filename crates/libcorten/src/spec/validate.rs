@@ -65,9 +65,10 @@ const RULES: &[Rule] = &[
 
 /// Judges a config: everything that can be known without looking at the host.
 ///
-/// Success promises the later stages: no NUL in any string; arguments and an absolute `cwd` of the process, if there is one;
-/// each namespace at most once, with absolute paths; a new user namespace has mappings that the kernel takes, also for the
-/// process's IDs; numbers in the kernel's ranges; nothing asked for that Corten does not do.
+/// Success promises the later stages: no NUL in any string; arguments and an absolute `cwd` of the process,
+/// if there is one; each namespace at most once, with absolute paths; a new user namespace has mappings that
+/// the kernel takes, also for the process's IDs; numbers in the kernel's ranges; nothing asked for that
+/// Corten does not do.
 ///
 /// # Errors
 ///
@@ -76,7 +77,8 @@ pub fn validate(spec: &Spec) -> Result<(), SpecError> {
     RULES.iter().try_for_each(|rule| rule(spec))
 }
 
-/// runc takes any text. What is before 1.0, or has no minor and patch numbers, is no other format; what is after 1 may be.
+/// runc takes any text. What is before 1.0, or has no minor and patch numbers, is no other format; what is
+/// after 1 may be.
 fn version_is_known(spec: &Spec) -> Result<(), SpecError> {
     let version = spec.version();
     if version.is_empty() {
@@ -95,7 +97,8 @@ fn root_has_a_path(spec: &Spec) -> Result<(), SpecError> {
 
 fn args_name_a_program(spec: &Spec) -> Result<(), SpecError> {
     in_process(spec, |process| {
-        // An empty name is that of a program that is not found, as with runc: engines have a status of their own for it.
+        // An empty name is that of a program that is not found, as with runc: engines have a status of their
+        // own for it.
         let has_program = process.args().as_ref().is_some_and(|args| !args.is_empty());
         require(has_program, || ("process.args".into(), Problem::Empty))
     })
@@ -172,8 +175,8 @@ fn oom_score_is_in_range(spec: &Spec) -> Result<(), SpecError> {
 
 /// `capset(2)` refuses effective capabilities that are not permitted.
 ///
-/// Ambient ones that are not both permitted and inheritable are left to plan, which drops them: runc does not refuse
-/// them either, and older engines write such configs.
+/// Ambient ones that are not both permitted and inheritable are left to plan, which drops them: runc does not
+/// refuse them either, and older engines write such configs.
 fn capabilities_are_permitted(spec: &Spec) -> Result<(), SpecError> {
     in_process(spec, |process| {
         let Some(capabilities) = process.capabilities() else {
@@ -281,7 +284,8 @@ fn sysctls_are_namespaced(spec: &Spec) -> Result<(), SpecError> {
     })
 }
 
-/// Returns the namespace that has a sysctl of its own, by runc's allow-list; `file` is relative to `/proc/sys`.
+/// Returns the namespace that has a sysctl of its own, by runc's allow-list; `file` is relative to
+/// `/proc/sys`.
 pub(crate) fn sysctl_namespace(file: &str) -> Result<LinuxNamespaceType, Problem> {
     match file {
         "kernel/msgmax"
@@ -365,8 +369,8 @@ fn seccomp_rules_are_sound(spec: &Spec) -> Result<(), SpecError> {
     })
 }
 
-/// runc: notify can be neither the default nor the action of `write`, with which the runtime itself would wait for the
-/// agent forever. A listener that nothing notifies is ignored, says the spec.
+/// runc: notify can be neither the default nor the action of `write`, with which the runtime itself would
+/// wait for the agent forever. A listener that nothing notifies is ignored, says the spec.
 fn seccomp_notify_is_sound(spec: &Spec) -> Result<(), SpecError> {
     in_seccomp(spec, |seccomp| {
         let notify = LinuxSeccompAction::ScmpActNotify;

@@ -189,7 +189,8 @@ impl StateDirectory {
             Errno::ENOENT => StateError::NotFound,
             errno => SysError::new(errno, || format!("open({path:?}, O_DIRECTORY)")).into(),
         })?;
-        // In a root that others may write to, and even exchange what has just been made: what it says would have the caller run hooks and kill.
+        // In a root that others may write to, and even exchange what has just been made: what it says would
+        // have the caller run hooks and kill.
         let found = fstat(&fd).map_err(|errno| SysError::new(errno, || format!("fstat({path:?})")))?;
         if found.st_uid != geteuid().as_raw() || found.st_mode & 0o022 != 0 {
             return Err(StateError::Foreign { path, owner: found.st_uid });
@@ -197,7 +198,8 @@ impl StateDirectory {
         Ok(Self { fd, path })
     }
 
-    /// Locks the container against other commands that change it. Waits, as creating may take its time, up to a deadline.
+    /// Locks the container against other commands that change it. Waits, as creating may take its time, up to
+    /// a deadline.
     pub(crate) fn lock(&self) -> Result<Lock, StateError> {
         let deadline = Instant::now() + LOCK_DEADLINE;
         loop {
@@ -212,7 +214,8 @@ impl StateDirectory {
 
     /// Locks the container if nobody has it.
     pub(crate) fn try_lock(&self) -> Result<Option<Lock>, StateError> {
-        // A file description of its own: a lock belongs to the description, and threads must exclude each other, too.
+        // A file description of its own: a lock belongs to the description, and threads must exclude each
+        // other, too.
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let call = |call: &'static str| move || format!("{call}({:?})", self.path);
         let own = openat(&self.fd, ".", flags, Mode::empty()).map_err(|errno| match errno {
@@ -264,7 +267,8 @@ impl StateDirectory {
         fstat(&self.fd).is_ok_and(|stat| stat.st_nlink == 0)
     }
 
-    /// Returns a path of a file in the directory that goes through the open directory, and is short enough for a socket.
+    /// Returns a path of a file in the directory that goes through the open directory, and is short enough
+    /// for a socket.
     pub(crate) fn file_by_fd(&self, name: &CStr) -> PathBuf {
         sys::path_by_fd(&self.fd).join(name.to_string_lossy().as_ref())
     }
@@ -279,7 +283,8 @@ impl StateDirectory {
         self.unlink(START_SOCKET)
     }
 
-    /// Makes the directory that the container sees: users of the container may pass through it, whatever the caller's umask.
+    /// Makes the directory that the container sees: users of the container may pass through it, whatever the
+    /// caller's umask.
     pub(crate) fn make_notify_directory(&self) -> Result<(), SysError> {
         let call =
             |call: &'static str| move |errno| SysError::new(errno, || format!("{call}({NOTIFY_DIRECTORY:?}, 0755)"));
@@ -288,8 +293,8 @@ impl StateDirectory {
         fchmodat(&self.fd, NOTIFY_DIRECTORY, mode, FchmodatFlags::FollowSymlink).map_err(call("fchmodat"))
     }
 
-    /// Makes the socket for sd_notify(3), where any user of the container may send to; `None` if the container has no directory
-    /// for it. One that a killed command has left goes.
+    /// Makes the socket for sd_notify(3), where any user of the container may send to; `None` if the
+    /// container has no directory for it. One that a killed command has left goes.
     pub(crate) fn listen_for_readiness(&self) -> Result<Option<OwnedFd>, SysError> {
         let failed = |call: &'static str| move |errno| SysError::new(errno, || format!("{call}({NOTIFY_SOCKET})"));
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -340,10 +345,12 @@ impl StateDirectory {
         })
     }
 
-    /// Puts the new file in the old one's place. The old one takes the new one's, where `delete --force` looks when the other is damaged.
+    /// Puts the new file in the old one's place. The old one takes the new one's, where `delete --force`
+    /// looks when the other is damaged.
     pub(crate) fn publish(&self) -> Result<(), StateError> {
-        // A rename over a file makes filesystems on disks write the new one out at once (ext4's auto_da_alloc), and its blocks are
-        // freed again soon. An exchange does not; the state need not outlive the machine's next start.
+        // A rename over a file makes filesystems on disks write the new one out at once (ext4's
+        // auto_da_alloc), and its blocks are freed again soon. An exchange does not; the state need not
+        // outlive the machine's next start.
         if sys::exchange(&self.fd, NEW_STATE, STATE).is_ok() {
             return Ok(());
         }
@@ -351,9 +358,11 @@ impl StateDirectory {
         self.rename()
     }
 
-    /// Puts the record that is in force beside itself, in the place of one that was prepared and is not to come.
+    /// Puts the record that is in force beside itself, in the place of one that was prepared and is not to
+    /// come.
     pub(crate) fn take_back(&self, record: &Record) {
-        // One that cannot be written is none: nobody needs it but `delete --force`, of a state that is damaged.
+        // One that cannot be written is none: nobody needs it but `delete --force`, of a state that is
+        // damaged.
         self.prepare(record).ok();
     }
 
@@ -363,7 +372,8 @@ impl StateDirectory {
         Ok(())
     }
 
-    /// Writes the config down, once: nobody reads it before the record says that the container has been created.
+    /// Writes the config down, once: nobody reads it before the record says that the container has been
+    /// created.
     pub(crate) fn write_config(&self, json: &[u8]) -> Result<(), StateError> {
         self.open_new(CONFIG)?
             .write_all(json)
@@ -411,7 +421,8 @@ impl StateDirectory {
         self.read_file(STATE)?.ok_or_else(missing).map(Some)
     }
 
-    /// Reads the record that was there before the one that [`StateDirectory::read`] reads, or is about to come after it.
+    /// Reads the record that was there before the one that [`StateDirectory::read`] reads, or is about to
+    /// come after it.
     pub(crate) fn read_other(&self) -> Result<Option<Record>, StateError> {
         self.read_file(NEW_STATE)
     }
@@ -510,8 +521,8 @@ pub(crate) fn record_of(json: &[u8]) -> Result<Record, Damage> {
     }
 }
 
-/// Reads a file to its end, which a read that fills less than was asked for has reached. For files of a disk, and for those of procfs
-/// that are written at once; one call, where std's `read` makes four.
+/// Reads a file to its end, which a read that fills less than was asked for has reached. For files of a disk,
+/// and for those of procfs that are written at once; one call, where std's `read` makes four.
 pub(crate) fn read_whole(mut file: File) -> std::io::Result<Vec<u8>> {
     const PART: usize = 4096;
     let mut bytes = Vec::new();

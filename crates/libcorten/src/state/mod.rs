@@ -1,10 +1,11 @@
 //! What is known of a container: its state directory and the state that `state` shows.
 //!
-//! `<root>/<id>/` (mode 0700) holds `state.json`, written to a new file that changes places with it, so that the state before it stays
-//! beside it (`state.json.new`); `config.json` as it was when the container was made; `start.sock` while the container waits for
-//! `start`; `hook` with the process of the last hook; and `notify/notify.sock`, where a container with a `NOTIFY_SOCKET` says that it
-//! is ready. The directory is locked (`flock`) by whoever changes the container. Alive means: the pid's start time is the one that
-//! was written down.
+//! `<root>/<id>/` (mode 0700) holds `state.json`, written to a new file that changes places with it, so that
+//! the state before it stays beside it (`state.json.new`); `config.json` as it was when the container was
+//! made; `start.sock` while the container waits for `start`; `hook` with the process of the last hook; and
+//! `notify/notify.sock`, where a container with a `NOTIFY_SOCKET` says that it is ready. The directory is
+//! locked (`flock`) by whoever changes the container. Alive means: the pid's start time is the one that was
+//! written down.
 //! Spec: runtime.md#state. Attacker: none; the state root belongs to the caller alone.
 
 mod directory;
@@ -117,7 +118,8 @@ pub(crate) struct Record {
     /// The hooks of the config at the time of `create`: `start` and `delete` run some of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) hooks: Option<crate::oci::Hooks>,
-    /// What stdin, stdout and stderr were when the container was made, as links in procfs show them: `checkpoint` writes them down.
+    /// What stdin, stdout and stderr were when the container was made, as links in procfs show them:
+    /// `checkpoint` writes them down.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) descriptors: Vec<String>,
     /// What was made of the resctrl filesystem.
@@ -273,8 +275,9 @@ fn look_at(pid: i32) -> Result<Option<(u64, bool)>, SysError> {
     Ok(time.map(|time| (time, is_init)))
 }
 
-/// Of all fields of the line three are wanted, by every command and of every container (proc_pid_stat(5), 3, 20 and 22). The name, which is the
-/// process's own choice, ends with the last parenthesis. A process whose first thread has ended before the others lives on.
+/// Of all fields of the line three are wanted, by every command and of every container (proc_pid_stat(5), 3,
+/// 20 and 22). The name, which is the process's own choice, ends with the last parenthesis. A process whose
+/// first thread has ended before the others lives on.
 pub(crate) fn start_time_in(stat: &[u8]) -> Result<Option<u64>, ()> {
     let name_ends = stat.iter().rposition(|byte| *byte == b')').ok_or(())?;
     let rest = stat.get(name_ends + 1..).and_then(|rest| str::from_utf8(rest).ok()).ok_or(())?;

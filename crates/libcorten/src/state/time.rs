@@ -2,7 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Writes a time as RFC 3339 in UTC, with nanoseconds (`2026-01-31T08:00:00.123456789Z`). Times before 1970 are written as 1970.
+/// Writes a time as RFC 3339 in UTC, with nanoseconds (`2026-01-31T08:00:00.123456789Z`). Times before 1970
+/// are written as 1970.
 pub fn rfc3339(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (seconds, nanoseconds) = (since.as_secs(), since.subsec_nanos());
@@ -13,7 +14,8 @@ pub fn rfc3339(time: SystemTime) -> String {
 
 /// The date of a day counted from 1970-01-01, in the proleptic Gregorian calendar.
 ///
-/// Years are counted from March, so that the leap day is the last of its year; an era has 400 years or 146,097 days.
+/// Years are counted from March, so that the leap day is the last of its year; an era has 400 years or
+/// 146,097 days.
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);

@@ -1,8 +1,8 @@
 //! Removing a directory that a container could write to.
 //!
-//! Attacker: has left there what it liked, under any names and as deep as it liked, and may still be moving it about. Everything is one
-//! name below a directory's fd, no link is followed, nothing goes up by `..`, and three directories are open at the most: what is deeper
-//! is moved to the top first.
+//! Attacker: has left there what it liked, under any names and as deep as it liked, and may still be moving
+//! it about. Everything is one name below a directory's fd, no link is followed, nothing goes up by `..`, and
+//! three directories are open at the most: what is deeper is moved to the top first.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
@@ -121,7 +121,8 @@ mod tests {
         remove_tree(&above, c"notify").expect("what is gone is no error");
     }
 
-    /// An fd for each level would be more than a process may have, and a call for each more than a stack takes.
+    /// An fd for each level would be more than a process may have, and a call for each more than a stack
+    /// takes.
     #[test]
     fn no_tree_is_too_deep() {
         let directory = tempfile::tempdir().unwrap();

@@ -1,13 +1,14 @@
 //! Making init: one clone3, then execveat.
 //!
-//! The child shares the caller's memory (`CLONE_VM`) and has a stack of its own, so that the cost does not grow with the
-//! caller's memory. Between clone3 and execveat it makes raw system calls on data prepared before: no allocation, no lock, no
-//! formatting, no libc. All signals for which the caller may have a handler are blocked in it until init unblocks them, so that none runs in
-//! it.
+//! The child shares the caller's memory (`CLONE_VM`) and has a stack of its own, so that the cost does not
+//! grow with the caller's memory. Between clone3 and execveat it makes raw system calls on data prepared
+//! before: no allocation, no lock, no formatting, no libc. All signals for which the caller may have a
+//! handler are blocked in it until init unblocks them, so that none runs in it.
 //!
-//! The calling thread waits meanwhile (`CLONE_VFORK`). Not for the memory's sake: where the container's cgroup has too little
-//! memory even for the execveat, the kernel kills whoever shares the memory of the process that it chooses, which would be the
-//! caller. It never chooses a process that somebody waits for in this way (`in_vfork`, mm/oom_kill.c), and execveat fails.
+//! The calling thread waits meanwhile (`CLONE_VFORK`). Not for the memory's sake: where the container's
+//! cgroup has too little memory even for the execveat, the kernel kills whoever shares the memory of the
+//! process that it chooses, which would be the caller. It never chooses a process that somebody waits for in
+//! this way (`in_vfork`, mm/oom_kill.c), and execveat fails.
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -65,7 +66,8 @@ impl Stack {
         }
         let stack = Self { base };
         let (usable, rights) = (stack.usable(), libc::PROT_READ | libc::PROT_WRITE);
-        // SAFETY: the range is the upper part of the mapping made above; both parts are multiples of any page size.
+        // SAFETY: the range is the upper part of the mapping made above; both parts are multiples of any page
+        // size.
         let result = unsafe { libc::mprotect(usable, Self::SIZE, rights) };
         Errno::result(result).map_err(failed("mprotect"))?;
         Ok(stack)
@@ -78,8 +80,8 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        // SAFETY: the mapping is ours and `InitProcess` drops it only after the child has left this memory. A failure
-        // would leak address space and nothing else.
+        // SAFETY: the mapping is ours and `InitProcess` drops it only after the child has left this memory. A
+        // failure would leak address space and nothing else.
         if unsafe { libc::munmap(self.base, Self::GUARD + Self::SIZE) } != 0 {}
     }
 }
@@ -113,8 +115,8 @@ pub(crate) struct InitProcess {
 }
 
 impl InitProcess {
-    /// Clones and executes init: `clone3(CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_INTO_CGROUP | namespaces)`, `execveat`.
-    /// Returns when init runs, or has been killed.
+    /// Clones and executes init: `clone3(CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_INTO_CGROUP |
+    /// namespaces)`, `execveat`. Returns when init runs, or has been killed.
     pub(crate) fn start(start: &InitStart<'_>) -> Result<Self, SysError> {
         let number = |fd: RawFd| CString::new(fd.to_string()).unwrap_or_default();
         let arguments = [CString::from(c"corten-init"), number(start.program.as_raw_fd()), number(start.socket)];
@@ -139,8 +141,9 @@ impl InitProcess {
             arguments.cgroup = cgroup.as_raw_fd().cast_unsigned().into();
         }
         let call = || Call::CloneInit { into_cgroup: start.cgroup.is_some(), namespaces: start.namespaces };
-        // SAFETY: data and stack live until this function returns, before which the child has left this memory: the kernel
-        // lets the caller go on only then (clone(2), CLONE_VFORK). `child_main` keeps the rules of this module.
+        // SAFETY: data and stack live until this function returns, before which the child has left this
+        // memory: the kernel lets the caller go on only then (clone(2), CLONE_VFORK). `child_main` keeps the
+        // rules of this module.
         let (pid, pidfd) =
             unsafe { spawn(arguments, child_main, &raw const data) }.map_err(|errno| SysError::new(errno, call))?;
         let failures = [(&data.dup_failure, "dup3(stdio)"), (&data.failure, "execveat(corten-init)")];
@@ -173,7 +176,8 @@ impl InitProcess {
     }
 }
 
-/// A process that does nothing but be in a new user namespace. Dropping it ends it; the namespace lives on in open files.
+/// A process that does nothing but be in a new user namespace. Dropping it ends it; the namespace lives on in
+/// open files.
 #[derive(Debug)]
 pub(crate) struct UserNamespaceHolder {
     pid: Pid,
@@ -187,7 +191,8 @@ impl UserNamespaceHolder {
         let stack = Stack::new()?;
         let arguments = CloneArguments::on(&stack, libc::CLONE_NEWUSER.cast_unsigned().into());
         let parent = std::ptr::without_provenance(std::process::id() as usize);
-        // SAFETY: the stack lives until the process has been reaped (`drop`); `holder_main` follows no pointer.
+        // SAFETY: the stack lives until the process has been reaped (`drop`); `holder_main` follows no
+        // pointer.
         let (pid, pidfd) = unsafe { spawn(arguments, holder_main, parent) }
             .map_err(|errno| SysError::new(errno, || Call::CloneHolder))?;
         Ok(Self { pid, pidfd, _stack: stack })
@@ -207,17 +212,20 @@ impl Drop for UserNamespaceHolder {
     }
 }
 
-/// The process of [`UserNamespaceHolder`]: waits to be killed, by its parent or with it. `parent`: its pid, and no pointer.
+/// The process of [`UserNamespaceHolder`]: waits to be killed, by its parent or with it. `parent`: its pid,
+/// and no pointer.
 ///
 /// # Safety
 /// None beyond that of being called on a stack of its own.
 unsafe extern "C" fn holder_main(parent: *const ChildData) -> ! {
-    // SAFETY: numbers only, and the table of fds is this process's own: no lock of the caller's is held by it.
+    // SAFETY: numbers only, and the table of fds is this process's own: no lock of the caller's is held by
+    // it.
     unsafe { raw(libc::SYS_close_range, [0, u32::MAX as usize, 0, 0, 0]) };
     // SAFETY: PR_SET_PDEATHSIG takes numbers.
     unsafe { raw(libc::SYS_prctl, [1, libc::SIGKILL.cast_unsigned() as usize, 0, 0, 0]) };
     loop {
-        // SAFETY: as above; the caller blocks until this process is killed, but may have been killed itself before the call above.
+        // SAFETY: as above; the caller blocks until this process is killed, but may have been killed itself
+        // before the call above.
         if unsafe { raw(libc::SYS_getppid, [0; 5]) } != parent.addr().cast_signed() as libc::c_long {
             // SAFETY: ends the process.
             unsafe { raw(libc::SYS_exit_group, [0; 5]) };
@@ -279,8 +287,8 @@ struct Blocked {
 }
 
 impl Blocked {
-    /// Holds back all signals but those that just end the caller, whom nothing else would reach while it waits for a clone that stands still
-    /// (in a cgroup that has been frozen in the last moment).
+    /// Holds back all signals but those that just end the caller, whom nothing else would reach while it
+    /// waits for a clone that stands still (in a cgroup that has been frozen in the last moment).
     fn but_deadly() -> Result<Self, Errno> {
         let before = SigSet::thread_get_mask()?;
         let mut held = SigSet::all();
@@ -317,23 +325,26 @@ unsafe fn spawn(
     let pid = Errno::result(unsafe { clone3(&arguments, child, data) });
     drop(blocked);
     let pid = Pid::from_raw(i32::try_from(pid?).unwrap_or(-1));
-    // SAFETY: the kernel wrote the new pidfd there before clone3 returned success, and nobody else knows its number.
+    // SAFETY: the kernel wrote the new pidfd there before clone3 returned success, and nobody else knows its
+    // number.
     Ok((pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
 }
 
-/// clone3 with a stack and a function for the child, which must not return. Returns the pid or a negative errno as -1 with
-/// errno set.
+/// clone3 with a stack and a function for the child, which must not return. Returns the pid or a negative
+/// errno as -1 with errno set.
 ///
 /// # Safety
-/// `arguments` must name a stack that nothing else uses; `data` must stay valid until the child has left this memory.
+/// `arguments` must name a stack that nothing else uses; `data` must stay valid until the child has left this
+/// memory.
 unsafe fn clone3(
     arguments: &CloneArguments,
     child: unsafe extern "C" fn(*const ChildData) -> !,
     data: *const ChildData,
 ) -> libc::c_long {
     let result: libc::c_long;
-    // SAFETY: in the parent the instruction returns with only the documented registers changed. The child starts on the new
-    // stack with the same registers, calls `child` with `data` and never comes back to this frame.
+    // SAFETY: in the parent the instruction returns with only the documented registers changed. The child
+    // starts on the new stack with the same registers, calls `child` with `data` and never comes back to this
+    // frame.
     #[cfg(target_arch = "x86_64")]
     unsafe {
         std::arch::asm!(
@@ -359,15 +370,16 @@ unsafe fn clone3(
     result
 }
 
-/// The child, from clone3 to execveat. Host side, in the new namespaces and cgroup, on a stack of its own in the caller's
-/// memory.
+/// The child, from clone3 to execveat. Host side, in the new namespaces and cgroup, on a stack of its own in
+/// the caller's memory.
 ///
 /// # Safety
 /// `data` must be valid until execveat or exit.
 unsafe extern "C" fn child_main(data: *const ChildData) -> ! {
     // SAFETY: the caller's promise; only shared references are made.
     let data = unsafe { &*data };
-    // SAFETY: numbers only. Whatever other threads of the caller have opened without close-on-exec stops here.
+    // SAFETY: numbers only. Whatever other threads of the caller have opened without close-on-exec stops
+    // here.
     unsafe { raw(libc::SYS_close_range, [data.first_closed as usize, u32::MAX as usize, 4, 0, 0]) };
     for fd in &data.inherited {
         // SAFETY: F_SETFD takes numbers. The table of fds is this process's own.

@@ -11,7 +11,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::SysError;
 
-/// Whether a number is a file descriptor that a program executed now would inherit: open, and not close-on-exec.
+/// Whether a number is a file descriptor that a program executed now would inherit: open, and not
+/// close-on-exec.
 pub(crate) fn is_inherited(fd: RawFd) -> bool {
     // SAFETY: F_GETFD takes no pointer and changes nothing, whatever the number is.
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
@@ -39,8 +40,8 @@ pub(crate) fn path_by_fd(fd: impl AsFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
 }
 
-/// Makes a copy of an fd that the caller's caller named by its number, and that must be one that a program executed now would
-/// inherit: no fd of this process's own.
+/// Makes a copy of an fd that the caller's caller named by its number, and that must be one that a program
+/// executed now would inherit: no fd of this process's own.
 pub(crate) fn copy_inherited(fd: RawFd) -> Result<OwnedFd, Errno> {
     if !is_inherited(fd) {
         return Err(Errno::EBADF);
@@ -55,8 +56,8 @@ pub(crate) fn wait_readable(fd: impl AsFd, deadline: Duration) -> Result<bool, E
     Ok(wait_any(&[fd.as_fd()], deadline)?.is_some())
 }
 
-/// Waits until the other end of a socket has been closed, whatever there is to read before, or until there is something to read from
-/// `other` (1); `None` if nothing comes by the deadline.
+/// Waits until the other end of a socket has been closed, whatever there is to read before, or until there is
+/// something to read from `other` (1); `None` if nothing comes by the deadline.
 pub(crate) fn wait_hung_up(
     socket: impl AsFd,
     other: Option<BorrowedFd<'_>>,
@@ -67,8 +68,8 @@ pub(crate) fn wait_hung_up(
     wait_for(&events, deadline)
 }
 
-/// Waits until something can be written, or nobody reads any more (0), or until there is something to read from `other` (1); `None` if
-/// nothing comes by the deadline.
+/// Waits until something can be written, or nobody reads any more (0), or until there is something to read
+/// from `other` (1); `None` if nothing comes by the deadline.
 pub(crate) fn wait_writable(
     fd: impl AsFd,
     other: Option<BorrowedFd<'_>>,
@@ -79,8 +80,8 @@ pub(crate) fn wait_writable(
     wait_for(&events, deadline)
 }
 
-/// Waits until there is something to read from one of these, or its end; says from which, the first if from several. `None` if nothing
-/// comes by the deadline.
+/// Waits until there is something to read from one of these, or its end; says from which, the first if from
+/// several. `None` if nothing comes by the deadline.
 pub(crate) fn wait_any(fds: &[BorrowedFd<'_>], deadline: Duration) -> Result<Option<usize>, Errno> {
     let events: Vec<_> = fds.iter().map(|fd| (*fd, PollFlags::POLLIN)).collect();
     wait_for(&events, deadline)
@@ -104,7 +105,7 @@ fn wait_for(events: &[(BorrowedFd<'_>, PollFlags)], deadline: Duration) -> Resul
 
 /// Takes an fd that came with a message (`SCM_RIGHTS`).
 pub(crate) fn adopt_received(fd: RawFd) -> OwnedFd {
-    // SAFETY: the kernel has just made this fd for this process while receiving, and the caller of recvmsg has it from the
-    // control message alone.
+    // SAFETY: the kernel has just made this fd for this process while receiving, and the caller of recvmsg
+    // has it from the control message alone.
     unsafe { OwnedFd::from_raw_fd(fd) }
 }

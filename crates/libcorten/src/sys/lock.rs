@@ -5,7 +5,8 @@ use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 
-/// A held lock. Released when it is dropped, whatever becomes of the call: closing the file releases it as well.
+/// A held lock. Released when it is dropped, whatever becomes of the call: closing the file releases it as
+/// well.
 #[derive(Debug)]
 pub(crate) struct Lock(File);
 

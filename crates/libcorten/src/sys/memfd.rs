@@ -11,8 +11,8 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::{Call, SysError};
 
-/// Makes a file in memory with these bytes, which nobody can change any more, nor whether it can be executed: `memfd_create`,
-/// `fcntl(F_ADD_SEALS)`.
+/// Makes a file in memory with these bytes, which nobody can change any more, nor whether it can be executed:
+/// `memfd_create`, `fcntl(F_ADD_SEALS)`.
 ///
 /// An `executable` one is marked so where the kernel knows the mark (Linux 6.3).
 pub(crate) fn sealed_memfd(name: &CStr, bytes: &[u8], executable: bool) -> Result<OwnedFd, SysError> {

@@ -1,7 +1,9 @@
-//! The kernel as nix does not offer it: one wrapper per call and meaning. The only room of this crate with `unsafe`.
+//! The kernel as nix does not offer it: one wrapper per call and meaning. The only room of this crate with
+//! `unsafe`.
 //!
-//! Wrappers take `impl AsFd` and `&CStr`/`&Path`, return `OwnedFd`, set close-on-exec themselves and retry `EINTR`, or say why
-//! not. A failure displays as the call with its arguments, as strace(1) would, and has the errno as its source.
+//! Wrappers take `impl AsFd` and `&CStr`/`&Path`, return `OwnedFd`, set close-on-exec themselves and retry
+//! `EINTR`, or say why not. A failure displays as the call with its arguments, as strace(1) would, and has
+//! the errno as its source.
 
 mod call;
 mod clone;

@@ -18,7 +18,8 @@ pub(crate) struct OpenTree {
     pub(crate) link_itself: bool,
 }
 
-/// Makes a detached copy of what is mounted at `path`: `open_tree(OPEN_TREE_CLONE)`. The path is resolved once, here.
+/// Makes a detached copy of what is mounted at `path`: `open_tree(OPEN_TREE_CLONE)`. The path is resolved
+/// once, here.
 pub(crate) fn open_tree(path: &Path, how: OpenTree) -> Result<OwnedFd, SysError> {
     let call = || open_tree_call(path, how);
     let text = CString::new(path.as_os_str().as_bytes()).map_err(|_| SysError::new(Errno::EINVAL, call))?;

@@ -13,7 +13,8 @@ use super::process::own_cpus;
 use super::thread::spawn;
 use super::{Call, SysError};
 
-/// A thread that makes a network namespace. It takes the kernel about as long as all the rest of the runtime's work before init.
+/// A thread that makes a network namespace. It takes the kernel about as long as all the rest of the
+/// runtime's work before init.
 #[derive(Debug)]
 pub(crate) struct NetworkMaker {
     thread: Option<JoinHandle<Result<OwnedFd, SysError>>>,
@@ -28,7 +29,8 @@ impl NetworkMaker {
         Ok(Self { thread: Some(thread) })
     }
 
-    /// Waits for the namespace. Without a deadline: the thread makes four calls, which wait for nothing but locks of the kernel.
+    /// Waits for the namespace. Without a deadline: the thread makes four calls, which wait for nothing but
+    /// locks of the kernel.
     pub(crate) fn finish(mut self) -> Result<OwnedFd, SysError> {
         let made = self.thread.take().map(JoinHandle::join);
         match made {
@@ -47,8 +49,9 @@ impl Drop for NetworkMaker {
     }
 }
 
-/// Has a thread begin on another CPU. The kernel puts a new one where its maker runs, and it would wait there until that sleeps. It may go
-/// wherever it likes after that; where there is one CPU, or the kernel refuses, it stays.
+/// Has a thread begin on another CPU. The kernel puts a new one where its maker runs, and it would wait there
+/// until that sleeps. It may go wherever it likes after that; where there is one CPU, or the kernel refuses,
+/// it stays.
 fn leave_this_cpu<T>(thread: &JoinHandle<T>) {
     let Ok(all) = own_cpus() else { return };
     let Ok(this) = nix::sched::sched_getcpu() else { return };
@@ -62,7 +65,8 @@ fn leave_this_cpu<T>(thread: &JoinHandle<T>) {
     #[allow(clippy::unnecessary_cast, reason = "std and libc have different types for it with musl")]
     let handle = thread.as_pthread_t() as libc::pthread_t;
     for cpus in [others, all] {
-        // SAFETY: the thread has not been joined, so that the handle is valid; the mask is readable for its size.
+        // SAFETY: the thread has not been joined, so that the handle is valid; the mask is readable for its
+        // size.
         unsafe { libc::pthread_setaffinity_np(handle, size_of_val(&cpus), cpus.as_ptr().cast()) };
     }
 }

@@ -19,7 +19,8 @@ pub(crate) fn open_pidfd(pid: Pid) -> Result<OwnedFd, SysError> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Returns the pid of a pidfd's process in the PID namespace of the mounted procfs (proc_pid_fdinfo(5)), `None` if it has ended.
+/// Returns the pid of a pidfd's process in the PID namespace of the mounted procfs (proc_pid_fdinfo(5)),
+/// `None` if it has ended.
 pub(crate) fn pid_of(pidfd: impl AsFd) -> Result<Option<Pid>, SysError> {
     let path = format!("/proc/self/fdinfo/{}", pidfd.as_fd().as_raw_fd());
     let info = std::fs::read_to_string(&path).map_err(|error| SysError::from_io(&error, || Call::read(&path)))?;

@@ -1,4 +1,5 @@
-//! Limits of other processes, the CPUs and capabilities of this thread, and whether children can be waited for.
+//! Limits of other processes, the CPUs and capabilities of this thread, and whether children can be waited
+//! for.
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -54,7 +55,8 @@ fn set_affinity(mask: &[u8]) -> Result<(), SysError> {
     Errno::result(result).map(drop).map_err(|errno| SysError::new(errno, || format!("sched_setaffinity(0, {mask:x?})")))
 }
 
-/// Lets children be waited for: undoes a SIGCHLD that is ignored, as whoever started this process may have left it.
+/// Lets children be waited for: undoes a SIGCHLD that is ignored, as whoever started this process may have
+/// left it.
 pub(crate) fn expect_children() -> Result<(), SysError> {
     // SAFETY: no handler is installed; the kernel's own action takes the place of another.
     unsafe { nix::sys::signal::signal(nix::sys::signal::Signal::SIGCHLD, nix::sys::signal::SigHandler::SigDfl) }

@@ -62,7 +62,8 @@ impl Rtnetlink {
         Ok(Self { socket, sequence: 0 })
     }
 
-    /// Returns the header of a link: of its attributes nothing is needed, and new kernels add some that no parser knows.
+    /// Returns the header of a link: of its attributes nothing is needed, and new kernels add some that no
+    /// parser knows.
     pub(super) fn get_link(
         &mut self,
         mut link: LinkMessage,
@@ -97,7 +98,8 @@ impl Rtnetlink {
         self.request(RouteNetlinkMessage::NewAddress(address), flags, &call, |_, _| Ok(()))
     }
 
-    /// Returns the addresses of a link, of all families, in the kernel's order: a primary one before its secondary ones.
+    /// Returns the addresses of a link, of all families, in the kernel's order: a primary one before its
+    /// secondary ones.
     pub(super) fn dump_addresses(
         &mut self,
         index: u32,

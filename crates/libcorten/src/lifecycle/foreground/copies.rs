@@ -8,10 +8,12 @@ use nix::unistd::write;
 
 use super::buffer::Buffer;
 
-/// As much as a pipe may hold for an unprivileged user: whoever writes on and on after the container's end is not heard for ever.
+/// As much as a pipe may hold for an unprivileged user: whoever writes on and on after the container's end is
+/// not heard for ever.
 const MOST_LEFT: usize = 1 << 20;
 
-/// The caller's ends of the pipes, by number; none where the process has the caller's own stdio. They do not block.
+/// The caller's ends of the pipes, by number; none where the process has the caller's own stdio. They do not
+/// block.
 pub(crate) type Ends = [Option<OwnedFd>; 3];
 
 /// What is copied. The files on the caller's side never make anybody wait.
@@ -40,7 +42,8 @@ impl Copies {
         outputs.iter().any(Option::is_some)
     }
 
-    /// Copies what can be copied without waiting: where something was reported, in the order of [`Copies::interest`].
+    /// Copies what can be copied without waiting: where something was reported, in the order of
+    /// [`Copies::interest`].
     pub(super) fn turn(&mut self, reported: &[bool]) {
         let open = self.ends.iter().enumerate().filter(|(_, end)| end.is_some()).map(|(number, _)| number);
         let ready: Vec<usize> = open.zip(reported).filter(|(_, ready)| **ready).map(|(number, _)| number).collect();

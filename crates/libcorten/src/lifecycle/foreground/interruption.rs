@@ -11,9 +11,10 @@ use crate::Result;
 use crate::plan::HostStep;
 use crate::sys::{self, SysError};
 
-/// SIGHUP, SIGINT, SIGQUIT and SIGTERM, held back while a container is made, so that what has been made is taken back when one comes
-/// ([`CreateOptions::cancel`](crate::CreateOptions::cancel)). Those that this process ignores are left alone. Dropping it forgets those that
-/// have come, and lets others through again, unless they were held back before.
+/// SIGHUP, SIGINT, SIGQUIT and SIGTERM, held back while a container is made, so that what has been made is
+/// taken back when one comes ([`CreateOptions::cancel`](crate::CreateOptions::cancel)). Those that this
+/// process ignores are left alone. Dropping it forgets those that have come, and lets others through again,
+/// unless they were held back before.
 #[derive(Debug)]
 pub struct Interruption {
     fd: Arc<OwnedFd>,
@@ -48,8 +49,8 @@ impl Interruption {
         std::mem::forget(self);
     }
 
-    /// Lets them through for a step in which nothing else could end this process ([`HostStep::may_hang`]): it dies of them then, and
-    /// `delete --force` removes what is left. To be called before each step.
+    /// Lets them through for a step in which nothing else could end this process ([`HostStep::may_hang`]): it
+    /// dies of them then, and `delete --force` removes what is left. To be called before each step.
     pub fn before(&mut self, step: &HostStep) {
         if self.passes != step.may_hang() {
             self.passes = !self.passes;

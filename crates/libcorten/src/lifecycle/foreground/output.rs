@@ -17,8 +17,9 @@ const PATIENCE: u16 = 2000;
 /// As much as a pipe may hold for an unprivileged user (pipe(7), `/proc/sys/fs/pipe-max-size`).
 const LARGEST_PIPE: i32 = 1 << 20;
 
-/// The caller's stdout. Pipes and sockets take at least a page when poll says that there is room; of terminals one byte is
-/// sure, so that a terminal is opened anew: the flags of the one that was inherited belong to others, too.
+/// The caller's stdout. Pipes and sockets take at least a page when poll says that there is room; of
+/// terminals one byte is sure, so that a terminal is opened anew: the flags of the one that was inherited
+/// belong to others, too.
 #[derive(Debug)]
 pub(super) struct Output<'f> {
     inherited: BorrowedFd<'f>,
@@ -41,7 +42,8 @@ impl<'f> Output<'f> {
         write(self.fd(), bytes)
     }
 
-    /// Waits until something can be written, or nobody has read anything for a while: `false`. In a pipe room can be made.
+    /// Waits until something can be written, or nobody has read anything for a while: `false`. In a pipe room
+    /// can be made.
     pub(super) fn wait(&self) -> bool {
         self.has_room(PollTimeout::ZERO)
             || (fcntl(self.fd(), FcntlArg::F_SETPIPE_SZ(LARGEST_PIPE)).is_ok() && self.has_room(PollTimeout::ZERO))

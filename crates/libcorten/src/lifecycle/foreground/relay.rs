@@ -13,11 +13,12 @@ use crate::Result;
 use crate::sys::{SysError, term};
 use crate::terminal::{Keyboard, resize};
 
-/// More than a terminal holds that nobody has read: whoever writes on and on after the container's end is not heard for ever.
+/// More than a terminal holds that nobody has read: whoever writes on and on after the container's end is not
+/// heard for ever.
 const MOST_LEFT: usize = 1 << 16;
 
-/// How often this process, in the background of the caller's terminal, looks whether it is in the foreground, in
-/// milliseconds: a shell that brings it there says nothing.
+/// How often this process, in the background of the caller's terminal, looks whether it is in the foreground,
+/// in milliseconds: a shell that brings it there says nothing.
 const LOOK: u16 = 200;
 
 /// What a relay waits for: input, master, output.
@@ -34,7 +35,8 @@ pub(super) struct MasterEvents {
 #[derive(Debug)]
 pub(super) struct Relay<'f> {
     master: OwnedFd,
-    /// While nobody has it open the master cannot be read: a program may close its terminal and open `/dev/console` later.
+    /// While nobody has it open the master cannot be read: a program may close its terminal and open
+    /// `/dev/console` later.
     _peer: OwnedFd,
     input: Keyboard<'f>,
     output: Output<'f>,
@@ -122,7 +124,8 @@ impl<'f> Relay<'f> {
         Ok(())
     }
 
-    /// Writes what goes. When nobody reads any more, what the container writes goes nowhere, but it must not block on it.
+    /// Writes what goes. When nobody reads any more, what the container writes goes nowhere, but it must not
+    /// block on it.
     fn flush(&mut self) {
         let result = self.output.write(self.from_container.pending());
         self.output_open = self.from_container.written(result);

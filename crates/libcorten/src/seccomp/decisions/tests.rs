@@ -113,7 +113,8 @@ proptest! {
         }
     }
 
-    /// Where rules of several actions match, it is one of theirs, and never weaker than by default if all of them are stronger.
+    /// Where rules of several actions match, it is one of theirs, and never weaker than by default if all of
+    /// them are stronger.
     #[test]
     fn the_answer_is_that_of_a_rule_that_matches(
         entries in proptest::collection::vec(
@@ -137,7 +138,8 @@ proptest! {
         }
     }
 
-    /// Among rules that match the same one counts as with libseccomp, and the same profiles contradict themselves.
+    /// Among rules that match the same one counts as with libseccomp, and the same profiles contradict
+    /// themselves.
     #[test]
     fn rules_that_overlap_are_taken_as_by_libseccomp(
         entries in proptest::collection::vec(
@@ -152,7 +154,8 @@ proptest! {
         for (name, args) in calls() {
             for (arch, audit_arch) in [(ScmpArch::X8664, X86_64), (ScmpArch::X86, I386)] {
                 let of = |filter| run(filter, audit_arch, number_on(name, arch), args);
-                // Where it answers what no rule says, libseccomp has taken a piece of another call's for one that it has.
+                // Where it answers what no rule says, libseccomp has taken a piece of another call's for one
+                // that it has.
                 if matching(&rules, name, &args, arch == ScmpArch::X8664).contains(&of(&libseccomp)) {
                     prop_assert_eq!(of(&ours), of(&libseccomp), "{} {:x?} {:?}", name, args, arch);
                 }

@@ -115,7 +115,8 @@ fn page_size() -> usize {
 /// One side's first ID of a mapping.
 type First = fn(&LinuxIdMapping) -> u32;
 
-/// What the kernel demands of a map, so that it is said with the entry's number and not as `EINVAL` for all of them.
+/// What the kernel demands of a map, so that it is said with the entry's number and not as `EINVAL` for all
+/// of them.
 fn are_sound(mappings: &[LinuxIdMapping], field: impl Fn() -> String) -> Result<(), SpecError> {
     let found = mappings.len();
     require(found <= MOST_MAPPINGS, || (field(), Problem::TooMany { max: MOST_MAPPINGS, found }))?;

@@ -1,4 +1,5 @@
-//! Limits: numbers in the ranges that the kernel and cgroup v1's measures have. config-linux.md#control-groups.
+//! Limits: numbers in the ranges that the kernel and cgroup v1's measures have.
+//! config-linux.md#control-groups.
 
 use oci_spec::runtime::{
     LinuxBlockIo, LinuxCpu, LinuxDeviceType, LinuxMemory, LinuxResources, LinuxThrottleDevice, Spec,
@@ -34,8 +35,9 @@ pub(crate) fn judge(resources: &LinuxResources) -> Result<(), SpecError> {
     Ok(())
 }
 
-/// runc: `access` may not be empty, though the spec calls it optional; what is none of its letters says nothing. A rule without any
-/// of them is refused all the same: nobody knows what it was to deny. -1 as a number means all, like none.
+/// runc: `access` may not be empty, though the spec calls it optional; what is none of its letters says
+/// nothing. A rule without any of them is refused all the same: nobody knows what it was to deny. -1 as a
+/// number means all, like none.
 fn devices_are_sound(resources: &LinuxResources) -> Result<(), SpecError> {
     for (index, rule) in resources.devices().iter().flatten().enumerate() {
         let field = |name: &str| format!("linux.resources.devices[{index}].{name}");
