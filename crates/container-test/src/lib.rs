@@ -7,11 +7,13 @@ const WAYS: &str = "Empty, Copied, Hook, NoPivot, UserNamespace, Joined";
 
 /// Makes a test of a function. It does nothing where no containers can be made, and says why.
 ///
-/// With a list of variants, the function takes one as its only parameter, an enum, and each becomes a test of its own: with
-/// `#[container_test(Root, UserNamespace)] fn name(variant: Variant)` there are the tests `name::root` and `name::user_namespace`.
-/// The enum says by `is_possible` whether the machine has this variant. `ways` stands for all of `Way`.
+/// With a list of variants, the function takes one as its only parameter, an enum, and each becomes a test of
+/// its own: with `#[container_test(Root, UserNamespace)] fn name(variant: Variant)` there are the tests
+/// `name::root` and `name::user_namespace`. The enum says by `is_possible` whether the machine has this
+/// variant. `ways` stands for all of `Way`.
 ///
-/// What is left of a container is no business of this attribute: a `TestBundle` looks for it when it is dropped.
+/// What is left of a container is no business of this attribute: a `TestBundle` looks for it when it is
+/// dropped.
 #[proc_macro_attribute]
 pub fn container_test(variants: TokenStream, function: TokenStream) -> TokenStream {
     let Some(function) = Function::parse(function) else {

@@ -1,8 +1,9 @@
 //! `cargo xtask test` and `cargo xtask ci`.
 //!
-//! Tier 1 is what needs no privileges, tier 2 what needs root and the real kernel; both are ordinary tests, and those of tier 2
-//! say `skipped: REASON` where the machine lacks what they need. On a machine with hybrid cgroups, what depends on their layout
-//! runs twice: once as the machine is, once in a private mount namespace with nothing but cgroup2. Everything is built once.
+//! Tier 1 is what needs no privileges, tier 2 what needs root and the real kernel; both are ordinary tests,
+//! and those of tier 2 say `skipped: REASON` where the machine lacks what they need. On a machine with hybrid
+//! cgroups, what depends on their layout runs twice: once as the machine is, once in a private mount
+//! namespace with nothing but cgroup2. Everything is built once.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -12,8 +13,8 @@ use crate::programs::{self, Kind, Program};
 use crate::shell::{cargo, check, enter_pure_v2, is_hybrid, is_root};
 use crate::{Result, libtest, musl, packages};
 
-/// Modules and tests of the program `containers` for which it makes no difference how cgroups are mounted. What is not here runs in
-/// both layouts.
+/// Modules and tests of the program `containers` for which it makes no difference how cgroups are mounted.
+/// What is not here runs in both layouts.
 const IN_ANY_LAYOUT: &[&str] = &[
     "added_mounts::",
     "agents::",

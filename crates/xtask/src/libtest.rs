@@ -14,7 +14,8 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Takes a line; whether it is worth showing. What passed tests print is of no interest; what failed ones print is.
+    /// Takes a line; whether it is worth showing. What passed tests print is of no interest; what failed ones
+    /// print is.
     pub(crate) fn take(&mut self, line: &str) -> bool {
         if let Some(reason) = line.trim().strip_prefix("skipped: ") {
             self.skipped.push(reason.to_owned());

@@ -21,8 +21,8 @@ impl Exchange {
         let stopped = stop.clone();
         let thread = std::thread::spawn(move || {
             let mut turn = 0_u32;
-            // An even number of times, so that in the end all is as before; at changing speeds, so that each state lasts
-            // long enough for some containers.
+            // An even number of times, so that in the end all is as before; at changing speeds, so that each
+            // state lasts long enough for some containers.
             while !stopped.load(Ordering::Relaxed) || turn % 2 == 1 {
                 renameat2(AT_FDCWD, &one, AT_FDCWD, &other, RenameFlags::RENAME_EXCHANGE).unwrap();
                 turn += 1;

@@ -150,8 +150,8 @@ pub fn receive_from(socket: &mut UnixStream) -> Received {
     Received { data, fd }
 }
 
-/// Compiles a program of C, with threads and without libraries, beside the binary under test: every run makes it anew, none leaves one more.
-/// `None`, with a word about it, where there is no compiler for that.
+/// Compiles a program of C, with threads and without libraries, beside the binary under test: every run makes
+/// it anew, none leaves one more. `None`, with a word about it, where there is no compiler for that.
 pub fn compile(name: &str, text: &str) -> Option<PathBuf> {
     let path = PathBuf::from(CORTEN).with_file_name(name);
     let make = || {

@@ -14,8 +14,8 @@ pub fn peers() -> Vec<PathBuf> {
     found.into_iter().collect()
 }
 
-/// What a run looked like, with what may differ taken out. `text`: sections that begin with `## NAME`; `## mounts` is a mountinfo.
-/// Without `propagation` that of the mounts is left out, too.
+/// What a run looked like, with what may differ taken out. `text`: sections that begin with `## NAME`; `##
+/// mounts` is a mountinfo. Without `propagation` that of the mounts is left out, too.
 pub fn normalise(text: &str, propagation: bool) -> BTreeSet<String> {
     let mut section = "";
     let mut lines = BTreeSet::new();
@@ -23,7 +23,8 @@ pub fn normalise(text: &str, propagation: bool) -> BTreeSet<String> {
         if let Some(name) = line.strip_prefix("## ") {
             section = if name == "mounts" { "mounts" } else { "rest" };
         } else if section != "mounts" {
-            // A link of crun's alone, to a file that is masked; and crun makes missing directories with the sticky bit.
+            // A link of crun's alone, to a file that is masked; and crun makes missing directories with the
+            // sticky bit.
             if !line.starts_with("/dev/core ") {
                 lines.insert(line.replace(" directory 1755 ", " directory 755 "));
             }
@@ -44,7 +45,8 @@ fn mount(line: &str, propagation: bool) -> String {
     // The numbers of peer groups are the machine's.
     let words = if propagation { &left[6..] } else { &[] };
     let propagation: BTreeSet<_> = words.iter().map(|word| word.split(':').next().unwrap()).collect();
-    // Some make the filesystem writable and only the mount readonly, and some change the mode after they have mounted it.
+    // Some make the filesystem writable and only the mount readonly, and some change the mode after they have
+    // mounted it.
     let data: Vec<_> = superblock.split(',').skip(1).filter(|word| !word.starts_with("mode=")).collect();
     let data = data.join(",");
     match (root, kind) {

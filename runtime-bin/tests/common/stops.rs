@@ -1,4 +1,5 @@
-//! An init that is stopped between two calls, by ptrace(2): what others may do in between is done then, every time.
+//! An init that is stopped between two calls, by ptrace(2): what others may do in between is done then, every
+//! time.
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -19,8 +20,9 @@ use super::{TestBundle, corten, state, until};
 const OPENAT2: u64 = 437;
 const STATX: u64 = nix::libc::SYS_statx as u64;
 
-/// Runs the bundle, and does something when init has opened the file of this path for the first time, as it is written in the call. Only what
-/// comes after the runtime's hooks is looked at. Asserts that init has opened it.
+/// Runs the bundle, and does something when init has opened the file of this path for the first time, as it
+/// is written in the call. Only what comes after the runtime's hooks is looked at. Asserts that init has
+/// opened it.
 pub fn run_and_stop_after(test: &mut TestBundle, opened: &str, act: impl FnOnce()) -> Output {
     let (waits, go) = (test.beside("waits"), test.beside("go"));
     fs::remove_file(&waits).ok();
@@ -86,8 +88,9 @@ fn is_of(memory: &File, info: &nix::libc::ptrace_syscall_info, call: u64, wanted
     entry.nr == call && memory.read_exact_at(&mut path, entry.args[1]).is_ok() && path == wanted.as_bytes_with_nul()
 }
 
-/// Runs a command of the runtime's, and does something when init has looked at a file (statx(2)) of this name for the first time, however
-/// early: the runtime is traced, and all that it clones. Asserts that init has looked at it.
+/// Runs a command of the runtime's, and does something when init has looked at a file (statx(2)) of this name
+/// for the first time, however early: the runtime is traced, and all that it clones. Asserts that init has
+/// looked at it.
 pub fn run_and_stop_after_look(words: &[String], looked_at: &str, act: impl FnOnce()) -> Output {
     let mut command = Command::new("sh");
     command.args(["-c", "read _; exec \"$@\"", "sh"]).args(words);
@@ -119,7 +122,8 @@ struct Traced {
 }
 
 impl Traced {
-    /// Looks at each task once and lets it go on to its next call. Says whether one has left the call that is waited for: it stands still.
+    /// Looks at each task once and lets it go on to its next call. Says whether one has left the call that is
+    /// waited for: it stands still.
     fn turn(&mut self) -> bool {
         let mut new = Vec::new();
         for (task, is_looking) in &mut self.tasks {

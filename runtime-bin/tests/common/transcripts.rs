@@ -47,9 +47,8 @@ struct Difference {
 /// Major and minor version.
 type Version = (u32, u32);
 
-/// A command line, and what it is run on. In the words `$ID`, `$BUNDLE` and `$DIR` (a directory that is there) stand for the
-/// test's own; `''` is an empty word,
-/// and a no-break space a space within one.
+/// A command line, and what it is run on. In the words `$ID`, `$BUNDLE` and `$DIR` (a directory that is
+/// there) stand for the test's own; `''` is an empty word, and a no-break space a space within one.
 #[derive(Debug)]
 pub struct Row {
     setup: Setup,
@@ -141,7 +140,8 @@ impl Row {
         self
     }
 
-    /// What comes of it depends on the machine's controllers: not for the snapshot, and only where there are some.
+    /// What comes of it depends on the machine's controllers: not for the snapshot, and only where there are
+    /// some.
     pub fn depends_on_machine(mut self) -> Self {
         self.in_snapshot = false;
         self
@@ -190,7 +190,8 @@ impl Transcript {
 
 const PARTS: [Part; 5] = [Part::Exit, Part::Stdout, Part::Stderr, Part::After, Part::File];
 
-/// Runs the rows with corten and, where it is installed, with runc, and compares. Returns corten's transcripts, for a snapshot.
+/// Runs the rows with corten and, where it is installed, with runc, and compares. Returns corten's
+/// transcripts, for a snapshot.
 pub fn compare(rows: &[Row]) -> String {
     let runc = Runc::find();
     if runc.is_none() {

@@ -149,7 +149,8 @@ pub fn bundle(case: &Case) -> TestBundle {
 /// A difference that is meant: of which case (all: `*`), in what (a prefix), and why.
 pub type Known = (&'static str, &'static str, &'static str);
 
-/// Compares case by case, and tells all differences at once that are not known. What is known and is no longer so is told, too.
+/// Compares case by case, and tells all differences at once that are not known. What is known and is no
+/// longer so is told, too.
 pub fn assert_same(cases: &[Case], runtime: Runtime, seen: &[Seen], theirs: &[Seen], known: &[Known]) {
     let mut found = Vec::new();
     let mut used = BTreeSet::new();
@@ -189,7 +190,8 @@ fn differences(runtime: Runtime, seen: &Seen, theirs: &Seen) -> Vec<(String, Str
     }
 }
 
-/// Looks at all cases with a runtime, and prints what it does, without what it does anyway: the first case is one without limits.
+/// Looks at all cases with a runtime, and prints what it does, without what it does anyway: the first case is
+/// one without limits.
 pub fn look_at_all(runtime: Runtime, cases: &[Case], look: impl Fn(&Case) -> Seen) -> Vec<Seen> {
     let mut all: Vec<Seen> = Vec::new();
     for case in cases {

@@ -1,5 +1,5 @@
-//! The ways in which a container comes about. Each launch is looked at, by the steps that the runtime has logged: a container that silently
-//! came about in another way than the one asked for would show nothing.
+//! The ways in which a container comes about. Each launch is looked at, by the steps that the runtime has
+//! logged: a container that silently came about in another way than the one asked for would show nothing.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, lchown};
@@ -17,9 +17,11 @@ const TEMPLATE: &str = "/run/corten/@mounts/empty";
 /// A way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// The mount namespace begins empty: a copy of the one that is kept (docs/adr/0014), or made so by the kernel.
+    /// The mount namespace begins empty: a copy of the one that is kept (docs/adr/0014), or made so by the
+    /// kernel.
     Empty,
-    /// It begins as a copy of the caller's, as the one that is kept cannot be made: the root is changed by `pivot_root`.
+    /// It begins as a copy of the caller's, as the one that is kept cannot be made: the root is changed by
+    /// `pivot_root`.
     Copied,
     /// The same for the sake of a hook.
     Hook,
@@ -31,7 +33,8 @@ pub enum Way {
     Joined,
 }
 
-/// Whether Linux makes empty mount namespaces itself: then none is kept, and none begins as a copy for want of it.
+/// Whether Linux makes empty mount namespaces itself: then none is kept, and none begins as a copy for want
+/// of it.
 fn kernel_makes_empty_ones() -> bool {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut numbers = release.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
@@ -161,7 +164,8 @@ impl Prepared<'_> {
         let is_so = match self.way {
             Way::Empty => begins_empty,
             Way::Copied => has("MakeMountTemplate") && !begins_empty,
-            // For them nothing is kept or made: they always begin with a copy. (It may have failed before its hooks.)
+            // For them nothing is kept or made: they always begin with a copy. (It may have failed before its
+            // hooks.)
             Way::Hook => !has("MakeMountTemplate") && !has(TEMPLATE),
             Way::NoPivot => has("OpenHostProc") && !has("MakeMountTemplate") && !has(TEMPLATE),
             Way::UserNamespace => has("WriteIdMaps") && !has(TEMPLATE),
@@ -211,7 +215,8 @@ fn join(config: &mut Value, pid: u32) {
     }
 }
 
-/// As [`TestBundle::map_ids`], and what is beside the bundle belongs to the namespace's root as well, but for the host of a test.
+/// As [`TestBundle::map_ids`], and what is beside the bundle belongs to the namespace's root as well, but for
+/// the host of a test.
 fn map_ids(test: &TestBundle, config: &mut Value) {
     let maps = json!([{ "containerID": 0, "hostID": MAPPED_ROOT, "size": 65536 }]);
     config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));

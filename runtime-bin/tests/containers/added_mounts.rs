@@ -76,8 +76,8 @@ fn ids_are_mapped() {
     }
 }
 
-/// Links of the container's lead nowhere out of it when mounts are added, and nowhere at all when they are taken away: a mask is
-/// a mount, too.
+/// Links of the container's lead nowhere out of it when mounts are added, and nowhere at all when they are
+/// taken away: a mask is a mount, too.
 #[container_test]
 fn links_of_the_container() {
     let sleeper = Sleeper::new(|test| test.config["root"]["readonly"] = json!(false));
@@ -126,8 +126,8 @@ fn the_root_stays() {
     assert_eq!(sleeper.prints(&[], &["echo", "here"]), "here\n");
 }
 
-/// The process that changes mounts carries nothing of the host into the container, where somebody may look at its files who has
-/// CAP_SYS_PTRACE.
+/// The process that changes mounts carries nothing of the host into the container, where somebody may look at
+/// its files who has CAP_SYS_PTRACE.
 #[container_test]
 fn no_procfs_of_the_host_is_carried_in() {
     let list = json!([{ "destination": "/dev/shm/x", "type": "tmpfs", "source": "tmpfs" }]);

@@ -38,8 +38,8 @@ fn next(listener: &OwnedFd) -> Option<libc::seccomp_notif> {
         }
         // SAFETY: all zeroes is a value of these structures of integers; the kernel demands it of the first.
         let mut request: libc::seccomp_notif = unsafe { std::mem::zeroed() };
-        // SAFETY: the argument is the structure that the call's number names, and outlives the call. It fails if who asked has been
-        // killed meanwhile.
+        // SAFETY: the argument is the structure that the call's number names, and outlives the call. It fails
+        // if who asked has been killed meanwhile.
         if unsafe { libc::ioctl(listener.as_raw_fd(), RECV, &raw mut request) } == 0 {
             return Some(request);
         }
@@ -53,8 +53,8 @@ fn reply(listener: &OwnedFd, id: u64, errno: Option<i32>) {
     const CONTINUE: u32 = 1;
     let (error, flags) = errno.map_or((0, CONTINUE), |errno| (-errno, 0));
     let mut response = libc::seccomp_notif_resp { id, val: 0, error, flags };
-    // SAFETY: the argument is the structure that the call's number names, and outlives the call. Whoever asked may have been
-    // killed; then there is nobody to be told.
+    // SAFETY: the argument is the structure that the call's number names, and outlives the call. Whoever
+    // asked may have been killed; then there is nobody to be told.
     unsafe { libc::ioctl(listener.as_raw_fd(), SEND, &raw mut response) };
 }
 
@@ -174,7 +174,8 @@ fn agent_answers(mapped: bool, no_new_privileges: bool) {
     test.assert_nothing_left(&what);
 }
 
-/// The filter is in force while init goes its last steps, runs hooks and executes: all of it may be asked about.
+/// The filter is in force while init goes its last steps, runs hooks and executes: all of it may be asked
+/// about.
 #[container_test]
 fn whatever_init_does_is_answered() {
     let calls = [
@@ -234,7 +235,8 @@ fn whatever_init_does_is_answered() {
     }
 }
 
-/// SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: who has asked waits for the answer, whatever signals come but for fatal ones.
+/// SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: who has asked waits for the answer, whatever signals come but for
+/// fatal ones.
 #[container_test(Root, UserNamespace)]
 fn a_wait_that_signals_do_not_end(variant: Variant) {
     // The shell makes the call itself.

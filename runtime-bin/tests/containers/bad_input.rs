@@ -214,7 +214,8 @@ fn ten_thousand_mounts() {
     assert!(count > 10_000);
 }
 
-/// A bind mount's source is opened when its turn comes, and some of those that the runtime maps are handed over together.
+/// A bind mount's source is opened when its turn comes, and some of those that the runtime maps are handed
+/// over together.
 #[container_test]
 fn more_bind_mounts_than_fds() {
     let mut test = TestBundle::new(&["grep", "-c", " /m", "/proc/self/mountinfo"]);

@@ -1,5 +1,5 @@
-//! The command line beyond runc's: completions, containers by expression, configs of other names, other logs, and the forms of
-//! flags that Go's parser takes.
+//! The command line beyond runc's: completions, containers by expression, configs of other names, other logs,
+//! and the forms of flags that Go's parser takes.
 
 use std::fs::{self, File};
 use std::io::Write;

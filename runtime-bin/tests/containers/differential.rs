@@ -1,7 +1,8 @@
 //! Random configs under corten and its peers: what the process sees must be what it sees with one of them.
 //!
-//! `CORTEN_TEST_CASES` sets how many configs are tried, and makes them other ones each time; without it they are few and
-//! always the same. `CORTEN_TEST_PEERS` names more peers. Differences that are meant are in [`KNOWN`], each with its reason.
+//! `CORTEN_TEST_CASES` sets how many configs are tried, and makes them other ones each time; without it they
+//! are few and always the same. `CORTEN_TEST_PEERS` names more peers. Differences that are meant are in
+//! [`KNOWN`], each with its reason.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -39,7 +40,8 @@ const LOOK: &str = "exec 2>&1; echo '## mounts'; cat /proc/self/mountinfo; \
 /// A difference that is meant.
 type Known = fn(&Value, &str) -> bool;
 
-/// Lines that corten alone has or lacks, and why that is right. A line begins with `+` (corten's) or `-` (every peer's).
+/// Lines that corten alone has or lacks, and why that is right. A line begins with `+` (corten's) or `-`
+/// (every peer's).
 const KNOWN: &[(Known, &str)] = &[
     (
         |config, line| {

@@ -327,8 +327,8 @@ fn a_cgroup_below_the_container_s() {
     }
 }
 
-/// A cgroup that gives controllers to those below takes no processes: then the process is beside the container's init
-/// (opencontainers/runc#2356).
+/// A cgroup that gives controllers to those below takes no processes: then the process is beside the
+/// container's init (opencontainers/runc#2356).
 #[container_test]
 fn a_container_with_cgroups_of_its_own() {
     let sleeper = Sleeper::plain();

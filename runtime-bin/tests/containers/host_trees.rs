@@ -1,4 +1,5 @@
-//! Trees of the host in containers: those in which mount namespaces are kept, many at once, what the host mounts in them later.
+//! Trees of the host in containers: those in which mount namespaces are kept, many at once, what the host
+//! mounts in them later.
 //!
 //! The host's mounts are made in a mount namespace of the test's own, in which the runtime is started.
 
@@ -21,17 +22,17 @@ fn bind(test: &mut TestBundle, source: &Path, destination: &str, options: &[&str
     test.config["mounts"].as_array_mut().unwrap().push(mount);
 }
 
-/// Runs a script of the host in a mount namespace of its own, with the runtime and its state root as `$@`, and the directory beside the
-/// bundle as the working directory.
+/// Runs a script of the host in a mount namespace of its own, with the runtime and its state root as `$@`,
+/// and the directory beside the bundle as the working directory.
 fn on_host(test: &TestBundle, script: &str) -> Output {
     let mut command = Command::new("unshare");
     command.args(["--mount", "--propagation", "private", "sh", "-euc", script, "sh", CORTEN, "--root"]);
     command.arg(test.state_root()).current_dir(test.beside("")).stdin(Stdio::null()).output().unwrap()
 }
 
-/// Keeps mount namespaces in `host`, a tree of the host with a file in it. The kernel compares their ids with that of the namespace that a tree
-/// comes to, and hands ids out to each CPU in batches: so one is made on each CPU (where it is not older than this one, which the kernel refuses),
-/// and the runtime is run on each.
+/// Keeps mount namespaces in `host`, a tree of the host with a file in it. The kernel compares their ids with
+/// that of the namespace that a tree comes to, and hands ids out to each CPU in batches: so one is made on
+/// each CPU (where it is not older than this one, which the kernel refuses), and the runtime is run on each.
 fn keep_namespaces() -> &'static str {
     "mkdir host; mount -t tmpfs tmpfs host; mount --make-private host; mkdir host/below; echo seen >host/file
     cpus=$(sed -n 's/^processor.*: //p' /proc/cpuinfo)
@@ -88,7 +89,8 @@ fn a_tree_with_mount_namespaces_below_can_be_mounted() {
     }
 }
 
-/// Root and working directory of a process are in its mount namespace, which is the runtime's own, and not in a copy of that.
+/// Root and working directory of a process are in its mount namespace, which is the runtime's own, and not in
+/// a copy of that.
 #[container_test]
 fn a_source_may_lead_through_another_process() {
     let nothing: &Change = &|_| {};

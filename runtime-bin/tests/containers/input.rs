@@ -1,5 +1,5 @@
-//! Hostile input at every place that takes any: one clear error with exit status 1, the same of create and of run, and nothing
-//! left. What each message names is in `bad_input.rs`.
+//! Hostile input at every place that takes any: one clear error with exit status 1, the same of create and of
+//! run, and nothing left. What each message names is in `bad_input.rs`.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -28,7 +28,8 @@ fn refused(test: &TestBundle, what: &str) -> String {
     errors[0].clone()
 }
 
-/// As [`fail`]; a container that is made after all holds no pipe that this test reads to its end, and is deleted.
+/// As [`fail`]; a container that is made after all holds no pipe that this test reads to its end, and is
+/// deleted.
 fn fail_or_clean_up(test: &TestBundle, arguments: &[&str], what: &str) -> String {
     let (out, err) = (test.beside("out"), test.beside("err"));
     let (to, errors) = (fs::File::create(&out).unwrap(), fs::File::create(&err).unwrap());
@@ -320,7 +321,8 @@ fn shout(value: &mut Value) {
     }
 }
 
-/// runc: Go's decoder does not care for the case of keys. What is said in other letters is done, not passed over.
+/// runc: Go's decoder does not care for the case of keys. What is said in other letters is done, not passed
+/// over.
 #[container_test]
 fn keys_in_other_letters_count() {
     let script = "hostname; id -u; ulimit -n; touch /x 2>&1; mkdir /tmp/x 2>&1; true";

@@ -199,7 +199,8 @@ fn with_two_fds(script: &str, change: &dyn Fn(&mut TestBundle)) -> TestBundle {
     test
 }
 
-/// Corten by a shell that has opened them, and none but them. In a busybox's shell redirections may have any number.
+/// Corten by a shell that has opened them, and none but them. In a busybox's shell redirections may have any
+/// number.
 fn by_shell_with_two_fds(test: &TestBundle, before: &str, arguments: &[&str]) -> Command {
     let alone = "for fd in /proc/$$/fd/*; do [ ${fd##*/} -lt 3 ] || eval exec ${fd##*/}'<&-'; done";
     let script = format!("{alone}; cd {}; exec 5<5 900<900; {before} exec \"$@\"", test.beside("").display());
@@ -209,7 +210,8 @@ fn by_shell_with_two_fds(test: &TestBundle, before: &str, arguments: &[&str]) ->
     command
 }
 
-/// As with crun: what is open below the number gets in, under its own number. What lies between is neither the runtime's nor init's.
+/// As with crun: what is open below the number gets in, under its own number. What lies between is neither
+/// the runtime's nor init's.
 #[container_test]
 fn preserved_fds_get_in_with_gaps_between_them() {
     let source = TestBundle::new(&[]);

@@ -1,7 +1,9 @@
-//! The binary with real containers: its commands and messages, what is seen from inside, attacks, bad input, terminals.
+//! The binary with real containers: its commands and messages, what is seen from inside, attacks, bad input,
+//! terminals.
 //!
-//! One program for all of them, as one is linked and started faster than forty. A test changes nothing that belongs to the whole
-//! process (environment, working directory, signals, limits): what needs that is done by a process that it starts.
+//! One program for all of them, as one is linked and started faster than forty. A test changes nothing that
+//! belongs to the whole process (environment, working directory, signals, limits): what needs that is done by
+//! a process that it starts.
 
 #![allow(
     clippy::unwrap_used,

@@ -123,7 +123,8 @@ fn an_exec_is_found_with_its_capabilities() {
 
 #[container_test]
 fn a_working_directory_is_entered_with_the_final_capabilities() {
-    // The first attempt is that of root, whom nothing stops here; it is the later one that must not take rights away.
+    // The first attempt is that of root, whom nothing stops here; it is the later one that must not take
+    // rights away.
     let mut test = for_root_alone(&["/bin/pwd"]);
     test.config["process"]["cwd"] = "/closed".into();
     become_user(&mut test, 5, &[SEARCH], false);

@@ -1,5 +1,5 @@
-//! Commands for which the machine has too few fds, too little memory, or no space: they say so, and leave nothing behind.
-//! `cargo xtask faults` does the same to every kernel call.
+//! Commands for which the machine has too few fds, too little memory, or no space: they say so, and leave
+//! nothing behind. `cargo xtask faults` does the same to every kernel call.
 
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
@@ -83,7 +83,8 @@ fn a_create_with_too_little_memory_is_removed() {
             assert_eq!(state(&test)["status"], "created", "{kib} KiB: {stderr}");
         } else {
             failed += 1;
-            // The C library complains before the program begins, and what the kernel cannot load says nothing.
+            // The C library complains before the program begins, and what the kernel cannot load says
+            // nothing.
             let says_why = stderr.contains("memory") || stderr.contains("allocate") || output.status.signal().is_some();
             assert!(says_why && !stderr.contains("panicked"), "{kib} KiB: {}: {stderr}", output.status);
         }

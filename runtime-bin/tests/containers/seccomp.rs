@@ -168,8 +168,9 @@ fn errnos_of_a_rule_and_of_the_default() {
     }
 }
 
-/// A profile that refuses all but what the shell and the program need, and some more. `capset` and `prctl` are for init, which
-/// has to drop its privileges under the filter if there is no `noNewPrivileges`; with runc, too, a profile must allow them.
+/// A profile that refuses all but what the shell and the program need, and some more. `capset` and `prctl`
+/// are for init, which has to drop its privileges under the filter if there is no `noNewPrivileges`; with
+/// runc, too, a profile must allow them.
 fn allow_list(more: &[&str]) -> Value {
     let mut names = vec![
         "access",
@@ -244,7 +245,8 @@ fn calls_newer_than_the_profile_do_not_exist() {
     ] {
         call(&allow_list(more), &format!("native {number}"), prints(expected));
     }
-    // A default that lets calls through, or says ENOSYS itself, stays what it is; one that kills does not kill for these.
+    // A default that lets calls through, or says ENOSYS itself, stays what it is; one that kills does not
+    // kill for these.
     let mut profile = allow_list(&[]);
     profile["defaultErrnoRet"] = 38.into();
     call(&profile, &format!("native {kcmp}"), prints(ENOSYS));
@@ -326,8 +328,8 @@ fn flags_are_taken() {
     assert!(error.contains("linux.seccomp.flags"), "{error}");
 }
 
-/// What the kernel says of a process's filter: its flags, of which it tells SECCOMP_FILTER_FLAG_LOG alone. `None` where that may
-/// not be asked.
+/// What the kernel says of a process's filter: its flags, of which it tells SECCOMP_FILTER_FLAG_LOG alone.
+/// `None` where that may not be asked.
 fn flags_of_filter(pid: libc::pid_t) -> Option<u64> {
     #[repr(C)]
     struct Metadata {

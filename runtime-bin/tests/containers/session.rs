@@ -1,5 +1,5 @@
-//! What a container gets from the process that calls the runtime, and what that process gets from it: sockets of a service
-//! manager, stdio, signals, orphans, keyring, environment.
+//! What a container gets from the process that calls the runtime, and what that process gets from it: sockets
+//! of a service manager, stdio, signals, orphans, keyring, environment.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
@@ -346,8 +346,8 @@ fn stdio_is_the_callers() {
     assert!(command.status().unwrap().success());
     let seen = fs::read_to_string(&out).unwrap();
     assert!(seen.starts_with("in\nerr\n/") && seen.trim_end().ends_with("/in"), "{seen}");
-    // When the reader goes away, it is the container that gets to know it. (The first process of a PID namespace would ignore
-    // SIGPIPE.)
+    // When the reader goes away, it is the container that gets to know it. (The first process of a PID
+    // namespace would ignore SIGPIPE.)
     let mut test = script("while :; do echo y; done");
     test.config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "pid");
     let path = test.write().path();
@@ -430,7 +430,8 @@ impl Files {
     }
 }
 
-/// The caller's log does not become the container's, and what is written by other names does not overwrite it.
+/// The caller's log does not become the container's, and what is written by other names does not overwrite
+/// it.
 #[container_test]
 fn files_of_others_are_copied_in_the_foreground_and_keep_their_owner() {
     let reopen = "echo first > /dev/stdout; cat < /dev/stdin; echo err > /dev/stderr; exit 7";
@@ -568,7 +569,8 @@ fn an_empty_environment() {
     assert_eq!(quiet(&["delete", &test.id]), "");
 }
 
-/// Warnings are no failure, and a failure is the only entry in the log: Podman reads the whole file as one object.
+/// Warnings are no failure, and a failure is the only entry in the log: Podman reads the whole file as one
+/// object.
 #[container_test]
 fn a_failure_is_alone_in_the_log() {
     let mut test = TestBundle::new(&["nosuch"]);

@@ -1,4 +1,5 @@
-//! What is known of a container when its state is damaged, cannot be read, or was left behind by a runtime that was killed.
+//! What is known of a container when its state is damaged, cannot be read, or was left behind by a runtime
+//! that was killed.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -76,8 +77,9 @@ const DAMAGES: [&str; 10] = [
     "a fifo",
 ];
 
-/// A running container, a paused and a created one whose state is damaged in each way: other commands fail, `delete --force` ends and
-/// removes it, and says how it was found: by the state before, or by the config if that is damaged, too.
+/// A running container, a paused and a created one whose state is damaged in each way: other commands fail,
+/// `delete --force` ends and removes it, and says how it was found: by the state before, or by the config if
+/// that is damaged, too.
 #[container_test]
 fn containers_with_a_damaged_state_are_ended_by_force() {
     for (both, status) in
@@ -162,8 +164,8 @@ fn a_cgroup_that_cannot_be_found_is_not_forgotten() {
     assert!(!file(&test, "state.json").exists());
 }
 
-/// With fewer and fewer fds, and with none to spare: a command on a running container succeeds with all that it means or fails, and a
-/// container is never taken for dead.
+/// With fewer and fewer fds, and with none to spare: a command on a running container succeeds with all that
+/// it means or fails, and a container is never taken for dead.
 #[container_test]
 fn a_want_of_fds_is_no_sign_of_death() {
     let test = TestBundle::new(&["sleep", "1000"]);
@@ -201,7 +203,8 @@ fn a_want_of_fds_is_no_sign_of_death() {
     succeed(&test, &["delete", "--force", &test.id]);
 }
 
-/// Without a procfs, or with one of another PID namespace, nobody can say whether a container runs; none is taken for dead.
+/// Without a procfs, or with one of another PID namespace, nobody can say whether a container runs; none is
+/// taken for dead.
 #[container_test]
 fn a_missing_procfs_is_no_sign_of_death() {
     let test = TestBundle::new(&["sleep", "1000"]);
@@ -242,7 +245,8 @@ fn with_hook_that_hangs(kind: &str) -> TestBundle {
     test
 }
 
-/// `create`, or `run` with poststart, which hangs in the hook. Returns the command and the pids of the hook and its child.
+/// `create`, or `run` with poststart, which hangs in the hook. Returns the command and the pids of the hook
+/// and its child.
 fn hang(test: &TestBundle, kind: &str) -> (Child, Vec<i32>) {
     let command = if kind == "poststart" { &["run", "--detach"][..] } else { &["create"] };
     let errors = File::create(test.beside("errors")).unwrap();
@@ -284,7 +288,8 @@ fn a_container_that_hangs_in_a_hook_is_killed() {
     }
 }
 
-/// It can be deleted by force: while the runtime waits for the hook, when that has been killed, and when it has been stopped.
+/// It can be deleted by force: while the runtime waits for the hook, when that has been killed, and when it
+/// has been stopped.
 #[container_test]
 fn a_container_that_hangs_in_a_hook_is_deleted_by_force() {
     for (kind, sent) in HANGING_HOOKS.iter().flat_map(|kind| ["", "KILL", "STOP"].map(|sent| (*kind, sent))) {
@@ -373,7 +378,8 @@ fn wait_for_hook(test: &TestBundle) {
     until("no hook", || test.rootfs().join("tmp/waits").exists());
 }
 
-/// Init is killed between the wait for `start` and the exec: that no program ran is an error of `start` and of `run`.
+/// Init is killed between the wait for `start` and the exec: that no program ran is an error of `start` and
+/// of `run`.
 #[container_test]
 fn a_program_that_never_ran_is_an_error_of_start() {
     for command in ["start", "run"] {
@@ -416,7 +422,8 @@ fn a_program_that_may_not_write_runs() {
     }
 }
 
-/// A `start` that was killed after init had gone on leaves a container that runs, and is not deleted like a created one.
+/// A `start` that was killed after init had gone on leaves a container that runs, and is not deleted like a
+/// created one.
 #[container_test]
 fn a_killed_start_leaves_a_container_that_runs() {
     let mut test = TestBundle::new(&["sleep", "1000"]);
@@ -436,7 +443,8 @@ fn a_killed_start_leaves_a_container_that_runs() {
     succeed(&test, &["delete", "--force", &test.id]);
 }
 
-/// What ends a program by itself ends a created container, as with runc, though init is the first of a PID namespace; other signals do not.
+/// What ends a program by itself ends a created container, as with runc, though init is the first of a PID
+/// namespace; other signals do not.
 #[container_test]
 fn signals_end_created_containers() {
     for signal in ["TERM", "INT", "HUP", "QUIT", "ABRT", "SEGV"] {
@@ -459,7 +467,8 @@ fn signals_end_created_containers() {
     succeed(&test, &["delete", "--force", &test.id]);
 }
 
-/// `kill KILL` of a container in the host's PID namespace, or in one that it has joined, reaches what init has left behind.
+/// `kill KILL` of a container in the host's PID namespace, or in one that it has joined, reaches what init
+/// has left behind.
 #[container_test]
 fn what_init_has_left_behind_is_killed() {
     let namespace = TestBundle::new(&["sleep", "1000"]);
@@ -496,7 +505,8 @@ fn what_init_has_left_behind_is_killed() {
     succeed(&namespace, &["delete", "--force", &namespace.id]);
 }
 
-/// What a poststop hook has to undo does not depend on a bundle that is gone, or on a directory that `delete` begins in.
+/// What a poststop hook has to undo does not depend on a bundle that is gone, or on a directory that `delete`
+/// begins in.
 #[container_test]
 fn poststop_hooks_run_when_the_bundle_is_gone() {
     let mut test = TestBundle::new(&["sleep", "1000"]);

@@ -1,5 +1,6 @@
-//! Containers whose making does not come to an end: in a frozen cgroup, in a hook, at a filesystem that does not answer. They can be killed
-//! and deleted, the command that makes them can be ended, and what it has made is taken back if that can be.
+//! Containers whose making does not come to an end: in a frozen cgroup, in a hook, at a filesystem that does
+//! not answer. They can be killed and deleted, the command that makes them can be ended, and what it has made
+//! is taken back if that can be.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsRawFd;
@@ -143,7 +144,8 @@ fn ends(child: &mut Child, what: &str) -> std::process::ExitStatus {
     }
 }
 
-/// A cgroup above is frozen while the runtime runs a hook, and init waits for that: it is deleted by force, or its making is ended.
+/// A cgroup above is frozen while the runtime runs a hook, and init waits for that: it is deleted by force,
+/// or its making is ended.
 #[container_test]
 fn a_container_that_is_frozen_from_above_while_it_is_made_can_be_removed() {
     let above = Above::all(&common::unique("freezing"));
@@ -193,15 +195,16 @@ fn a_making_that_is_interrupted_is_taken_back() {
     }
 }
 
-/// A filesystem whose server never answers, at `path` in a mount namespace of this thread's own; it is gone when what is returned is dropped.
+/// A filesystem whose server never answers, at `path` in a mount namespace of this thread's own; it is gone
+/// when what is returned is dropped.
 fn hang_filesystem(path: &Path) -> Option<File> {
     let Ok(device) = OpenOptions::new().read(true).write(true).open("/dev/fuse") else {
         skip("no /dev/fuse");
         return None;
     };
     let none: Option<&str> = None;
-    // Namespaces are numbered in batches, one for each CPU, and the kernel keeps none in one that is younger: what is made here is older than
-    // what is made later on the same CPU.
+    // Namespaces are numbered in batches, one for each CPU, and the kernel keeps none in one that is younger:
+    // what is made here is older than what is made later on the same CPU.
     let mut cpu = CpuSet::new();
     cpu.set(sched_getcpu().unwrap()).unwrap();
     sched_setaffinity(Pid::from_raw(0), &cpu).unwrap();
@@ -237,7 +240,8 @@ fn init_of(test: &TestBundle) -> u32 {
     pid
 }
 
-/// The source of a mount lies on it. Where init opens it, it is init that hangs; in the other ways it is the runtime.
+/// The source of a mount lies on it. Where init opens it, it is init that hangs; in the other ways it is the
+/// runtime.
 #[container_test(ways)]
 fn a_container_that_hangs_at_a_mount_can_be_killed_and_deleted(way: Way) {
     let place = tempfile::tempdir().unwrap();
@@ -252,7 +256,8 @@ fn a_container_that_hangs_at_a_mount_can_be_killed_and_deleted(way: Way) {
         let prepared = way.prepare(&test);
         let errors_file = File::create(test.beside("errors")).unwrap();
         let mut command = prepared.command(&["create"]).stdout(Stdio::null()).stderr(errors_file).spawn().unwrap();
-        // The runtime itself hangs where it opens what a user namespace may not. Init may have cloned itself meanwhile.
+        // The runtime itself hangs where it opens what a user namespace may not. Init may have cloned itself
+        // meanwhile.
         let is_runtime = matches!(way, Way::UserNamespace | Way::NoPivot);
         let held = || if is_runtime { command.id() } else { init_of(&test) };
         until(&format!("{what}: nobody hangs"), || waits_for_fuse(held()));

@@ -261,8 +261,9 @@ fn an_end_is_seen_though_nobody_reads() {
     assert_eq!(ended(&mut child), 128 + Signal::SIGTERM as i32);
 }
 
-/// More than the pipe takes: what is left when the program ends is there for a reader that comes late. How much the pipe takes hangs on
-/// the pieces in which it comes; this one is small, and the terminal has room for the rest, so that the program ends.
+/// More than the pipe takes: what is left when the program ends is there for a reader that comes late. How
+/// much the pipe takes hangs on the pieces in which it comes; this one is small, and the terminal has room
+/// for the rest, so that the program ends.
 #[container_test]
 fn a_late_reader_gets_everything() {
     let sleeper = Sleeper::plain();
@@ -319,8 +320,8 @@ fn a_console_that_is_closed_and_opened_again() {
     assert_eq!(ended(&mut child), 0);
 }
 
-/// In the background the terminal is the shell's: it is neither made raw nor read. Brought to the foreground, and after a stop,
-/// it is the container's.
+/// In the background the terminal is the shell's: it is neither made raw nor read. Brought to the foreground,
+/// and after a stop, it is the container's.
 #[container_test]
 fn a_job_of_a_shell() {
     let test = script("echo up; while read line; do echo \"read $line\"; done");
@@ -349,7 +350,8 @@ fn a_job_of_a_shell() {
     assert!(!caller.is_raw(), "restored afterwards");
 }
 
-/// Nobody else may read what is typed there, or write to it: the numbers of a container's users are those of users of the host.
+/// Nobody else may read what is typed there, or write to it: the numbers of a container's users are those of
+/// users of the host.
 #[container_test]
 fn a_terminal_of_the_hosts_keeps_its_owner() {
     let (caller, fifo) = (Caller::new(24, 80), |test: &TestBundle| test.beside("fifo"));

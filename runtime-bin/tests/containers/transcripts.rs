@@ -1,6 +1,7 @@
-//! Every command and flag of runc, as a transcript: exit status, stdout, stderr, the container afterwards. Corten's are kept as
-//! snapshots; where runc is installed (or named by `CORTEN_TEST_RUNC`) its own are compared with them. Differences are listed
-//! here, each with its reason: one that is not listed is an error, and so is a listed one that is no more.
+//! Every command and flag of runc, as a transcript: exit status, stdout, stderr, the container afterwards.
+//! Corten's are kept as snapshots; where runc is installed (or named by `CORTEN_TEST_RUNC`) its own are
+//! compared with them. Differences are listed here, each with its reason: one that is not listed is an error,
+//! and so is a listed one that is no more.
 
 use std::fs;
 

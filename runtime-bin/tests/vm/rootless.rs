@@ -79,8 +79,8 @@ fn exec(test: &TestBundle, flags: &[&str]) -> PathBuf {
     vm::cgroup(fs::read_to_string(pid).unwrap().trim())
 }
 
-/// Who joins is in a cgroup of another subtree, out of which only systemd can move it: the caller is in a service, beside the slice
-/// of containers. Nobody has to say `--systemd-cgroup` again.
+/// Who joins is in a cgroup of another subtree, out of which only systemd can move it: the caller is in a
+/// service, beside the slice of containers. Nobody has to say `--systemd-cgroup` again.
 #[test]
 fn processes_join_the_unit() {
     if !vm::in_vm() {

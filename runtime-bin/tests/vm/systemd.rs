@@ -232,7 +232,8 @@ fn limits_stay_after_a_reload() {
     assert!(changes.is_empty(), "a reload changes limits:\n{}", changes.join("\n"));
 }
 
-/// What systemd writes otherwise: quotas in hundredths of a processor, and files whose property it was not told, by runc neither.
+/// What systemd writes otherwise: quotas in hundredths of a processor, and files whose property it was not
+/// told, by runc neither.
 const CHANGED_BY_RELOADS: &[(&str, &str)] = &[("odd quota", "cpu.max"), ("unified", "io.weight")];
 
 #[test]

@@ -13,7 +13,8 @@ struct Request {
     access: u32,
 }
 
-/// What the rules mean: each thing asked for is decided by the last rule that speaks of it; without one, it is forbidden.
+/// What the rules mean: each thing asked for is decided by the last rule that speaks of it; without one, it
+/// is forbidden.
 fn model(rules: &[Rule], request: Request) -> bool {
     [1, 2, 4].into_iter().filter(|bit| request.access & bit != 0).all(|bit| {
         let speaks = |rule: &&Rule| {
@@ -139,6 +140,7 @@ fn the_program_is_short() {
     let usable =
         [(1, Some(3)), (1, Some(5)), (1, Some(7)), (5, Some(0)), (1, Some(8)), (1, Some(9)), (136, None), (5, Some(2))];
     rules.extend(usable.map(|(major, minor)| rule(true, Kind::Char, Some(major), minor, all)));
-    // Six to read the request; the kind; three majors; seven minors, each with its answer; one more; four for "only mknod".
+    // Six to read the request; the kind; three majors; seven minors, each with its answer; one more; four for
+    // "only mknod".
     assert_eq!(Filter::compile(&rules).instructions().len(), 6 + 1 + 3 + 7 * 3 + 2 + 4 * 5);
 }

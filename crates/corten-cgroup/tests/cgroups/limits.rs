@@ -23,7 +23,8 @@ struct Test {
 }
 
 impl Test {
-    /// `None` if cgroups cannot be made here, or there are not all of these controllers, by their names in v1.
+    /// `None` if cgroups cannot be made here, or there are not all of these controllers, by their names in
+    /// v1.
     fn new(controllers: &[&str]) -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let machine = Machine::detect().inspect_err(|error| println!("skipped: {error}")).ok()?;
@@ -150,7 +151,8 @@ fn tasks_are_limited() {
     assert!(test.cgroups.stats().unwrap().pids.unwrap().current <= 3);
 }
 
-/// The kernel counts a reservation of huge pages that is refused because of the limit, whether there are such pages or not.
+/// The kernel counts a reservation of huge pages that is refused because of the limit, whether there are such
+/// pages or not.
 #[test]
 fn huge_pages_are_limited() {
     let Some(test) = Test::new(&["hugetlb"]) else { return };

@@ -1,7 +1,7 @@
 //! The real systemd: a scope is made, changed and stopped, and keeps its devices over a reload.
 //!
-//! Only where CORTEN_VM says that the machine may be played with: pure cgroup v2, root, systemd running. `CORTEN_VM=user` tries
-//! the manager of the user instead, without devices.
+//! Only where CORTEN_VM says that the machine may be played with: pure cgroup v2, root, systemd running.
+//! `CORTEN_VM=user` tries the manager of the user instead, without devices.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -158,8 +158,8 @@ fn a_slice_is_made_and_stopped() {
     manager.stop_unit(&unit).unwrap();
 }
 
-/// Starts a scope that may use devices by rules, with a filter, and looks after each thing that makes systemd write its devices
-/// again whether the scope may still use the same nodes (path and what opening it says).
+/// Starts a scope that may use devices by rules, with a filter, and looks after each thing that makes systemd
+/// write its devices again whether the scope may still use the same nodes (path and what opening it says).
 fn check_devices(id: &str, rules: &[Rule], listed: &str, exact: bool, nodes: &[(&str, &str)]) {
     let manager = manager(false);
     let unit = Unit::from_cgroups_path(&format!(":p:{id}{}", std::process::id()), "", false).unwrap();
@@ -195,7 +195,8 @@ fn check_devices(id: &str, rules: &[Rule], listed: &str, exact: bool, nodes: &[(
 #[test]
 fn a_reload_takes_no_device_away() {
     let Some(false) = vm("a_reload_takes_no_device_away") else { return };
-    // Devices without a driver, and so without a link in /dev/char: to open one that is allowed fails because there is none.
+    // Devices without a driver, and so without a link in /dev/char: to open one that is allowed fails because
+    // there is none.
     let directory = tempfile::tempdir().unwrap();
     let node = |name: &str, major: u32, minor: u32| {
         let path = directory.path().join(name).to_str().unwrap().to_owned();

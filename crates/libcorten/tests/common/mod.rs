@@ -56,8 +56,8 @@ pub fn unique_user() -> u32 {
     1_000_000 + std::process::id() % 10_000 * 100 + COUNT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Copies a program by a process of its own: a fork by another test's thread at the same time would have an fd that is open for
-/// writing, and whoever executes the copy then gets `ETXTBSY`.
+/// Copies a program by a process of its own: a fork by another test's thread at the same time would have an
+/// fd that is open for writing, and whoever executes the copy then gets `ETXTBSY`.
 pub fn copy_program(from: &Path, to: &Path) {
     let status = std::process::Command::new("cp").arg(from).arg(to).status().unwrap();
     assert!(status.success(), "cp {from:?} {to:?}");
@@ -104,7 +104,8 @@ impl Variant {
     }
 }
 
-/// A bundle in a temporary directory, with a state root beside it. Removed when dropped; nothing of a container may be left then.
+/// A bundle in a temporary directory, with a state root beside it. Removed when dropped; nothing of a
+/// container may be left then.
 #[derive(Debug)]
 pub struct TestBundle {
     directory: tempfile::TempDir,
@@ -152,7 +153,8 @@ impl TestBundle {
         bundle
     }
 
-    /// Puts the container into a user namespace of its own, whose root is 100000 on the host and owns the rootfs.
+    /// Puts the container into a user namespace of its own, whose root is 100000 on the host and owns the
+    /// rootfs.
     pub fn map_ids(&mut self) {
         let maps = json!([{ "containerID": 0, "hostID": MAPPED_ROOT, "size": 65536 }]);
         self.config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
@@ -237,8 +239,9 @@ impl TestBundle {
         until(&format!("no {name} runs"), || self.processes().iter().any(is_named));
     }
 
-    /// The processes in cgroups of this test's containers: a process keeps its cgroup to the end, even one that has been
-    /// removed. Zombies count if they are this process's to reap; those of a runtime that has ended are their new parent's.
+    /// The processes in cgroups of this test's containers: a process keeps its cgroup to the end, even one
+    /// that has been removed. Zombies count if they are this process's to reap; those of a runtime that has
+    /// ended are their new parent's.
     pub fn processes(&self) -> Vec<String> {
         let (exact, longer) = (format!("/{}", self.id), format!("/{}-", self.id));
         let is_ours = |line: &str| {

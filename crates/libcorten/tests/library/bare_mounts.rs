@@ -23,7 +23,8 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        // Its own root stays what it is for whoever enters the namespace, and nobody who has the rights gets below.
+        // Its own root stays what it is for whoever enters the namespace, and nobody who has the rights gets
+        // below.
         let script = "cat /proc/self/mountinfo >/tmp/mounts; ls -a / >/tmp/root; ls -A /src >>/tmp/root; \
             umount -l / 2>/dev/null; ls -a / >/tmp/again";
         let mut test = TestBundle::new(&["sh", "-c", script]);
@@ -65,7 +66,8 @@ impl Place {
         found.is_ok_and(|found| found.filesystem_type() == NSFS_MAGIC)
     }
 
-    /// Runs the bundle. Returns what was mounted, as the mountinfo of a container says it without ids, and what it saw in `/`.
+    /// Runs the bundle. Returns what was mounted, as the mountinfo of a container says it without ids, and
+    /// what it saw in `/`.
     fn run(&self, template: Option<&Path>) -> (Vec<String>, String) {
         let bundle = Bundle::open(self.test.write().path()).unwrap();
         let runtime = Runtime::new(self.test.state_root()).mount_template(template.map(Path::to_owned));
@@ -160,7 +162,8 @@ fn the_template_is_left_out_of_recursive_bind_mounts() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// What is below the root of a container is the same for all containers. Looked at by one with more rights than any container.
+/// What is below the root of a container is the same for all containers. Looked at by one with more rights
+/// than any container.
 #[container_test]
 fn nothing_can_be_written_below_the_root() {
     let Some(place) = Place::with_template() else { return };

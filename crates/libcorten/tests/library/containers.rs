@@ -29,7 +29,8 @@ fn a_container_goes_through_its_life() {
     assert_eq!(container.state().unwrap_err().kind(), ErrorKind::NotFound);
 }
 
-/// DESIGN: safe to call from any thread of any program. Others of this process allocate and hold locks all the while.
+/// DESIGN: safe to call from any thread of any program. Others of this process allocate and hold locks all
+/// the while.
 #[container_test]
 fn eight_threads_make_twenty_five_containers_each() {
     let test = Arc::new(TestBundle::new(&["sh", "-c", "exit 3"]));
@@ -77,8 +78,8 @@ fn eight_threads_make_twenty_five_containers_each() {
     }
 }
 
-/// Every step of init is replaced by one that fails, one after the other: the error names the field, the call and the errno,
-/// and nothing is left.
+/// Every step of init is replaced by one that fails, one after the other: the error names the field, the call
+/// and the errno, and nothing is left.
 #[container_test]
 fn init_fails_at_every_step() {
     let mut test = TestBundle::docker(&["true"]);
@@ -116,7 +117,8 @@ fn fail_at_every_step(test: &TestBundle) {
     for index in 0..plan.inside.len() {
         let mut broken = plan.clone();
         let item = broken.inside[index].item.clone();
-        // No slot holds a mount with this number of a closed fd: mount_setattr of a directory that is no mount fails.
+        // No slot holds a mount with this number of a closed fd: mount_setattr of a directory that is no
+        // mount fails.
         let step = OwnedStep::Hostname { name: std::ffi::CString::new(vec![b'x'; 65]).unwrap() };
         broken.inside[index] = Planned { item: item.clone(), step };
         let error = runtime.create_by_plan(&test.id, &bundle, &options, &broken, &mut |_| {}).unwrap_err().chain();
@@ -197,8 +199,8 @@ fn kill_at_every_step(test: &TestBundle) {
     }
 }
 
-/// A runtime is killed after it wrote down a cgroup that it would not have got, as another container is in it: deleting what it
-/// left does not touch the other.
+/// A runtime is killed after it wrote down a cgroup that it would not have got, as another container is in
+/// it: deleting what it left does not touch the other.
 #[container_test]
 fn a_cgroup_that_was_only_written_down_is_not_killed() {
     let (other, mut test) = (TestBundle::new(&["sleep", "1000"]), TestBundle::new(&["true"]));
@@ -255,8 +257,9 @@ fn killed_runtime() {
 const FREEZE: &str = "CORTEN_TEST_FREEZE";
 const FREEZE_BUNDLE: &str = "CORTEN_TEST_FREEZE_BUNDLE";
 
-/// A cgroup above is frozen in the very moment in which init is cloned: the clone stands still before it has become init, and the runtime
-/// waits for it. `delete --force` ends both, and what ends any command ends the runtime.
+/// A cgroup above is frozen in the very moment in which init is cloned: the clone stands still before it has
+/// become init, and the runtime waits for it. `delete --force` ends both, and what ends any command ends the
+/// runtime.
 #[container_test]
 fn a_clone_that_stands_still_is_ended() {
     let unified = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(std::path::Path::new);
@@ -328,7 +331,8 @@ fn kill_self() -> ! {
     unreachable!("SIGKILL is not survived")
 }
 
-/// Somebody else (GPUs) may have changed which devices are allowed: an update leaves them alone, unless it brings another list.
+/// Somebody else (GPUs) may have changed which devices are allowed: an update leaves them alone, unless it
+/// brings another list.
 #[container_test]
 fn devices_are_left_alone_by_updates_of_other_limits() {
     if fs::File::open("/dev/fuse").is_err() {

@@ -1,5 +1,5 @@
-//! Kernel calls that fail, of the runtime and of init: what must be told is told, and nothing is left. `cargo xtask faults` lets all of them
-//! fail, one after the other.
+//! Kernel calls that fail, of the runtime and of init: what must be told is told, and nothing is left. `cargo
+//! xtask faults` lets all of them fail, one after the other.
 //!
 //! The test starts itself again under a seccomp filter, which containers made there inherit.
 
@@ -22,7 +22,8 @@ fn let_fail(which: &str) {
     let (name, errno, arguments): (_, _, &[(u32, u64, u64)]) = match which {
         // Of init, which has the host's quota.
         "a keyring" => ("keyctl", Errno::EDQUOT, &[]),
-        // Init's first calls: the size of its program (of the fd itself; std wants `STATX_BTIME`, too), `PR_SET_NAME`.
+        // Init's first calls: the size of its program (of the fd itself; std wants `STATX_BTIME`, too),
+        // `PR_SET_NAME`.
         "a look at the program" => ("statx", Errno::EIO, &[(2, u64::MAX, 0x1000), (3, 0xfff, 0x7ff)]),
         "a name" => ("prctl", Errno::EPERM, &[(0, u64::MAX, 15)]),
         "a message with an fd" => ("sendmsg", Errno::ENOBUFS, &[]),

@@ -1,4 +1,5 @@
-//! Older kernels, as far as they can be played: calls that they do not know fail here as there (docs/kernel-features.md).
+//! Older kernels, as far as they can be played: calls that they do not know fail here as there
+//! (docs/kernel-features.md).
 //!
 //! The test starts itself again under a seccomp filter, which containers made there inherit.
 
@@ -14,8 +15,8 @@ use libseccomp::{ScmpAction, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, S
 const OLD_KERNEL: &str = "CORTEN_TEST_OLD_KERNEL";
 const EINVAL: i32 = 22;
 
-/// `memfd_create` knows no mark for executables (before 6.3), and a detached mount cannot be copied (before 6.15; seen by
-/// init's flags: of the thing itself, not of the tree).
+/// `memfd_create` knows no mark for executables (before 6.3), and a detached mount cannot be copied (before
+/// 6.15; seen by init's flags: of the thing itself, not of the tree).
 fn play_old_kernel(which: &str) {
     let mut filter = ScmpFilterContext::new(ScmpAction::Allow).unwrap();
     let mut refuse = |name: &str, argument: u32, mask: u64, value: u64| {

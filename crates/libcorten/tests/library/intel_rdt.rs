@@ -110,7 +110,8 @@ fn without_monitoring_there_is_no_monitoring_group() {
     }
 }
 
-/// The spec: what was there before is not the runtime's to remove, and neither is a class that others can share.
+/// The spec: what was there before is not the runtime's to remove, and neither is a class that others can
+/// share.
 #[container_test]
 fn a_group_with_an_id_stays() {
     let fake = Fake::new(json!({ "closID": "gold", "schemata": ["L3:0=f"], "enableMonitoring": true }), &["true"]);

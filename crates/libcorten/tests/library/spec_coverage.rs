@@ -1,7 +1,8 @@
 //! docs/spec-coverage.md has a line for each property of config.json, and for nothing else.
 //!
-//! The types that decode config.json are asked for their properties (serde tells them to whoever plays the JSON). Where the
-//! environment variable `CORTEN_RUNTIME_SPEC` names a checkout of runtime-spec, its JSON schema is asked as well.
+//! The types that decode config.json are asked for their properties (serde tells them to whoever plays the
+//! JSON). Where the environment variable `CORTEN_RUNTIME_SPEC` names a checkout of runtime-spec, its JSON
+//! schema is asked as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -17,11 +18,12 @@ use serde_json::{Value, json};
 /// Sections that are refused as a whole, so that what is in them needs no lines.
 const OTHER_PLATFORMS: &[&str] = &["freebsd", "solaris", "vm", "windows", "zos"];
 
-/// Properties that the types do not know: serde passes over them without a word, and `spec/compat.rs` does not.
+/// Properties that the types do not know: serde passes over them without a word, and `spec/compat.rs` does
+/// not.
 const ONLY_IN_SCHEMA: &[&str] = &["freebsd"];
 
-/// What the types know beside the spec's properties: two of Intel RDT that the spec has taken back (and that were written
-/// `enableCMT`, `enableMBM`), and ID mappings of the whole config, which it never had.
+/// What the types know beside the spec's properties: two of Intel RDT that the spec has taken back (and that
+/// were written `enableCMT`, `enableMBM`), and ID mappings of the whole config, which it never had.
 const ONLY_IN_TYPES: &[&str] = &[
     "gidMappings",
     "gidMappings[].containerID",
@@ -189,7 +191,8 @@ fn what_is_said_to_be_refused_is_refused() {
     }
 }
 
-/// What the page calls ignored asks for nothing: it is accepted, and the plan is that of the config without it.
+/// What the page calls ignored asks for nothing: it is accepted, and the plan is that of the config without
+/// it.
 #[test]
 fn what_is_said_to_be_ignored_changes_nothing() {
     let plan = |config: &Value| -> String {
@@ -243,7 +246,8 @@ fn merge(into: &mut Value, from: Value) {
     }
 }
 
-/// The properties that serde asks for: a deserializer that makes the smallest value there is for whatever it is asked.
+/// The properties that serde asks for: a deserializer that makes the smallest value there is for whatever it
+/// is asked.
 mod types {
     use std::cell::RefCell;
     use std::fmt;

@@ -1,8 +1,9 @@
-//! `cargo xtask mutants`: takes each defence out of a copy of the source, one at a time, and looks whether its test fails.
+//! `cargo xtask mutants`: takes each defence out of a copy of the source, one at a time, and looks whether
+//! its test fails.
 //!
-//! A test of an attack that passes without the defence that it is for shows nothing. The table says which test it is; the working
-//! tree is never touched. First all of these tests must pass as they are: one that fails anyway shows nothing either. Not part of CI: each
-//! defence takes a build.
+//! A test of an attack that passes without the defence that it is for shows nothing. The table says which
+//! test it is; the working tree is never touched. First all of these tests must pass as they are: one that
+//! fails anyway shows nothing either. Not part of CI: each defence takes a build.
 
 mod table;
 
@@ -189,7 +190,8 @@ impl<'d> Bench<'d> {
     }
 }
 
-/// Copies what Git knows of the working tree, or would add. Files that are the same stay as they are, so that they need not be built again.
+/// Copies what Git knows of the working tree, or would add. Files that are the same stay as they are, so that
+/// they need not be built again.
 fn copy_source(to: &Path) -> Result {
     let from = workspace();
     let mut git = Command::new("git");
@@ -204,7 +206,8 @@ fn copy_source(to: &Path) -> Result {
     Ok(())
 }
 
-/// Ends what a test that has failed may have left in its containers' cgroups, which have the names of its process, and removes them.
+/// Ends what a test that has failed may have left in its containers' cgroups, which have the names of its
+/// process, and removes them.
 fn sweep(pid: u32) {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let is_cgroup = |line: &&str| line.contains(" - cgroup ") || line.contains(" - cgroup2 ");

@@ -1,8 +1,9 @@
 //! The defences, and the test that fails without each.
 //!
-//! Some stand one behind the other, and no test fails without one of them alone: the types of what a terminal is opened from
-//! (`executor/terminal.rs`), ids of -1 (judged with the config and again in init), the inode of the rootfs in `AttachRootAt`, the working directory of a new container (it is
-//! made, and looked at when it has been entered). They are not here.
+//! Some stand one behind the other, and no test fails without one of them alone: the types of what a terminal
+//! is opened from (`executor/terminal.rs`), ids of -1 (judged with the config and again in init), the inode
+//! of the rootfs in `AttachRootAt`, the working directory of a new container (it is made, and looked at when
+//! it has been entered). They are not here.
 
 /// A defence.
 #[derive(Debug)]
@@ -22,7 +23,8 @@ pub(super) struct Defence {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Test {
     pub(super) program: Program,
-    /// With `::` at its end it is the name of a test that has variants: all of them run, and one that fails is enough.
+    /// With `::` at its end it is the name of a test that has variants: all of them run, and one that fails
+    /// is enough.
     pub(super) name: &'static str,
 }
 

@@ -34,8 +34,8 @@ fn files_of_the_kernel_are_not_read_for_the_home_directory_of_an_exec() {
     succeed(&test, &["delete", "--force", &test.id]);
 }
 
-/// Whatever is in the place of passwd is looked at before it is opened, and nothing else is opened then: a device of the image would do
-/// something.
+/// Whatever is in the place of passwd is looked at before it is opened, and nothing else is opened then: a
+/// device of the image would do something.
 #[container_test]
 fn an_exec_opens_the_passwd_that_it_has_looked_at() {
     if Command::new("strace").arg("--version").stdout(Stdio::null()).status().is_err() {

@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// What a process named corten-init may do that is in a PID namespace below the host's, among those of the test's containers.
+/// What a process named corten-init may do that is in a PID namespace below the host's, among those of the
+/// test's containers.
 fn capabilities_of_visible_inits(test: &TestBundle) -> Vec<u64> {
     let mut found = Vec::new();
     for pid in test.processes() {
@@ -17,7 +18,8 @@ fn capabilities_of_visible_inits(test: &TestBundle) -> Vec<u64> {
     found
 }
 
-/// A process of the container with CAP_SYS_PTRACE could take hold of any that it sees, and of what that one may do.
+/// A process of the container with CAP_SYS_PTRACE could take hold of any that it sees, and of what that one
+/// may do.
 #[container_test]
 fn an_exec_appears_in_the_container_with_the_capabilities_of_its_program() {
     let filter = json!({
@@ -64,7 +66,8 @@ fn capabilities_of(names: &serde_json::Value) -> u64 {
     names.as_array().unwrap().iter().fold(0, |all, name| all | 1 << number(name))
 }
 
-/// A filter that forbids the clone, and loading it that needs privileges: the process is made as before, and runs.
+/// A filter that forbids the clone, and loading it that needs privileges: the process is made as before, and
+/// runs.
 #[container_test]
 fn an_exec_under_a_filter_without_clone() {
     let mut test = TestBundle::new(&["sleep", "1000"]);
@@ -109,7 +112,8 @@ fn in_time(mut command: std::process::Command, log: &Path) -> (bool, String) {
     (status.success(), fs::read_to_string(log).unwrap())
 }
 
-/// A container's process may stop one that joins as soon as it sees it, but does not hold the runtime up by that.
+/// A container's process may stop one that joins as soon as it sees it, but does not hold the runtime up by
+/// that.
 #[container_test]
 fn a_process_that_joins_is_not_held_by_being_stopped() {
     for (script, mapped) in [(STOPS_ONCE, false), (STOPS_ONCE, true), (STOPS_ALWAYS, false), (STOPS_ALWAYS, true)] {

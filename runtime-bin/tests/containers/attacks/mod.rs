@@ -29,7 +29,8 @@ fn device(path: &Path, minor: u64) {
     mknod(path, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(1, minor)).unwrap();
 }
 
-/// A directory with a null device, and beside it a device of the host's that no container may open (`/dev/kmsg`).
+/// A directory with a null device, and beside it a device of the host's that no container may open
+/// (`/dev/kmsg`).
 fn fill(dev: &Path) {
     fs::create_dir_all(dev).unwrap();
     device(&dev.join("null"), 3);
@@ -47,7 +48,8 @@ fn with_images_dev(script: &str) -> TestBundle {
     test
 }
 
-/// Makes containers while the null device changes places with another one; their stdin must always be a null device.
+/// Makes containers while the null device changes places with another one; their stdin must always be a null
+/// device.
 fn race_on_null(test: &TestBundle, dev: &Path) {
     let _exchange = Exchange::of(&dev.join("null"), &dev.join("other"));
     let end = Instant::now() + RACE_TIME;
@@ -70,8 +72,8 @@ fn shows_home(before: &str) -> TestBundle {
     test
 }
 
-/// A bundle in which a link of the image puts a volume at `/dev`, and the volume: the volume is mounted through the link, or the link leads
-/// into the volume.
+/// A bundle in which a link of the image puts a volume at `/dev`, and the volume: the volume is mounted
+/// through the link, or the link leads into the volume.
 fn with_volume_at_dev(is_link: bool, script: &str) -> (TestBundle, PathBuf) {
     let mut test = with_images_dev(script);
     let volume = test.beside("volume");

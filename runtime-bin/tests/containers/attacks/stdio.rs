@@ -52,7 +52,8 @@ fn the_home_directory_is_read_from_the_file_that_was_looked_at() {
     assert_eq!(stdout(&run_and_stop_after(&mut test, "/etc/passwd", exchange)), "/home/root\n");
 }
 
-/// While init opens what is the container's it has nothing of the caller's: a process that took hold of it would have that.
+/// While init opens what is the container's it has nothing of the caller's: a process that took hold of it
+/// would have that.
 #[container_test]
 fn init_has_no_directory_of_the_callers_open() {
     let mut test = TestBundle::new(&["true"]);

@@ -2,13 +2,15 @@
 
 use super::*;
 
-/// A container that waits for `start`, in each way that it comes about; a root with the default capabilities that is in it.
+/// A container that waits for `start`, in each way that it comes about; a root with the default capabilities
+/// that is in it.
 #[container_test(ways)]
 fn an_init_that_waits_cannot_be_looked_at_from_inside(way: Way) {
     let test = TestBundle::new(&["true"]);
     let created = way.create(&test);
     let inits = state(&test)["pid"].to_string();
-    // In a PID namespace that is joined it is not the first one: the last number is that in the innermost namespace.
+    // In a PID namespace that is joined it is not the first one: the last number is that in the innermost
+    // namespace.
     let status = fs::read_to_string(format!("/proc/{inits}/status")).unwrap();
     let inside = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap().split_whitespace().last();
     let script = format!("cat /proc/self/environ >/dev/null && readlink /proc/{}/exe || echo refused", inside.unwrap());
@@ -70,7 +72,8 @@ fn a_directory_of_the_host_that_is_handed_on_is_no_working_directory() {
     succeed(&test, &["delete", "--force", &test.id]);
 }
 
-/// Neither nodes nor links are made in it, and none is replaced: the volume is others', too, and outlives the container.
+/// Neither nodes nor links are made in it, and none is replaced: the volume is others', too, and outlives the
+/// container.
 #[container_test(ways)]
 fn a_volume_that_a_link_puts_at_dev_stays_as_it_is(way: Way) {
     for is_link in [true, false] {
@@ -89,8 +92,8 @@ fn a_volume_that_a_link_puts_at_dev_stays_as_it_is(way: Way) {
     }
 }
 
-/// Nor is there a console made in it for a terminal (CVE-2026-88264). The terminal is one of the container's own devpts, which is elsewhere in
-/// the volume's place.
+/// Nor is there a console made in it for a terminal (CVE-2026-88264). The terminal is one of the container's
+/// own devpts, which is elsewhere in the volume's place.
 #[container_test(ways)]
 fn a_volume_that_a_link_puts_at_dev_gets_no_console(way: Way) {
     let (mut test, volume) = with_volume_at_dev(true, "tty; ls -A /dev/");
@@ -106,7 +109,8 @@ fn a_volume_that_a_link_puts_at_dev_gets_no_console(way: Way) {
     assert_eq!(left, ["pts"], "{way:?}");
 }
 
-/// CVE-2026-88265: the null device of the image is a link, to a file of the image, of a volume, or of the host.
+/// CVE-2026-88265: the null device of the image is a link, to a file of the image, of a volume, or of the
+/// host.
 #[container_test(ways)]
 fn cve_2026_88265_stdio_does_not_follow_the_images_null_device(way: Way) {
     for to in ["/etc/file", "/data/file", "HOST"] {
@@ -126,7 +130,8 @@ fn cve_2026_88265_stdio_does_not_follow_the_images_null_device(way: Way) {
         test.config["process"]["user"] = json!({ "uid": 7, "gid": 7 });
         let output = way.run(&test);
         let owner = if way == Way::UserNamespace { MAPPED_ROOT } else { 0 };
-        // Where the host's nodes are mounted one would have to be mounted here: that it is a link is no reason to fail, but it may be.
+        // Where the host's nodes are mounted one would have to be mounted here: that it is a link is no
+        // reason to fail, but it may be.
         let is_refused = way == Way::UserNamespace && !output.status.success();
         assert!(is_refused || output.stdout == b"1:3\n", "{way:?}, {to}: {output:?}");
         for (file, owner) in files.iter().zip([owner, owner, 0]) {
@@ -135,7 +140,8 @@ fn cve_2026_88265_stdio_does_not_follow_the_images_null_device(way: Way) {
     }
 }
 
-/// CVE-2019-5736 and CVE-2024-21626 by way of processes that join: what they execute, and where they work, is the container's.
+/// CVE-2019-5736 and CVE-2024-21626 by way of processes that join: what they execute, and where they work, is
+/// the container's.
 #[container_test(ways)]
 fn cve_2024_21626_cve_2019_5736_processes_that_join(way: Way) {
     let mut test = TestBundle::new(&["sleep", "1000"]);
@@ -168,7 +174,8 @@ fn cve_2024_21626_cve_2019_5736_processes_that_join(way: Way) {
     drop(created);
 }
 
-/// CVE-2019-16884, CVE-2019-18837 and CVE-2021-30465 by way of mounts that are added: the container that runs changes names meanwhile.
+/// CVE-2019-16884, CVE-2019-18837 and CVE-2021-30465 by way of mounts that are added: the container that runs
+/// changes names meanwhile.
 #[container_test(ways)]
 fn cve_2021_30465_mounts_that_are_added_stay_in_the_root(way: Way) {
     let mut test = TestBundle::new(&["sleep", "1000"]);

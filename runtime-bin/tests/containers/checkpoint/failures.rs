@@ -26,8 +26,8 @@ fn a_dump_that_fails_changes_nothing() {
     delete(&test, "after a link");
 }
 
-/// CRIU finds at its next word that nobody listens, and takes back what it has done to the processes. That is why it is not killed with
-/// the runtime: its own code would stay in them.
+/// CRIU finds at its next word that nobody listens, and takes back what it has done to the processes. That is
+/// why it is not killed with the runtime: its own code would stay in them.
 #[container_test]
 fn a_dump_whose_caller_is_killed_changes_nothing() {
     if !can_checkpoint() {
@@ -88,7 +88,8 @@ fn a_restore_that_fails_leaves_nothing() {
     assert!(error.contains("descriptors.json") && error.ends_with("no such file or directory"), "{error}");
     let error = broken("descriptors.json", b"[1]");
     assert!(error.contains("descriptors.json") && error.contains("invalid type"), "{error}");
-    // Somebody who does not take the terminal, or whom there is none for: what fails after the processes are there.
+    // Somebody who does not take the terminal, or whom there is none for: what fails after the processes are
+    // there.
     let error = with(&["--pid-file", "/nowhere/pid"]);
     assert!(error.contains("/nowhere") && error.ends_with("no such file or directory"), "{error}");
     test.assert_nothing_left("no pid file");

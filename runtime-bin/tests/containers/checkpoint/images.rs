@@ -89,7 +89,8 @@ fn memory_can_come_later() {
     test.assert_nothing_left("after lazy pages");
 }
 
-/// The unit that was told of the limits goes with a dump, and another comes with a restore: of the bundle as it is by then.
+/// The unit that was told of the limits goes with a dump, and another comes with a restore: of the bundle as
+/// it is by then.
 #[container_test]
 fn units_of_systemd_are_made_again() {
     if !vm::in_vm() || !can_checkpoint() {
@@ -126,8 +127,9 @@ fn units_of_systemd_are_made_again() {
     assert!(told().starts_with("inactive ") && !place.exists(), "{}", told());
 }
 
-/// What becomes of cgroups that the container has made below its own: where init is, its limit there, which was 55, and that of the
-/// container, which is the bundle's as it is by then. CRIU passes over limits of cgroup v2, whatever the mode.
+/// What becomes of cgroups that the container has made below its own: where init is, its limit there, which
+/// was 55, and that of the container, which is the bundle's as it is by then. CRIU passes over limits of
+/// cgroup v2, whatever the mode.
 #[container_test]
 fn cgroups_below_are_restored_as_asked() {
     if !vm::in_vm() || !can_checkpoint() {

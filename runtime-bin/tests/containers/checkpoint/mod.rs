@@ -22,9 +22,9 @@ use crate::common::{
 use container_test::container_test;
 use serde_json::json;
 
-/// Counts in a file and on stdout, faster than anybody looks; ends with 7 when there is a file `stop`. Programs are in subshells, which
-/// are forked: newer versions of busybox use vfork(2) for them alone, and CRIU cannot stop a shell whose child it has stopped before
-/// its exec.
+/// Counts in a file and on stdout, faster than anybody looks; ends with 7 when there is a file `stop`.
+/// Programs are in subshells, which are forked: newer versions of busybox use vfork(2) for them alone, and
+/// CRIU cannot stop a shell whose child it has stopped before its exec.
 const COUNT: &str = "i=0; while [ ! -e /tmp/stop ]; do i=$((i+1)); echo $i; echo $i > /tmp/new; (mv /tmp/new /tmp/count); (sleep 0.02); done; exit 7";
 
 /// Whether containers can be dumped here; says why not.

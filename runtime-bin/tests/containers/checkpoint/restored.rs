@@ -264,7 +264,8 @@ fn terminals_are_restored() {
     test.assert_nothing_left("after a terminal");
 }
 
-/// Mounts come back with their content or from their sources, even into a rootfs that has no mount points yet.
+/// Mounts come back with their content or from their sources, even into a rootfs that has no mount points
+/// yet.
 #[container_test]
 fn mounts_are_restored() {
     if !can_checkpoint() {
@@ -397,7 +398,8 @@ fn user_namespaces_are_restored() {
     delete(&test, "after a user namespace");
 }
 
-/// Those of the runtime run again at a restore, with the state of the new container; those inside do not (runc).
+/// Those of the runtime run again at a restore, with the state of the new container; those inside do not
+/// (runc).
 #[container_test]
 fn hooks_run() {
     if !can_checkpoint() {

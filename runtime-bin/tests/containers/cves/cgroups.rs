@@ -32,8 +32,8 @@ fn cgroup_values() -> BTreeMap<PathBuf, String> {
     found
 }
 
-/// Writes into every file of every cgroup in sight and makes cgroups; says what could be done. What is written is the value
-/// that is there.
+/// Writes into every file of every cgroup in sight and makes cgroups; says what could be done. What is
+/// written is the value that is there.
 const CHANGE_CGROUPS: &str = "for file in $(busybox find /sys/fs/cgroup -name notify_on_release -o -name release_agent \
         -o -name cgroup.procs -o -name cgroup.subtree_control -o -name devices.allow -o -name memory.limit_in_bytes); do \
         (: >> $file) 2> /tmp/error && echo \"writes $file\"; done; \

@@ -30,8 +30,8 @@ fn cve_2024_45310_a_race_on_the_parents_of_a_destination(way: Way) {
     host.assert_untouched(&test, "parents of a destination");
 }
 
-/// A file of the image becomes a device while the image's files are copied (`tmpcopyup`): were it opened, it would show what the
-/// container may not see, the host's disks for one, and be copied.
+/// A file of the image becomes a device while the image's files are copied (`tmpcopyup`): were it opened, it
+/// would show what the container may not see, the host's disks for one, and be copied.
 #[container_test(ways)]
 fn cve_2021_30465_a_race_on_what_a_tmpfs_copies_opens_no_device(way: Way) {
     let (mut test, host) = attack("stat -c '%F %s' /data/file");
@@ -188,7 +188,8 @@ fn cve_2025_52565_a_race_on_the_console(way: Way) {
     host.assert_untouched(&test, "the console");
 }
 
-/// Without a mount on `/dev` the default devices and links are made in the rootfs, and an old ptmx is removed from it.
+/// Without a mount on `/dev` the default devices and links are made in the rootfs, and an old ptmx is removed
+/// from it.
 #[container_test(ways)]
 fn cve_2026_41579_cve_2026_47766_devices_and_links_are_made_in_the_rootfs(way: Way) {
     for twin in [false, true] {

@@ -27,7 +27,8 @@ fn no_fd_leads_out(way: Way) {
         let base = [format!("/proc/self/fd/{fd}"), format!("/proc/1/fd/{fd}"), format!("/proc/thread-self/fd/{fd}")];
         base.into_iter().flat_map(|path| [path.clone(), format!("{path}/..")])
     });
-    // All of them in one way; what each names is the same in the others, and where the runtime's fds are, too.
+    // All of them in one way; what each names is the same in the others, and where the runtime's fds are,
+    // too.
     let plain = plain.step_by(if way == Way::Empty { 1 } else { 8 });
     let deep =
         ["/proc/self/fd/3", "/proc/self/fd/7", "/proc/self/fd/8", "/proc/self/fd/7/deeper", "/proc/self/fd/3/../../.."];

@@ -1,9 +1,10 @@
 //! Known attacks on container runtimes, one test for each, by CVE number.
 //!
-//! "The host" of a test is a directory beside the bundle with marker files: it is listed before and after, and so are the
-//! kernel values that such attacks are after. What was fixed in one runtime is tried here whichever it was, and in every way that a
-//! container comes about (`common/ways.rs`); what is refused by words alone is tried in one. CVE-2019-5736 is in `inside.rs`, beside the
-//! other views of `/proc/PID/exe`; mounts that are added to a container that runs are in `attacks.rs`.
+//! "The host" of a test is a directory beside the bundle with marker files: it is listed before and after,
+//! and so are the kernel values that such attacks are after. What was fixed in one runtime is tried here
+//! whichever it was, and in every way that a container comes about (`common/ways.rs`); what is refused by
+//! words alone is tried in one. CVE-2019-5736 is in `inside.rs`, beside the other views of `/proc/PID/exe`;
+//! mounts that are added to a container that runs are in `attacks.rs`.
 
 mod cgroups;
 mod devices;
@@ -108,8 +109,8 @@ fn list(directory: &Path, found: &mut BTreeMap<PathBuf, String>) {
     }
 }
 
-/// Makes containers in a way while names change places. Each succeeds, and then `judge` sees its output, or ends with one error that
-/// names an item of the config; returns the errors.
+/// Makes containers in a way while names change places. Each succeeds, and then `judge` sees its output, or
+/// ends with one error that names an item of the config; returns the errors.
 fn race(
     way: Way,
     test: &TestBundle,
@@ -177,7 +178,8 @@ fn without_mounts(test: &mut TestBundle, path: &str) {
     test.config["mounts"].as_array_mut().unwrap().retain(|mount| !below(mount));
 }
 
-/// A path of the host as it would be inside the rootfs, made there as a directory: so a link to the host leads somewhere.
+/// A path of the host as it would be inside the rootfs, made there as a directory: so a link to the host
+/// leads somewhere.
 fn twin_in_rootfs(test: &TestBundle, of: &Path) -> PathBuf {
     let twin = test.rootfs().join(of.strip_prefix("/").unwrap());
     fs::create_dir_all(&twin).unwrap();

@@ -122,7 +122,8 @@ fn cve_2019_19921_cve_2023_27561_cve_2023_28642_cve_2025_54867_proc_and_sys_behi
     }
 }
 
-/// The destination's parent is in a volume that somebody else changes: what is mounted is where it was asked for.
+/// The destination's parent is in a volume that somebody else changes: what is mounted is where it was asked
+/// for.
 #[container_test(ways)]
 fn cve_2023_27561_a_race_on_the_parents_of_proc_in_a_volume(way: Way) {
     let (mut test, host) = attack("cat /proc/self/mountinfo");
@@ -138,8 +139,8 @@ fn cve_2023_27561_a_race_on_the_parents_of_proc_in_a_volume(way: Way) {
     host.assert_untouched(&test, "parents of proc");
 }
 
-/// `/proc` of a rootfs that is shared with a running container changes places with another directory. Wherever the procfs is
-/// seen in the end, it is masked.
+/// `/proc` of a rootfs that is shared with a running container changes places with another directory.
+/// Wherever the procfs is seen in the end, it is masked.
 #[container_test(ways)]
 fn cve_2023_27561_a_race_on_proc_in_a_shared_rootfs(way: Way) {
     // Whoever has entered a directory stays in it when its name changes.

@@ -99,7 +99,8 @@ fn cve_2022_0811_a_value_is_no_list_of_parameters() {
     host.assert_untouched(&test, "core_pattern");
 }
 
-/// A hook of the engine's gets nothing of the image's environment, by which its program would load a library of the image.
+/// A hook of the engine's gets nothing of the image's environment, by which its program would load a library
+/// of the image.
 #[container_test]
 fn cve_2025_23266_hooks_do_not_get_the_images_environment() {
     let (mut test, host) = attack("true");

@@ -80,7 +80,8 @@ fn kinds_in_their_places(variant: Variant) {
     assert_eq!(written(&test, "poststart.comm"), "sleep\n");
 }
 
-/// `start` has not come back, and the program runs, while poststart hooks do; poststop hooks see nothing of the container.
+/// `start` has not come back, and the program runs, while poststart hooks do; poststop hooks see nothing of
+/// the container.
 #[container_test]
 fn poststart_and_poststop_see_the_container() {
     let mut test = bundle(&["sh", "-c", "echo begun > /out/begun; exec sleep 1000"]);
@@ -103,7 +104,8 @@ fn poststart_and_poststop_see_the_container() {
     assert_eq!(written(&test, "cgroups"), "");
 }
 
-/// Hooks that give the container something to mount find its root where the bundle has it, in the container's namespace.
+/// Hooks that give the container something to mount find its root where the bundle has it, in the container's
+/// namespace.
 #[container_test(Root, UserNamespace)]
 fn what_hooks_mount_is_the_container_s(variant: Variant) {
     let mapped = variant.is_mapped();
@@ -134,8 +136,8 @@ fn what_hooks_mount_is_the_container_s(variant: Variant) {
     assert_eq!(written(&test, "createContainer"), "etc\n");
 }
 
-/// A hook's environment: the caller's for the runtime's hooks, nothing for createContainer, the process's for startContainer;
-/// or what the config gives it.
+/// A hook's environment: the caller's for the runtime's hooks, nothing for createContainer, the process's for
+/// startContainer; or what the config gives it.
 #[container_test]
 fn environments() {
     let mut test = bundle(&["sleep", "1000"]);

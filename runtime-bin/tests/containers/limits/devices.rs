@@ -72,7 +72,8 @@ fn a_disk_is_used_no_faster_than_allowed() {
     assert!(other < (free + throttled) / 2, "{other:?} {free:?} {throttled:?}");
 }
 
-/// A disk can be mounted that the container itself may not open, as with runc: init mounts before devices are restricted.
+/// A disk can be mounted that the container itself may not open, as with runc: init mounts before devices are
+/// restricted.
 #[container_test]
 fn a_disk_is_mounted_that_cannot_be_opened() {
     let script = "mknod /dev/disk b $0 $1; (: < /dev/disk) 2>&- || echo refused; ls -d /mnt/lost+found";

@@ -123,7 +123,8 @@ fn the_console_socket_gets_one_terminal_at_the_limit_on_processes() {
     delete(&test);
 }
 
-/// For a moment the process would be where processes of the container can take hold of it, and without the container's limits and devices.
+/// For a moment the process would be where processes of the container can take hold of it, and without the
+/// container's limits and devices.
 #[container_test]
 fn exec_is_refused_at_the_limit_where_others_could_seize_the_process() {
     for (capabilities, refused) in [(&["CAP_SYS_PTRACE"][..], true), (&["CAP_SYS_PTRACE", "CAP_SYS_ADMIN"], false)] {

@@ -1,4 +1,5 @@
-//! Limits: each is felt by a process that would go beyond it, wherever its controller is; `update`; what is left of cgroups.
+//! Limits: each is felt by a process that would go beyond it, wherever its controller is; `update`; what is
+//! left of cgroups.
 
 mod devices;
 mod felt;

@@ -106,7 +106,8 @@ fn nested_cgroups_are_deleted() {
     }
 }
 
-/// A container that is full of cgroups and processes is gone at once. How fast is told, and asserted only roughly.
+/// A container that is full of cgroups and processes is gone at once. How fast is told, and asserted only
+/// roughly.
 #[container_test]
 fn five_hundred_processes_are_killed_at_once() {
     let script = "i=0; while [ $i -lt 500 ]; do sleep 1000 & i=$((i + 1)); done; wait";

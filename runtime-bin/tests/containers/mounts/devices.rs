@@ -97,8 +97,8 @@ fn devices_that_cannot_be() {
     }
 }
 
-/// `linux.resources.devices`: the last rule that speaks of a device decides. No driver has these numbers, so that the kernel says
-/// ENXIO where the filter lets a call through.
+/// `linux.resources.devices`: the last rule that speaks of a device decides. No driver has these numbers, so
+/// that the kernel says ENXIO where the filter lets a call through.
 #[container_test(Root, UserNamespace)]
 fn device_rules(variant: Variant) {
     let mapped = variant.is_mapped();
@@ -197,8 +197,8 @@ fn devices_of_the_host(variant: Variant) {
     assert_eq!(at(&mounts(&seen), "/dev/zero").root, "/zero");
 }
 
-/// The host's devices, shown under their own names or over what is masked: whoever is their owner in the container cannot change
-/// their mode, owner and times for the whole host.
+/// The host's devices, shown under their own names or over what is masked: whoever is their owner in the
+/// container cannot change their mode, owner and times for the whole host.
 #[container_test(Root, UserNamespace)]
 fn devices_of_the_host_stay_as_they_are(variant: Variant) {
     let mapped = variant.is_mapped();
@@ -246,8 +246,8 @@ fn devices_with_the_hosts_dev() {
     }
 }
 
-/// In a user namespace the host's nodes are as in any container, and `/dev/ptmx` of a config is the link to that of the devpts: engines list
-/// the host's devices for privileged containers.
+/// In a user namespace the host's nodes are as in any container, and `/dev/ptmx` of a config is the link to
+/// that of the devpts: engines list the host's devices for privileged containers.
 #[container_test]
 fn devices_of_the_host_in_use() {
     let mut test = script("touch /dev/null && echo touched; readlink /dev/ptmx; stat -c %t:%T /dev/pts/ptmx");

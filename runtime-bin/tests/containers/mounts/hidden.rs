@@ -198,7 +198,8 @@ fn without_pivot_root(variant: Variant) {
     assert_eq!(answer(&output), "touch: /x: Read-only file system\n/");
 }
 
-/// config-linux.md: a type that is not listed is inherited from the runtime. Nothing of the container may show up there.
+/// config-linux.md: a type that is not listed is inherited from the runtime. Nothing of the container may
+/// show up there.
 #[container_test]
 fn without_a_mount_namespace() {
     let look = "readlink /proc/self/ns/mnt; cat /b/file /top /secret; ls /../../../../b; \

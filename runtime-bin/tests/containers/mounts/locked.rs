@@ -48,7 +48,8 @@ fn locked_flags() {
     }
 }
 
-/// A container in a user namespace that root makes: what the host's mount has is kept as if the kernel had locked it (runc).
+/// A container in a user namespace that root makes: what the host's mount has is kept as if the kernel had
+/// locked it (runc).
 #[container_test]
 fn locked_flags_in_a_user_namespace() {
     let all = "ro nosuid nodev noexec noatime";

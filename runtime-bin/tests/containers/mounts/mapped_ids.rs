@@ -22,7 +22,8 @@ fn mapped_ids_of_a_mount() {
     let own = json!({ "uidMappings": maps(0), "gidMappings": maps(0) });
     let shifted = json!({ "uidMappings": maps(2000), "gidMappings": maps(3000) });
     let none = json!({});
-    // Whether the container has a user namespace, the maps, the options, and the owners of: root, seven, made.
+    // Whether the container has a user namespace, the maps, the options, and the owners of: root, seven,
+    // made.
     let cases = [
         (false, &own, "bind idmap", "0 0", "7 8"),
         (false, &shifted, "bind idmap", "2000 3000", "2007 3008"),

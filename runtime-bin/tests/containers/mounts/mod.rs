@@ -1,7 +1,7 @@
 //! Mounts, masked paths and devices as they are seen from inside: in mountinfo, by stat, by writes that fail.
 //!
-//! What a test needs of the host's mounts it makes in a mount namespace of its own, in which the runtime is started. Errors
-//! are asked for their config item and for the kernel's words.
+//! What a test needs of the host's mounts it makes in a mount namespace of its own, in which the runtime is
+//! started. Errors are asked for their config item and for the kernel's words.
 
 mod copies;
 mod devices;
@@ -68,7 +68,8 @@ fn stdout_of_failed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
 
-/// Runs the container after a script of the host, in a mount namespace of its own. `$1` is the directory beside the bundle.
+/// Runs the container after a script of the host, in a mount namespace of its own. `$1` is the directory
+/// beside the bundle.
 fn run_after(test: &TestBundle, host: &str) -> Output {
     run_in(test, host, &["--mount", "--propagation", "private"], &[])
 }
@@ -161,7 +162,8 @@ fn words(text: &str) -> Vec<&str> {
     text.split(' ').filter(|word| !word.is_empty()).collect()
 }
 
-/// Options, and the propagation of a copy of a shared tree with one submount: of the tree's root, and of the submount.
+/// Options, and the propagation of a copy of a shared tree with one submount: of the tree's root, and of the
+/// submount.
 const PROPAGATION: [(&str, &str); 10] = [
     ("", "master/master"),
     ("private", "/master"),

@@ -34,7 +34,8 @@ const ATTRIBUTES: [(&str, &str); 28] = [
     ("nosuid nosuid exec", "rw nosuid relatime"),
 ];
 
-/// Options about the superblock: given, and what it has then. That of a tmpfs is filled first, so that only the mount is read-only.
+/// Options about the superblock: given, and what it has then. That of a tmpfs is filled first, so that only
+/// the mount is read-only.
 const OF_SUPERBLOCK: [(&str, &str); 16] = [
     ("", "rw"),
     ("ro", "rw"),
@@ -124,7 +125,8 @@ fn options_of_a_bind_mount() {
     for (index, (given, expected)) in ATTRIBUTES.iter().enumerate() {
         let point = format!("/m/{index}");
         assert_eq!(at(&plain, &point).options, set(expected), "{given}");
-        // What nobody named is kept when nothing is named, and lost when anything is; the access time is kept.
+        // What nobody named is kept when nothing is named, and lost when anything is; the access time is
+        // kept.
         let names_none = ["", "defaults", "norelatime", "silent", "loud", "iversion", "noiversion"].contains(given);
         let mut expected = if names_none { set("ro nosuid nodev noexec noatime nosymfollow") } else { set(expected) };
         if !given.contains("atime") || given.contains("diratime") && !given.contains("noatime") {

@@ -216,8 +216,8 @@ fn sources(variant: Variant) {
     drop(listener);
 }
 
-/// Links of the host that go up to its root, as Fedora's `/var/run -> ../run` does: the container's root must not lie there while
-/// sources are looked up, or the image says what is mounted.
+/// Links of the host that go up to its root, as Fedora's `/var/run -> ../run` does: the container's root must
+/// not lie there while sources are looked up, or the image says what is mounted.
 #[container_test(Root, UserNamespace)]
 fn links_up_to_the_root_do_not_lead_into_the_image(variant: Variant) {
     let mapped = variant.is_mapped();

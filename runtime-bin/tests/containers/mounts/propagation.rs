@@ -123,8 +123,8 @@ fn propagation_of_the_root() {
     assert!(refused(&test, &run(&test)).contains("linux.rootfsPropagation"));
 }
 
-/// What a container mounts on a copy of one of the host's mounts must not be mounted on the host: on `/dev/null`, of which masked
-/// files and, in a user namespace, devices are copies.
+/// What a container mounts on a copy of one of the host's mounts must not be mounted on the host: on
+/// `/dev/null`, of which masked files and, in a user namespace, devices are copies.
 #[container_test(Root, UserNamespace)]
 fn no_mount_is_a_peer_of_the_hosts(variant: Variant) {
     let mapped = variant.is_mapped();

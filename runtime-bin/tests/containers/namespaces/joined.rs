@@ -186,8 +186,8 @@ fn inside_a_joined_user_namespace() {
     assert_eq!(fs::metadata(test.rootfs().join("tmp/f")).unwrap().uid(), HELD_ROOT);
 }
 
-/// Init takes it while it makes mounts: with and without one that depends on it, beside namespaces that want a process of their own, and
-/// before hooks look at it.
+/// Init takes it while it makes mounts: with and without one that depends on it, beside namespaces that want
+/// a process of their own, and before hooks look at it.
 #[container_test]
 fn a_new_network_namespace() {
     let holder = Holder::start(&["--pid", "--fork", "--kill-child"]);
@@ -406,14 +406,16 @@ fn nothing_is_set_in_the_hosts_namespaces() {
     assert_eq!(stdout(&run(&test)), hostname);
 }
 
-/// The root of a mount namespace becomes the container's for all who are in it: the host must not be among them.
+/// The root of a mount namespace becomes the container's for all who are in it: the host must not be among
+/// them.
 #[container_test]
 fn the_hosts_mount_namespace_is_not_joined() {
     for path in ["/proc/self/ns/mnt", "/proc/1/ns/mnt"] {
         let mut test = TestBundle::new(&["true"]);
         namespace(&mut test, "mount", Some(path));
         let path_of_bundle = test.write().path();
-        // What could go wrong goes wrong in namespaces of their own, whose first process stands for the host's.
+        // What could go wrong goes wrong in namespaces of their own, whose first process stands for the
+        // host's.
         let before = "mount | wc -l; ls / | wc -l; ";
         let script = format!("{before} \"$@\"; {before}");
         let mut command = Command::new("unshare");

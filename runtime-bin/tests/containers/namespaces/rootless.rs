@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// The binary, where others than root may execute it: they may not be let into the directory that it was built in.
+/// The binary, where others than root may execute it: they may not be let into the directory that it was
+/// built in.
 fn corten_beside(test: &TestBundle) -> PathBuf {
     let binary = test.beside("corten");
     if fs::hard_link(CORTEN, &binary).is_err() {
@@ -16,7 +17,8 @@ struct Rootless {
     test: TestBundle,
     uid: u32,
     binary: PathBuf,
-    /// Whether the user has subordinate ids: as many as there are numbers from [`Rootless::first_subordinate`] on.
+    /// Whether the user has subordinate ids: as many as there are numbers from
+    /// [`Rootless::first_subordinate`] on.
     subordinate: bool,
 }
 
@@ -448,7 +450,8 @@ fn corten_inside_a_user_namespace() {
     assert_eq!(fs::metadata(test.rootfs().join("tmp/f")).unwrap().uid(), HELD_ROOT + 1000);
 }
 
-/// What engines of ordinary users ask for, who run corten in their user namespace: the host's PID and cgroup namespaces.
+/// What engines of ordinary users ask for, who run corten in their user namespace: the host's PID and cgroup
+/// namespaces.
 #[container_test]
 fn corten_inside_a_user_namespace_with_the_hosts() {
     let holder = Holder::mapped(&["--mount"]);
@@ -572,7 +575,8 @@ fn no_fd_is_left_open() {
     assert_eq!(words(&stdout(&run(&test))), ["0", "1", "2", "3"]);
 }
 
-/// The kernel takes 340 lines and less than a page of them at once: as many as it takes run, and the field is named otherwise.
+/// The kernel takes 340 lines and less than a page of them at once: as many as it takes run, and the field is
+/// named otherwise.
 #[container_test]
 fn as_many_mappings_as_the_kernel_takes() {
     // 17 bytes each: a page of 4 KiB has room for 240.

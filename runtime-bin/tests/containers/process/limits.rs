@@ -130,7 +130,8 @@ fn every_scheduling_policy() {
     }
 }
 
-/// What the kernel says of a container's first process: policy, flags, nice, priority, runtime, deadline, period.
+/// What the kernel says of a container's first process: policy, flags, nice, priority, runtime, deadline,
+/// period.
 fn scheduling_of(pid: i32) -> [i64; 7] {
     // SAFETY: all zeroes is a value of this structure of integers.
     let mut found: libc::sched_attr = unsafe { std::mem::zeroed() };

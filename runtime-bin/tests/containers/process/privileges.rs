@@ -81,7 +81,8 @@ fn the_callers_groups_stay_if_they_are_to() {
     }
 }
 
-/// Init becomes root of the namespace before it becomes the user: neither may take them away (Podman's `keep-groups`).
+/// Init becomes root of the namespace before it becomes the user: neither may take them away (Podman's
+/// `keep-groups`).
 #[container_test]
 fn the_callers_groups_stay_in_a_user_namespace() {
     if !has("setpriv") {
@@ -120,8 +121,8 @@ fn five_sets_of_capabilities() {
     let inheritable: &[&str] = &["CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_CHOWN"];
     let bounding: &[&str] = &["CAP_CHOWN", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SETUID"];
     let ambient: &[&str] = &["CAP_NET_BIND_SERVICE", "CAP_KILL"];
-    // capabilities(7): root gets what is inheritable or in the bounding set, but with no_new_privs nothing that it has
-    // not had; another user keeps what is ambient.
+    // capabilities(7): root gets what is inheritable or in the bounding set, but with no_new_privs nothing
+    // that it has not had; another user keeps what is ambient.
     let permitted: &[&str] = &["CAP_CHOWN", "CAP_KILL", "CAP_NET_BIND_SERVICE"];
     let cases = [
         (0, false, bounding, bounding),
@@ -269,7 +270,8 @@ fn without_capabilities_there_are_none() {
             }
         });
     }
-    // Ambient ones that are not permitted and inheritable are left out, which is said; effective ones that are not permitted are an error.
+    // Ambient ones that are not permitted and inheritable are left out, which is said; effective ones that
+    // are not permitted are an error.
     let mut test = shell("cat /proc/self/status");
     test.config["process"]["capabilities"] = json!({ "bounding": ["CAP_KILL"], "ambient": ["CAP_KILL"] });
     let output = run(&test);

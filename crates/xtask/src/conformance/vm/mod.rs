@@ -1,7 +1,7 @@
 //! `cargo xtask conformance vm`: tests that want all controllers and systemd, in a VM of Debian testing.
 //!
-//! The programs are built here and seen in the VM, with the workspace, at the same paths as here. The VM's disk is never written to:
-//! what a run changes is gone after it.
+//! The programs are built here and seen in the VM, with the workspace, at the same paths as here. The VM's
+//! disk is never written to: what a run changes is gone after it.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -24,8 +24,8 @@ pub(super) const IMAGE: Recipe = Recipe {
     results: &["disk.img", "vmlinuz", "initrd"],
 };
 
-/// What runs in the VM: `vm` is made for it, the others see more there than elsewhere. With the arguments for each program, and the user:
-/// an ordinary one is in a session that systemd keeps for them.
+/// What runs in the VM: `vm` is made for it, the others see more there than elsewhere. With the arguments for
+/// each program, and the user: an ordinary one is in a session that systemd keeps for them.
 const PARTS: [(&str, &[&str], User); 4] = [
     ("vm", &["--skip", "rootless::"], User::Root),
     ("vm", &["rootless::"], User::Tester),
@@ -43,7 +43,8 @@ enum User {
 /// How long the VM may take until it runs the first program.
 const BOOT: Duration = Duration::from_secs(15 * 60);
 
-/// How often it may fail to come up: an emulated kernel that changes its own code while another processor runs it falls over now and then.
+/// How often it may fail to come up: an emulated kernel that changes its own code while another processor
+/// runs it falls over now and then.
 const BOOTS: usize = 4;
 
 /// What to run.
@@ -163,7 +164,8 @@ fn boot_and_run(image: &Cache, parts: &[Part], options: &Options) -> Result<Vec<
     boot(image, job.path(), &shares, &console, options.kvm, |lines| listen(lines, options))
 }
 
-/// Boots the VM and lets it run `run.sh` of the job's directory; the lines that it prints after `@@ up` go to `listen`.
+/// Boots the VM and lets it run `run.sh` of the job's directory; the lines that it prints after `@@ up` go to
+/// `listen`.
 pub(super) fn boot<T>(
     image: &Cache,
     job: &Path,
@@ -226,7 +228,8 @@ fn profile(parts: &[Part]) -> Result<&Path> {
     Ok(directory.ok_or("there are no test programs")?)
 }
 
-/// Keeps the programs as they are now in a directory like Cargo's: the VM must not see what is built while it runs.
+/// Keeps the programs as they are now in a directory like Cargo's: the VM must not see what is built while it
+/// runs.
 fn keep(parts: &[Part], profile: &Path, directory: &Path) -> Result {
     fs::create_dir_all(directory.join("deps"))?;
     let corten = profile.join("corten");
@@ -274,8 +277,8 @@ fn machine(image: &Cache, job: &Path, shares: &[Share<'_>], console: &Path, kvm:
     });
     command.args(["-nodefaults", "-display", "none", "-no-reboot"]);
     command.arg("-kernel").arg(image.file("vmlinuz")).arg("-initrd").arg(image.file("initrd"));
-    // An emulated processor that has to wait misjudges the speed of its time stamp counter: then its clock runs away, and services
-    // time out.
+    // An emulated processor that has to wait misjudges the speed of its time stamp counter: then its clock
+    // runs away, and services time out.
     let clock = if kvm { "" } else { "notsc clocksource=hpet" };
     let options =
         "console=ttyS0 root=/dev/vda rw panic=-1 quiet mitigations=off nowatchdog systemd.crash_action=poweroff";
