@@ -3,6 +3,22 @@
 //! Nothing here allocates, locks or touches libc. Wrappers add `O_CLOEXEC` and its kin themselves. `EINTR` is
 //! retried where a stop signal could cause it.
 
+/// Makes constants of the kernel, under its names and by the headers that they are in. They are the same on every
+/// architecture that init is written for; others are in `arch`. Test builds compare each with that of linux-raw-sys,
+/// which init itself cannot have (docs/adr/0019).
+macro_rules! constants {
+    ($( $( $header:ident )::+ { $( $name:ident: $kind:ty = $value:expr; )* } )*) => { $(
+        $( pub const $name: $kind = $value; )*
+
+        #[cfg(test)]
+        #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast, reason = "they are of several types")]
+        const _: () = {
+            use linux_raw_sys::$( $header )::+ as kernel;
+            $( assert!($name as u64 == kernel::$name as u64); )*
+        };
+    )* };
+}
+
 mod mount;
 mod process;
 
@@ -17,28 +33,22 @@ pub use process::*;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Errno(pub i32);
 
-impl Errno {
-    pub const EPERM: Self = Self(1);
-    pub const ENOENT: Self = Self(2);
-    pub const EIO: Self = Self(5);
-    pub const EINTR: Self = Self(4);
-    pub const EBADF: Self = Self(9);
-    pub const EAGAIN: Self = Self(11);
-    pub const EACCES: Self = Self(13);
-    pub const EEXIST: Self = Self(17);
-    pub const EXDEV: Self = Self(18);
-    pub const ENODEV: Self = Self(19);
-    pub const ENOTDIR: Self = Self(20);
-    pub const EISDIR: Self = Self(21);
-    pub const EINVAL: Self = Self(22);
-    pub const EROFS: Self = Self(30);
-    pub const ENAMETOOLONG: Self = Self(36);
-    pub const ENOSYS: Self = Self(38);
-    pub const ELOOP: Self = Self(40);
-    pub const EPROTO: Self = Self(71);
-    pub const ECONNRESET: Self = Self(104);
-    pub const ETIMEDOUT: Self = Self(110);
+macro_rules! errnos {
+    ($( $name:ident = $number:literal, )*) => {
+        impl Errno {
+            $( pub const $name: Self = Self($number); )*
+        }
 
+        #[cfg(test)]
+        const _: () = { $( assert!($number == linux_raw_sys::errno::$name); )* };
+    };
+}
+
+errnos! {
+    EPERM = 1, ENOENT = 2, EINTR = 4, EIO = 5, EBADF = 9, EAGAIN = 11, EACCES = 13, EEXIST = 17, EXDEV = 18, ENODEV = 19, ENOTDIR = 20, EISDIR = 21, EINVAL = 22, EROFS = 30, ENAMETOOLONG = 36, ENOSYS = 38, ELOOP = 40, EPROTO = 71, ECONNRESET = 104, ETIMEDOUT = 110,
+}
+
+impl Errno {
     /// Returns the words for what execve(2) fails with.
     pub fn reason(self) -> &'static str {
         match self.0 {
@@ -78,44 +88,59 @@ impl Fd {
     }
 }
 
-const AT_FDCWD: usize = (-100isize).cast_unsigned();
+constants! {
+    general {
+        AT_FDCWD: i32 = -100;
+        AT_SYMLINK_NOFOLLOW: usize = 0x100;
+        AT_EMPTY_PATH: usize = 0x1000;
+        AT_RECURSIVE: usize = 0x8000;
+        O_RDONLY: u64 = 0;
+        O_WRONLY: u64 = 1;
+        O_RDWR: u64 = 2;
+        O_CREAT: u64 = 0o100;
+        O_EXCL: u64 = 0o200;
+        O_NOCTTY: u64 = 0o400;
+        O_NONBLOCK: u64 = 0o4000;
+        O_CLOEXEC: u64 = 0o2_000_000;
+        O_PATH: u64 = 0o10_000_000;
+        RESOLVE_NO_XDEV: u64 = 0x01;
+        RESOLVE_NO_MAGICLINKS: u64 = 0x02;
+        RESOLVE_NO_SYMLINKS: u64 = 0x04;
+        RESOLVE_BENEATH: u64 = 0x08;
+        RESOLVE_IN_ROOT: u64 = 0x10;
+        S_IFMT: u32 = 0o170_000;
+        S_IFIFO: u32 = 0o010_000;
+        S_IFCHR: u32 = 0o020_000;
+        S_IFDIR: u32 = 0o040_000;
+        S_IFBLK: u32 = 0o060_000;
+        S_IFREG: u32 = 0o100_000;
+        S_IFLNK: u32 = 0o120_000;
+        STATX_BASIC_STATS: usize = 0x7ff;
+        STATX_MNT_ID: usize = 0x1000;
+        PROC_SUPER_MAGIC: u64 = 0x9fa0;
+        SYSFS_MAGIC: u64 = 0x6265_6572;
+        DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
+        PIPEFS_MAGIC: u64 = 0x5049_5045;
+        F_DUPFD_CLOEXEC: usize = 1030;
+        PROT_READ: usize = 1;
+        PROT_WRITE: usize = 2;
+        MAP_PRIVATE: usize = 0x2;
+        MAP_ANONYMOUS: usize = 0x20;
+    }
+    net {
+        SOL_SOCKET: i32 = 1;
+        SCM_RIGHTS: i32 = 1;
+        MSG_NOSIGNAL: usize = 0x4000;
+        MSG_CMSG_CLOEXEC: usize = 0x4000_0000;
+    }
+}
+
+/// As `O_CLOEXEC`.
+pub const SOCK_CLOEXEC: usize = 0o2_000_000;
 /// Where relative paths begin; absolute ones do not need it.
-pub const WORKING_DIRECTORY: Fd = Fd(-100);
-const AT_EMPTY_PATH: usize = 0x1000;
-const AT_RECURSIVE: usize = 0x8000;
-const AT_SYMLINK_NOFOLLOW: usize = 0x100;
-const O_CLOEXEC: u64 = 0o2_000_000;
-pub const O_RDONLY: u64 = 0;
-pub const O_WRONLY: u64 = 1;
-pub const O_RDWR: u64 = 2;
-pub const O_NOCTTY: u64 = 0o400;
-pub const O_NONBLOCK: u64 = 0o4000;
-pub const O_CREAT: u64 = 0o100;
-pub const O_EXCL: u64 = 0o200;
-pub const O_PATH: u64 = 0o10_000_000;
-pub const RESOLVE_NO_XDEV: u64 = 0x01;
-pub const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
-pub const RESOLVE_NO_SYMLINKS: u64 = 0x04;
-pub const RESOLVE_BENEATH: u64 = 0x08;
-pub const RESOLVE_IN_ROOT: u64 = 0x10;
-pub const S_IFMT: u32 = 0o170_000;
-pub const S_IFDIR: u32 = 0o040_000;
-pub const S_IFCHR: u32 = 0o020_000;
-pub const S_IFIFO: u32 = 0o010_000;
-pub const S_IFBLK: u32 = 0o060_000;
-pub const S_IFREG: u32 = 0o100_000;
-pub const S_IFLNK: u32 = 0o120_000;
-pub const CLONE_NEWNS: u64 = 0x0002_0000;
-pub const MS_SLAVE: u64 = 0x0008_0000;
-pub const CLONE_NEWCGROUP: u64 = 0x0200_0000;
-pub const MOUNT_ATTR_RDONLY: u64 = 0x1;
-pub const MOUNT_ATTR_NOSUID: u64 = 0x2;
-pub const MOUNT_ATTR_NODEV: u64 = 0x4;
-pub const MOUNT_ATTR_NOEXEC: u64 = 0x8;
-pub const PROC_SUPER_MAGIC: u64 = 0x9fa0;
-pub const SYSFS_MAGIC: u64 = 0x6265_6572;
-pub const DEVPTS_SUPER_MAGIC: u64 = 0x1cd1;
-pub const PIPEFS_MAGIC: u64 = 0x5049_5045;
+pub const WORKING_DIRECTORY: Fd = Fd(AT_FDCWD);
+/// The same, as an argument.
+const HERE: usize = (AT_FDCWD as isize).cast_unsigned();
 
 fn check(result: isize) -> Result<usize> {
     if result < 0 { Err(Errno(i32::try_from(-result).unwrap_or(Errno::EINVAL.0))) } else { Ok(result.cast_unsigned()) }
@@ -176,7 +201,6 @@ pub fn close_range(first: u32, last: u32) -> Result<()> {
 
 /// Copies to the lowest free number of at least `least`, close-on-exec.
 pub fn dup_above(from: Fd, least: i32) -> Result<Fd> {
-    const F_DUPFD_CLOEXEC: usize = 1030;
     plain(nr::FCNTL, [from.arg(), F_DUPFD_CLOEXEC, Fd(least).arg()]).and_then(fd)
 }
 
@@ -282,15 +306,13 @@ pub fn stat_name(dir: Fd, name: &CStr) -> Result<Stat> {
 
 /// `statx` of a path, links followed.
 pub fn stat_path(path: &CStr) -> Result<Stat> {
-    statx(AT_FDCWD, path, 0)
+    statx(HERE, path, 0)
 }
 
 fn statx(dir: usize, path: &CStr, flags: usize) -> Result<Stat> {
-    // STATX_BASIC_STATS and STATX_MNT_ID, which tells where it is mounted.
-    const WANTED: usize = 0x17ff;
     let mut buffer = [0u64; 32];
     // SAFETY: `path` ends with NUL; the buffer has the 256 bytes of struct statx; both outlive the call.
-    unsafe { call(nr::STATX, [dir, text(path), flags, WANTED, &raw mut buffer as usize]) }?;
+    unsafe { call(nr::STATX, [dir, text(path), flags, STATX_BASIC_STATS | STATX_MNT_ID, &raw mut buffer as usize]) }?;
     // struct statx: u32 at 20 uid, at 24 gid, u16 at 28 mode, u64 at 32 ino, at 40 size, u32 at 128
     // rdev_major, at 132 rdev_minor, at 136 dev_major, at 140 dev_minor, u64 at 144 mnt_id.
     let word = |byte: usize| {
@@ -360,9 +382,6 @@ pub fn send_fd(to: Fd, bytes: &[u8], carried: Fd) -> Result<()> {
         control_length: usize,
         flags: usize,
     }
-    const SOL_SOCKET: i32 = 1;
-    const SCM_RIGHTS: i32 = 1;
-    const MSG_NOSIGNAL: usize = 0x4000;
     let control = ControlMessage { length: 20, level: SOL_SOCKET, kind: SCM_RIGHTS, fd: carried.0, padding: 0 };
     let iov = [bytes.as_ptr() as usize, bytes.len()];
     let header = MessageHeader {
@@ -393,8 +412,6 @@ pub fn receive_fds<const N: usize>(from: Fd, bytes: &mut [u8], fds: &mut [Fd; N]
         kind: i32,
         fds: [i32; N],
     }
-    const SCM_RIGHTS: i32 = 1;
-    const MSG_CMSG_CLOEXEC: usize = 0x4000_0000;
     let mut control = ControlMessage { length: 0, level: 0, kind: 0, fds: [-1; N] };
     let iov = [bytes.as_mut_ptr() as usize, bytes.len()];
     // struct msghdr: name, its length, iov, their number, control, its length, flags.
@@ -416,7 +433,6 @@ pub fn receive_fds<const N: usize>(from: Fd, bytes: &mut [u8], fds: &mut [Fd; N]
 }
 
 pub fn accept(listener: Fd) -> Result<Fd> {
-    const SOCK_CLOEXEC: usize = 0o2_000_000;
     loop {
         // SAFETY: the address pointers are null, so the kernel writes nothing.
         match unsafe { call(nr::ACCEPT4, [listener.arg(), 0, 0, SOCK_CLOEXEC]) } {
@@ -428,8 +444,6 @@ pub fn accept(listener: Fd) -> Result<Fd> {
 
 /// Maps a file read-only and private for the rest of the process's life.
 pub fn map_file(fd: Fd, length: usize) -> Result<&'static [u8]> {
-    const PROT_READ: usize = 1;
-    const MAP_PRIVATE: usize = 2;
     let address = plain(nr::MMAP, [0, length, PROT_READ, MAP_PRIVATE, fd.arg(), 0])?;
     // SAFETY: the kernel has mapped `length` readable bytes there and nothing unmaps them. The file is a
     // sealed memfd, so that its bytes neither change nor go away under the mapping.
@@ -438,10 +452,8 @@ pub fn map_file(fd: Fd, length: usize) -> Result<&'static [u8]> {
 
 /// Maps zeroed memory for `count` words, for the rest of the process's life.
 pub fn map_words(count: usize) -> Result<&'static mut [usize]> {
-    const PROT_READ_WRITE: usize = 3;
-    const MAP_PRIVATE_ANONYMOUS: usize = 0x22;
     let length = count.max(1).checked_mul(size_of::<usize>()).ok_or(Errno::EINVAL)?;
-    let address = plain(nr::MMAP, [0, length, PROT_READ_WRITE, MAP_PRIVATE_ANONYMOUS, usize::MAX, 0])?;
+    let address = plain(nr::MMAP, [0, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, usize::MAX, 0])?;
     // SAFETY: the mapping is fresh, page aligned, zeroed, of at least `count` words, and nobody else knows
     // it.
     Ok(unsafe { core::slice::from_raw_parts_mut(address as *mut usize, count) })

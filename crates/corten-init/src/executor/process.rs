@@ -156,11 +156,10 @@ impl Executor<'_> {
         privileged: bool,
         notify: bool,
     ) -> Outcome {
-        const NEW_LISTENER: u64 = 1 << 3;
         if privileged {
             sys::raise_effective().of(Call::Capset)?;
         }
-        let flags = if notify { flags.0 | NEW_LISTENER } else { flags.0 };
+        let flags = if notify { flags.0 | sys::SECCOMP_FILTER_FLAG_NEW_LISTENER } else { flags.0 };
         let listener = sys::seccomp_filter(flags, program.0).of(Call::Seccomp)?;
         if notify {
             self.listener = Fd(listener);

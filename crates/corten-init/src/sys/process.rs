@@ -4,6 +4,67 @@ use core::ffi::CStr;
 
 use super::*;
 
+constants! {
+    general {
+        AT_EACCESS: usize = 0x200;
+        CLONE_PIDFD: u64 = 0x1000;
+        CLONE_PARENT: u64 = 0x8000;
+        CLONE_NEWNS: u64 = 0x0002_0000;
+        CLONE_NEWCGROUP: u64 = 0x0200_0000;
+        CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+        X_OK: usize = 1;
+        MFD_CLOEXEC: usize = 1;
+        MAP_SHARED: usize = 0x1;
+        SIGKILL: usize = 9;
+        SIGCHLD: usize = 17;
+        SIG_SETMASK: usize = 2;
+        POLLIN: u64 = 1;
+        P_PIDFD: usize = 3;
+        WEXITED: usize = 4;
+        CLD_EXITED: i32 = 1;
+        _LINUX_CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+    }
+    ioctl {
+        TIOCSCTTY: usize = 0x540e;
+        TIOCSWINSZ: usize = 0x5414;
+        TIOCGPTPEER: usize = 0x5441;
+        TIOCSPTLCK: usize = 0x4004_5431;
+        SIOCSIFFLAGS: usize = 0x8914;
+    }
+    net {
+        AF_INET: usize = 2;
+        SOCK_DGRAM: usize = 2;
+    }
+    net::net_device_flags {
+        IFF_UP: u8 = 1;
+    }
+    prctl {
+        PR_SET_DUMPABLE: usize = 4;
+        PR_SET_KEEPCAPS: usize = 8;
+        PR_SET_NAME: usize = 15;
+        PR_CAPBSET_DROP: usize = 24;
+        PR_SET_NO_NEW_PRIVS: usize = 38;
+        PR_CAP_AMBIENT: usize = 47;
+        PR_CAP_AMBIENT_RAISE: usize = 2;
+        PR_CAP_AMBIENT_CLEAR_ALL: usize = 4;
+    }
+    ptrace {
+        SECCOMP_SET_MODE_FILTER: usize = 1;
+        SECCOMP_FILTER_FLAG_NEW_LISTENER: u64 = 1 << 3;
+    }
+}
+
+// What linux-raw-sys does not have.
+
+/// ioctl_pidfd(2).
+const PIDFD_GET_MNT_NAMESPACE: usize = 0xff03;
+/// ioprio_set(2).
+const IOPRIO_WHO_PROCESS: usize = 1;
+/// keyctl(2).
+const KEYCTL_JOIN_SESSION_KEYRING: usize = 1;
+/// keyctl(2).
+const KEYCTL_SETPERM: usize = 5;
+
 pub fn sethostname(name: &[u8]) -> Result<()> {
     // SAFETY: the bytes are readable for their length and outlive the call.
     unsafe { call(nr::SETHOSTNAME, [name.as_ptr() as usize, name.len()]) }.map(drop)
@@ -25,16 +86,8 @@ pub fn setns(namespace: Fd, kind: u64) -> Result<()> {
 
 /// Opens the mount namespace of a process.
 pub fn mount_namespace(process: Fd) -> Result<Fd> {
-    /// `PIDFD_GET_MNT_NAMESPACE` (ioctl_pidfd(2)).
-    const GET_MOUNTS: usize = 0xff03;
-    plain(nr::IOCTL, [process.arg(), GET_MOUNTS, 0]).and_then(fd)
+    plain(nr::IOCTL, [process.arg(), PIDFD_GET_MNT_NAMESPACE, 0]).and_then(fd)
 }
-
-/// What the parent gets at the end of a process.
-const SIGCHLD: usize = 17;
-
-const CLONE_PIDFD: u64 = 0x1000;
-const CLONE_PARENT: u64 = 0x8000;
 
 /// Goes on twice, in this process and in a new one with a copy of the memory and the same parent: `None` in
 /// the new one, its pid and pidfd here. By the old call, because filters like Docker's refuse clone3.
@@ -49,7 +102,6 @@ pub fn clone_plain_sibling() -> Result<Option<(i32, Fd)>> {
 
 /// The same, in new namespaces and, if there is one, in this cgroup from the beginning.
 pub fn clone_sibling(namespaces: u64, cgroup: Option<Fd>) -> Result<Option<(i32, Fd)>> {
-    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     let into = if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 };
     let cgroup = cgroup.map_or(0, |fd| u64::from(fd.0.cast_unsigned()));
     let mut pidfd = -1i32;
@@ -71,10 +123,9 @@ fn sibling(pid: usize, pidfd: i32) -> Option<(i32, Fd)> {
 
 /// A pipe: the end to read from, and the other.
 pub fn pipe() -> Result<[Fd; 2]> {
-    const O_CLOEXEC: usize = 0o2_000_000;
     let mut ends = [-1i32; 2];
     // SAFETY: the kernel writes two ints, and they outlive the call.
-    unsafe { call(nr::PIPE2, [ends.as_mut_ptr() as usize, O_CLOEXEC]) }?;
+    unsafe { call(nr::PIPE2, [ends.as_mut_ptr() as usize, usize::try_from(O_CLOEXEC).unwrap_or(0)]) }?;
     Ok(ends.map(Fd))
 }
 
@@ -105,10 +156,6 @@ pub enum Ended {
 
 /// Waits for the end of a child; `None` when it has not ended after so many seconds (0: no limit).
 pub fn wait_child(pidfd: Fd, seconds: u64) -> Result<Option<Ended>> {
-    const POLLIN: u64 = 1;
-    const P_PIDFD: usize = 3;
-    const WEXITED: usize = 4;
-    const CLD_EXITED: i32 = 1;
     let time = [i64::try_from(seconds).unwrap_or(i64::MAX), 0i64];
     loop {
         // struct pollfd: int fd, short events, short revents.
@@ -133,14 +180,12 @@ pub fn wait_child(pidfd: Fd, seconds: u64) -> Result<Option<Ended>> {
 
 /// SIGKILL for a child.
 pub fn kill(pidfd: Fd) -> Result<()> {
-    plain(nr::PIDFD_SEND_SIGNAL, [pidfd.arg(), 9, 0, 0]).map(drop)
+    plain(nr::PIDFD_SEND_SIGNAL, [pidfd.arg(), SIGKILL, 0, 0]).map(drop)
 }
 
 /// A word that this process and its children share.
 pub fn shared_word() -> Result<&'static core::sync::atomic::AtomicI32> {
-    const PROT_READ_WRITE: usize = 3;
-    const MAP_SHARED_ANONYMOUS: usize = 0x21;
-    let address = plain(nr::MMAP, [0, 4096, PROT_READ_WRITE, MAP_SHARED_ANONYMOUS, usize::MAX, 0])?;
+    let address = plain(nr::MMAP, [0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, usize::MAX, 0])?;
     // SAFETY: the mapping is fresh, page aligned and zeroed, and is never unmapped; it is only used as this
     // atomic.
     Ok(unsafe { &*(address as *const core::sync::atomic::AtomicI32) })
@@ -148,7 +193,6 @@ pub fn shared_word() -> Result<&'static core::sync::atomic::AtomicI32> {
 
 /// A file in memory, close-on-exec.
 pub fn memfd(name: &CStr) -> Result<Fd> {
-    const MFD_CLOEXEC: usize = 1;
     // SAFETY: `name` ends with NUL and outlives the call.
     unsafe { call(nr::MEMFD_CREATE, [text(name), MFD_CLOEXEC]) }.and_then(fd)
 }
@@ -164,17 +208,15 @@ pub fn setsid() -> Result<()> {
 
 /// Joins the session keyring of this name that its user may search, or a new one; returns its number.
 pub fn join_session_keyring(name: &CStr) -> Result<usize> {
-    const JOIN_SESSION_KEYRING: usize = 1;
     // SAFETY: `name` ends with NUL and outlives the call.
-    unsafe { call(nr::KEYCTL, [JOIN_SESSION_KEYRING, text(name)]) }
+    unsafe { call(nr::KEYCTL, [KEYCTL_JOIN_SESSION_KEYRING, text(name)]) }
 }
 
 /// Lets processes of the same user search a keyring, and with that join it by its name. All else stays as the
 /// kernel gives a new one: everything to its possessor; view, read and link to its user.
 pub fn let_user_search(keyring: usize) -> Result<()> {
-    const SETPERM: usize = 5;
     const PERMISSIONS: usize = 0x3f1b_0000;
-    plain(nr::KEYCTL, [SETPERM, keyring, PERMISSIONS]).map(drop)
+    plain(nr::KEYCTL, [KEYCTL_SETPERM, keyring, PERMISSIONS]).map(drop)
 }
 
 pub fn prlimit(resource: u64, soft: u64, hard: u64) -> Result<()> {
@@ -197,7 +239,6 @@ pub fn sched_setattr(policy: u32, flags: u64, nice: i32, priority: u32, times: [
 
 /// Sets the I/O priority of the process.
 pub fn ioprio_set(value: u64) -> Result<()> {
-    const IOPRIO_WHO_PROCESS: usize = 1;
     plain(nr::IOPRIO_SET, [IOPRIO_WHO_PROCESS, 0, usize::try_from(value).unwrap_or(usize::MAX)]).map(drop)
 }
 
@@ -236,7 +277,7 @@ pub fn umask(mask: u64) {
 
 /// prctl operations that take numbers only.
 pub mod prctl {
-    use super::super::{Result, nr, plain};
+    use super::super::*;
 
     fn set(option: usize, args: [usize; 4]) -> Result<usize> {
         let [a, b, c, d] = args;
@@ -244,39 +285,39 @@ pub mod prctl {
     }
 
     pub fn set_not_dumpable() -> Result<()> {
-        set(4, [0; 4]).map(drop)
+        set(PR_SET_DUMPABLE, [0; 4]).map(drop)
     }
 
     pub fn set_dumpable() -> Result<()> {
-        set(4, [1, 0, 0, 0]).map(drop)
+        set(PR_SET_DUMPABLE, [1, 0, 0, 0]).map(drop)
     }
 
     pub fn keep_capabilities(keep: bool) -> Result<()> {
-        set(8, [usize::from(keep), 0, 0, 0]).map(drop)
+        set(PR_SET_KEEPCAPS, [usize::from(keep), 0, 0, 0]).map(drop)
     }
 
     /// Drops a capability from the bounding set; `EINVAL` when the kernel has no such capability.
     pub fn drop_bounding(capability: usize) -> Result<()> {
-        set(24, [capability, 0, 0, 0]).map(drop)
+        set(PR_CAPBSET_DROP, [capability, 0, 0, 0]).map(drop)
     }
 
     pub fn set_no_new_privileges() -> Result<()> {
-        set(38, [1, 0, 0, 0]).map(drop)
+        set(PR_SET_NO_NEW_PRIVS, [1, 0, 0, 0]).map(drop)
     }
 
     pub fn ambient_clear() -> Result<()> {
-        set(47, [4, 0, 0, 0]).map(drop)
+        set(PR_CAP_AMBIENT, [PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0]).map(drop)
     }
 
     pub fn ambient_raise(capability: usize) -> Result<()> {
-        set(47, [2, capability, 0, 0]).map(drop)
+        set(PR_CAP_AMBIENT, [PR_CAP_AMBIENT_RAISE, capability, 0, 0]).map(drop)
     }
 }
 
 /// Names the thread, as `ps` shows it. `name` is cut to 15 bytes by the kernel.
 pub fn set_name(name: &CStr) -> Result<()> {
     // SAFETY: `name` ends with NUL and outlives the call.
-    unsafe { call(nr::PRCTL, [15, text(name)]) }.map(drop)
+    unsafe { call(nr::PRCTL, [PR_SET_NAME, text(name)]) }.map(drop)
 }
 
 /// Loads a filter and returns the fd of its listener if `flags` ask for one (0 otherwise).
@@ -286,13 +327,14 @@ pub fn seccomp_filter(flags: u64, program: &[u8]) -> Result<i32> {
         length: u16,
         filter: *const u8,
     }
-    const SET_MODE_FILTER: usize = 1;
     let length = u16::try_from(program.len() / 8).map_err(|_| Errno::EINVAL)?;
     let header = FilterProgram { length, filter: program.as_ptr() };
     // SAFETY: `header` is a struct sock_fprog whose filter has `length` instructions of 8 bytes (the kernel
     // copies them byte by byte); both outlive the call.
-    unsafe { call(nr::SECCOMP, [SET_MODE_FILTER, usize::try_from(flags).unwrap_or(0), &raw const header as usize]) }
-        .map(|listener| i32::try_from(listener).unwrap_or(-1))
+    unsafe {
+        call(nr::SECCOMP, [SECCOMP_SET_MODE_FILTER, usize::try_from(flags).unwrap_or(0), &raw const header as usize])
+    }
+    .map(|listener| i32::try_from(listener).unwrap_or(-1))
 }
 
 /// `setgroups` with an array of 32-bit ids.
@@ -317,9 +359,8 @@ fn changed_id(id: u32) -> Result<usize> {
 }
 
 pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> Result<()> {
-    const VERSION_3: u32 = 0x2008_0522;
     let (low, high) = (|set: u64| (set & 0xffff_ffff) as u32, |set: u64| (set >> 32) as u32);
-    let header = [VERSION_3, 0];
+    let header = [_LINUX_CAPABILITY_VERSION_3, 0];
     let data =
         [[low(effective), low(permitted), low(inheritable)], [high(effective), high(permitted), high(inheritable)]];
     // SAFETY: header and data are laid out as capset(2) wants for version 3 and outlive the call.
@@ -328,8 +369,7 @@ pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> Result<()> {
 
 /// Makes every permitted capability effective.
 pub fn raise_effective() -> Result<()> {
-    const VERSION_3: u32 = 0x2008_0522;
-    let header = [VERSION_3, 0];
+    let header = [_LINUX_CAPABILITY_VERSION_3, 0];
     let mut data = [[0u32; 3]; 2];
     // SAFETY: header and data are laid out as capget(2) wants for version 3 and outlive the call.
     unsafe { call(nr::CAPGET, [&raw const header as usize, &raw mut data as usize]) }?;
@@ -340,7 +380,6 @@ pub fn raise_effective() -> Result<()> {
 
 /// `TIOCSPTLCK` to 0: lets the peer be opened.
 pub fn unlock_terminal(master: Fd) -> Result<()> {
-    const TIOCSPTLCK: usize = 0x4004_5431;
     let zero = 0i32;
     // SAFETY: the request reads one int and `zero` outlives the call.
     unsafe { call(nr::IOCTL, [master.arg(), TIOCSPTLCK, &raw const zero as usize]) }.map(drop)
@@ -348,18 +387,15 @@ pub fn unlock_terminal(master: Fd) -> Result<()> {
 
 /// `TIOCGPTPEER`: opens the other end through the master, never by a path.
 pub fn terminal_peer(master: Fd) -> Result<Fd> {
-    const TIOCGPTPEER: usize = 0x5441;
     let flags = usize::try_from(O_RDWR | O_NOCTTY | O_CLOEXEC).unwrap_or(0);
     plain(nr::IOCTL, [master.arg(), TIOCGPTPEER, flags]).and_then(fd)
 }
 
 pub fn set_controlling_terminal(terminal: Fd) -> Result<()> {
-    const TIOCSCTTY: usize = 0x540e;
     plain(nr::IOCTL, [terminal.arg(), TIOCSCTTY, 0]).map(drop)
 }
 
 pub fn set_window_size(terminal: Fd, rows: u16, columns: u16) -> Result<()> {
-    const TIOCSWINSZ: usize = 0x5414;
     let size = [rows, columns, 0, 0];
     // SAFETY: `size` is a struct winsize and outlives the call.
     unsafe { call(nr::IOCTL, [terminal.arg(), TIOCSWINSZ, &raw const size as usize]) }.map(drop)
@@ -367,11 +403,6 @@ pub fn set_window_size(terminal: Fd, rows: u16, columns: u16) -> Result<()> {
 
 /// Sets the flag UP of the device `lo`.
 pub fn loopback_up() -> Result<()> {
-    const AF_INET: usize = 2;
-    const SOCK_DGRAM: usize = 2;
-    const SOCK_CLOEXEC: usize = 0o2_000_000;
-    const SIOCSIFFLAGS: usize = 0x8914;
-    const IFF_UP: u8 = 1;
     let socket = plain(nr::SOCKET, [AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0]).and_then(fd)?;
     // struct ifreq: 16 bytes of name, then the flags in 16 bits. Of those of a new loopback device all others
     // are the kernel's.
@@ -389,10 +420,8 @@ pub fn loopback_up() -> Result<()> {
 
 /// Whether the process's effective ids may execute the path.
 pub fn may_execute(path: &CStr) -> Result<()> {
-    const X_OK: usize = 1;
-    const AT_EACCESS: usize = 0x200;
     // SAFETY: `path` ends with NUL and outlives the call.
-    unsafe { call(nr::FACCESSAT2, [AT_FDCWD, text(path), X_OK, AT_EACCESS]) }.map(drop)
+    unsafe { call(nr::FACCESSAT2, [HERE, text(path), X_OK, AT_EACCESS]) }.map(drop)
 }
 
 /// Becomes the program. `argv` and `envp` hold addresses of strings and end with 0.
@@ -416,7 +445,6 @@ pub fn reset_signals() {
         // SIGKILL and SIGSTOP refuse, as they should.
         unsafe { call(nr::RT_SIGACTION, [signal, &raw const action as usize, 0, 8]) }.ok();
     }
-    const SIG_SETMASK: usize = 2;
     // SAFETY: `empty` is a kernel sigset_t of 8 bytes and outlives the call, which cannot fail with these
     // arguments.
     unsafe { call(nr::RT_SIGPROCMASK, [SIG_SETMASK, &raw const empty as usize, 0, 8]) }.ok();
