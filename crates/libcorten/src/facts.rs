@@ -1,4 +1,5 @@
-//! What a plan needs to know of the host. `host` probes it before planning, which stays pure so.
+//! What a plan needs to know of the host, and of a container that is joined. It is probed before planning, which
+//! stays pure so.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -99,6 +100,33 @@ pub(crate) struct LegacyHierarchy {
     pub(crate) path: PathBuf,
     /// It is the container's own, and not the caller's.
     pub(crate) is_own: bool,
+}
+
+/// What a plan needs to know of a container that a process joins, and how it is to join it.
+#[derive(Debug, Clone)]
+pub(crate) struct JoinFacts {
+    /// The namespaces that init is in and the runtime is not: `CLONE_NEW*`.
+    pub(crate) namespaces: u64,
+    /// The process is to be in the cgroup of init if that of the container takes no processes.
+    pub(crate) follows_init: bool,
+    /// How it comes into the container's cgroups.
+    pub(crate) way_in: WayIn,
+    /// The cgroup below the container's that it is to be in, for systemd; empty for the container's own.
+    pub(crate) below_unit: String,
+    /// The files that put it into the container's resctrl groups.
+    pub(crate) resctrl: Vec<PathBuf>,
+}
+
+/// How a process comes into the cgroups of the container that it joins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WayIn {
+    /// It goes on in a clone that is there from the beginning: cgroup v2.
+    Cloned,
+    /// It is moved, before it does anything.
+    Moved,
+    /// The same, but that the cgroup that counts processes comes when it clones itself no more: a move may go beyond the limit, a
+    /// clone may not.
+    CountedLast,
 }
 
 #[cfg(test)]

@@ -62,8 +62,8 @@ const LIBCORTEN: Rooms = &[
     (
         "launch",
         &[
-            "bundle", "criu", "error", "hooks", "host", "plan", "remains", "request", "resctrl", "spec", "state",
-            "sys", "terminal",
+            "bundle", "criu", "error", "facts", "hooks", "host", "plan", "remains", "request", "resctrl", "spec",
+            "state", "sys", "terminal",
         ],
     ),
     ("features", &["plan", "spec"]),

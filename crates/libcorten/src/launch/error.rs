@@ -9,8 +9,8 @@ use super::id_maps::IdMapError;
 use super::net_devices::NetDeviceError;
 use crate::criu::CriuError;
 use crate::error::{ErrorKind, Failure, chain};
+use crate::facts::WayIn;
 use crate::hooks::{HookError, signal_words};
-use crate::plan::Entry;
 use crate::resctrl::ResctrlError;
 use crate::state::{StateDirectory, StateError};
 use crate::sys::{self, ErrnoText, SysError, Waited};
@@ -167,7 +167,7 @@ pub(crate) enum Again {
     /// namespace, which leaves it out.
     CopyMounts,
     /// The container's cgroups do not take the process in the way that was tried.
-    Enter(Entry),
+    Enter(WayIn),
 }
 
 /// What is tried.
@@ -181,7 +181,7 @@ pub(crate) enum Attempt {
     /// A process that joins a container.
     Process {
         /// How it comes into the container's cgroups.
-        entry: Entry,
+        way_in: WayIn,
         /// Processes of the container could take hold of it before it is in all of them.
         can_be_seized: bool,
     },
@@ -194,12 +194,12 @@ impl Attempt {
             Self::Container if error.meets_mount_namespace() => Some(Again::CopyMounts),
             // Since it was looked at the container has made cgroups with limits below its own; or it has as
             // many processes as it may: a move goes beyond the limit.
-            Self::Process { entry: Entry::Cloned, .. } if error.is_refused_by_cgroup() => {
-                Some(Again::Enter(Entry::Moved))
+            Self::Process { way_in: WayIn::Cloned, .. } if error.is_refused_by_cgroup() => {
+                Some(Again::Enter(WayIn::Moved))
             }
             // But the clone after the move, by which a PID namespace is entered, does not.
-            Self::Process { entry: Entry::Moved, can_be_seized: false } if error.is_at_process_limit() => {
-                Some(Again::Enter(Entry::CountedLast))
+            Self::Process { way_in: WayIn::Moved, can_be_seized: false } if error.is_at_process_limit() => {
+                Some(Again::Enter(WayIn::CountedLast))
             }
             _ => None,
         }

@@ -43,7 +43,8 @@ pub(crate) use sync::{Channel, Peer};
 use work::Work;
 
 use crate::bundle::Bundle;
-use crate::plan::{HostStep, Plan, Planned, Running};
+use crate::facts::JoinFacts;
+use crate::plan::{HostStep, Plan, Planned};
 use crate::request::CreateOptions;
 use crate::state::{Record, StateDirectory};
 use crate::sys::{self, NetworkMaker, SysError};
@@ -86,7 +87,7 @@ pub(crate) struct JoinTarget {
     /// Its init.
     pub(crate) pidfd: OwnedFd,
     /// What the plan needs to know of it.
-    pub(crate) running: Running,
+    pub(crate) facts: JoinFacts,
 }
 
 impl JoinTarget {

@@ -10,11 +10,11 @@ use super::foreground::Ends;
 use super::wait::wait_for;
 use super::{Container, Exit, LifecycleError};
 use crate::bundle::read_process;
-use crate::facts::Facts;
+use crate::facts::{Facts, JoinFacts, WayIn};
 use crate::host;
 use crate::launch::{Again, Attempt, CannotStart, Failed, Host, JoinTarget, Launch, LaunchError, Launched, Subject};
 use crate::oci::{Capability, Process, Spec};
-use crate::plan::{Entry, HostStep, Planned, Running, has_user_namespace};
+use crate::plan::{HostStep, Planned, has_user_namespace};
 use crate::request::{Console, CreateOptions, Request};
 use crate::resctrl::GroupRecord;
 use crate::state::{Record, Status};
@@ -142,11 +142,11 @@ impl Container {
     ) -> Result<ExecProcess> {
         let mut target = self.target(options.ignore_paused)?;
         let below = options.cgroups.first().map(|cgroup| cgroup.path.to_string_lossy().into_owned());
-        target.running.follows_init = below.is_none();
-        target.running.below_unit = below.unwrap_or_default();
+        target.facts.follows_init = below.is_none();
+        target.facts.below_unit = below.unwrap_or_default();
         let record = &target.record;
         let config = self.config()?;
-        let can_be_seized = can_be_seized(&config, target.running.namespaces);
+        let can_be_seized = can_be_seized(&config, target.facts.namespaces);
         let config = with_process(config, process)?;
         let request_options = CreateOptions {
             console: options.console.clone(),
@@ -165,15 +165,15 @@ impl Container {
         // A process that is to wait in a paused container is moved there: it must have told the runtime who
         // it is by then.
         let clones_into = !options.ignore_paused && can_clone_into(&target.machine, &facts);
-        target.running.entry = if clones_into { Entry::Cloned } else { Entry::Moved };
+        target.facts.way_in = if clones_into { WayIn::Cloned } else { WayIn::Moved };
         loop {
-            let plan = Plan::for_exec(&config, &request, &facts, &target.running)?;
+            let plan = Plan::for_exec(&config, &request, &facts, &target.facts)?;
             let launch = Launch {
                 plan: &plan,
                 host: Host { machine: &target.machine, systemd: systemd.as_ref() },
                 subject: Subject::Process(&target),
                 options: &request_options,
-                attempt: Attempt::Process { entry: target.running.entry, can_be_seized },
+                attempt: Attempt::Process { way_in: target.facts.way_in, can_be_seized },
                 network: None,
                 is_patient: options.ignore_paused,
             };
@@ -182,7 +182,7 @@ impl Container {
                     let (ends, warnings) = (Mutex::new(copies), [plan.warnings, warnings].concat());
                     return Ok(ExecProcess { pid: pid.as_raw(), pidfd, console, ends, warnings, refused });
                 }
-                Err(Failed { again: Some(Again::Enter(entry)), .. }) => target.running.entry = entry,
+                Err(Failed { again: Some(Again::Enter(way_in)), .. }) => target.facts.way_in = way_in,
                 Err(failed) => return Err(self.joining_failed(failed.error)),
             }
         }
@@ -211,10 +211,10 @@ impl Container {
             return Err(LifecycleError::ExecStopped.into());
         }
         let resctrl = record.resctrl.as_ref().map(GroupRecord::tasks).unwrap_or_default();
-        let running =
-            Running { namespaces, follows_init: true, entry: Entry::Moved, below_unit: String::new(), resctrl };
+        let facts =
+            JoinFacts { namespaces, follows_init: true, way_in: WayIn::Moved, below_unit: String::new(), resctrl };
         let machine = if record.cgroups.is_empty() { Machine::none() } else { Machine::detect()? };
-        Ok(JoinTarget { machine, record, pidfd, running })
+        Ok(JoinTarget { machine, record, pidfd, facts })
     }
 }
 

@@ -43,7 +43,7 @@ impl Container {
         let bundle = &target.record.bundle;
         let request = Request { id: &self.id, bundle, wait_for_start: false, options: &options };
         let facts = host::mount_facts(&config, bundle, target.record.cgroups.clone(), change == MountChange::Add)?;
-        let plan = Plan::for_mounts(&config, &request, &facts, &target.running, change)?;
+        let plan = Plan::for_mounts(&config, &request, &facts, &target.facts, change)?;
         let launch = Launch {
             plan: &plan,
             host: Host { machine: &target.machine, systemd: None },

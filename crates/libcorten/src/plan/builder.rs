@@ -13,7 +13,7 @@ use crate::spec::{namespace, sysctl_file, sysctl_namespace};
 
 use super::decisions::Decisions;
 use super::phases::{HostPhase, InsidePhase};
-use super::{Facts, HostStep, Plan, PlanError, Planned, Request, Running};
+use super::{Facts, HostStep, JoinFacts, Plan, PlanError, Planned, Request};
 
 /// Slots with a fixed meaning.
 pub(super) mod slot {
@@ -64,7 +64,7 @@ pub(super) struct Builder<'a> {
     pub(super) request: &'a Request<'a>,
     pub(super) facts: &'a Facts,
     /// The container that the process joins, if it joins one.
-    pub(super) joins: Option<&'a Running>,
+    pub(super) joins: Option<&'a JoinFacts>,
     /// What was decided before the first step.
     pub(super) decisions: Decisions,
     host: Vec<Phased<HostPhase, HostStep>>,
@@ -125,7 +125,7 @@ impl<'a> Builder<'a> {
         spec: &'a Spec,
         request: &'a Request<'a>,
         facts: &'a Facts,
-        joins: Option<&'a Running>,
+        joins: Option<&'a JoinFacts>,
         decisions: Decisions,
     ) -> Self {
         Self {

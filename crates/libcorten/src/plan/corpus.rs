@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::builder::Builder;
 use super::*;
+use crate::facts::WayIn;
 use crate::facts::{BareMounts, LegacyHierarchy, PreservedFds};
 use crate::oci::Spec;
 use crate::{Console, CreateOptions, seccomp, spec};
@@ -20,8 +21,8 @@ const CONFIGS: [&str; 2] =
 pub(super) enum Command {
     Create,
     Run,
-    Exec(Running),
-    Mounts(Running, MountChange),
+    Exec(JoinFacts),
+    Mounts(JoinFacts, MountChange),
 }
 
 /// One case: a config, a host, a command.
@@ -113,14 +114,14 @@ fn command(dice: &mut Dice) -> Command {
     }
 }
 
-fn running(dice: &mut Dice) -> Running {
+fn running(dice: &mut Dice) -> JoinFacts {
     let mut namespaces = 0;
     for (flag, _) in namespace_types() {
         namespaces |= if dice.one_in(2) { flag } else { 0 };
     }
-    let entry = *dice.choose(&[Entry::Cloned, Entry::Moved, Entry::CountedLast]);
+    let entry = *dice.choose(&[WayIn::Cloned, WayIn::Moved, WayIn::CountedLast]);
     let resctrl = if dice.one_in(4) { vec!["/sys/fs/resctrl/box/tasks".into()] } else { Vec::new() };
-    Running { namespaces, follows_init: dice.one_in(2), entry, below_unit: String::new(), resctrl }
+    JoinFacts { namespaces, follows_init: dice.one_in(2), way_in: entry, below_unit: String::new(), resctrl }
 }
 
 fn facts(dice: &mut Dice, joins: bool) -> Facts {

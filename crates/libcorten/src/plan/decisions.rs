@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use corten_cgroup::Location;
 
-use crate::facts::{BareMounts, Facts};
+use crate::facts::{BareMounts, Facts, JoinFacts, WayIn};
 use crate::oci::{LinuxNamespaceType as Type, Mount, Process, Spec};
 use crate::request::Request;
 use crate::spec::{asks_for_bind, clean_in_root, is_joined, namespace};
@@ -22,7 +22,7 @@ pub(crate) use kinds::{
 };
 
 use super::builder::SLAVE;
-use super::exec::{Entry, MountChange, Running};
+use super::exec::MountChange;
 use super::root::propagation_flags;
 use super::{hooks, namespaces, process};
 
@@ -153,7 +153,7 @@ impl Decisions {
         request: &Request<'_>,
         facts: &Facts,
         process: &Process,
-        running: &Running,
+        running: &JoinFacts,
     ) -> Self {
         let joining = Self::joining(facts, running);
         let procfs = Known { spec, request, facts, user: joining.user_namespace }.procfs();
@@ -163,13 +163,13 @@ impl Decisions {
         let appears_last =
             clones && !in_user_namespace && facts.privileged && process::can_appear_last(facts, process, seccomp);
         Self {
-            cgroup_entry: match running.entry {
+            cgroup_entry: match running.way_in {
                 _ if facts.cgroups.is_empty() => CgroupEntry::None,
-                Entry::Cloned => CgroupEntry::GoesOnInClone,
-                Entry::CountedLast if clones => CgroupEntry::CountedLast,
-                Entry::Moved | Entry::CountedLast => CgroupEntry::Moved,
+                WayIn::Cloned => CgroupEntry::GoesOnInClone,
+                WayIn::CountedLast if clones => CgroupEntry::CountedLast,
+                WayIn::Moved | WayIn::CountedLast => CgroupEntry::Moved,
             },
-            clones_itself: clones || running.entry == Entry::Cloned && !facts.cgroups.is_empty(),
+            clones_itself: clones || running.way_in == WayIn::Cloned && !facts.cgroups.is_empty(),
             appearance: clones.then_some(if appears_last { Appearance::Last } else { Appearance::First }),
             procfs,
             seccomp,
@@ -182,7 +182,7 @@ impl Decisions {
         spec: &Spec,
         request: &Request<'_>,
         facts: &Facts,
-        running: &Running,
+        running: &JoinFacts,
         change: MountChange,
     ) -> Self {
         let joining = Self::joining(facts, running);
@@ -211,7 +211,7 @@ impl Decisions {
     }
 
     /// What is decided for every process that joins a container.
-    fn joining(facts: &Facts, running: &Running) -> Self {
+    fn joining(facts: &Facts, running: &JoinFacts) -> Self {
         let joins = |kind| running.namespaces & namespaces::flag(kind) != 0;
         let user = if joins(Type::User) { UserNamespace::Joined } else { UserNamespace::Same };
         Self {

@@ -8,10 +8,9 @@
 //! what it may do: so it is made in the runtime's PID namespace, where they do not see it, and enters theirs with the capabilities, the
 //! user and the filter that the program will have. In a user namespace that capability is no power over a process that is not dumpable.
 
-use std::path::PathBuf;
-
 use corten_init::{OwnedStep as Step, SyncPoint};
 
+use crate::facts::JoinFacts;
 use crate::oci::{Process, Spec};
 
 use super::build;
@@ -20,40 +19,13 @@ use super::decisions::{Appearance, Decisions, Procfs, RootMethod};
 use super::phases::{HostPhase, InsidePhase};
 use super::{Facts, HostStep, PlanError, Request, cgroups, kernel, mounts, namespaces, process};
 
-/// What there is of a container for a process to join.
-#[derive(Debug, Clone)]
-pub(crate) struct Running {
-    /// The namespaces that init is in and the runtime is not: `CLONE_NEW*`.
-    pub(crate) namespaces: u64,
-    /// The process is to be in the cgroup of init if that of the container takes no processes.
-    pub(crate) follows_init: bool,
-    /// How it comes into the container's cgroups.
-    pub(crate) entry: Entry,
-    /// The cgroup below the container's that it is to be in, for systemd; empty for the container's own.
-    pub(crate) below_unit: String,
-    /// The files that put it into the container's resctrl groups.
-    pub(crate) resctrl: Vec<PathBuf>,
-}
-
-/// How a process comes into the cgroups of the container that it joins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Entry {
-    /// It goes on in a clone that is there from the beginning: cgroup v2.
-    Cloned,
-    /// It is moved, before it does anything.
-    Moved,
-    /// The same, but that the cgroup that counts processes comes when it clones itself no more: a move may go beyond the limit, a
-    /// clone may not.
-    CountedLast,
-}
-
 /// Works out what is done for a process, in order. `spec` is the container's config, with the new process in place of the first
 /// one, and without what is done once for all: hooks, sysctls.
 pub(super) fn process<'a>(
     spec: &'a Spec,
     request: &'a Request<'a>,
     facts: &'a Facts,
-    running: &'a Running,
+    running: &'a JoinFacts,
 ) -> Result<Builder<'a>, PlanError> {
     let process = spec.process().as_ref().ok_or(PlanError::Missing { item: "process" })?;
     let decisions = Decisions::of_exec(spec, request, facts, process, running);
@@ -105,7 +77,7 @@ pub(super) fn change_of_mounts<'a>(
     spec: &'a Spec,
     request: &'a Request<'a>,
     facts: &'a Facts,
-    running: &'a Running,
+    running: &'a JoinFacts,
     change: MountChange,
 ) -> Result<Builder<'a>, PlanError> {
     let decisions = Decisions::of_mounts(spec, request, facts, running, change);
@@ -147,7 +119,7 @@ fn root(b: &mut Builder<'_>) {
 }
 
 /// What the runtime does around a process that joins.
-fn restrict(b: &mut Builder<'_>, process: &Process, running: &Running) -> Result<(), PlanError> {
+fn restrict(b: &mut Builder<'_>, process: &Process, running: &JoinFacts) -> Result<(), PlanError> {
     let affinity = process.exec_cpu_affinity().as_ref().and_then(|affinity| affinity.initial().as_deref());
     if let Some(cpus) = affinity.filter(|cpus| !cpus.is_empty()) {
         let mask = kernel::mask("process.execCPUAffinity.initial", cpus)?;

@@ -33,7 +33,7 @@ mod tests;
 
 use std::ffi::CString;
 
-use crate::facts::{Facts, LegacyHierarchy, PreservedFds};
+use crate::facts::{Facts, JoinFacts, LegacyHierarchy, PreservedFds};
 use crate::request::Request;
 
 pub use check::{At, PlanFault};
@@ -45,7 +45,7 @@ use decisions::Decisions;
 pub(crate) use decisions::{HOOKS_DEADLINE, has_network_of_its_own};
 pub(crate) use devices::rules as device_rules;
 pub(crate) use error::PlanError;
-pub(crate) use exec::{Entry, MountChange, Running};
+pub(crate) use exec::MountChange;
 pub use locked_flags::LockedFlags;
 pub use mount_options::MOUNT_OPTIONS;
 pub(crate) use mount_options::is_bind;
@@ -95,7 +95,7 @@ impl Plan {
         spec: &crate::oci::Spec,
         request: &Request<'_>,
         facts: &Facts,
-        running: &Running,
+        running: &JoinFacts,
     ) -> Result<Self, PlanError> {
         Ok(exec::process(spec, request, facts, running)?.finish())
     }
@@ -105,7 +105,7 @@ impl Plan {
         spec: &crate::oci::Spec,
         request: &Request<'_>,
         facts: &Facts,
-        running: &Running,
+        running: &JoinFacts,
         change: MountChange,
     ) -> Result<Self, PlanError> {
         Ok(exec::change_of_mounts(spec, request, facts, running, change)?.finish())

@@ -19,7 +19,7 @@ use super::builder::{Builder, slot};
 use super::decisions::{Appearance, MountNamespace, NetworkNamespace, UserNamespace, has_new};
 use super::paths::text;
 use super::phases::{HostPhase, InsidePhase};
-use super::{HostStep, LockedFlags, PlanError, Running, cgroups, process};
+use super::{HostStep, JoinFacts, LockedFlags, PlanError, cgroups, process};
 
 /// The kernel's flag of a type.
 const FLAGS: [(Type, libc::c_int); 8] = [
@@ -110,7 +110,7 @@ pub(super) fn enter_network(b: &mut Builder<'_>, phase: InsidePhase) {
 
 /// Adds the steps that enter the namespaces of a container's init, but for its PID namespace where the
 /// process does not appear there.
-pub(super) fn join_init(b: &mut Builder<'_>, running: &Running) -> Result<(), PlanError> {
+pub(super) fn join_init(b: &mut Builder<'_>, running: &JoinFacts) -> Result<(), PlanError> {
     let item = c"linux.namespaces";
     let hidden = if b.decisions.appearance.is_none() { flag(Type::Pid) } else { 0 };
     let joined = running.namespaces & !hidden;

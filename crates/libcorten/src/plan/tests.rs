@@ -5,6 +5,7 @@ use std::path::Path;
 use super::*;
 use crate::error::Failure;
 use crate::facts::BareMounts;
+use crate::facts::WayIn;
 use crate::{Console, CreateOptions, seccomp, spec};
 
 fn location(path: &str) -> corten_cgroup::Location {
@@ -88,10 +89,15 @@ fn golden_plan_of_a_process_that_joins() {
     let facts = Facts { seccomp: None, ..facts() };
     let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWNET;
     let namespaces = u64::from(namespaces.cast_unsigned());
-    let mut running =
-        Running { namespaces, follows_init: true, entry: Entry::Moved, below_unit: String::new(), resctrl: Vec::new() };
+    let mut running = JoinFacts {
+        namespaces,
+        follows_init: true,
+        way_in: WayIn::Moved,
+        below_unit: String::new(),
+        resctrl: Vec::new(),
+    };
     insta::assert_snapshot!(Plan::for_exec(&spec, &request, &facts, &running).unwrap());
-    running.entry = Entry::Cloned;
+    running.way_in = WayIn::Cloned;
     insta::assert_snapshot!(Plan::for_exec(&spec, &request, &facts, &running).unwrap());
 }
 
@@ -105,8 +111,9 @@ fn golden_plan_of_a_process_that_is_counted_last() {
     let cgroups = corten_cgroup::Location { legacy: legacy.into(), ..location("/box") };
     let facts = Facts { cgroups, seccomp: None, ..facts() };
     let namespaces = u64::from((libc::CLONE_NEWPID | libc::CLONE_NEWNS).cast_unsigned());
-    let entry = Entry::CountedLast;
-    let running = Running { namespaces, follows_init: true, entry, below_unit: String::new(), resctrl: Vec::new() };
+    let entry = WayIn::CountedLast;
+    let running =
+        JoinFacts { namespaces, follows_init: true, way_in: entry, below_unit: String::new(), resctrl: Vec::new() };
     insta::assert_snapshot!(Plan::for_exec(&spec, &request, &facts, &running).unwrap());
 }
 

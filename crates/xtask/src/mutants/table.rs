@@ -93,8 +93,8 @@ pub(super) const DEFENCES: &[Defence] = &[
     Defence {
         name: "nobody takes hold of a process before it is in the container's cgroups",
         file: "crates/libcorten/src/launch/error.rs",
-        code: "Self::Process { entry: Entry::Moved, can_be_seized: false } if",
-        without: "Self::Process { entry: Entry::Moved, .. } if",
+        code: "Self::Process { way_in: WayIn::Moved, can_be_seized: false } if",
+        without: "Self::Process { way_in: WayIn::Moved, .. } if",
         test: of("limits::felt::exec_is_refused_at_the_limit_where_others_could_seize_the_process"),
     },
     Defence {
