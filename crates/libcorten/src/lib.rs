@@ -59,6 +59,10 @@ pub mod fuzzing;
 // The kernel.
 mod sys;
 
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod common;
+
 pub use bundle::Bundle;
 pub use corten_cgroup::{Reason, stats};
 pub(crate) use error::chain;

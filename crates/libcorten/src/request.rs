@@ -67,9 +67,6 @@ pub struct CreateOptions {
     /// an eventfd, a pipe. What the kernel itself makes the caller wait for (a filesystem that does not
     /// answer) it cannot end.
     pub cancel: Option<Arc<OwnedFd>>,
-    /// A directory that stands in for the resctrl filesystem, for tests on machines without one: limits have
-    /// no effect.
-    pub resctrl_root: Option<PathBuf>,
 }
 
 /// What the caller asks for beside the config.

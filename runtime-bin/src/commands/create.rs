@@ -60,7 +60,6 @@ pub(super) fn create_options(global: &Global, options: &Create, console: Console
         pidfd_socket: options.pidfd_socket.clone(),
         foreground: false,
         cancel: None,
-        resctrl_root: None,
     })
 }
 

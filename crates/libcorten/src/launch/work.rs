@@ -292,7 +292,7 @@ impl<'a> Work<'a> {
 
     /// Puts a process into its resctrl group, which is written down before.
     fn join_resctrl(&mut self, pid: Pid, config: &LinuxIntelRdt) -> Result<(), LaunchError> {
-        let resctrl = Resctrl::open(self.launch.options.resctrl_root.clone())?;
+        let resctrl = Resctrl::open()?;
         let container = self.container()?;
         let group = resctrl.prepare(&container.record.id, config)?;
         container.record.resctrl = Some(group.record().clone());

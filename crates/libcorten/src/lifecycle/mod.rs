@@ -19,6 +19,8 @@ mod readiness;
 mod restore;
 mod salvage;
 mod start;
+#[cfg(test)]
+mod tests;
 mod update;
 mod wait;
 
@@ -161,22 +163,6 @@ impl Runtime {
         observe: &mut dyn FnMut(&Planned<HostStep>),
     ) -> Result<Container> {
         Creation::new(self, id, bundle, options)?.make(wait_for_start, observe)
-    }
-
-    /// Makes a container by a plan of [`Runtime::plan`], which may have been changed. `observe` sees each
-    /// host step before it is done; it is how tests stop, fail and kill a launch at every place.
-    ///
-    /// # Errors
-    /// As [`Runtime::create`].
-    pub fn create_by_plan(
-        &self,
-        id: &str,
-        bundle: &Bundle,
-        options: &CreateOptions,
-        plan: &Plan,
-        observe: &mut dyn FnMut(&Planned<HostStep>),
-    ) -> Result<Container> {
-        Creation::new(self, id, bundle, options)?.launch(plan, observe)
     }
 
     /// Finds a container.

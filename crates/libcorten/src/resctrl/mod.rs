@@ -26,6 +26,8 @@ use nix::unistd::Pid;
 use crate::error::{ErrorKind, Failure};
 use crate::oci::LinuxIntelRdt;
 use crate::sys::SysError;
+#[cfg(test)]
+pub(crate) use tests::standing_in;
 use tree::Tree;
 #[cfg(fuzzing)]
 pub(crate) use tree::mount_points;
@@ -187,16 +189,20 @@ pub(crate) struct Resctrl {
 }
 
 impl Resctrl {
-    /// Opens the mounted resctrl filesystem, or the one at `root`.
-    ///
-    /// A `root` that is no resctrl filesystem is a stand-in: files and directories that the kernel would have
-    /// are made there.
-    pub(crate) fn open(root: Option<PathBuf>) -> Result<Self, ResctrlError> {
-        let tree = match root {
-            Some(root) => Some(Tree::open(&root).map_err(ResctrlError::call(ITEM))?),
-            None => tree::mounted().map_err(ResctrlError::call(ITEM))?,
-        };
+    /// Opens the mounted resctrl filesystem.
+    pub(crate) fn open() -> Result<Self, ResctrlError> {
+        #[cfg(test)]
+        if let Some(root) = tests::stand_in() {
+            return Self::at(&root);
+        }
+        let tree = tree::mounted().map_err(ResctrlError::call(ITEM))?;
         Ok(Self { tree: Arc::new(tree.ok_or(ResctrlError::NotMounted)?) })
+    }
+
+    /// The one at `root`, or what stands in for it: files and directories that the kernel would have are made there.
+    #[cfg(test)]
+    fn at(root: &Path) -> Result<Self, ResctrlError> {
+        Ok(Self { tree: Arc::new(Tree::open(root).map_err(ResctrlError::call(ITEM))?) })
     }
 
     /// Makes what the config asks for, or finds it; no process is in it yet.

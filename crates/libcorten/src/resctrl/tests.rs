@@ -1,3 +1,4 @@
+use std::cell::RefCell;
 use std::fs;
 use std::os::unix::fs::symlink;
 
@@ -6,6 +7,23 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::chain;
+
+thread_local! {
+    static STAND_IN: RefCell<Option<PathBuf>> = const { RefCell::new(None) };
+}
+
+/// What stands in for the mounted filesystem in this thread.
+pub(super) fn stand_in() -> Option<PathBuf> {
+    STAND_IN.with_borrow(Option::clone)
+}
+
+/// Does something with a directory in the place of the mounted filesystem.
+pub(crate) fn standing_in<T>(root: &Path, act: impl FnOnce() -> T) -> T {
+    STAND_IN.set(Some(root.to_owned()));
+    let done = act();
+    STAND_IN.set(None);
+    done
+}
 
 /// A stand-in for a mounted resctrl filesystem.
 struct Fake {
@@ -18,7 +36,7 @@ impl Fake {
         let directory = TempDir::new().unwrap();
         fs::create_dir(directory.path().join("info")).unwrap();
         fs::write(directory.path().join("info/last_cmd_status"), "ok\n").unwrap();
-        let resctrl = Resctrl::open(Some(directory.path().to_owned())).unwrap();
+        let resctrl = Resctrl::at(directory.path()).unwrap();
         let fake = Self { directory, resctrl };
         fake.put("schemata", "    MB:0=100\n    L3:0=fffff\n");
         fake
@@ -326,10 +344,10 @@ fn the_root_is_found_in_mountinfo() {
         43 22 0:39 / /mnt/\xff\\xyz rw - ext4 /dev/resctrl rw\n\
         44 22\n";
     assert_eq!(tree::mount_points(mountinfo), ["/mnt/my res\\ctrl", "/sys/fs/resctrl"].map(PathBuf::from));
-    match Resctrl::open(None) {
+    match Resctrl::open() {
         Err(error) => assert_eq!(chain(&error), "linux.intelRdt: no resctrl filesystem is mounted"),
         Ok(_) => println!("skipped: this machine has a resctrl filesystem"),
     }
-    let error = Resctrl::open(Some("/no/such/root".into())).unwrap_err();
+    let error = Resctrl::at("/no/such/root".as_ref()).unwrap_err();
     assert_eq!(chain(&error), "linux.intelRdt: realpath(\"/no/such/root\"): no such file or directory");
 }

@@ -116,6 +116,26 @@ pub struct TestBundle {
 }
 
 impl TestBundle {
+    /// A container in a user namespace, with hooks of all kinds and what else takes steps of its own.
+    pub fn with_everything() -> Self {
+        let mut test = Self::new(&["sleep", "1000"]);
+        test.map_ids();
+        let hook = json!([{ "path": "/bin/true" }]);
+        test.config["hooks"] = json!({
+            "prestart": hook, "createRuntime": hook, "createContainer": hook, "startContainer": hook, "poststart": hook,
+            "poststop": hook,
+        });
+        test.config["process"]["oomScoreAdj"] = 10.into();
+        test.config["process"]["ioPriority"] = json!({ "class": "IOPRIO_CLASS_BE", "priority": 7 });
+        test.config["linux"]["sysctl"] = json!({ "net.ipv4.ip_forward": "1" });
+        let namespaces = test.config["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.push(json!({ "type": "time" }));
+        test.config["linux"]["timeOffsets"] = json!({ "boottime": { "secs": 1000 } });
+        let tmpfs = json!({ "destination": "/tmp", "type": "tmpfs", "options": ["tmpcopyup"] });
+        test.config["mounts"].as_array_mut().unwrap().push(tmpfs);
+        test
+    }
+
     /// A bundle that runs `args` with the default config.
     pub fn new(args: &[&str]) -> Self {
         let directory = tempfile::Builder::new().prefix("corten-test-").tempdir().unwrap();

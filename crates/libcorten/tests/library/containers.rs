@@ -7,7 +7,7 @@ use std::{env, fs, thread};
 
 use crate::common::{self, TestBundle};
 use container_test::container_test;
-use libcorten::plan::{Filter, FilterFlags, OwnedStep, Planned};
+use libcorten::plan::Planned;
 use libcorten::{Bundle, CreateOptions, ErrorKind, Exit, Runtime, Status, Update};
 
 #[container_test]
@@ -78,88 +78,6 @@ fn eight_threads_make_twenty_five_containers_each() {
     }
 }
 
-/// Every step of init is replaced by one that fails, one after the other: the error names the field, the call
-/// and the errno, and nothing is left.
-#[container_test]
-fn init_fails_at_every_step() {
-    let mut test = TestBundle::docker(&["true"]);
-    test.config["process"]["cwd"] = "/tmp/made".into();
-    fail_at_every_step(&test);
-    fail_at_every_step(&with_everything());
-}
-
-/// A container in a user namespace, with hooks of all kinds and what else takes steps of its own.
-fn with_everything() -> TestBundle {
-    let mut test = TestBundle::new(&["sleep", "1000"]);
-    test.map_ids();
-    let hook = serde_json::json!([{ "path": "/bin/true" }]);
-    test.config["hooks"] = serde_json::json!({
-        "prestart": hook, "createRuntime": hook, "createContainer": hook, "startContainer": hook, "poststart": hook,
-        "poststop": hook,
-    });
-    test.config["process"]["oomScoreAdj"] = 10.into();
-    test.config["process"]["ioPriority"] = serde_json::json!({ "class": "IOPRIO_CLASS_BE", "priority": 7 });
-    test.config["linux"]["sysctl"] = serde_json::json!({ "net.ipv4.ip_forward": "1" });
-    let namespaces = test.config["linux"]["namespaces"].as_array_mut().unwrap();
-    namespaces.push(serde_json::json!({ "type": "time" }));
-    test.config["linux"]["timeOffsets"] = serde_json::json!({ "boottime": { "secs": 1000 } });
-    let tmpfs = serde_json::json!({ "destination": "/tmp", "type": "tmpfs", "options": ["tmpcopyup"] });
-    test.config["mounts"].as_array_mut().unwrap().push(tmpfs);
-    test
-}
-
-fn fail_at_every_step(test: &TestBundle) {
-    let bundle = Bundle::open(test.write().path()).unwrap();
-    let runtime = Runtime::new(test.state_root());
-    let options = CreateOptions::default();
-    let plan = runtime.plan(&test.id, &bundle, &options, false).unwrap();
-    assert!(plan.inside.len() > 60, "{}", plan.inside.len());
-    for index in 0..plan.inside.len() {
-        let mut broken = plan.clone();
-        let item = broken.inside[index].item.clone();
-        // No slot holds a mount with this number of a closed fd: mount_setattr of a directory that is no
-        // mount fails.
-        let step = OwnedStep::Hostname { name: std::ffi::CString::new(vec![b'x'; 65]).unwrap() };
-        broken.inside[index] = Planned { item: item.clone(), step };
-        let error = runtime.create_by_plan(&test.id, &bundle, &options, &broken, &mut |_| {}).unwrap_err().chain();
-        let item = item.to_str().unwrap();
-        assert!(error.contains(item), "step {index}: {error}");
-        // After the capabilities are gone, the kernel has another reason.
-        let reasons = ["sethostname: invalid argument", "sethostname: operation not permitted"];
-        assert!(reasons.iter().any(|reason| error.contains(reason)), "step {index}: {error}");
-        test.assert_nothing_left(&format!("init failed at step {index} ({item})"));
-    }
-}
-
-/// Init ends without a word at every place, as if it were killed.
-#[container_test]
-fn init_dies_at_every_step() {
-    die_at_every_step(&TestBundle::new(&["true"]));
-    die_at_every_step(&with_everything());
-}
-
-fn die_at_every_step(test: &TestBundle) {
-    let bundle = Bundle::open(test.write().path()).unwrap();
-    let runtime = Runtime::new(test.state_root());
-    let options = CreateOptions::default();
-    let plan = runtime.plan(&test.id, &bundle, &options, true).unwrap();
-    // A filter that kills with the next call.
-    let kill_all = [0x06u8, 0, 0, 0, 0, 0, 0, 0x80].to_vec();
-    let ready = plan.inside.iter().rposition(|planned| matches!(planned.step, OwnedStep::Sync { .. })).unwrap();
-    for index in 0..=ready {
-        let mut broken = plan.clone();
-        let item = broken.inside[index].item.clone();
-        // Without no_new_privs the late steps, without privileges, could not load a filter.
-        broken.inside.insert(index, Planned { item: item.clone(), step: OwnedStep::NoNewPrivileges {} });
-        let (flags, program) = (FilterFlags::NONE, Filter(kill_all.clone()));
-        let step = OwnedStep::Seccomp { flags, program, privileged: false, notify: false };
-        broken.inside.insert(index + 1, Planned { item, step });
-        let error = runtime.create_by_plan(&test.id, &bundle, &options, &broken, &mut |_| {}).unwrap_err().chain();
-        assert!(error.contains("container init ended unexpectedly: killed by signal 31"), "step {index}: {error}");
-        test.assert_nothing_left(&format!("init died at step {index}"));
-    }
-}
-
 const KILL_AT: &str = "CORTEN_TEST_KILL_AT";
 const KILL_BUNDLE: &str = "CORTEN_TEST_KILL_BUNDLE";
 
@@ -167,7 +85,7 @@ const KILL_BUNDLE: &str = "CORTEN_TEST_KILL_BUNDLE";
 #[container_test]
 fn the_runtime_is_killed_at_every_step() {
     kill_at_every_step(&TestBundle::new(&["sleep", "1000"]));
-    kill_at_every_step(&with_everything());
+    kill_at_every_step(&TestBundle::with_everything());
 }
 
 fn kill_at_every_step(test: &TestBundle) {
@@ -241,8 +159,6 @@ fn killed_runtime() {
     let id = words.next().unwrap();
     let root = std::path::Path::new(&bundle).parent().unwrap().join("state");
     let (bundle, runtime) = (Bundle::open(&bundle).unwrap(), Runtime::new(root));
-    let options = CreateOptions::default();
-    let plan = runtime.plan(id, &bundle, &options, wait_for_start).unwrap();
     let mut seen = 0;
     let mut kill = |_: &Planned<_>| {
         if seen == index {
@@ -250,7 +166,7 @@ fn killed_runtime() {
         }
         seen += 1;
     };
-    runtime.create_by_plan(id, &bundle, &options, &plan, &mut kill).unwrap();
+    runtime.launch(id, &bundle, &CreateOptions::default(), wait_for_start, &mut kill).unwrap();
     kill_self();
 }
 

@@ -13,5 +13,4 @@ mod bare_mounts;
 mod containers;
 mod failing_calls;
 mod fallbacks;
-mod intel_rdt;
 mod spec_coverage;

@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::common::{TestBundle, Variant, skip};
 use container_test::container_test;
-use libcorten::{Bundle, Container, CreateOptions, ErrorKind, ExecOptions, Exit, Runtime};
 use serde_json::{Value, json};
+
+use crate::common::{TestBundle, Variant, skip};
+use crate::resctrl::standing_in;
+use crate::{Bundle, Container, CreateOptions, ErrorKind, ExecOptions, Exit, Runtime};
 
 /// A bundle, and a tree as the kernel has it when nobody has made a group.
 struct Fake {
@@ -55,10 +57,10 @@ impl Fake {
         found
     }
 
-    fn create(&self) -> libcorten::Result<Container> {
+    fn create(&self) -> crate::Result<Container> {
         let bundle = Bundle::open(self.test.write().path())?;
-        let options = CreateOptions { resctrl_root: Some(self.path("")), ..CreateOptions::default() };
-        Runtime::new(self.test.state_root()).create(&self.test.id, &bundle, &options)
+        let runtime = Runtime::new(self.test.state_root());
+        standing_in(&self.path(""), || runtime.create(&self.test.id, &bundle, &CreateOptions::default()))
     }
 
     fn id(&self) -> &str {
