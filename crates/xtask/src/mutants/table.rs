@@ -100,8 +100,8 @@ pub(super) const DEFENCES: &[Defence] = &[
     Defence {
         name: "an init that nobody may look at",
         file: "crates/corten-init/src/sys/process.rs",
-        code: "set(4, [0; 4]).map(drop)",
-        without: "set(4, [1, 0, 0, 0]).map(drop)",
+        code: "set(PR_SET_DUMPABLE, [0; 4]).map(drop)",
+        without: "set(PR_SET_DUMPABLE, [1, 0, 0, 0]).map(drop)",
         test: of("attacks::ways::an_init_that_waits_cannot_be_looked_at_from_inside::"),
     },
     Defence {
