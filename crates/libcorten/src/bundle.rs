@@ -125,7 +125,7 @@ impl Bundle {
 fn absolute(directory: &Path) -> Result<PathBuf> {
     directory
         .canonicalize()
-        .map_err(|error| BundleError::NoDirectory(SysError::from_io(&error, || Call::open(&directory))).into())
+        .map_err(|error| BundleError::NoDirectory(SysError::from_io(&error, || Call::open(directory))).into())
 }
 
 /// Reads the `process` of a bundle's config. `config`: its path, if it is not the bundle's config.json.
@@ -150,6 +150,6 @@ fn not_opened(path: &Path, name: &str, why: NotOpened) -> BundleError {
     match why {
         NotOpened::Irregular => BundleError::Irregular { path: path.to_owned() },
         NotOpened::Failed(Errno::ENOENT) => BundleError::NoConfig { name: name.to_owned() },
-        NotOpened::Failed(errno) => BundleError::Unreadable(SysError::new(errno, || Call::open(&path))),
+        NotOpened::Failed(errno) => BundleError::Unreadable(SysError::new(errno, || Call::open(path))),
     }
 }

@@ -14,7 +14,7 @@ pub enum Console {
     None,
     /// Its master is sent to this socket, as runc's `--console-socket` does.
     Socket(PathBuf),
-    /// Its master stays with the caller: [`Container::take_console`].
+    /// Its master stays with the caller: [`Container::take_console`](crate::Container::take_console).
     Master,
     /// The same for a caller that connects it with its own stdin and stdout
     /// ([`foreground::attach`](crate::lifecycle::foreground::attach)): before the program starts it gets the
@@ -48,8 +48,9 @@ pub struct CreateOptions {
     /// first fds from 3 on, before those of `preserve_fds`, and the container process is told so by
     /// `LISTEN_FDS` and `LISTEN_PID`.
     pub listen_fds: u32,
-    /// Give the container a socket for sd_notify(3), `NOTIFY_SOCKET`: [`Container::take_readiness`] of a
-    /// container that runs, [`Container::start_and_listen`] of one that is created.
+    /// Give the container a socket for sd_notify(3), `NOTIFY_SOCKET`:
+    /// [`Container::take_readiness`](crate::Container::take_readiness) of a container that runs,
+    /// [`Container::start_and_listen`](crate::Container::start_and_listen) of one that is created.
     pub notify_socket: bool,
     /// Keep the caller's session keyring instead of a new one.
     pub no_new_keyring: bool,

@@ -167,7 +167,7 @@ fn preserved_fds(options: &CreateOptions) -> Result<PreservedFds> {
 /// Whether a mount namespace is mounted somewhere.
 fn has_mounted_mount_namespaces() -> Result<bool> {
     let path = "/proc/thread-self/mountinfo";
-    let mounts = std::fs::read(path).map_err(|error| SysError::from_io(&error, || Call::read(&path)))?;
+    let mounts = std::fs::read(path).map_err(|error| SysError::from_io(&error, || Call::read(path)))?;
     Ok(has_namespace_root(&mounts))
 }
 

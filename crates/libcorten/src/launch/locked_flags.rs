@@ -34,7 +34,7 @@ pub(super) fn tree(source: &Path, how: OpenTree, locked: LockedFlags) -> Result<
 }
 
 fn read(path: &str) -> Result<Vec<u8>, SysError> {
-    std::fs::read(path).map_err(|error| SysError::from_io(&error, || Call::read(&path)))
+    std::fs::read(path).map_err(|error| SysError::from_io(&error, || Call::read(path)))
 }
 
 /// The mount in a file of `/proc/PID/fdinfo`.

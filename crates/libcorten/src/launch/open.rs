@@ -161,5 +161,5 @@ pub(super) fn map_tree(tree: impl AsFd, field: &str, maps: &IdMapSource, recursi
 
 fn open(path: &Path, flags: i32) -> Result<File, SysError> {
     let opened = OpenOptions::new().read(true).custom_flags(flags | libc::O_NOCTTY | libc::O_NONBLOCK).open(path);
-    opened.map_err(|error| SysError::from_io(&error, || Call::open(&path)))
+    opened.map_err(|error| SysError::from_io(&error, || Call::open(path)))
 }

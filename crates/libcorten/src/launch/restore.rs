@@ -101,7 +101,7 @@ impl AtRestore {
             | HostStep::SendPidfd { .. }
             | HostStep::CopyStdio { .. }
             | HostStep::GiveStdio { .. }
-            // The conversation with init, which is written down before CRIU is asked.
+            // The conversation with init, and what is known of it.
             | HostStep::FollowClone
             | HostStep::ReceiveConsole
             | HostStep::HandOnConsole

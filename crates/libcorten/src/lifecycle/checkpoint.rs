@@ -337,7 +337,7 @@ fn stdio(record: &Record) -> Result<(Vec<String>, Vec<String>)> {
         let mount =
             text.lines().find_map(|line| line.strip_prefix("mnt_id:")).and_then(|id| id.trim().parse::<u64>().ok());
         if let Some(mount) = mount.filter(|mount| !own.contains(mount)) {
-            let found = std::fs::metadata(&path).map_err(|error| SysError::from_io(&error, || Call::stat(&path)))?;
+            let found = std::fs::metadata(&path).map_err(|error| SysError::from_io(&error, || Call::stat(path)))?;
             let name = format!("file[{mount:x}:{:x}]", found.ino());
             external.push(name.clone());
             let is_null = found.file_type().is_char_device() && found.rdev() == makedev(1, 3);
@@ -354,10 +354,10 @@ fn mounts_of(pid: i32) -> Result<Vec<u64>> {
 }
 
 fn read(path: &str) -> Result<String, SysError> {
-    std::fs::read_to_string(path).map_err(|error| SysError::from_io(&error, || Call::read(&path)))
+    std::fs::read_to_string(path).map_err(|error| SysError::from_io(&error, || Call::read(path)))
 }
 
 fn inode(path: &str) -> Result<u64, SysError> {
     let found = std::fs::metadata(path);
-    found.map(|found| found.ino()).map_err(|error| SysError::from_io(&error, || Call::stat(&path)))
+    found.map(|found| found.ino()).map_err(|error| SysError::from_io(&error, || Call::stat(path)))
 }

@@ -120,7 +120,7 @@ impl Drop for Signals {
 /// What the container has written and nobody has read when it ends stays in the pipe that is stdout; a reader
 /// of another kind that reads nothing for two seconds does not get it.
 ///
-/// [`Console::Foreground`]: super::Console::Foreground
+/// [`Console::Foreground`]: crate::Console::Foreground
 ///
 /// # Errors
 /// The caller did not make the container, or a call failed; the container may run on.

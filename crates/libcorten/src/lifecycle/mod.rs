@@ -319,8 +319,8 @@ impl Container {
         self.refused.as_deref()
     }
 
-    /// Returns the terminal's master, once, of a container made with [`Console::Master`] or
-    /// [`Console::Foreground`].
+    /// Returns the terminal's master, once, of a container made with
+    /// [`Console::Master`](crate::Console::Master) or [`Console::Foreground`](crate::Console::Foreground).
     pub fn take_console(&mut self) -> Option<OwnedFd> {
         self.console.take()
     }

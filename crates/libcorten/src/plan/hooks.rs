@@ -62,7 +62,7 @@ pub(super) fn start(b: &mut Builder<'_>, environment: &[String]) -> Result<(), P
     run(b, HookKind::StartContainer, hooks, slot::STATE_CREATED, environment)
 }
 
-/// Whether there are hooks that run before the program, so that init waits at [`SyncPoint::Hooks`].
+/// Whether there are hooks that run before the program, so that init waits at [`Hooks`](corten_init::SyncPoint::Hooks).
 pub(super) fn any_before_start(spec: &Spec) -> bool {
     BEFORE_EXEC.iter().any(|kind| !kind.of(spec.hooks().as_ref()).is_empty())
 }

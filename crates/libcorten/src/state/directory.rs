@@ -543,7 +543,7 @@ pub(crate) fn read_whole(mut file: File) -> std::io::Result<Vec<u8>> {
 
 /// Returns the ids of all containers below a root, sorted. A root that does not exist has none.
 pub(crate) fn ids(root: &Path) -> Result<Vec<String>, StateError> {
-    let call = || Call::open(&root);
+    let call = || Call::open(root);
     let entries = match std::fs::read_dir(root) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -76,7 +76,7 @@ fn make() -> Result<OwnedFd, SysError> {
     unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| SysError::new(errno, || "unshare(CLONE_NEWNET)".to_owned()))?;
     loopback_up()?;
     let path = "/proc/thread-self/ns/net";
-    let opened = File::open(path).map_err(|error| SysError::from_io(&error, || Call::open(&path)))?;
+    let opened = File::open(path).map_err(|error| SysError::from_io(&error, || Call::open(path)))?;
     Ok(opened.into())
 }
 
