@@ -65,7 +65,7 @@ pub(super) fn container<'a>(
     keyring(b)?;
     hide(b)?;
     root::readonly_root(b);
-    process::become_it(b, process)?;
+    process::exec_process(b, process)?;
     listen(b);
     copy_stdio(b, process);
     restrict(b, process)?;
@@ -83,7 +83,8 @@ fn record(b: &mut Builder<'_>) {
     b.host(HostPhase::Prepare, c"runtime", HostStep::PrepareRecord);
 }
 
-/// What is passed over. Labels of a security module that the kernel has not got: crun leaves them out, too, and engines rely on it.
+/// What is passed over. Labels of a security module that the kernel has not got: crun leaves them out, too,
+/// and engines rely on it.
 pub(super) fn warn(b: &mut Builder<'_>, process: &Process) {
     let named = |name: &Option<String>| name.as_ref().is_some_and(|name| !name.is_empty());
     let mount_label = b.spec.linux().as_ref().is_some_and(|linux| named(linux.mount_label()));
@@ -120,8 +121,9 @@ pub(super) fn host_proc(b: &mut Builder<'_>) {
     }
 }
 
-/// The OOM score where the runtime cannot write it: by init, before anything else. The file is init's own only as long as init
-/// is dumpable, which it must not be in namespaces that others are in; until then nobody but the caller can look at it.
+/// The OOM score where the runtime cannot write it: by init, before anything else. The file is init's own
+/// only as long as init is dumpable, which it must not be in namespaces that others are in; until then nobody
+/// but the caller can look at it.
 pub(super) fn oom_score(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let Some(value) = own_oom_score(b.spec, b.facts) else { return Ok(()) };
     let item = c"process.oomScoreAdj";
@@ -158,7 +160,8 @@ fn net_devices(b: &mut Builder<'_>) {
     });
 }
 
-/// The terminal: made in the container's devpts, its master handed to the runtime, its peer the container's console.
+/// The terminal: made in the container's devpts, its master handed to the runtime, its peer the container's
+/// console.
 fn terminal(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     if !process.terminal().unwrap_or(false) {
         return Ok(());
@@ -304,7 +307,8 @@ fn hide(b: &mut Builder<'_>) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// The mount that a path counts from, and the path in it: procfs and sysfs are at hand, whatever has become of their names.
+/// The mount that a path counts from, and the path in it: procfs and sysfs are at hand, whatever has become
+/// of their names.
 fn kept_path(b: &Builder<'_>, field: &str, path: &str) -> Result<(Option<Slot>, CString), PlanError> {
     let whole = path_in_root(field, Path::new(path))?;
     let words = whole.to_string_lossy();

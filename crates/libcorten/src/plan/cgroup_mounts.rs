@@ -1,7 +1,8 @@
-//! Mounts of type `cgroup` (`mounts`): cgroup2, or on a hybrid machine a directory with one mount for each v1 hierarchy, as runc makes it.
+//! Mounts of type `cgroup` (`mounts`): cgroup2, or on a hybrid machine a directory with one mount for each v1
+//! hierarchy, as runc makes it.
 //!
-//! Stage: plan; the steps run inside. Spec: config-linux.md, "Default Filesystems". Attacker: the container, which must not write to cgroups
-//! of the host that are not its own (CVE-2023-25809).
+//! Stage: plan; the steps run inside. Spec: config-linux.md, "Default Filesystems". Attacker: the container,
+//! which must not write to cgroups of the host that are not its own (CVE-2023-25809).
 
 use std::path::Path;
 
@@ -31,8 +32,8 @@ pub(super) fn cgroup(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanE
         CgroupMounts::Own => return own_cgroup(b, entry),
         CgroupMounts::New | CgroupMounts::None => {}
     }
-    // No flags for the superblock: there is one for the whole machine. Options of cgroup2 the kernel takes from its first cgroup namespace
-    // alone.
+    // No flags for the superblock: there is one for the whole machine. Options of cgroup2 the kernel takes
+    // from its first cgroup namespace alone.
     b.inside(InsidePhase::Mounts, entry.item.clone(), cgroup_fs(entry.options.set, c"cgroup2", &entry.options.data)?);
     tree_attributes(b, entry, slot::MOUNT);
     attach_entry(b, entry, slot::MOUNT, false);
@@ -52,8 +53,9 @@ fn own_cgroup(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// A runtime that is not root of the machine may not mount the host's cgroups, and may have none to make the container's in: what shows are
-/// those of the caller (runc). They are the user's to write, so that they are read-only unless `rw` asks for them (CVE-2023-25809).
+/// A runtime that is not root of the machine may not mount the host's cgroups, and may have none to make the
+/// container's in: what shows are those of the caller (runc). They are the user's to write, so that they are
+/// read-only unless `rw` asks for them (CVE-2023-25809).
 fn callers_cgroups(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     let mount = b.new_source()?;
     let flags = TreeFlags { recursive: true, directory: true, ..TreeFlags::default() };
@@ -107,8 +109,8 @@ fn legacy_cgroups(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanErro
     Ok(())
 }
 
-/// Shows one hierarchy; returns the slot of the mount. A cgroup that is not the container's own is read-only whatever the options
-/// say.
+/// Shows one hierarchy; returns the slot of the mount. A cgroup that is not the container's own is read-only
+/// whatever the options say.
 fn legacy_cgroup(b: &mut Builder<'_>, entry: &Entry<'_>, hierarchy: &LegacyHierarchy) -> Result<Slot, PlanError> {
     let set = entry.options.set | if hierarchy.is_own { 0 } else { libc::MOUNT_ATTR_RDONLY };
     if has_new(b.spec, LinuxNamespaceType::Cgroup) {

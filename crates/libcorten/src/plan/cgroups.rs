@@ -2,9 +2,9 @@
 //!
 //! Stage: plan; host steps only, but for one point at which init waits.
 //!
-//! In cgroup v2 the cgroup and its limits are there before init, which is cloned into it. v1 has no such clone, and a scope of
-//! systemd comes to be around a process that is there already: then init waits, first of all, until it has been moved.
-//! Spec: config-linux.md#cgroups-path, #cgroup-ownership, #control-groups.
+//! In cgroup v2 the cgroup and its limits are there before init, which is cloned into it. v1 has no such
+//! clone, and a scope of systemd comes to be around a process that is there already: then init waits, first
+//! of all, until it has been moved. Spec: config-linux.md#cgroups-path, #cgroup-ownership, #control-groups.
 
 use std::ffi::CStr;
 
@@ -74,9 +74,10 @@ pub(super) fn enter(b: &mut Builder<'_>) -> Result<Limits, PlanError> {
     Ok(limits)
 }
 
-/// Puts a process that joins the container into its cgroups. It is not cloned into that of cgroup v2 at once, as a new container's init
-/// is: the cgroup is the container's by now, which may freeze it or run out of memory in it, and the clone shares the runtime's
-/// memory until it has executed init. So init clones itself, or waits until it has been moved.
+/// Puts a process that joins the container into its cgroups. It is not cloned into that of cgroup v2 at once,
+/// as a new container's init is: the cgroup is the container's by now, which may freeze it or run out of
+/// memory in it, and the clone shares the runtime's memory until it has executed init. So init clones itself,
+/// or waits until it has been moved.
 ///
 /// It is in there before it enters the PID namespace, where processes of the container could take hold of it.
 /// But for the cgroup that counts processes: where the limit is reached, nothing in there can clone itself
@@ -177,8 +178,8 @@ pub(super) fn finish(b: &mut Builder<'_>) {
     }
 }
 
-/// Restricts devices. Before init opens anything of the container's root, where others may have exchanged it for a device, and not after
-/// the runtime's hooks, which may add to it.
+/// Restricts devices. Before init opens anything of the container's root, where others may have exchanged it
+/// for a device, and not after the runtime's hooks, which may add to it.
 pub(super) fn filter(meeting: &mut Meeting<'_, '_>) {
     if meeting.b.decisions.device_filter != DeviceFilter::None {
         meeting.host(DEVICES, HostStep::DeviceFilter { optional: meeting.b.facts.rootless });
@@ -207,8 +208,9 @@ fn unit_properties(b: &Builder<'_>, unit: &Unit) -> Result<Vec<Property>, PlanEr
     Ok(properties)
 }
 
-/// The user on the host to whom the cgroup is given: that of the process, if the container may do with its cgroup what it
-/// likes: in a user namespace and a cgroup namespace of its own, with a mount that can be written to (config-linux.md#cgroup-ownership).
+/// The user on the host to whom the cgroup is given: that of the process, if the container may do with its
+/// cgroup what it likes: in a user namespace and a cgroup namespace of its own, with a mount that can be
+/// written to (config-linux.md#cgroup-ownership).
 fn owner(b: &Builder<'_>) -> Option<u32> {
     let writable = b.spec.mounts().iter().flatten().any(|mount| {
         let readonly = mount.options().iter().flatten().any(|option| matches!(option.as_str(), "ro" | "rro"));

@@ -327,9 +327,9 @@ impl Known<'_> {
         if begins_empty { Sources::InitVisiting } else { Sources::Init }
     }
 
-    /// Where init has a procfs from, for files of the kernel. A user namespace can only mount the procfs of a PID
-    /// namespace of its own, and only where it sees all of one already. Init needs one before it can make any for
-    /// time offsets and its OOM score, and to hide those that there are.
+    /// Where init has a procfs from, for files of the kernel. A user namespace can only mount the procfs of a
+    /// PID namespace of its own, and only where it sees all of one already. Init needs one before it can make
+    /// any for time offsets and its OOM score, and to hide those that there are.
     fn procfs(&self) -> Procfs {
         let Self { spec, request, facts, user } = self;
         let offsets = spec.linux().as_ref().and_then(|linux| linux.time_offsets().as_ref());

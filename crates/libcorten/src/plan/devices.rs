@@ -1,8 +1,9 @@
 //! Devices: the nodes and links of `/dev`, and the rules of the device filter.
 //!
-//! Stage: plan; the steps run inside, before `pivot_root(2)`, after the mounts.
-//! Spec: config-linux.md#devices, #default-devices, #allowed-device-list. Attacker: `/dev` of the rootfs may be a link
-//! (CVE-2026-41579): the executor opens the parent inside the root. Or a link of the image puts a volume there: then nothing is made.
+//! Stage: plan; the steps run inside, before `pivot_root(2)`, after the mounts. Spec:
+//! config-linux.md#devices, #default-devices, #allowed-device-list. Attacker: `/dev` of the rootfs may be a
+//! link (CVE-2026-41579): the executor opens the parent inside the root. Or a link of the image puts a volume
+//! there: then nothing is made.
 
 use std::ffi::CString;
 use std::path::Path;
@@ -36,7 +37,8 @@ const DEFAULT_LINKS: [(&str, &str); 4] = [
 pub(super) fn devices(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let listed = b.spec.linux().as_ref().and_then(|linux| linux.devices().as_ref());
     let listed: &[_] = listed.map_or(&[], Vec::as_slice);
-    // runc, crun: with a bind mount there the config brings a /dev of its own, and nothing is made in a directory of the host.
+    // runc, crun: with a bind mount there the config brings a /dev of its own, and nothing is made in a
+    // directory of the host.
     if b.decisions.own_dev {
         b.in_own_dev(InsidePhase::Devices, c"default devices", |b| {
             default_devices(b, listed)?;
@@ -119,7 +121,8 @@ struct Node {
     owner: (u32, u32),
 }
 
-/// Makes a node, or shows the host's where the kernel makes no device nodes: in a user namespace, or without CAP_MKNOD.
+/// Makes a node, or shows the host's where the kernel makes no device nodes: in a user namespace, or without
+/// CAP_MKNOD.
 fn make(b: &mut Builder<'_>, item: &CString, node: &Node) -> Result<(), PlanError> {
     let path = text("linux.devices", node.path.as_str())?;
     if node.kind != libc::S_IFIFO && (b.decisions.in_user_namespace() || !b.facts.may_mknod) {
@@ -160,14 +163,15 @@ fn has_hosts_root(b: &Builder<'_>) -> bool {
     !b.decisions.in_user_namespace() || maps.is_empty() || maps.iter().any(|map| map.host_id() == 0)
 }
 
-/// Makes the mount of a device of the host private: the copy starts as a peer of the host's mount, and what the container then mounted on
-/// the device would be mounted on that of the host, too.
+/// Makes the mount of a device of the host private: the copy starts as a peer of the host's mount, and what
+/// the container then mounted on the device would be mounted on that of the host, too.
 fn keep_private(mount: Slot) -> Step {
     change(mount, 0, libc::MS_PRIVATE, false)
 }
 
-/// Makes the mount of a device of the host read-only and private. It can be read and written as before, but whoever owns it, the
-/// root of a container that is root of the host, cannot change its mode, owner and times for the host.
+/// Makes the mount of a device of the host read-only and private. It can be read and written as before, but
+/// whoever owns it, the root of a container that is root of the host, cannot change its mode, owner and times
+/// for the host.
 pub(super) fn keep_attributes(mount: Slot) -> Step {
     change(mount, libc::MOUNT_ATTR_RDONLY, libc::MS_PRIVATE, false)
 }
@@ -185,7 +189,8 @@ pub(super) fn warn(b: &mut Builder<'_>) {
     }
 }
 
-/// The rules of the device filter: the config's, then what every container may do. runc's order; the last match decides.
+/// The rules of the device filter: the config's, then what every container may do. runc's order; the last
+/// match decides.
 pub(crate) fn rules(resources: Option<&LinuxResources>) -> Vec<Rule> {
     let listed = resources.and_then(|resources| resources.devices().as_ref());
     let mut rules: Vec<Rule> = listed.into_iter().flatten().map(rule).collect();

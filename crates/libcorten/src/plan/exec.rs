@@ -1,12 +1,15 @@
-//! A process in a container that runs: another program (`exec`), or one that changes mounts and ends (`mounts`).
+//! A process in a container that runs: another program (`exec`), or one that changes mounts and ends
+//! (`mounts`).
 //!
-//! Stage: plan. The same parts as for a container's first process, around another beginning: there is nothing to make, and all to
-//! join. The namespaces are those of the container's init, by its pidfd: whatever their paths and whoever made them, and never
-//! those of a process that has got the same pid since.
-//! Spec: config.md#process for the process; the command itself is runc's. Attacker: processes in the container, which run, and see
-//! the new one as soon as it is in their PID namespace. With CAP_SYS_PTRACE they could take hold of it then, dumpable or not, and of
-//! what it may do: so it is made in the runtime's PID namespace, where they do not see it, and enters theirs with the capabilities, the
-//! user and the filter that the program will have. In a user namespace that capability is no power over a process that is not dumpable.
+//! Stage: plan. The same parts as for a container's first process, around another beginning: there is nothing
+//! to make, and all to join. The namespaces are those of the container's init, by its pidfd: whatever their
+//! paths and whoever made them, and never those of a process that has got the same pid since. Spec:
+//! config.md#process for the process; the command itself is runc's. Attacker: processes in the container,
+//! which run, and see the new one as soon as it is in their PID namespace. With CAP_SYS_PTRACE they could
+//! take hold of it then, dumpable or not, and of what it may do: so it is made in the runtime's PID
+//! namespace, where they do not see it, and enters theirs with the capabilities, the user and the filter that
+//! the program will have. In a user namespace that capability is no power over a process that is not
+//! dumpable.
 
 use corten_init::{OwnedStep as Step, SyncPoint};
 
@@ -19,8 +22,8 @@ use super::decisions::{Appearance, Decisions, Procfs, RootMethod};
 use super::phases::{HostPhase, InsidePhase};
 use super::{Facts, HostStep, PlanError, Request, cgroups, kernel, mounts, namespaces, process};
 
-/// Works out what is done for a process, in order. `spec` is the container's config, with the new process in place of the first
-/// one, and without what is done once for all: hooks, sysctls.
+/// Works out what is done for a process, in order. `spec` is the container's config, with the new process in
+/// place of the first one, and without what is done once for all: hooks, sysctls.
 pub(super) fn process<'a>(
     spec: &'a Spec,
     request: &'a Request<'a>,
@@ -48,7 +51,7 @@ pub(super) fn process<'a>(
     }
     build::kernel_files(b, process)?;
     build::keyring(b)?;
-    process::become_it(b, process)?;
+    process::exec_process(b, process)?;
     b.clone_init(c"runtime", 0);
     restrict(b, process, running)?;
     b.host(HostPhase::Exec, c"process.args", HostStep::AwaitExec);
@@ -105,8 +108,8 @@ pub(super) fn change_of_mounts<'a>(
     Ok(builder)
 }
 
-/// The root that paths are resolved in. A container without a mount namespace of its own is shut up in a tree that only its
-/// processes have.
+/// The root that paths are resolved in. A container without a mount namespace of its own is shut up in a tree
+/// that only its processes have.
 fn root(b: &mut Builder<'_>) {
     let item = c"runtime";
     if b.decisions.root == RootMethod::Joined {

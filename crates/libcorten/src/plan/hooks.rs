@@ -1,9 +1,9 @@
 //! Hooks (`hooks`): which run where.
 //!
-//! Stage: plan. prestart and createRuntime are the runtime's, while init waits before `pivot_root(2)`; createContainer and
-//! startContainer are init's; poststart comes after the exec, poststop after the deletion, both from what the state keeps.
-//! Spec: config.md#posix-platform-hooks, runtime.md#lifecycle. Attacker: none in the runtime's; startContainer hooks are the
-//! container's programs.
+//! Stage: plan. prestart and createRuntime are the runtime's, while init waits before `pivot_root(2)`;
+//! createContainer and startContainer are init's; poststart comes after the exec, poststop after the
+//! deletion, both from what the state keeps. Spec: config.md#posix-platform-hooks, runtime.md#lifecycle.
+//! Attacker: none in the runtime's; startContainer hooks are the container's programs.
 
 use corten_init::{OwnedStep as Step, Slot, Strings};
 

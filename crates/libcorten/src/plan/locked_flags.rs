@@ -1,8 +1,9 @@
 //! Flags of the host's mounts that a container in a user namespace keeps (`mounts[].options`).
 //!
-//! Stage: plan; pure. The kernel locks them in a mount namespace that another user namespace owns (mount_namespaces(7)), but not
-//! on a tree that the runtime opens: there the same rule is the runtime's to keep. Spec: config.md#linux-mount-options.
-//! Attacker: none; the bundle is trusted, but engines write options without a look at the host's mount.
+//! Stage: plan; pure. The kernel locks them in a mount namespace that another user namespace owns
+//! (mount_namespaces(7)), but not on a tree that the runtime opens: there the same rule is the runtime's to
+//! keep. Spec: config.md#linux-mount-options. Attacker: none; the bundle is trusted, but engines write
+//! options without a look at the host's mount.
 
 use libc::{
     MOUNT_ATTR__ATIME, MOUNT_ATTR_NOATIME, MOUNT_ATTR_NODEV, MOUNT_ATTR_NODIRATIME, MOUNT_ATTR_NOEXEC,
@@ -46,7 +47,8 @@ impl LockedFlags {
         (asked.own.touches() || asked.tree.touches()).then_some(asked)
     }
 
-    /// Says what a mount with these words in `mountinfo` would lose. `is_source`: it is the source, not a mount below it.
+    /// Says what a mount with these words in `mountinfo` would lose. `is_source`: it is the source, not a
+    /// mount below it.
     pub(crate) fn refusal<'a>(self, words: impl Iterator<Item = &'a str> + Clone, is_source: bool) -> Option<String> {
         self.own.refusal(words.clone()).filter(|_| is_source).or_else(|| self.tree.refusal(words))
     }

@@ -1,9 +1,13 @@
 //! From the config to the list of kernel calls.
 //!
-//! Stage: plan; pure. `Spec`, what was asked for (`Request`) and what the host is like (`Facts`) become a [`Plan`]: what
-//! the runtime does, what init does, and where the two meet. No system call is made here, so a plan can be printed, compared
-//! and fuzzed, and a test can change it to make any step fail.
-//! Spec: config.md, config-linux.md. Attacker: none yet; the bundle is trusted, what it names on disk is not looked at.
+//! Stage: plan; pure. `Spec`, what was asked for (`Request`) and what the host is like (`Facts`) become a
+//! [`Plan`]: what the runtime does, what init does, and where the two meet. No system call is made here, so a
+//! plan can be printed, compared and fuzzed, and a test can change it to make any step fail. Spec: config.md,
+//! config-linux.md. Attacker: none yet; the bundle is trusted, what it names on disk is not looked at.
+//!
+//! `decisions`: what a whole plan follows from. `phases`, `builder`: how steps come into order. `build` and
+//! `exec`: the rooms' subjects from top to bottom; each other room adds the steps of its own. `steps`: those
+//! of the runtime; `check`: what must come before what.
 
 mod build;
 mod builder;
@@ -27,6 +31,7 @@ mod phases;
 mod print;
 mod process;
 mod root;
+mod sources;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -55,7 +60,8 @@ pub use steps::{HostStep, IdMapSource};
 /// A step with the config item that it came from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned<T> {
-    /// The config item, as a path into config.json (`mounts[3]`), or a word for what no item asks for (`runtime`).
+    /// The config item, as a path into config.json (`mounts[3]`), or a word for what no item asks for
+    /// (`runtime`).
     pub item: CString,
     /// The step.
     pub step: T,
@@ -79,8 +85,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Returns what the config asks for and will not have, one sentence each that names the field: labels on a kernel without
-    /// the security module, options that mean nothing where they stand.
+    /// Returns what the config asks for and will not have, one sentence each that names the field: labels on
+    /// a kernel without the security module, options that mean nothing where they stand.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
@@ -90,7 +96,8 @@ impl Plan {
         Ok(build::container(spec, request, facts)?.finish())
     }
 
-    /// Works out the plan for a process in a container that runs; `spec` is the container's config with that process.
+    /// Works out the plan for a process in a container that runs; `spec` is the container's config with that
+    /// process.
     pub(crate) fn for_exec(
         spec: &crate::oci::Spec,
         request: &Request<'_>,
@@ -100,7 +107,8 @@ impl Plan {
         Ok(exec::process(spec, request, facts, running)?.finish())
     }
 
-    /// Works out the plan for changing mounts of a container that runs; `spec` is the container's config with these mounts.
+    /// Works out the plan for changing mounts of a container that runs; `spec` is the container's config with
+    /// these mounts.
     pub(crate) fn for_mounts(
         spec: &crate::oci::Spec,
         request: &Request<'_>,

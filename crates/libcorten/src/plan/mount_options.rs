@@ -1,13 +1,13 @@
 //! Mount options (`mounts[].options`) sorted into what each kernel call takes.
 //!
-//! Stage: plan; pure, no system call.
-//! Privilege: none.
-//! Kernel: the words end in `fsconfig(2)`, `fsmount(2)`, `mount_setattr(2)` and the propagation of `mount_setattr(2)`.
-//! Spec: config.md#linux-mount-options. Attacker: may write nothing here, the bundle is trusted.
+//! Stage: plan; pure, no system call. Privilege: none. Kernel: the words end in `fsconfig(2)`, `fsmount(2)`,
+//! `mount_setattr(2)` and the propagation of `mount_setattr(2)`. Spec: config.md#linux-mount-options.
+//! Attacker: may write nothing here, the bundle is trusted.
 //!
-//! `mount(2)` took one word of flags for three different objects; the new mount API does not. So each option belongs to
-//! the superblock (`sync`), to this mount (`nosuid`), to the whole tree below it (`rnosuid`), or it is data for the
-//! filesystem (`mode=755`). One table says which; a later option overrides an earlier one about the same thing.
+//! `mount(2)` took one word of flags for three different objects; the new mount API does not. So each option
+//! belongs to the superblock (`sync`), to this mount (`nosuid`), to the whole tree below it (`rnosuid`), or
+//! it is data for the filesystem (`mode=755`). One table says which; a later option overrides an earlier one
+//! about the same thing.
 
 use libc::{
     MOUNT_ATTR__ATIME, MOUNT_ATTR_NOATIME, MOUNT_ATTR_NODEV, MOUNT_ATTR_NODIRATIME, MOUNT_ATTR_NOEXEC,
@@ -26,7 +26,8 @@ pub(crate) struct MountOptions {
     pub(crate) remount: bool,
     /// `MOUNT_ATTR_*` to set on this mount.
     pub(crate) set: u64,
-    /// `MOUNT_ATTR_*` that the options ask to clear on this mount; the atime field counts as one (see [`AttrChange`]).
+    /// `MOUNT_ATTR_*` that the options ask to clear on this mount; the atime field counts as one (see
+    /// [`AttrChange`]).
     ///
     /// Only what was named is here; see [`Self::unnamed`].
     pub(crate) clear: u64,
@@ -36,10 +37,11 @@ pub(crate) struct MountOptions {
     pub(crate) recursive_clear: u64,
     /// Propagation changes, in the order given.
     pub(crate) propagation: Vec<Propagation>,
-    /// Words for `fsconfig(FSCONFIG_SET_FLAG)` in alphabetical order: `dirsync`, `lazytime`, `mand`, `ro`, `sync`.
+    /// Words for `fsconfig(FSCONFIG_SET_FLAG)` in alphabetical order: `dirsync`, `lazytime`, `mand`, `ro`,
+    /// `sync`.
     ///
-    /// Empty for bind mounts, whose superblock belongs to somebody else: the kernel ignores these words there, as runc
-    /// does.
+    /// Empty for bind mounts, whose superblock belongs to somebody else: the kernel ignores these words
+    /// there, as runc does.
     pub(crate) superblock: Vec<String>,
     /// The filesystem's own options, `key` or `key=value`, in the order given; empty for bind mounts.
     pub(crate) data: Vec<(String, Option<String>)>,
@@ -62,8 +64,8 @@ pub(crate) struct MountOptions {
 impl MountOptions {
     /// The attributes that no option names and that a bind mount loses nevertheless.
     ///
-    /// runc and crun: a bind mount with any attribute option has exactly those that are named, atime excepted; without any it
-    /// keeps those of its source.
+    /// runc and crun: a bind mount with any attribute option has exactly those that are named, atime
+    /// excepted; without any it keeps those of its source.
     pub(crate) fn unnamed(&self) -> u64 {
         const LOST: u64 =
             MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSYMFOLLOW;
@@ -170,7 +172,8 @@ enum Meaning {
         flag: u64,
         recursive: bool,
     },
-    /// `ro` and `rw` are about the mount and, unless it is a bind mount, about the superblock, as with `mount(2)`.
+    /// `ro` and `rw` are about the mount and, unless it is a bind mount, about the superblock, as with
+    /// `mount(2)`.
     ReadOnly(bool),
     /// A change of this mount's attributes.
     Attr(AttrChange),
@@ -185,14 +188,15 @@ enum Meaning {
 
 /// A change of mount attributes.
 ///
-/// noatime, relatime and strictatime are values of one field, `MOUNT_ATTR__ATIME`: `mount_setattr(2)` wants the whole
-/// field in `attr_clr` whenever a part of it changes. relatime is the value 0.
+/// noatime, relatime and strictatime are values of one field, `MOUNT_ATTR__ATIME`: `mount_setattr(2)` wants
+/// the whole field in `attr_clr` whenever a part of it changes. relatime is the value 0.
 #[derive(Debug, Clone, Copy)]
 enum AttrChange {
     Set(u64),
     Clear(u64),
     Atime(u64),
-    /// "not this value": back to relatime, the kernel's default since 2.6.30, unless another value was chosen.
+    /// "not this value": back to relatime, the kernel's default since 2.6.30, unless another value was
+    /// chosen.
     NotAtime(u64),
 }
 
@@ -247,9 +251,10 @@ const fn propagation(flag: u64, recursive: bool) -> Meaning {
 
 /// Every option that is not data: the spec's table, runc's and crun's, sorted by name (a test keeps it so).
 ///
-/// `silent`, `loud`, `iversion` and `noiversion` change nothing: `fsconfig(2)` has no words for `MS_SILENT` (fewer
-/// kernel messages) and `MS_I_VERSION` (ext4, xfs and btrfs count versions without being asked). `norelatime` asks for
-/// something that does not exist: the kernel has noatime, relatime and strictatime only.
+/// `silent`, `loud`, `iversion` and `noiversion` change nothing: `fsconfig(2)` has no words for `MS_SILENT`
+/// (fewer kernel messages) and `MS_I_VERSION` (ext4, xfs and btrfs count versions without being asked).
+/// `norelatime` asks for something that does not exist: the kernel has noatime, relatime and strictatime
+/// only.
 #[rustfmt::skip]
 const OPTIONS: &[(&str, Meaning)] = &[
     ("async",          superblock("sync", false)),
@@ -337,8 +342,8 @@ pub const MOUNT_OPTIONS: &[&str] = &{
 
 /// Sorts `mounts[index].options` into what the kernel calls take.
 ///
-/// Type `bind` means a bind mount even without the option `bind`: the kernel has no filesystem of that name, so nothing
-/// else can be meant (runc and crun fail there).
+/// Type `bind` means a bind mount even without the option `bind`: the kernel has no filesystem of that name,
+/// so nothing else can be meant (runc and crun fail there).
 ///
 /// # Errors
 ///
@@ -368,7 +373,8 @@ pub(crate) fn parse(
     check(index, mount_type, &parsed)?;
 
     if parsed.bind.is_some() {
-        // A bind mount has no superblock of its own. runc refuses such options, crun and mount(2) pass over them.
+        // A bind mount has no superblock of its own. runc refuses such options, crun and mount(2) pass over
+        // them.
         let word = |(key, value): (String, Option<String>)| value.map_or(key.clone(), |value| format!("{key}={value}"));
         parsed.without_effect = std::mem::take(&mut parsed.data).into_iter().map(word).collect();
         parsed.superblock.clear();
@@ -472,9 +478,9 @@ fn apply(meaning: Meaning, parsed: &mut MountOptions, read_only: &mut Option<boo
 
 /// Splits one data option into keys and values.
 ///
-/// `mount(2)` gets all data as one comma-separated string, so configs exist that write `"size=1m,mode=700"` as one
-/// option; `fsconfig(2)` does not split. A comma between double quotes (SELinux contexts) or after a backslash
-/// (overlayfs) does not separate, as in the kernel.
+/// `mount(2)` gets all data as one comma-separated string, so configs exist that write `"size=1m,mode=700"`
+/// as one option; `fsconfig(2)` does not split. A comma between double quotes (SELinux contexts) or after a
+/// backslash (overlayfs) does not separate, as in the kernel.
 fn split_data(option: &str) -> Vec<(String, Option<String>)> {
     let mut pieces = Vec::new();
     let mut start = 0;
@@ -498,7 +504,8 @@ fn key_and_value(piece: &str) -> (String, Option<String>) {
     let Some((key, value)) = piece.split_once('=') else {
         return (piece.to_owned(), None);
     };
-    // The quotes protect the commas of an SELinux context in mount(2)'s string; fsconfig(2) takes the bare label.
+    // The quotes protect the commas of an SELinux context in mount(2)'s string; fsconfig(2) takes the bare
+    // label.
     let is_context = matches!(key, "context" | "fscontext" | "defcontext" | "rootcontext");
     let bare = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
     let value = if is_context { bare.unwrap_or(value) } else { value };

@@ -1,31 +1,32 @@
 //! Mounts of the container (`mounts`).
 //!
-//! Stage: plan; the steps run inside, in the new mount namespace, before the root is changed. Sources of bind mounts are opened
-//! in the caller's namespaces, by the runtime or by init. Each mount is made detached, given its attributes, and attached last, on a target
-//! that was opened inside the root.
-//! Spec: config.md#mounts. Attacker: may own the rootfs tree, not the bundle. Of mounts that are added to a container that runs: may
-//! run in it, and race.
+//! Stage: plan; the steps run inside, in the new mount namespace, before the root is changed. Sources of bind
+//! mounts are opened in the caller's namespaces, by the runtime or by init. Each mount is made detached,
+//! given its attributes, and attached last, on a target that was opened inside the root. Spec:
+//! config.md#mounts. Attacker: may own the rootfs tree, not the bundle. Of mounts that are added to a
+//! container that runs: may run in it, and race.
 
 use std::collections::{HashMap, VecDeque};
-use std::ffi::{CStr, CString, OsStr};
-use std::path::{Path, PathBuf};
+use std::ffi::{CStr, CString};
+use std::path::Path;
 
-use corten_init::{Attributes, Options, OwnedStep as Step, Propagation, Slot, SlotRange, Target, TreeFlags};
+use corten_init::{Attributes, Options, OwnedStep as Step, Propagation, Slot, Target, TreeFlags};
 
-use crate::oci::{LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespaceType, Mount};
-use crate::spec::{annotations, judge_id_map, namespace};
+use crate::oci::{LinuxIdMapping, Mount};
+use crate::spec::annotations;
 
 use super::build::item_at;
 use super::builder::{Builder, slot};
-use super::decisions::{Sources, UserNamespace, in_root, tree_propagation};
+use super::decisions::{in_root, tree_propagation};
 use super::mount_options::{self, MountOptions};
 use super::namespaces;
 use super::paths::{block, text};
-use super::phases::{HostPhase, InsidePhase};
-use super::{HostStep, IdMapSource, LockedFlags, PlanError, cgroup_mounts};
+use super::phases::InsidePhase;
+use super::{PlanError, cgroup_mounts, sources};
 
-/// Files of procfs that a bind mount may cover: what lxcfs and its kin provide. runc has the same list. (`/proc/net/dev` is not one of
-/// them: it lies in the directory of one process, and others would not see the cover.)
+/// Files of procfs that a bind mount may cover: what lxcfs and its kin provide. runc has the same list.
+/// (`/proc/net/dev` is not one of them: it lies in the directory of one process, and others would not see the
+/// cover.)
 const PROC_COVERS: [&str; 10] = [
     "/proc/cpuinfo",
     "/proc/diskstats",
@@ -45,14 +46,14 @@ const WITHOUT_NETWORK: [&str; 4] = ["devpts", "mqueue", "proc", "tmpfs"];
 /// One mount, looked at from all sides.
 pub(super) struct Entry<'a> {
     pub(super) item: CString,
-    index: usize,
+    pub(super) index: usize,
     pub(super) destination: String,
     fstype: &'a str,
-    source: Option<&'a Path>,
+    pub(super) source: Option<&'a Path>,
     pub(super) options: MountOptions,
     /// What its mount came with stays: a mount of the host in a user namespace.
-    keeps_flags: bool,
-    mount: &'a Mount,
+    pub(super) keeps_flags: bool,
+    pub(super) mount: &'a Mount,
 }
 
 /// Adds the steps of all mounts, in the config's order.
@@ -78,7 +79,7 @@ pub(super) fn mounts(b: &mut Builder<'_>) -> Result<(), PlanError> {
             (Some(_), _) if entry.options.remount => remount(b, entry)?,
             (Some(bind), _) => {
                 if opened.is_empty() {
-                    opened = open_sources(b, &entries[index..])?;
+                    opened = sources::open_together(b, &entries[index..])?;
                 }
                 bind_mount(b, entry, bind.recursive, opened.pop_front())?;
             }
@@ -95,15 +96,15 @@ pub(super) const NOTIFY_DIRECTORY: &str = "/run/notify";
 /// What asks for it.
 pub(super) const NOTIFY_ITEM: &CStr = c"NOTIFY_SOCKET";
 
-/// The directory of the socket for sd_notify(3), after all other mounts, one of which may be on `/run`. The container can
-/// connect to the socket and change nothing there.
+/// The directory of the socket for sd_notify(3), after all other mounts, one of which may be on `/run`. The
+/// container can connect to the socket and change nothing there.
 fn notify_directory(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let Some(source) = b.facts.notify_directory.clone() else { return Ok(()) };
     let options = ["bind", "nosuid", "noexec", "nodev", "ro"].map(str::to_owned).to_vec();
     let mut mount = Mount::default();
     mount.set_destination(NOTIFY_DIRECTORY.into()).set_source(Some(source)).set_options(Some(options));
     let entry = Entry { item: NOTIFY_ITEM.into(), ..Entry::new(b, usize::MAX, &mount)? };
-    let opened = open_sources(b, std::slice::from_ref(&entry))?.pop_front();
+    let opened = sources::open_together(b, std::slice::from_ref(&entry))?.pop_front();
     bind_mount(b, &entry, false, opened)
 }
 
@@ -165,7 +166,7 @@ impl<'a> Entry<'a> {
     }
 
     /// How the source of a bind mount is opened.
-    fn tree_flags(&self, recursive: bool) -> TreeFlags {
+    pub(super) fn tree_flags(&self, recursive: bool) -> TreeFlags {
         TreeFlags { recursive, link_itself: self.options.source_nofollow, ..TreeFlags::default() }
     }
 
@@ -182,8 +183,8 @@ pub(super) fn open_target(b: &mut Builder<'_>, item: &CString, path: CString, ta
     b.inside(InsidePhase::Mounts, item.clone(), step);
 }
 
-/// Attaches an entry's mount and changes its propagation then: what is attached below a shared mount becomes shared. A tree that
-/// is in no namespace has no such mounts, and its mounts cannot be changed later.
+/// Attaches an entry's mount and changes its propagation then: what is attached below a shared mount becomes
+/// shared. A tree that is in no namespace has no such mounts, and its mounts cannot be changed later.
 pub(super) fn attach_entry(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot, keep: bool) {
     let late = b.has_mount_namespace() && !entry.options.propagation.is_empty();
     if !late {
@@ -219,7 +220,8 @@ fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
         (_, "/dev") => slot::DEV_MOUNT,
         _ => slot::MOUNT,
     };
-    // CVE-2019-19921: a link at /proc or /sys would take the mount elsewhere and leave the masked paths unmasked.
+    // CVE-2019-19921: a link at /proc or /sys would take the mount elsewhere and leave the masked paths
+    // unmasked.
     let target = if matches!(entry.fstype, "proc" | "sysfs") { Target::PlainDirectory } else { Target::Directory };
     if !WITHOUT_NETWORK.contains(&entry.fstype) {
         namespaces::enter_network(b, InsidePhase::Mounts);
@@ -302,8 +304,8 @@ fn mount_label<'a>(b: &Builder<'a>) -> Option<(&'a str, &'a str)> {
 /// The longest string that fsconfig(2) takes.
 const FSCONFIG_STRING_MAX: usize = 255;
 
-/// Splits overlay's `lowerdir` at its colons: the layers one by one, as `lowerdir+` and, behind a double colon, `datadir+`.
-/// Those two take a path as it is, without the backslashes that a list needs.
+/// Splits overlay's `lowerdir` at its colons: the layers one by one, as `lowerdir+` and, behind a double
+/// colon, `datadir+`. Those two take a path as it is, without the backslashes that a list needs.
 fn overlay_layers(text: &str) -> Vec<(&'static str, String)> {
     let mut layers = vec![("lowerdir+", String::new())];
     let mut characters = text.chars().peekable();
@@ -347,87 +349,6 @@ fn reconfigure(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> 
     Ok(())
 }
 
-/// Opens the sources of the bind mounts that `entries` begins with together, where that can be; those of the others init opens one by one.
-fn open_sources(b: &mut Builder<'_>, entries: &[Entry<'_>]) -> Result<VecDeque<Slot>, PlanError> {
-    let visited = visit_sources(b, entries)?;
-    if visited.is_empty() { take_sources(b, entries) } else { Ok(visited) }
-}
-
-/// How many sources are open at the same time: each is an fd until its mount is attached.
-const AT_ONCE: usize = corten_init::MAX_FDS;
-
-/// In a bare mount namespace, opens the sources of the bind mounts that `entries` begins with, on one visit to the host's mounts. There none
-/// of the container's mounts can be in the way of the next source; but the directory for a later mount may be made in the source of an
-/// earlier one, and be the source of a third, whose turn then comes after that. (Paths are compared by their words: a link in one is not seen.)
-fn visit_sources(b: &mut Builder<'_>, entries: &[Entry<'_>]) -> Result<VecDeque<Slot>, PlanError> {
-    let (mut opened, mut sources) = (VecDeque::new(), Vec::<PathBuf>::new());
-    let Some((host, own)) = b.ledger.host_and_own_mounts else { return Ok(opened) };
-    for entry in entries.iter().take(AT_ONCE) {
-        let bind = entry.options.bind.filter(|_| !entry.options.remount && copied_link(b, entry).is_none());
-        let Some((bind, source)) = bind.zip(entry.source) else { break };
-        let source = b.request.bundle.join(source);
-        if !opened_in_turn(b, entry, &source) || sources.iter().any(|earlier| is_below(&source, earlier)) {
-            break;
-        }
-        if opened.is_empty() {
-            b.inside(InsidePhase::Mounts, entry.item.clone(), Step::Visit { namespace: host });
-        }
-        let tree = b.new_source()?;
-        let flags = TreeFlags { unbindable: true, ..entry.tree_flags(bind.recursive) };
-        namespaces::open_source(b, &entry.item, &source, flags, tree)?;
-        opened.push_back(tree);
-        sources.push(source);
-    }
-    if let Some(last) = opened.len().checked_sub(1) {
-        b.inside(InsidePhase::Mounts, entries[last].item.clone(), Step::Visit { namespace: own });
-    }
-    Ok(opened)
-}
-
-/// Has the runtime open the sources of the bind mounts that `entries` begins with while init is at work, and hand them over together: of all that
-/// there are, neither holds more than these.
-fn take_sources(b: &mut Builder<'_>, entries: &[Entry<'_>]) -> Result<VecDeque<Slot>, PlanError> {
-    let mut taken = VecDeque::new();
-    if !namespaces::runtime_opens(b) {
-        return Ok(taken);
-    }
-    for (index, entry) in entries.iter().take(AT_ONCE).enumerate() {
-        let bind = entry.options.bind.filter(|_| !entry.options.remount && copied_link(b, entry).is_none());
-        let Some((bind, source)) = bind.zip(entry.source) else { break };
-        let source = b.request.bundle.join(source);
-        if opened_in_turn(b, entry, &source) {
-            break;
-        }
-        let tree = b.new_source()?;
-        let locked = locked_flags(entry, &entries[index..]);
-        let step = namespaces::tree_step(b, &source, entry.tree_flags(bind.recursive), locked, tree);
-        b.host(HostPhase::Trees, entry.item.clone(), step);
-        if let Some(step) = map_step(b, entry, tree)? {
-            b.host(HostPhase::Trees, entry.item.clone(), step);
-        }
-        taken.push_back(tree);
-    }
-    if let Some(first) = taken.front().copied() {
-        // Messages come in the order of their steps.
-        namespaces::enter_network(b, InsidePhase::Mounts);
-        let (item, trees) = (&entries[0].item, SlotRange { first, count: taken.len().try_into().unwrap_or(0) });
-        let steps = (HostStep::SendTrees { trees }, Step::TakeTrees { trees });
-        b.hand_over((HostPhase::Trees, InsidePhase::Mounts), item, steps);
-    }
-    Ok(taken)
-}
-
-/// Whether a path is below another, of which there are many to compare with.
-fn is_below(path: &Path, above: &Path) -> bool {
-    let rest = path.as_os_str().as_encoded_bytes().strip_prefix(above.as_os_str().as_encoded_bytes());
-    rest.is_some_and(|rest| rest.first() == Some(&b'/'))
-}
-
-/// Where the link leads that is to be copied instead of a bind mount.
-fn copied_link<'a>(b: &Builder<'a>, entry: &Entry<'_>) -> Option<&'a Path> {
-    b.facts.links.get(&entry.index).filter(|_| entry.options.copy_symlink).map(PathBuf::as_path)
-}
-
 /// Marks the bind mounts, and the entries that mount one of them again.
 fn keep_flags(entries: &mut [Entry<'_>]) {
     let mut of_the_host = HashMap::new();
@@ -442,39 +363,17 @@ fn keep_flags(entries: &mut [Entry<'_>]) {
     }
 }
 
-/// What the options of a bind mount, and of the entries that mount it again, ask of flags that it keeps. `from`: it and all after it.
-fn locked_flags(entry: &Entry<'_>, from: &[Entry<'_>]) -> Option<LockedFlags> {
-    let again =
-        |other: &&Entry<'_>| other.keeps_flags && other.options.remount && other.destination == entry.destination;
-    let options = std::iter::once(entry).chain(from.iter().filter(again)).map(|entry| &entry.options);
-    LockedFlags::of(options).filter(|_| entry.keeps_flags)
-}
-
-/// A bind mount: the runtime opens the source, or init, which may have `opened` it by now; init attaches the copy.
+/// A bind mount: the runtime opens the source, or init, which may have `opened` it by now; init attaches the
+/// copy.
 fn bind_mount(b: &mut Builder<'_>, entry: &Entry<'_>, recursive: bool, opened: Option<Slot>) -> Result<(), PlanError> {
-    if let Some(target) = copied_link(b, entry) {
+    if let Some(target) = sources::copied_link(b, entry) {
         let (path, target) = (entry.path()?, text("mounts", target.as_os_str().as_encoded_bytes())?);
         b.inside(InsidePhase::Mounts, entry.item.clone(), Step::CopyLink { path, target });
         return Ok(());
     }
-    let tree = match opened {
-        Some(tree) => tree,
-        None => {
-            let source = entry.source.ok_or(PlanError::Missing { item: "mounts[].source" })?;
-            // A relative source is relative to the bundle (config.md#mounts).
-            let source = b.request.bundle.join(source);
-            let (tree, flags) = (b.new_source()?, entry.tree_flags(recursive));
-            if opened_in_turn(b, entry, &source) {
-                namespaces::open_source(b, &entry.item, &source, flags, tree)?;
-            } else {
-                namespaces::open_tree(b, &entry.item, &source, flags, tree)?;
-                // For the refusal: who leaves the opening to init may not map ids.
-                map_step(b, entry, tree)?;
-            }
-            tree
-        }
-    };
-    // The copy starts as a peer of its source; made a slave, it cannot carry the container's mounts to the host.
+    let tree = opened.map_or_else(|| sources::open(b, entry, recursive), Ok)?;
+    // The copy starts as a peer of its source; made a slave, it cannot carry the container's mounts to the
+    // host.
     match tree_propagation(b.spec) {
         Some(propagation) if recursive => {
             b.inside(InsidePhase::Mounts, entry.item.clone(), set_propagation(tree, propagation));
@@ -496,96 +395,6 @@ fn bind_mount(b: &mut Builder<'_>, entry: &Entry<'_>, recursive: bool, opened: O
         b.ledger.kept.push((entry.destination.clone(), tree));
     }
     Ok(())
-}
-
-/// Whether init opens the source when its turn comes ([`Sources`]). Not what must be mapped, nor what procfs
-/// says of a process: of the runtime itself, or `/proc/PID/root`, which leads into the caller's mount
-/// namespace, and not into a copy that init may have begun with.
-fn opened_in_turn(b: &Builder<'_>, entry: &Entry<'_>, source: &Path) -> bool {
-    let maps =
-        entry.mount.uid_mappings().is_some() || entry.mount.gid_mappings().is_some() || entry.options.id_map.is_some();
-    let by_init = matches!(b.decisions.sources, Sources::Init | Sources::InitVisiting);
-    by_init && !maps && !is_of_a_process(source)
-}
-
-/// Whether a path is that of a process in procfs, or leads there by the names that `/dev` has for it.
-fn is_of_a_process(path: &Path) -> bool {
-    let links = ["/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/proc/self", "/proc/thread-self"];
-    let number = path.strip_prefix("/proc").ok().and_then(|below| below.iter().next()).and_then(OsStr::to_str);
-    links.iter().any(|link| path.starts_with(link)) || number.is_some_and(|number| number.parse::<u32>().is_ok())
-}
-
-/// `idmap`, `ridmap`, `uidMappings`: the runtime maps the tree before init gets it.
-fn map_step(b: &Builder<'_>, entry: &Entry<'_>, tree: Slot) -> Result<Option<HostStep>, PlanError> {
-    let item = |name: &str| format!("mounts[{}].{name}", entry.index);
-    let listed = |maps: &Option<Vec<LinuxIdMapping>>| maps.iter().flatten().copied().collect::<Vec<_>>();
-    let (uids, gids) = (listed(entry.mount.uid_mappings()), listed(entry.mount.gid_mappings()));
-    let recursive = match &entry.options.id_map {
-        None if uids.is_empty() && gids.is_empty() => return Ok(None),
-        // The spec says that the option should be there; runc does without.
-        None => false,
-        Some(id_map) => id_map.recursive,
-    };
-    if !b.facts.privileged {
-        return Err(PlanError::RootlessIdMap { item: item("options") });
-    }
-    let own = entry.options.id_map.as_ref().and_then(|id_map| id_map.maps.as_ref());
-    let maps = match own {
-        Some((uids, gids)) => {
-            let linux = b.spec.linux().as_ref();
-            let of_uids = linux.and_then(|linux| linux.uid_mappings().as_deref()).unwrap_or_default();
-            let of_gids = linux.and_then(|linux| linux.gid_mappings().as_deref()).unwrap_or_default();
-            let outside = || PlanError::RelativeIdMap { item: item("options") };
-            let uids = own_map(uids, of_uids).ok_or_else(outside)?;
-            let gids = own_map(gids, of_gids).ok_or_else(outside)?;
-            [&uids, &gids].into_iter().try_for_each(|map| judge_id_map(map, || item("options")))?;
-            IdMapSource::Maps { uids, gids }
-        }
-        None if !uids.is_empty() && !gids.is_empty() => IdMapSource::Maps { uids, gids },
-        None if uids.is_empty() != gids.is_empty() => return Err(PlanError::HalfIdMap { item: item("uidMappings") }),
-        None => match container_maps(b) {
-            Some(maps) => maps,
-            None => return Err(PlanError::HalfIdMap { item: item("options") }),
-        },
-    };
-    Ok(Some(HostStep::MapTree { slot: tree, maps, recursive }))
-}
-
-/// The map of an option, in ids of the host; `None` if a relative one is not all within one of the container's.
-fn own_map(ranges: &[mount_options::Range], container: &[LinuxIdMapping]) -> Option<Vec<LinuxIdMapping>> {
-    let host = |range: &mount_options::Range| {
-        if !range.relative {
-            return Some(range.host);
-        }
-        let within = |map: &LinuxIdMapping| {
-            let at = range.host.checked_sub(map.container_id())?;
-            at.checked_add(range.size).filter(|end| *end <= map.size())?;
-            map.host_id().checked_add(at)
-        };
-        container.iter().find_map(within)
-    };
-    let mapping = |range: &mount_options::Range| {
-        let builder =
-            LinuxIdMappingBuilder::default().container_id(range.container).host_id(host(range)?).size(range.size);
-        builder.build().ok()
-    };
-    ranges.iter().map(mapping).collect()
-}
-
-/// The maps of the container's user namespace, if it has one.
-fn container_maps(b: &Builder<'_>) -> Option<IdMapSource> {
-    let linux = b.spec.linux().as_ref()?;
-    match b.decisions.user_namespace {
-        UserNamespace::Same => None,
-        UserNamespace::New => {
-            let listed = |maps: &Option<Vec<LinuxIdMapping>>| maps.clone().unwrap_or_default();
-            Some(IdMapSource::Maps { uids: listed(linux.uid_mappings()), gids: listed(linux.gid_mappings()) })
-        }
-        UserNamespace::Joined => {
-            let user = namespace(b.spec, LinuxNamespaceType::User)?;
-            Some(IdMapSource::Namespace { path: user.path().clone()? })
-        }
-    }
 }
 
 /// `remount` with `bind`: the attributes of a mount that is there already.

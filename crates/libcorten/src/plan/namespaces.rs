@@ -1,11 +1,11 @@
 //! Namespaces (`linux.namespaces`): which are made, which are joined, and how many processes that takes.
 //!
-//! Stage: plan; the steps run inside, first of all. Most namespaces come with the clone of init. A PID or user namespace that is
-//! joined, a time namespace, and a new user namespace beside joined ones are for a second process: init clones itself
-//! (`CloneAgain`) and the clone takes its place. A new user namespace always comes that way, too: its maps can then be
-//! written while init waits at a sync point like any other.
-//! Spec: config-linux.md#namespaces, #user-namespace-mappings, #offset-for-time-namespace. Attacker: who made the namespaces that
-//! are joined.
+//! Stage: plan; the steps run inside, first of all. Most namespaces come with the clone of init. A PID or
+//! user namespace that is joined, a time namespace, and a new user namespace beside joined ones are for a
+//! second process: init clones itself (`CloneAgain`) and the clone takes its place. A new user namespace
+//! always comes that way, too: its maps can then be written while init waits at a sync point like any other.
+//! Spec: config-linux.md#namespaces, #user-namespace-mappings, #offset-for-time-namespace. Attacker: who made
+//! the namespaces that are joined.
 
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
@@ -86,7 +86,8 @@ fn enter_after_clone(b: &mut Builder<'_>) -> Result<u64, PlanError> {
     if user == UserNamespace::New && !b.facts.privileged {
         b.inside(InsidePhase::EnterNamespaces, c"linux.namespaces", Step::Dumpable { on: true });
     }
-    // Whoever has privileges here needs them to join what belongs to this user namespace; whoever has none gets them there.
+    // Whoever has privileges here needs them to join what belongs to this user namespace; whoever has none
+    // gets them there.
     if b.facts.privileged {
         add_joins(b, joins.into_iter().chain(join_user));
     } else {
@@ -99,7 +100,8 @@ fn enter_after_clone(b: &mut Builder<'_>) -> Result<u64, PlanError> {
     Ok(0)
 }
 
-/// Has init enter the network namespace that the runtime makes, unless it has. As late as can be: init need not wait for it then.
+/// Has init enter the network namespace that the runtime makes, unless it has. As late as can be: init need
+/// not wait for it then.
 pub(super) fn enter_network(b: &mut Builder<'_>, phase: InsidePhase) {
     if let Some(slot) = b.ledger.network.take() {
         let steps = (HostStep::MakeNetwork, Step::TakeNetwork { slot });
@@ -117,7 +119,8 @@ pub(super) fn join_init(b: &mut Builder<'_>, running: &JoinFacts) -> Result<(), 
     if joined != 0 {
         let namespace = b.new_source()?;
         b.host(HostPhase::Open, item, HostStep::OpenInit { slot: namespace });
-        // All at once: the kernel judges each by the rights in the user namespace that is joined with them (setns(2)).
+        // All at once: the kernel judges each by the rights in the user namespace that is joined with them
+        // (setns(2)).
         b.inside(InsidePhase::EnterNamespaces, item, Step::Join { namespace, kind: Namespaces(joined) });
     }
     if joined & flag(Type::User) != 0 {
@@ -191,7 +194,8 @@ fn clone_into_new(b: &mut Builder<'_>, new: u64) -> Result<(), PlanError> {
         time_offsets(b)?;
     }
     become_root(b);
-    // Made by the namespace's root they are its own: of an IPC namespace, for one, the owner stays who made it.
+    // Made by the namespace's root they are its own: of an IPC namespace, for one, the owner stays who made
+    // it.
     b.inside(InsidePhase::EnterNamespaces, item, Step::Unshare { flags: Namespaces(new & !with_clone & !time) });
     if new_time {
         b.clone_again(ENTER, item, Step::CloneAgain { flags: Namespaces(new & flag(Type::Pid)) });
@@ -217,7 +221,8 @@ fn clone_beside_joined(b: &mut Builder<'_>, new: u64) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// Has init make a bare mount namespace, which the clone then does not. Returns what is left for the clone.
+/// Has init make a mount namespace that begins empty, which the clone then does not. Returns what is left for
+/// the clone.
 fn unshare_mounts(b: &mut Builder<'_>, new: u64) -> u64 {
     if !b.decisions.mount_namespace.is_empty() {
         return new;
@@ -255,8 +260,8 @@ fn map_ids(b: &mut Builder<'_>) {
     });
 }
 
-/// Maps beside a joined user namespace are no more than a statement about it, which must be true: owners and mapped mounts are worked out
-/// with them.
+/// Maps beside a joined user namespace are no more than a statement about it, which must be true: owners and
+/// mapped mounts are worked out with them.
 fn check_maps(b: &mut Builder<'_>) {
     let linux = b.spec.linux().as_ref();
     let list = |maps: Option<&Option<Vec<LinuxIdMapping>>>| maps.cloned().flatten().filter(|maps| !maps.is_empty());
@@ -277,8 +282,9 @@ fn become_root(b: &mut Builder<'_>) {
     b.inside(InsidePhase::EnterNamespaces, c"process.user", Step::NamespaceRoot { uid, gid, keep_groups });
 }
 
-/// A new time namespace, with its offsets, for the next clone. Before [`Step::NamespaceRoot`]: files of a process that is not
-/// dumpable belong to the root of the runtime's user namespace, and are written by that root alone (proc(5), `/proc/pid`).
+/// A new time namespace, with its offsets, for the next clone. Before [`Step::NamespaceRoot`]: files of a
+/// process that is not dumpable belong to the root of the runtime's user namespace, and are written by that
+/// root alone (proc(5), `/proc/pid`).
 fn time_offsets(b: &mut Builder<'_>) -> Result<(), PlanError> {
     b.inside(InsidePhase::EnterNamespaces, c"linux.namespaces", Step::Unshare { flags: Namespaces(flag(Type::Time)) });
     let offsets = b.spec.linux().as_ref().and_then(|linux| linux.time_offsets().as_ref());
@@ -298,8 +304,8 @@ fn time_offsets(b: &mut Builder<'_>) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// Opens what is mounted at `source`: by the runtime, or by init where the runtime may not. Of `locked` the kernel judges what init
-/// opens.
+/// Opens what is mounted at `source`: by the runtime, or by init where the runtime may not. Of `locked` the
+/// kernel judges what init opens.
 pub(super) fn open_tree(
     b: &mut Builder<'_>,
     item: &CString,
@@ -317,7 +323,8 @@ pub(super) fn open_tree(
     Ok(())
 }
 
-/// Whether the runtime opens trees. In a container that runs init has left the caller's mount namespace by then.
+/// Whether the runtime opens trees. In a container that runs init has left the caller's mount namespace by
+/// then.
 pub(super) fn runtime_opens(b: &Builder<'_>) -> bool {
     b.facts.privileged || b.joins.is_some()
 }

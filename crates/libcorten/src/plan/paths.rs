@@ -11,7 +11,8 @@ pub(super) fn text(item: &str, value: impl Into<Vec<u8>>) -> Result<CString, Pla
     CString::new(value).map_err(|_| PlanError::Nul { item: item.to_owned() })
 }
 
-/// Makes a path inside the root for the kernel: absolute and cleaned by its words, so that it cannot point above the root.
+/// Makes a path inside the root for the kernel: absolute and cleaned by its words, so that it cannot point
+/// above the root.
 pub(super) fn path_in_root(item: &str, path: &Path) -> Result<CString, PlanError> {
     text(item, clean_in_root(path).into_os_string().into_encoded_bytes())
 }

@@ -1,9 +1,9 @@
 //! The process (`process`): limits, user, capabilities, filter, program.
 //!
-//! Stage: plan; the steps run inside, after `pivot_root(2)`, or after the namespaces of a container that runs have been joined. The
-//! order is a matter of privilege: what needs capabilities comes before they are dropped, the filter comes as late as it can, and
-//! after the filter hardly a call is made.
-//! Spec: config.md#process. Attacker: owns the rootfs (its programs, its `/etc/passwd`).
+//! Stage: plan; the steps run inside, after `pivot_root(2)`, or after the namespaces of a container that runs
+//! have been joined. The order is a matter of privilege: what needs capabilities comes before they are
+//! dropped, the filter comes as late as it can, and after the filter hardly a call is made. Spec:
+//! config.md#process. Attacker: owns the rootfs (its programs, its `/etc/passwd`).
 
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::CString;
@@ -28,7 +28,7 @@ use super::phases::{HostPhase, InsidePhase};
 use super::{Facts, HostStep, PlanError, PreservedFds, cgroups, exec as joining, hooks, kernel, mounts};
 
 /// Adds the steps that turn init into the process.
-pub(super) fn become_it(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
+pub(super) fn exec_process(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     let environment = environment(b, process);
     let sets = capabilities(b, process);
     stdio_and_home(b, process, &environment)?;
@@ -200,7 +200,8 @@ fn load_filter(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> 
     Ok(())
 }
 
-/// The final sets, but that the filter can still be loaded: that takes CAP_SYS_ADMIN, which is permitted and not effective.
+/// The final sets, but that the filter can still be loaded: that takes CAP_SYS_ADMIN, which is permitted and
+/// not effective.
 fn give_up_all_but_one(b: &mut Builder<'_>, sets: CapabilitySets) {
     let CapabilitySets { effective, inheritable, .. } = sets;
     let permitted = sets.permitted | 1 << caps::Capability::CAP_SYS_ADMIN.index();
@@ -243,7 +244,8 @@ fn exec(b: &mut Builder<'_>, process: &Process, environment: &[String]) -> Resul
     Ok(())
 }
 
-/// Where the listener of the filter goes, and which config item says so: the config's path, or crun's annotation.
+/// Where the listener of the filter goes, and which config item says so: the config's path, or crun's
+/// annotation.
 fn seccomp_listener(b: &Builder<'_>) -> Result<Option<(CString, PathBuf)>, PlanError> {
     let notifies = b.facts.seccomp.as_ref().is_some_and(|filter| filter.notify);
     let seccomp = b.spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
@@ -255,7 +257,8 @@ fn seccomp_listener(b: &Builder<'_>) -> Result<Option<(CString, PathBuf)>, PlanE
     Ok(Some((annotation_item(annotations::SECCOMP_RECEIVER)?, path.into())))
 }
 
-/// Whether the caller's supplementary groups stay: asked for (crun's annotation), or where the kernel may deny the change.
+/// Whether the caller's supplementary groups stay: asked for (crun's annotation), or where the kernel may
+/// deny the change.
 pub(super) fn callers_groups(b: &Builder<'_>) -> CallersGroups {
     match annotations::switch(b.spec, annotations::KEEP_GROUPS) {
         Some(false) => CallersGroups::Replaced,
@@ -279,7 +282,8 @@ pub(super) fn can_appear_last(facts: &Facts, process: &Process, place: SeccompFi
     process.scheduler().is_none() && !names_itself && !filtered
 }
 
-/// What init calls after a filter that it loads before it gives up its capabilities, to clone itself and to begin a session.
+/// What init calls after a filter that it loads before it gives up its capabilities, to clone itself and to
+/// begin a session.
 const AFTER_FILTER: [Call; 10] = [
     (libc::SYS_pipe2, [0; 6]),
     (libc::SYS_clone, [(libc::CLONE_PARENT | libc::CLONE_PIDFD | libc::SIGCHLD).cast_unsigned() as u64, 0, 0, 0, 0, 0]),
@@ -319,7 +323,8 @@ pub(super) fn limits(process: &Process) -> Result<Vec<Limit>, PlanError> {
     limits.map(limit).collect()
 }
 
-/// CPUs, scheduler, I/O priority, execution domain, memory policy: with all privileges, before the change of user.
+/// CPUs, scheduler, I/O priority, execution domain, memory policy: with all privileges, before the change of
+/// user.
 fn scheduling(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     match final_affinity(b, process) {
         Some(cpus) => {
@@ -421,14 +426,15 @@ fn capabilities(b: &Builder<'_>, process: &Process) -> CapabilitySets {
         effective: bits(listed.effective()),
         permitted: bits(listed.permitted()),
         inheritable: bits(listed.inheritable()),
-        // The kernel takes an ambient capability only if it is permitted and inheritable (capabilities(7)); others are left
-        // out without an error, as runc does: `runc spec` itself writes them.
+        // The kernel takes an ambient capability only if it is permitted and inheritable (capabilities(7));
+        // others are left out without an error, as runc does: `runc spec` itself writes them.
         ambient: bits(listed.ambient()) & bits(listed.permitted()) & bits(listed.inheritable()),
     }
 }
 
-/// Whether the process can have a capability: in a user namespace of its own each, else those that the runtime has. A runtime
-/// without privileges that is to make no user namespace fails before it comes to capabilities.
+/// Whether the process can have a capability: in a user namespace of its own each, else those that the
+/// runtime has. A runtime without privileges that is to make no user namespace fails before it comes to
+/// capabilities.
 fn may_grant(b: &Builder<'_>, capability: Capability) -> bool {
     b.decisions.in_user_namespace() || !b.facts.privileged || b.facts.capabilities & 1 << number(capability) != 0
 }

@@ -34,8 +34,9 @@ fn way_to_host(b: &mut Builder<'_>) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// The root filesystem, attached where hooks look for it, and where no path of the caller's leads by accident: over `/`, every
-/// `..` that ends there would go on in the image (a link like Fedora's `/var/run -> ../run`).
+/// The root filesystem, attached where hooks look for it, and where no path of the caller's leads by
+/// accident: over `/`, every `..` that ends there would go on in the image (a link like Fedora's `/var/run ->
+/// ../run`).
 pub(super) fn root(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let root = b.spec.root().as_ref().ok_or(PlanError::Missing { item: "root" })?;
     let source = b.request.bundle.join(root.path());
@@ -43,8 +44,9 @@ pub(super) fn root(b: &mut Builder<'_>) -> Result<(), PlanError> {
     namespaces::open_tree(b, &CString::from(c"root.path"), &source, flags, slot::ROOT)?;
     let method = b.decisions.root;
     if method == RootMethod::Detached {
-        // config-linux.md#namespaces: the runtime's own is inherited. The tree stays detached and the process is shut up in it:
-        // none of its mounts shows up in the namespace (mounts on detached trees: Linux 6.15).
+        // config-linux.md#namespaces: the runtime's own is inherited. The tree stays detached and the process
+        // is shut up in it: none of its mounts shows up in the namespace (mounts on detached trees: Linux
+        // 6.15).
         b.inside(InsidePhase::Root, c"root.path", Step::EnterTree { tree: slot::ROOT });
         return Ok(());
     }
@@ -57,7 +59,8 @@ pub(super) fn root(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let propagation = tree_propagation(b.spec).unwrap_or(SLAVE);
     b.inside(InsidePhase::Root, c"linux.rootfsPropagation", mounts::set_propagation(slot::ROOT, propagation));
     if propagation != libc::MS_PRIVATE {
-        // runc: what the host mounts in the directory later is none of the container's; mounts below the root may get some.
+        // runc: what the host mounts in the directory later is none of the container's; mounts below the root
+        // may get some.
         let own = Step::SetAttributes {
             mount: slot::ROOT,
             set: Attributes::NONE,
@@ -95,8 +98,8 @@ pub(super) fn change_root(b: &mut Builder<'_>) {
     }
 }
 
-/// The last word about the root: shared or unbindable if the config wants it so, then read-only. A slave or private root is made
-/// so before the mounts, whose own options would be lost otherwise (runc).
+/// The last word about the root: shared or unbindable if the config wants it so, then read-only. A slave or
+/// private root is made so before the mounts, whose own options would be lost otherwise (runc).
 pub(super) fn readonly_root(b: &mut Builder<'_>) {
     let propagation = b.spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().as_deref());
     let late = propagation

@@ -117,7 +117,8 @@ fn golden_plan_of_a_process_that_is_counted_last() {
     insta::assert_snapshot!(Plan::for_exec(&spec, &request, &facts, &running).unwrap());
 }
 
-/// Podman writes 0 where there is no controller: a user's container needs no cgroup for it, and nobody is warned.
+/// Podman writes 0 where there is no controller: a user's container needs no cgroup for it, and nobody is
+/// warned.
 #[test]
 fn no_limit_on_processes_needs_no_cgroup() {
     let plan = |limit: i64, facts: &Facts| {
@@ -146,8 +147,8 @@ fn no_limit_on_processes_needs_no_cgroup() {
     }
 }
 
-/// Whatever the config: devices are restricted before init opens a file of the container's root, and hooks, which may add to the
-/// filter, come after that.
+/// Whatever the config: devices are restricted before init opens a file of the container's root, and hooks,
+/// which may add to the filter, come after that.
 #[test]
 fn devices_are_restricted_before_init_opens_files_of_the_root() {
     let legacy = Facts { legacy_controllers: ["devices"].into_iter().collect(), ..facts() };
@@ -257,8 +258,8 @@ fn mount_namespaces_are_bare_unless_the_host_must_be_seen() {
     assert!(first.host.iter().any(|planned| planned.step.name() == "MakeMountTemplate"));
 }
 
-/// A user namespace without a cgroup namespace of its own sees the container's cgroup, opened for each mount of it; where the
-/// container has none, the caller's.
+/// A user namespace without a cgroup namespace of its own sees the container's cgroup, opened for each mount
+/// of it; where the container has none, the caller's.
 #[test]
 fn each_mount_of_the_own_cgroup_has_one_to_show() {
     let mut config: serde_json::Value = serde_json::from_str(DEFAULT).unwrap();
@@ -310,8 +311,8 @@ fn every_device_rule_of_the_config_comes_before_the_defaults() {
     assert!(rules[16..].iter().all(|rule| rule.allow));
 }
 
-/// On a kernel that has the modules: labels of the process in the files that are for the next exec, the mounts' as the option that
-/// the annotation names. Without them, warnings.
+/// On a kernel that has the modules: labels of the process in the files that are for the next exec, the
+/// mounts' as the option that the annotation names. Without them, warnings.
 #[test]
 fn labels_of_security_modules() {
     let config = |annotations: &str| {
@@ -377,8 +378,8 @@ fn labels_of_security_modules() {
     assert_eq!(without.warnings, warnings);
 }
 
-/// What is wrong with a config that only the plan sees, in full. Some of it `spec::validate` finds before; a plan is not made
-/// without it either.
+/// What is wrong with a config that only the plan sees, in full. Some of it `spec::validate` finds before; a
+/// plan is not made without it either.
 #[test]
 fn why_there_is_no_plan() {
     use crate::ErrorKind::{InvalidConfig, Unsupported};

@@ -395,7 +395,7 @@ pub(super) const DEFENCES: &[Defence] = &[
     },
     Defence {
         name: "flags of the host's mounts are not cleared",
-        file: "crates/libcorten/src/plan/mounts.rs",
+        file: "crates/libcorten/src/plan/sources.rs",
         code: "        let locked = locked_flags(entry, &entries[index..]);",
         without: "        let locked = locked_flags(entry, &entries[index..]).filter(|_| false);",
         test: of("mounts::locked::locked_flags_in_a_user_namespace"),

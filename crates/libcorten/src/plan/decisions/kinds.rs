@@ -136,8 +136,8 @@ decisions! {
     SeccompFilter {
         /// There is none.
         None "none",
-        /// Before capabilities are given up: loading needs CAP_SYS_ADMIN, or there is a listener, and the runtime
-        /// must still be there to hand it on.
+        /// Before capabilities are given up: loading needs CAP_SYS_ADMIN, or there is a listener, and the
+        /// runtime must still be there to hand it on.
         Early "before capabilities are given up",
         /// Before the startContainer hooks: they may do what the process may, and no more.
         BeforeHooks "before startContainer hooks",
