@@ -269,7 +269,8 @@ impl Runc {
 }
 
 fn transcript(row: &Row, runtime: &Path, is_ours: bool) -> Transcript {
-    let mut test = TestBundle::new(&row.arguments.split(' ').collect::<Vec<_>>());
+    let test = TestBundle::new(&row.arguments.split(' ').collect::<Vec<_>>());
+    let mut test = if is_ours { test } else { test.of_any_runtime() };
     if row.arguments.contains(" -c ") {
         let (shell, script) = row.arguments.split_once(" -c ").unwrap();
         test.config["process"]["args"] = serde_json::json!([shell, "-c", script]);

@@ -386,7 +386,7 @@ fn sysctls() -> impl Strategy<Value = Value> {
 
 /// Runs the config in a bundle of its own; what was seen, or the error.
 fn look(runtime: &Path, config: &Value) -> Result<BTreeSet<String>, String> {
-    let mut test = TestBundle::new(&["true"]);
+    let mut test = TestBundle::new(&["true"]).of_any_runtime();
     let beside = test.beside("");
     let beside = beside.to_str().unwrap().trim_end_matches('/');
     fs::create_dir(test.beside("directory")).unwrap();

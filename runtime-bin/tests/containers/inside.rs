@@ -59,17 +59,17 @@ fn stdout_of(output: std::process::Output) -> String {
 
 #[container_test]
 fn the_default_bundle_looks_as_with_the_peers() {
-    compare(TestBundle::new(&["sh", "-c", LOOK]).write());
+    compare(TestBundle::new(&["sh", "-c", LOOK]).of_any_runtime().write());
 }
 
 #[container_test]
 fn the_docker_bundle_looks_as_with_the_peers() {
-    compare(TestBundle::docker(&["sh", "-c", LOOK]).write());
+    compare(TestBundle::docker(&["sh", "-c", LOOK]).of_any_runtime().write());
 }
 
 #[container_test]
 fn another_user_and_more_options_look_as_with_the_peers() {
-    let mut test = TestBundle::docker(&["sh", "-c", LOOK]);
+    let mut test = TestBundle::docker(&["sh", "-c", LOOK]).of_any_runtime();
     fs::write(test.rootfs().join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nme:x:1000:1000:Me:/home/me:/bin/sh\n")
         .unwrap();
     let source = test.beside("source");
