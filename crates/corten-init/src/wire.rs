@@ -7,7 +7,7 @@
 //! text     length: u32 | bytes | NUL          list   length: u32 | bytes
 //! ```
 //!
-//! What the other operands are is in `operand.rs`. Numbers are little-endian and nothing is aligned. Strings
+//! What the other operands are is in `operand`. Numbers are little-endian and nothing is aligned. Strings
 //! end with NUL, so that they are passed to the kernel where they lie. Attacker: nobody writes the program
 //! but the runtime (it is a sealed memfd), yet every length is checked: the same bytes are what
 //! `/proc/self/exe` run by a container process would read.

@@ -277,7 +277,7 @@ pub fn umask(mask: u64) {
 
 /// prctl operations that take numbers only.
 pub mod prctl {
-    use super::super::*;
+    use super::*;
 
     fn set(option: usize, args: [usize; 4]) -> Result<usize> {
         let [a, b, c, d] = args;
