@@ -100,6 +100,10 @@ struct Phased<P, T> {
     planned: Planned<T>,
 }
 
+/// The names of steps, with their phases.
+#[cfg(test)]
+type Named<P> = Vec<(P, &'static str)>;
+
 /// Brings steps into the order of their phases; in a phase they stay in the order in which they were added.
 fn in_order<P: Ord + Copy, T>(mut steps: Vec<Phased<P, T>>) -> Vec<Planned<T>> {
     steps.sort_by_key(|step| step.phase);
@@ -158,7 +162,7 @@ impl<'a> Builder<'a> {
 
     /// The names of the steps, with their phases.
     #[cfg(test)]
-    pub(super) fn names(&self) -> (Vec<(HostPhase, &'static str)>, Vec<(InsidePhase, &'static str)>) {
+    pub(super) fn names(&self) -> (Named<HostPhase>, Named<InsidePhase>) {
         let host = self.host.iter().map(|step| (step.phase, step.planned.step.name())).collect();
         let inside = self.inside.iter().map(|step| (step.phase, step.planned.step.name())).collect();
         (host, inside)
