@@ -163,9 +163,12 @@ fn named(text: &str, depth: usize) -> BTreeSet<String> {
 
 /// The first names of a path, or of all paths in braces.
 fn firsts(path: &str) -> Vec<String> {
-    let name =
-        |text: &str| text.trim().chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect();
-    let Some(list) = path.strip_prefix('{') else { return vec![name(path)] };
+    let name = |text: &str| -> String {
+        text.trim().chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect()
+    };
+    // `super::*` names nothing.
+    let named = |names: Vec<String>| names.into_iter().filter(|name| !name.is_empty()).collect();
+    let Some(list) = path.strip_prefix('{') else { return named(vec![name(path)]) };
     let (mut depth, mut paths) = (0_usize, vec![String::new()]);
     for letter in list.chars() {
         match letter {
@@ -178,7 +181,7 @@ fn firsts(path: &str) -> Vec<String> {
         paths.last_mut().unwrap().push(letter);
     }
     let paths = paths.iter().map(|path| path.trim_start_matches(',').trim());
-    paths.filter(|path| !path.is_empty()).map(name).collect()
+    named(paths.map(name).collect())
 }
 
 /// What is wrong with a table, or with the crate.
