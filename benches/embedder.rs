@@ -1,7 +1,8 @@
 //! A process that makes containers through the library, as an engine does: `embedder MIB BUNDLE STATE-ROOT`.
 //!
-//! It holds so much memory, and then does what its input says, a line each: `run ID`, a container from its making to its removal, or
-//! `spawn ID`, a fork and exec without a container. It answers with the milliseconds that this took.
+//! It holds so much memory, and then does what its input says, a line each: `run ID`, a container from its
+//! making to its removal, or `spawn ID`, a fork and exec without a container. It answers with the
+//! milliseconds that this took.
 
 #![allow(clippy::print_stdout, reason = "a program that answers")]
 
@@ -17,7 +18,9 @@ use libcorten::{Bundle, CreateOptions, Runtime};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let [mib, bundle, root] = arguments.as_slice() else { return Err("usage: embedder MIB BUNDLE STATE-ROOT".into()) };
+    let [mib, bundle, root] = arguments.as_slice() else {
+        return Err("usage: embedder MIB BUNDLE STATE-ROOT".into());
+    };
     // Small pages, as memory has that was taken bit by bit: they make the longest page tables.
     nix::sys::prctl::set_thp_disable(true)?;
     let memory = black_box(vec![1u8; mib.parse::<usize>()? << 20]);
@@ -49,7 +52,8 @@ fn run(runtime: &Runtime, id: &str, bundle: &Path) -> Result<(), Box<dyn Error>>
     if exit.code() == 0 { Ok(()) } else { Err(format!("{exit:?}").into()) }
 }
 
-/// With a user to become, std forks; otherwise it would make a child that shares the memory, as libcorten does.
+/// With a user to become, std forks; otherwise it would make a child that shares the memory, as libcorten
+/// does.
 fn spawn() -> Result<(), Box<dyn Error>> {
     let status = Command::new("/bin/true").uid(nix::unistd::geteuid().as_raw()).status()?;
     if status.success() { Ok(()) } else { Err(status.to_string().into()) }

@@ -2,7 +2,11 @@
 //!
 //! The configs are those that `runc spec` and Docker write.
 
-#![allow(missing_docs, clippy::unwrap_used, reason = "criterion's macros; a bench stops at what it does not expect")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "criterion's macros; a bench stops at what it does not expect"
+)]
 
 use std::hint::black_box;
 use std::path::Path;
@@ -47,7 +51,9 @@ fn micro(c: &mut Criterion) {
         let planned = plan(root.path(), &bundle);
         let rules = rules(&planned);
         c.bench_function(&format!("parse/{name}"), |b| b.iter(|| spec::parse(black_box(config)).unwrap()));
-        c.bench_function(&format!("validate/{name}"), |b| b.iter(|| spec::validate(black_box(bundle.spec())).unwrap()));
+        c.bench_function(&format!("validate/{name}"), |b| {
+            b.iter(|| spec::validate(black_box(bundle.spec())).unwrap())
+        });
         // With a look at the host, and the seccomp filter from the cache.
         c.bench_function(&format!("plan/{name}"), |b| b.iter(|| plan(root.path(), black_box(&bundle))));
         c.bench_function(&format!("encode/{name}"), |b| {
@@ -59,7 +65,9 @@ fn micro(c: &mut Criterion) {
         c.bench_function(&format!("device filter/{name}"), |b| b.iter(|| Filter::compile(black_box(&rules))));
     }
     let docker = bundle(CONFIGS[1].1);
-    c.bench_function("plan and seccomp filter/docker", |b| b.iter(|| plan(NOWHERE.as_ref(), black_box(&docker))));
+    c.bench_function("plan and seccomp filter/docker", |b| {
+        b.iter(|| plan(NOWHERE.as_ref(), black_box(&docker)))
+    });
 }
 
 /// Seconds in all: these are to show a step of ten percent, not of one.

@@ -6,7 +6,8 @@ use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-env-changed=CORTEN_COMMIT");
-    // HEAD names a branch, and its log changes with each commit. Cargo would take a missing file for a changed one.
+    // HEAD names a branch, and its log changes with each commit. Cargo would take a missing file for a
+    // changed one.
     for path in ["../.git/HEAD", "../.git/logs/HEAD", "build.rs"] {
         if Path::new(path).exists() {
             println!("cargo::rerun-if-changed={path}");
@@ -17,11 +18,15 @@ fn main() {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     });
     println!("cargo::rustc-env=CORTEN_COMMIT={}", commit.unwrap_or_else(|| "unknown".to_owned()));
-    // Only a release is worth it: other builds have other functions. The names are those of the symbols of ELF.
+    // Only a release is worth it: other builds have other functions. The names are those of the symbols of
+    // ELF.
     println!("cargo::rerun-if-changed=order.ld");
     println!("cargo::rerun-if-env-changed=CORTEN_UNORDERED");
     let is = |name: &str, value: &str| env::var(name).is_ok_and(|known| known == value);
-    if env::var_os("CORTEN_UNORDERED").is_none() && is("PROFILE", "release") && is("CARGO_CFG_TARGET_OS", "linux") {
+    if env::var_os("CORTEN_UNORDERED").is_none()
+        && is("PROFILE", "release")
+        && is("CARGO_CFG_TARGET_OS", "linux")
+    {
         let directory = env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
         println!("cargo::rustc-link-arg-bin=corten=-Xlinker");
         println!("cargo::rustc-link-arg-bin=corten=--script={directory}/order.ld");

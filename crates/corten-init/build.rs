@@ -18,7 +18,15 @@ fn main() {
     fs::write(directory.join("numbers.rs"), numbers).unwrap_or_else(|error| panic!("numbers.rs: {error}"));
     let out = directory.join("corten-init");
     let mut rustc = Command::new(variable("RUSTC"));
-    rustc.args(["--crate-name", "corten_init_executable", "--crate-type", "bin", "--edition", "2024", "src/main.rs"]);
+    rustc.args([
+        "--crate-name",
+        "corten_init_executable",
+        "--crate-type",
+        "bin",
+        "--edition",
+        "2024",
+        "src/main.rs",
+    ]);
     rustc.args(["--cfg", "corten_freestanding", "--target", &freestanding_target(&variable)]);
     rustc.args(["-A", "dead_code", "-A", "unreachable_pub"]);
     for option in [
@@ -48,7 +56,10 @@ fn main() {
     let status = rustc.status().unwrap_or_else(|error| panic!("cannot run rustc: {error}"));
     assert!(status.success(), "corten-init does not compile");
     let size = fs::metadata(&out).map(|meta| meta.len()).unwrap_or_default();
-    assert!(size < 64 * 1024, "corten-init has grown to {size} bytes: something has pulled in what it must do without");
+    assert!(
+        size < 64 * 1024,
+        "corten-init has grown to {size} bytes: something has pulled in what it must do without"
+    );
 }
 
 /// The numbers of system calls, as constants. The target's, which need not be the host's: so no constants of

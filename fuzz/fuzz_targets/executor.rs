@@ -1,5 +1,6 @@
-//! Init's executor on a kernel that is made up: with the programs of real plans and with any bytes, it comes to an end, and what it says are
-//! messages. That includes what it reads of the image: passwd, links, directories.
+//! Init's executor on a kernel that is made up: with the programs of real plans and with any bytes, it comes
+//! to an end, and what it says are messages. That includes what it reads of the image: passwd, links,
+//! directories.
 #![no_main]
 
 use std::path::Path;

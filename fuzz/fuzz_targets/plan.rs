@@ -1,5 +1,5 @@
-//! Configs that are valid by construction, changed in every section: each has a plan that can be printed, sent to init and read there, or an
-//! error that can be shown.
+//! Configs that are valid by construction, changed in every section: each has a plan that can be printed,
+//! sent to init and read there, or an error that can be shown.
 #![no_main]
 
 use std::sync::LazyLock;

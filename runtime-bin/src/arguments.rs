@@ -1,4 +1,5 @@
-//! The command line: runc's commands and flags. Nothing but the definition: the man pages are made of it, too.
+//! The command line: runc's commands and flags. Nothing but the definition: the man pages are made of it,
+//! too.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -31,7 +32,8 @@ pub(crate) struct Global {
     /// What is logged
     #[arg(long, value_name = "LEVEL", default_value = "warning")]
     pub(crate) log_level: LogLevel,
-    /// Directory for the state of containers [default: /run/corten, or $XDG_RUNTIME_DIR/corten for ordinary users]
+    /// Directory for the state of containers
+    /// [default: /run/corten, or $XDG_RUNTIME_DIR/corten for ordinary users]
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
     /// Make cgroups through systemd
@@ -85,8 +87,8 @@ pub(crate) enum Rootless {
     False,
 }
 
-// Deferred: the flags of the commands that are not called are never made. A doc comment on what is in a variant would take the
-// place of the variant's.
+// Deferred: the flags of the commands that are not called are never made. A doc comment on what is in a
+// variant would take the place of the variant's.
 #[derive(Debug, Subcommand)]
 #[command(defer = true)]
 pub(crate) enum Command {
@@ -329,8 +331,8 @@ pub(crate) struct Events {
     pub(crate) id: String,
 }
 
-// Without --process, the process is that of the config.json that is in the bundle now, with the command and the flags in place of
-// what it has.
+// Without --process, the process is that of the config.json that is in the bundle now, with the command and
+// the flags in place of what it has.
 #[derive(Debug, Args)]
 #[command(
     override_usage = "corten exec [OPTIONS] <CONTAINER-ID> <COMMAND> [ARGUMENT]...\n       corten exec [OPTIONS] --process <FILE> <CONTAINER-ID>"
@@ -553,7 +555,8 @@ pub(crate) struct Update {
     pub(crate) id: String,
 }
 
-/// Reads an amount of memory: -1, or a number that may have a fraction and a unit, as Docker and runc take it.
+/// Reads an amount of memory: -1, or a number that may have a fraction and a unit, as Docker and runc take
+/// it.
 fn memory_size(text: &str) -> Result<i64, String> {
     if text == "-1" {
         return Ok(-1);
@@ -576,7 +579,11 @@ fn memory_size(text: &str) -> Result<i64, String> {
     let whole: i64 = whole.parse().map_err(|_| wrong())?;
     let fraction: f64 = format!("0.{fraction}").parse().map_err(|_| wrong())?;
     let bytes = whole.checked_mul(1 << shift).ok_or_else(wrong)?;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "a fraction of at most 2^50")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        reason = "a fraction of at most 2^50"
+    )]
     let rest = (fraction * (1i64 << shift) as f64) as i64;
     bytes.checked_add(rest).ok_or_else(wrong)
 }
@@ -598,8 +605,15 @@ mod tests {
 
     #[test]
     fn amounts_of_memory_have_units() {
-        let good =
-            [("-1", -1), ("0", 0), ("12", 12), ("32M", 32 << 20), ("1.5g", 3 << 29), ("64 KiB", 65536), ("1kb", 1024)];
+        let good = [
+            ("-1", -1),
+            ("0", 0),
+            ("12", 12),
+            ("32M", 32 << 20),
+            ("1.5g", 3 << 29),
+            ("64 KiB", 65536),
+            ("1kb", 1024),
+        ];
         for (text, bytes) in good.into_iter().chain([("7b", 7), ("2T", 2 << 40), ("1P", 1 << 50)]) {
             assert_eq!(memory_size(text), Ok(bytes), "{text}");
         }

@@ -1,4 +1,5 @@
-//! What engines and users write, brought into the form that clap takes. runc reads flags as Go's `flag` package does:
+//! What engines and users write, brought into the form that clap takes. runc reads flags as Go's `flag`
+//! package does:
 //!
 //! * a flag has one dash or two, whatever the length of its name;
 //! * a switch may have a value (`--debug=false`);
@@ -6,7 +7,8 @@
 //! * an empty value is as good as none (`--console-socket ""`);
 //! * the last of several wins.
 //!
-//! Beyond that, flags are taken after the container's id, too, where runc would take them for another argument.
+//! Beyond that, flags are taken after the container's id, too, where runc would take them for another
+//! argument.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -25,7 +27,8 @@ pub(crate) struct CommandLine {
 }
 
 impl CommandLine {
-    /// Reads a command line, the program's name first. The definition of the command that is named is made then.
+    /// Reads a command line, the program's name first. The definition of the command that is named is made
+    /// then.
     pub(crate) fn read(definition: &mut Command, given: impl IntoIterator<Item = OsString>) -> Self {
         let mut given = given.into_iter();
         let mut line = Self { arguments: given.next().into_iter().collect(), command: None };
@@ -58,7 +61,8 @@ impl CommandLine {
         line
     }
 
-    /// Returns the flags before the command if they can be read though the rest is wrong: the log is to tell of that, too.
+    /// Returns the flags before the command if they can be read though the rest is wrong: the log is to tell
+    /// of that, too.
     pub(crate) fn global(&self) -> Option<Global> {
         let matches = Arguments::command().ignore_errors(true).try_get_matches_from(&self.arguments).ok()?;
         Global::from_arg_matches(&matches).ok()
@@ -107,7 +111,9 @@ impl Level<'_> {
         };
         match value {
             None => taken.push(dashed.into()),
-            Some(value) if value.is_empty() && is_unset_by_default(flag) => forget(taken, self.first, &dashed),
+            Some(value) if value.is_empty() && is_unset_by_default(flag) => {
+                forget(taken, self.first, &dashed)
+            }
             Some(value) => {
                 let mut whole = OsString::from(dashed + "=");
                 whole.push(value);
@@ -175,7 +181,10 @@ mod tests {
     #[test]
     fn flags_have_one_dash_or_two() {
         assert_eq!(read(&["-root=/x", "delete", "-force", "id"]), ["--root=/x", "delete", "--force", "id"]);
-        assert_eq!(read(&["-root", "/x", "delete", "-f", "-help"]), ["--root=/x", "delete", "--force", "--help"]);
+        assert_eq!(
+            read(&["-root", "/x", "delete", "-f", "-help"]),
+            ["--root=/x", "delete", "--force", "--help"]
+        );
         assert_eq!(read(&["list", "--q", "--f", "json"]), ["list", "--quiet", "--format=json"]);
         assert_eq!(read(&["list", "-f=json", "-qf", "json"]), ["list", "--format=json", "-qf", "json"]);
         assert_eq!(read(&["list", "-nothing", "-"]), ["list", "-nothing", "-"]);
@@ -185,7 +194,10 @@ mod tests {
 
     #[test]
     fn switches_may_have_a_value() {
-        assert_eq!(read(&["--debug=true", "-systemd-cgroup=T", "list"]), ["--debug", "--systemd-cgroup", "list"]);
+        assert_eq!(
+            read(&["--debug=true", "-systemd-cgroup=T", "list"]),
+            ["--debug", "--systemd-cgroup", "list"]
+        );
         assert_eq!(read(&["--debug", "--debug=false", "list", "-q=0"]), ["list"]);
         assert_eq!(read(&["--debug=false", "-debug=1", "list"]), ["--debug", "list"]);
         assert_eq!(read(&["--debug=maybe", "list"]), ["--debug=maybe", "list"]);
@@ -196,7 +208,10 @@ mod tests {
     #[test]
     fn the_word_after_a_flag_is_its_value() {
         assert_eq!(read(&["--root", "list", "--log", "-x", "list"]), ["--root=list", "--log=-x", "list"]);
-        assert_eq!(read(&["create", "--pid-file", "--bundle", "id"]), ["create", "--pid-file=--bundle", "id"]);
+        assert_eq!(
+            read(&["create", "--pid-file", "--bundle", "id"]),
+            ["create", "--pid-file=--bundle", "id"]
+        );
         assert_eq!(read(&["list", "--format"]), ["list", "--format"]);
         assert_eq!(read(&["--root", "--", "list"]), ["--root=--", "list"]);
     }
@@ -212,7 +227,10 @@ mod tests {
     fn what_is_handed_on_stays_as_it_is() {
         let given = ["-debug", "ps", "-format", "json", "id", "-format", "-debug=false"];
         assert_eq!(read(&given), ["--debug", "ps", "--format=json", "id", "-format", "-debug=false"]);
-        assert_eq!(read(&["ps", "-f", "table", "id", "--", "-log"]), ["ps", "--format=table", "id", "--", "-log"]);
+        assert_eq!(
+            read(&["ps", "-f", "table", "id", "--", "-log"]),
+            ["ps", "--format=table", "id", "--", "-log"]
+        );
         assert_eq!(read(&["state", "--", "-force"]), ["state", "--", "-force"]);
         assert_eq!(read(&["kill", "id", "-all", "-9"]), ["kill", "id", "--all", "-9"]);
     }
@@ -220,7 +238,8 @@ mod tests {
     #[test]
     fn the_command_is_found_behind_flags_with_values() {
         let command = |given: &[&str]| {
-            CommandLine::read(&mut Arguments::command(), ["corten"].iter().chain(given).map(OsString::from)).command
+            CommandLine::read(&mut Arguments::command(), ["corten"].iter().chain(given).map(OsString::from))
+                .command
         };
         assert_eq!(command(&["--root", "list", "state", "kill"]).as_deref(), Some("state"));
         assert_eq!(command(&["--root", "list"]), None);

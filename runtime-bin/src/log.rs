@@ -54,7 +54,10 @@ impl Target {
             return Ok(Self::Journal(connect(JOURNAL)?, text(id)));
         }
         if let Some(id) = bytes.strip_prefix(b"syslog:") {
-            return Ok(Self::Syslog(connect(SYSLOG)?, if id.is_empty() { "corten".to_owned() } else { text(id) }));
+            return Ok(Self::Syslog(
+                connect(SYSLOG)?,
+                if id.is_empty() { "corten".to_owned() } else { text(id) },
+            ));
         }
         let path = PathBuf::from(OsStr::from_bytes(bytes.strip_prefix(b"file:").unwrap_or(bytes)));
         let opened = OpenOptions::new().append(true).create(true).mode(0o644).open(&path);
@@ -115,8 +118,8 @@ impl Log {
         }
     }
 
-    /// Tells of something that is wrong and does not keep the command from its work. In the log, if there is one: engines show
-    /// their users what stands on stderr, or parse it.
+    /// Tells of something that is wrong and does not keep the command from its work. In the log, if there is
+    /// one: engines show their users what stands on stderr, or parse it.
     pub(crate) fn warn(&self, message: &str) {
         let message = &one_line(message);
         if self.level >= LogLevel::Warning && !self.target.write(LogLevel::Warning, message) {
@@ -142,11 +145,12 @@ impl Log {
     }
 }
 
-/// Longest message. conmon reads the pipe once, after the end of the runtime: what does not fit in it would never end.
+/// Longest message. conmon reads the pipe once, after the end of the runtime: what does not fit in it would
+/// never end.
 const MESSAGE_BYTES: usize = 4000;
 
-/// Makes a message one line of a sensible length, whatever the names in it hold: control characters are written as escapes,
-/// and a long message keeps its ends, what was done and what was wrong.
+/// Makes a message one line of a sensible length, whatever the names in it hold: control characters are
+/// written as escapes, and a long message keeps its ends, what was done and what was wrong.
 fn one_line(message: &str) -> String {
     let mut line = String::new();
     for character in message.chars() {
@@ -211,7 +215,9 @@ mod tests {
         assert_eq!(one_line("mkdir(\"a\\nb\"): \u{e4}"), "mkdir(\"a\\nb\"): \u{e4}");
         assert_eq!(one_line("a\nb\u{1b}[31m\t"), "a\\nb\\u{1b}[31m\\t");
         let long = one_line(&format!("open({}): no such file", "\u{e4}".repeat(1 << 20)));
-        assert!(long.len() < MESSAGE_BYTES + 10 && long.starts_with("open(") && long.ends_with(": no such file"));
+        assert!(
+            long.len() < MESSAGE_BYTES + 10 && long.starts_with("open(") && long.ends_with(": no such file")
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `corten`: an OCI container runtime with runc's command line.
 //!
-//! Nothing but arguments, output and exit codes; what happens is in the library, one call for each subcommand. What runc does
-//! is the contract: commands, flags, outputs, exit codes and messages.
+//! Nothing but arguments, output and exit codes; what happens is in the library, one call for each
+//! subcommand. What runc does is the contract: commands, flags, outputs, exit codes and messages.
 
 #![deny(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
@@ -122,8 +122,10 @@ fn usage(error: &clap::Error, line: &CommandLine) -> u8 {
     match error.kind() {
         ClapError::DisplayHelp => u8::from(output::print(&text).is_err()),
         ClapError::InvalidSubcommand => {
-            let name =
-                error.get(clap::error::ContextKind::InvalidSubcommand).map(ToString::to_string).unwrap_or_default();
+            let name = error
+                .get(clap::error::ContextKind::InvalidSubcommand)
+                .map(ToString::to_string)
+                .unwrap_or_default();
             log().fail(&Failure { message: format!("No help topic for '{name}'"), status: 3 })
         }
         _ => {

@@ -30,11 +30,13 @@ pub(crate) fn json(document: &serde_json::Value, indent: &[u8]) -> Result<String
     String::from_utf8(text).map_err(|error| failed(&error))
 }
 
-/// Lays out a table as Go's tabwriter does for runc: cells at least 12 wide, with 3 spaces after them; the last column as it is.
+/// Lays out a table as Go's tabwriter does for runc: cells at least 12 wide, with 3 spaces after them; the
+/// last column as it is.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
-        let longest = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+        let longest =
+            rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
         (longest + 3).max(12)
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();

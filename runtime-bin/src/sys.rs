@@ -1,9 +1,9 @@
 //! The allocator and, in [`entry`], the entry point: the only unsafe code of the binary.
 //!
-//! A command allocates a thousand small things, lives some milliseconds, and ends. The first of them lie one after the other in a
-//! region of fixed size; what they have taken is given back with the process, so that there is no list of free blocks to look after.
-//! What the region has no room for, because a command lives longer or works on more, is the general allocator's, which also takes
-//! what is large.
+//! A command allocates a thousand small things, lives some milliseconds, and ends. The first of them lie one
+//! after the other in a region of fixed size; what they have taken is given back with the process, so that
+//! there is no list of free blocks to look after. What the region has no room for, because a command lives
+//! longer or works on more, is the general allocator's, which also takes what is large.
 
 #[cfg(not(test))]
 mod entry;
@@ -43,7 +43,8 @@ struct Arena<A, const SIZE: usize> {
 #[derive(Debug)]
 struct Region<const SIZE: usize>(UnsafeCell<[u8; SIZE]>);
 
-// SAFETY: the region is never read or written here but through pointers that `alloc` has given to one caller each.
+// SAFETY: the region is never read or written here but through pointers that `alloc` has given to one caller
+// each.
 unsafe impl<const SIZE: usize> Sync for Region<SIZE> {}
 
 impl<A, const SIZE: usize> Arena<A, SIZE> {
@@ -86,9 +87,11 @@ impl<A, const SIZE: usize> Arena<A, SIZE> {
     }
 }
 
-// SAFETY: every block in the region is its caller's alone: `take` moves `taken` over it in one atomic step, and it is taken back only by
-// the caller who gives it back, while it is the last, and who takes it next sees all that was written to it before (AcqRel). It has the size and alignment that were asked for. Other blocks are those of
-// `beyond`, which gets them back; `offset` tells the two apart, as the region is nobody else's memory.
+// SAFETY: every block in the region is its caller's alone: `take` moves `taken` over it in one atomic step,
+// and it is taken back only by the caller who gives it back, while it is the last, and who takes it next sees
+// all that was written to it before (AcqRel). It has the size and alignment that were asked for. Other blocks
+// are those of `beyond`, which gets them back; `offset` tells the two apart, as the region is nobody else's
+// memory.
 unsafe impl<A: GlobalAlloc, const SIZE: usize> GlobalAlloc for Arena<A, SIZE> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise about the layout is passed on.
@@ -118,14 +121,17 @@ unsafe impl<A: GlobalAlloc, const SIZE: usize> GlobalAlloc for Arena<A, SIZE> {
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         let Some(offset) = self.offset(block) else {
-            // SAFETY: the block is from `beyond`, with this layout; the caller's promise about the size is passed on.
+            // SAFETY: the block is from `beyond`, with this layout; the caller's promise about the size is
+            // passed on.
             return unsafe { self.beyond.realloc(block, layout, new_size) };
         };
         if self.move_end(offset, layout.size(), new_size) || new_size <= layout.size() {
             return block;
         }
         // The caller promises that the size, rounded up to the alignment, does not overflow.
-        let Ok(wanted) = Layout::from_size_align(new_size, layout.align()) else { return std::ptr::null_mut() };
+        let Ok(wanted) = Layout::from_size_align(new_size, layout.align()) else {
+            return std::ptr::null_mut();
+        };
         // SAFETY: the layout has a size, as the caller promises.
         let new = unsafe { self.alloc(wanted) };
         if !new.is_null() {
@@ -196,7 +202,8 @@ mod tests {
             for (number, (size, align, back, new_size)) in asked.into_iter().enumerate() {
                 let layout = Layout::from_size_align(size, 1 << align).expect("a layout");
                 let mark = u8::try_from(number % 251).expect("a byte");
-                // SAFETY: sizes are not 0; each block is written and read within its size, and given back once with its layout.
+                // SAFETY: sizes are not 0; each block is written and read within its size, and given back
+                // once with its layout.
                 unsafe {
                     let block = arena.alloc(layout);
                     prop_assert_eq!(block as usize % layout.align().max(ALIGNMENT), 0);

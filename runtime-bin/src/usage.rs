@@ -1,5 +1,5 @@
-//! What is wrong with a command line, in the words of runc and of Go's flag package: users search for them, and engines probe
-//! for flags by them.
+//! What is wrong with a command line, in the words of runc and of Go's flag package: users search for them,
+//! and engines probe for flags by them.
 
 use std::error::Error as _;
 use std::ffi::OsString;

@@ -54,7 +54,10 @@ impl Function {
         let Some(TokenTree::Group(parameters)) = head.last() else { return None };
         let Some(TokenTree::Ident(name)) = head.iter().rev().nth(1) else { return None };
         let is_colon = |token: &TokenTree| matches!(token, TokenTree::Punct(punct) if punct.as_char() == ':' && punct.spacing() == Spacing::Alone);
-        let kind: TokenStream = parameters.stream().into_iter().skip_while(|token| !is_colon(token)).skip(1).collect();
+        let is_comma = |token: &TokenTree| matches!(token, TokenTree::Punct(punct) if punct.as_char() == ',');
+        let after = parameters.stream().into_iter().skip_while(|token| !is_colon(token)).skip(1);
+        // rustfmt ends a parameter on a line of its own with a comma.
+        let kind: TokenStream = after.take_while(|token| !is_comma(token)).collect();
         let parameter = if kind.is_empty() { None } else { Some(kind) };
         Some(Self { name: name.clone(), parameter, body, head })
     }

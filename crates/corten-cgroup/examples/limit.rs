@@ -60,7 +60,12 @@ fn run(limits: &Resources, command: &[String]) -> Result<u8, Box<dyn Error>> {
     result
 }
 
-fn run_in(cgroups: &Cgroups, limits: &Resources, machine: &Machine, command: &[String]) -> Result<u8, Box<dyn Error>> {
+fn run_in(
+    cgroups: &Cgroups,
+    limits: &Resources,
+    machine: &Machine,
+    command: &[String],
+) -> Result<u8, Box<dyn Error>> {
     for field in limits.without_meaning(machine.legacy_controllers()) {
         eprintln!("limit: {field} has no meaning here");
     }

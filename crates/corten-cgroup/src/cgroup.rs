@@ -68,7 +68,9 @@ impl Cgroup {
             let text = match read_file(directory, "cgroup.procs") {
                 // A threaded cgroup has its processes listed above; a removed one has none.
                 Err(Errno::EOPNOTSUPP | Errno::ENODEV | Errno::ENOENT) => return Ok(()),
-                other => other.map_err(|errno| failed(errno, || format!("read({:?}/cgroup.procs)", self.path)))?,
+                other => {
+                    other.map_err(|errno| failed(errno, || format!("read({:?}/cgroup.procs)", self.path)))?
+                }
             };
             pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
             Ok(())
@@ -105,7 +107,8 @@ impl Cgroup {
         Ok(event_is_set(&or_empty(read_file(self.fd.as_fd(), "cgroup.events")).map_err(call)?, key))
     }
 
-    /// Kills every process of this cgroup and below, and waits until they are gone (or zombies). Frozen ones die, too.
+    /// Kills every process of this cgroup and below, and waits until they are gone (or zombies). Frozen ones
+    /// die, too.
     ///
     /// # Errors
     /// Some are left after `deadline`; the error names them.
@@ -143,7 +146,8 @@ impl Cgroup {
                 let (path, pids) = (self.path.clone(), self.pids()?);
                 return Err(Repr::Survivors { path, pids, seconds: deadline.as_secs() }.into());
             }
-            remove_below(self.fd.as_fd()).map_err(|errno| failed(errno, || format!("rmdir(below {:?})", self.path)))?;
+            remove_below(self.fd.as_fd())
+                .map_err(|errno| failed(errno, || format!("rmdir(below {:?})", self.path)))?;
             if self.remove_one()? {
                 break;
             }
@@ -192,7 +196,8 @@ impl Cgroup {
             .map_err(|errno| failed(errno, || format!("write({:?}/cgroup.freeze, 0)", self.path)))
     }
 
-    /// Sends a signal to every process of this cgroup and below. Processes that are forked meanwhile may be missed.
+    /// Sends a signal to every process of this cgroup and below. Processes that are forked meanwhile may be
+    /// missed.
     ///
     /// # Errors
     /// The processes cannot be listed, or the caller may not send signals to one of them.
@@ -200,16 +205,18 @@ impl Cgroup {
         signal_each(&self.pids()?, signal)
     }
 
-    /// Whether processes can be in this cgroup: it gives no controllers to those below (unless it is the root), and no threads of others are
-    /// in it.
+    /// Whether processes can be in this cgroup: it gives no controllers to those below (unless it is the
+    /// root), and no threads of others are in it.
     ///
     /// # Errors
     /// A file of the cgroup cannot be read.
     pub fn takes_processes(&self) -> Result<bool, Error> {
         let read = |name: &str| {
-            read_file(self.fd.as_fd(), name).map_err(|errno| failed(errno, || format!("read({:?}/{name})", self.path)))
+            read_file(self.fd.as_fd(), name)
+                .map_err(|errno| failed(errno, || format!("read({:?}/{name})", self.path)))
         };
-        Ok(read("cgroup.subtree_control")?.trim_ascii().is_empty() && read("cgroup.type")?.trim_ascii() == "domain")
+        Ok(read("cgroup.subtree_control")?.trim_ascii().is_empty()
+            && read("cgroup.type")?.trim_ascii() == "domain")
     }
 
     /// Puts a process, with all its threads, into this cgroup.
@@ -221,15 +228,16 @@ impl Cgroup {
             .map_err(|errno| failed(errno, || format!("write({:?}/cgroup.procs, {pid})", self.path)))
     }
 
-    /// Gives the cgroup to a user: the directory, and those of its files that the kernel says may be given away, so that the user
-    /// can make and fill cgroups below. Limits stay the caller's.
+    /// Gives the cgroup to a user: the directory, and those of its files that the kernel says may be given
+    /// away, so that the user can make and fill cgroups below. Limits stay the caller's.
     ///
     /// # Errors
     /// An owner cannot be changed.
     pub fn delegate(&self, uid: u32) -> Result<(), Error> {
         let uid = Some(nix::unistd::Uid::from_raw(uid));
         const LIST: &str = "/sys/kernel/cgroup/delegate";
-        let files = std::fs::read_to_string(LIST).map_err(|error| failed_io(&error, || format!("read({LIST:?})")))?;
+        let files =
+            std::fs::read_to_string(LIST).map_err(|error| failed_io(&error, || format!("read({LIST:?})")))?;
         for file in std::iter::once(".").chain(files.lines()) {
             let call = |errno| failed(errno, || format!("fchown({:?}/{file})", self.path));
             let flags = if file == "." { OFlag::O_RDONLY | OFlag::O_DIRECTORY } else { OFlag::O_WRONLY };
@@ -246,14 +254,14 @@ impl Cgroup {
     /// Sets limits: those of [`Resources::settings`](crate::Resources::settings) for cgroup v2.
     ///
     /// # Errors
-    /// The kernel does not take one of them, or the controller is not there; the error names field, file and value. The
-    /// limits before it are in force.
+    /// The kernel does not take one of them, or the controller is not there; the error names field, file and
+    /// value. The limits before it are in force.
     pub fn apply(&self, settings: &[Setting]) -> Result<(), Error> {
         resources::apply(settings, &|place| (place == Place::Unified).then(|| self.fd.as_fd()), None)
     }
 
-    /// Sets the device filter: attaches it, or puts it in the place of the one that was set before, at once. One that allows
-    /// everything is none.
+    /// Sets the device filter: attaches it, or puts it in the place of the one that was set before, at once.
+    /// One that allows everything is none.
     ///
     /// Programs that others have attached (systemd does) stay: a device must be allowed by all of them.
     ///
@@ -277,9 +285,8 @@ impl Cgroup {
             (Some(before), None) => {
                 sys::detach_device_program(self.fd.as_fd(), before).map_err(call("BPF_PROG_DETACH"))
             }
-            (before, Some(program)) => {
-                sys::attach_device_program(self.fd.as_fd(), program.as_fd(), before).map_err(call("BPF_PROG_ATTACH"))
-            }
+            (before, Some(program)) => sys::attach_device_program(self.fd.as_fd(), program.as_fd(), before)
+                .map_err(call("BPF_PROG_ATTACH")),
         }
     }
 
@@ -288,10 +295,12 @@ impl Cgroup {
         self.wait_event("populated", false, deadline)
     }
 
-    /// Waits with poll(2) until a line of `cgroup.events` says so; false if it does not by the deadline. A cgroup that is gone
-    /// has no processes, and frozen are all of them.
+    /// Waits with poll(2) until a line of `cgroup.events` says so; false if it does not by the deadline. A
+    /// cgroup that is gone has no processes, and frozen are all of them.
     fn wait_event(&self, key: &'static str, wanted: bool, deadline: Duration) -> Result<bool, Error> {
-        let call = |call: &'static str| move |errno| failed(errno, || format!("{call}({:?}/cgroup.events)", self.path));
+        let call = |call: &'static str| {
+            move |errno| failed(errno, || format!("{call}({:?}/cgroup.events)", self.path))
+        };
         let events = match sys::open_below(&self.fd, Path::new("cgroup.events"), OFlag::O_RDONLY) {
             Ok(events) => events,
             Err(Errno::ENOENT | Errno::ENODEV) => return Ok(true),

@@ -1,7 +1,9 @@
-//! All cgroups of a container: the one of cgroup v2, and on hybrid and v1 machines those in the v1 hierarchies.
+//! All cgroups of a container: the one of cgroup v2, and on hybrid and v1 machines those in the v1
+//! hierarchies.
 //!
-//! Stage: host. [`Machine`] knows how cgroups are mounted, a [`Location`] where those of a container are, [`Cgroups`] are they.
-//! Who makes them is the runtime itself or systemd; what is done with them afterwards is the same.
+//! Stage: host. [`Machine`] knows how cgroups are mounted, a [`Location`] where those of a container are,
+//! [`Cgroups`] are they. Who makes them is the runtime itself or systemd; what is done with them afterwards
+//! is the same.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Component, Path, PathBuf};
@@ -78,7 +80,8 @@ impl Location {
         Ok(Self { unified: Some(clean(&cgroup_of(pid)?)), ..Self::default() })
     }
 
-    /// Returns a cgroup below this one, in each hierarchy; with `controllers`, below those of these v1 controllers only.
+    /// Returns a cgroup below this one, in each hierarchy; with `controllers`, below those of these v1
+    /// controllers only.
     ///
     /// # Errors
     /// The path leads out of it, or there is no hierarchy of such a controller.
@@ -94,14 +97,16 @@ impl Location {
         }
         for &controller in controllers {
             let found = below.legacy.iter_mut().find(|(name, _)| has(name, controller));
-            let (_, base) = found.ok_or_else(|| Repr::UnknownController { controller: controller.to_owned() })?;
+            let (_, base) =
+                found.ok_or_else(|| Repr::UnknownController { controller: controller.to_owned() })?;
             *base = join(base);
         }
         Ok(below)
     }
 
-    /// Returns the cgroup that has a controller, and the others: that of a v1 hierarchy if one has it, else that of cgroup v2. For what is
-    /// to be in one of them later than in the others; the unit stays with both.
+    /// Returns the cgroup that has a controller, and the others: that of a v1 hierarchy if one has it, else
+    /// that of cgroup v2. For what is to be in one of them later than in the others; the unit stays with
+    /// both.
     pub fn divide(&self, controller: &str) -> (Self, Self) {
         let (with, without): (Paths, Paths) =
             self.legacy.clone().into_iter().partition(|(name, _)| has(name, controller));
@@ -154,25 +159,29 @@ impl Machine {
 
     /// Works out where the cgroups of a container are to be.
     ///
-    /// An absolute `cgroups_path` counts from the mounts. A relative one, or the `id` if there is none, counts from the caller's
-    /// own cgroups: from their parent in cgroup v2, where a cgroup that has processes gives no controllers to those below.
+    /// An absolute `cgroups_path` counts from the mounts. A relative one, or the `id` if there is none,
+    /// counts from the caller's own cgroups: from their parent in cgroup v2, where a cgroup that has
+    /// processes gives no controllers to those below.
     ///
     /// # Errors
     /// `/proc/self/cgroup` cannot be read; it is looked at only for a relative path.
     pub fn locate(&self, cgroups_path: Option<&Path>, id: &str) -> Result<Location, Error> {
-        let unified = self.unified.as_ref().map(|hierarchy| hierarchy.resolve(cgroups_path, id)).transpose()?;
+        let unified =
+            self.unified.as_ref().map(|hierarchy| hierarchy.resolve(cgroups_path, id)).transpose()?;
         let legacy = self.legacy.resolve(cgroups_path, id)?;
         Ok(Location { unified, legacy, ..Location::default() })
     }
 
-    /// Works out where the cgroups of a unit are. `control_group` is that of the manager: empty for the system's.
+    /// Works out where the cgroups of a unit are. `control_group` is that of the manager: empty for the
+    /// system's.
     pub fn locate_unit(&self, unit: Unit, control_group: &str, user: bool) -> Location {
         let path = unit.path(control_group);
         let legacy = self.legacy.below_mounts(&path);
         Location { unified: self.unified.is_some().then_some(path), legacy, unit: Some(unit), user }
     }
 
-    /// Makes the cgroups with all their parents, or takes empty ones that exist. They get all controllers that there are.
+    /// Makes the cgroups with all their parents, or takes empty ones that exist. They get all controllers
+    /// that there are.
     ///
     /// # Errors
     /// One has processes or is frozen; or it cannot be made. What was made before that is removed.
@@ -191,8 +200,8 @@ impl Machine {
         }
     }
 
-    /// Opens the cgroups of a unit that systemd has started, and makes those that it has not: it knows but some controllers of
-    /// v1, and nothing of cgroup v2 on a hybrid machine.
+    /// Opens the cgroups of a unit that systemd has started, and makes those that it has not: it knows but
+    /// some controllers of v1, and nothing of cgroup v2 on a hybrid machine.
     ///
     /// # Errors
     /// One cannot be made or opened.
@@ -216,8 +225,8 @@ impl Machine {
         Ok(Cgroups { unified, legacy: self.legacy.open(&location.legacy)? })
     }
 
-    /// Whether all processes of the cgroups are frozen: as [`Cgroups::frozen`] of what [`Machine::open`] opens, with fewer calls where there
-    /// is cgroup v2 alone.
+    /// Whether all processes of the cgroups are frozen: as [`Cgroups::frozen`] of what [`Machine::open`]
+    /// opens, with fewer calls where there is cgroup v2 alone.
     ///
     /// # Errors
     /// As theirs.
@@ -245,7 +254,8 @@ impl Cgroups {
         &self.legacy
     }
 
-    /// Returns the directory of the cgroup by which all processes are frozen: that of the v1 freezer where there is one.
+    /// Returns the directory of the cgroup by which all processes are frozen: that of the v1 freezer where
+    /// there is one.
     pub fn freezer(&self) -> Option<BorrowedFd<'_>> {
         self.legacy.directory("freezer").or_else(|| self.unified.as_ref().map(AsFd::as_fd))
     }
@@ -258,16 +268,18 @@ impl Cgroups {
     /// Sets the limits of new cgroups.
     ///
     /// # Errors
-    /// The kernel does not take one of them, or its controller is not there; the error names field, file and value. The
-    /// limits before it are in force.
+    /// The kernel does not take one of them, or its controller is not there; the error names field, file and
+    /// value. The limits before it are in force.
     pub fn apply(&self, settings: &[Setting]) -> Result<(), Error> {
         resources::apply(settings, &|place| self.directory(place), None)
     }
 
-    /// Sets limits that differ from those in force, all of them or none. Returns the settings that take this back.
+    /// Sets limits that differ from those in force, all of them or none. Returns the settings that take this
+    /// back.
     ///
     /// # Errors
-    /// As [`Cgroups::apply`], but that the old limits are in force again; if they cannot be restored, the error says so.
+    /// As [`Cgroups::apply`], but that the old limits are in force again; if they cannot be restored, the
+    /// error says so.
     pub fn update(&self, settings: &[Setting]) -> Result<Vec<Setting>, Error> {
         let mut before = Vec::new();
         let updated = resources::apply(settings, &|place| self.directory(place), Some(&mut before));
@@ -279,7 +291,8 @@ impl Cgroups {
         }
     }
 
-    /// Checks that not more memory is in use than is to be allowed, if [`Memory::check_before_update`] asks for it.
+    /// Checks that not more memory is in use than is to be allowed, if [`Memory::check_before_update`] asks
+    /// for it.
     ///
     /// # Errors
     /// More is used.
@@ -287,11 +300,12 @@ impl Cgroups {
         resources::check_memory(memory, &|place| self.directory(place))
     }
 
-    /// Allows and forbids devices: by the list of v1 where there is one, else by a filter in cgroup v2, which is put in the place
-    /// of an earlier one at once.
+    /// Allows and forbids devices: by the list of v1 where there is one, else by a filter in cgroup v2, which
+    /// is put in the place of an earlier one at once.
     ///
     /// # Errors
-    /// The kernel refuses it (its words are in the error), or the caller may not do it; or v1 has no words for the rules.
+    /// The kernel refuses it (its words are in the error), or the caller may not do it; or v1 has no words
+    /// for the rules.
     pub fn set_devices(&self, rules: &[device::Rule]) -> Result<(), Error> {
         self.set_prepared_devices(&self.prepare_devices(rules)?)
     }
@@ -397,8 +411,8 @@ impl Cgroups {
         cgroup.kill(deadline)
     }
 
-    /// Lets processes die that were sent a SIGKILL while they, or cgroups below, were frozen: with v1 they would wait. Nobody waits
-    /// in cgroup v2, where nothing is done.
+    /// Lets processes die that were sent a SIGKILL while they, or cgroups below, were frozen: with v1 they
+    /// would wait. Nobody waits in cgroup v2, where nothing is done.
     ///
     /// # Errors
     /// A file of a cgroup cannot be written.
@@ -452,7 +466,8 @@ impl Cgroups {
         }
     }
 
-    /// Starts to watch for memory being used up. v1 does not tell when a cgroup becomes empty: see [`OomWatcher::wait`].
+    /// Starts to watch for memory being used up. v1 does not tell when a cgroup becomes empty: see
+    /// [`OomWatcher::wait`].
     ///
     /// # Errors
     /// There is no cgroup, or it cannot be watched.

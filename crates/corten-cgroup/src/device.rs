@@ -1,11 +1,12 @@
 //! Which devices the processes of a cgroup may use: rules, and the BPF program that keeps them.
 //!
-//! Rules are meant in order, the last word counts, and what no rule allows is forbidden. A request may ask for several things
-//! at once (read and write): it is allowed if each of them is. What the rules say of a device is known before any request
-//! comes, so the program only finds the device, by kind, major and minor number, and compares what is asked for with what it
-//! may be used for. No number is compared twice on the way: the kernel's verifier, whose time is the caller's, then walks
-//! through the program once.
-//! Spec: config-linux.md#allowed-device-list. Kernel: BPF_PROG_TYPE_CGROUP_DEVICE (4.15), `struct bpf_cgroup_dev_ctx`.
+//! Rules are meant in order, the last word counts, and what no rule allows is forbidden. A request may ask
+//! for several things at once (read and write): it is allowed if each of them is. What the rules say of a
+//! device is known before any request comes, so the program only finds the device, by kind, major and minor
+//! number, and compares what is asked for with what it may be used for. No number is compared twice on the
+//! way: the kernel's verifier, whose time is the caller's, then walks through the program once. Spec:
+//! config-linux.md#allowed-device-list. Kernel: BPF_PROG_TYPE_CGROUP_DEVICE (4.15),
+//! `struct bpf_cgroup_dev_ctx`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -85,7 +86,8 @@ impl fmt::Display for Rule {
     }
 }
 
-/// A device filter that the kernel has checked and holds ready: to be attached in the place of another at once.
+/// A device filter that the kernel has checked and holds ready: to be attached in the place of another at
+/// once.
 #[derive(Debug)]
 pub struct Program {
     /// `None`: everything is allowed, for which none is needed.
@@ -145,7 +147,8 @@ type Parts = Vec<Vec<u64>>;
 impl Filter {
     /// Compiles rules.
     pub fn compile(rules: &[Rule]) -> Self {
-        let of_kind = |kind| by_major(&rules.iter().rev().filter(|rule| rule.has_kind(kind)).collect::<Vec<_>>());
+        let of_kind =
+            |kind| by_major(&rules.iter().rev().filter(|rule| rule.has_kind(kind)).collect::<Vec<_>>());
         let (char, block) = (of_kind(CHAR), of_kind(BLOCK));
         let allows_everything = [&char, &block].iter().all(|parts| parts.concat() == answer(true));
         let mut program = vec![
@@ -174,7 +177,8 @@ impl Filter {
     /// # Errors
     /// The kernel refuses it (its words are in the error), or the caller may not load it.
     pub fn load(&self) -> Result<Program, Error> {
-        let fd = (!self.allows_everything).then(|| sys::load_device_program(&self.instructions)).transpose()?;
+        let fd =
+            (!self.allows_everything).then(|| sys::load_device_program(&self.instructions)).transpose()?;
         Ok(Program { fd })
     }
 
@@ -194,9 +198,18 @@ fn by_minor(rules: &[&Rule]) -> Parts {
 }
 
 /// Tells the numbers apart that the rules name and for which they say something else than for all others.
-fn by_number(rules: &[&Rule], register: u8, number: fn(&Rule) -> Option<u32>, then: fn(&[&Rule]) -> Parts) -> Parts {
+fn by_number(
+    rules: &[&Rule],
+    register: u8,
+    number: fn(&Rule) -> Option<u32>,
+    then: fn(&[&Rule]) -> Parts,
+) -> Parts {
     let about = |wanted: Option<u32>| -> Vec<&Rule> {
-        rules.iter().filter(|rule| number(rule).is_none_or(|number| Some(number) == wanted)).copied().collect()
+        rules
+            .iter()
+            .filter(|rule| number(rule).is_none_or(|number| Some(number) == wanted))
+            .copied()
+            .collect()
     };
     let others = then(&about(None));
     let numbers: BTreeSet<u32> = rules.iter().filter_map(|rule| number(rule)).collect();
@@ -213,7 +226,8 @@ fn by_number(rules: &[&Rule], register: u8, number: fn(&Rule) -> Option<u32>, th
 
 /// What rules, the last one first, allow of a device that all of them are about.
 pub(crate) fn allowed(rules: &[&Rule]) -> i32 {
-    let says = |bit: i32| rules.iter().find(|rule| rule.access.bits() & bit != 0).is_some_and(|rule| rule.allow);
+    let says =
+        |bit: i32| rules.iter().find(|rule| rule.access.bits() & bit != 0).is_some_and(|rule| rule.allow);
     [1, 2, 4].into_iter().filter(|bit| says(*bit)).sum()
 }
 
@@ -230,7 +244,8 @@ fn by_access(rules: &[&Rule]) -> Parts {
     }]
 }
 
-/// Puts parts together as far as they are `longest`, and each time jumps over them if the register has another value.
+/// Puts parts together as far as they are `longest`, and each time jumps over them if the register has
+/// another value.
 fn only_if(register: u8, value: i32, parts: Parts, longest: usize) -> Parts {
     let mut joined = Parts::new();
     for part in parts {

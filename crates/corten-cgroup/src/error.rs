@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use nix::errno::Errno;
 
-/// An error number, displayed in the words of glibc's strerror(3), in lower case: those of runc, whatever libc this is.
+/// An error number, displayed in the words of glibc's strerror(3), in lower case: those of runc, whatever
+/// libc this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reason(pub(crate) Errno);
 

@@ -1,6 +1,7 @@
 //! The mount of cgroup2, and paths below it.
 //!
-//! Stage: host. Attacker: a container that manages its own sub-cgroups; names below its cgroup are its own choice.
+//! Stage: host. Attacker: a container that manages its own sub-cgroups; names below its cgroup are its own
+//! choice.
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -44,7 +45,8 @@ pub struct Hierarchy {
 }
 
 impl Hierarchy {
-    /// Finds the hierarchy: `/sys/fs/cgroup`, else `/sys/fs/cgroup/unified`, whichever is a cgroup2 filesystem.
+    /// Finds the hierarchy: `/sys/fs/cgroup`, else `/sys/fs/cgroup/unified`, whichever is a cgroup2
+    /// filesystem.
     ///
     /// # Errors
     /// There is none, as on a machine with v1 only.
@@ -54,7 +56,9 @@ impl Hierarchy {
 
     /// As [`Hierarchy::detect`]; `None` if there is none.
     pub(crate) fn find() -> Result<Option<Self>, Error> {
-        for (mount_point, layout) in [("/sys/fs/cgroup", Layout::Unified), ("/sys/fs/cgroup/unified", Layout::Hybrid)] {
+        for (mount_point, layout) in
+            [("/sys/fs/cgroup", Layout::Unified), ("/sys/fs/cgroup/unified", Layout::Hybrid)]
+        {
             let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
             let fd = match open(mount_point, flags, Mode::empty()) {
                 Ok(fd) => fd,
@@ -81,8 +85,9 @@ impl Hierarchy {
 
     /// Returns the path of a container's cgroup below the mount point, starting with `/`.
     ///
-    /// An absolute `cgroups_path` counts from the mount point. A relative one, or the `id` if there is none, counts from the
-    /// parent of the caller's own cgroup (runc: the own one has processes, so that it can have no controllers for others).
+    /// An absolute `cgroups_path` counts from the mount point. A relative one, or the `id` if there is none,
+    /// counts from the parent of the caller's own cgroup (runc: the own one has processes, so that it can
+    /// have no controllers for others).
     ///
     /// # Errors
     /// `/proc/self/cgroup` cannot be read; it is looked at only for a relative path.
@@ -95,8 +100,8 @@ impl Hierarchy {
         Ok(clean(&own.parent().unwrap_or(Path::new("/")).join(path)))
     }
 
-    /// Makes a cgroup with all its parents, or takes an empty one that exists. It gets all controllers that the hierarchy has and
-    /// that its parents may give away.
+    /// Makes a cgroup with all its parents, or takes an empty one that exists. It gets all controllers that
+    /// the hierarchy has and that its parents may give away.
     ///
     /// # Errors
     /// The cgroup has processes or is frozen; or it cannot be made. What was made before that is removed.
@@ -104,7 +109,8 @@ impl Hierarchy {
         self.make(path, true)
     }
 
-    /// Makes a cgroup if it is missing, and takes one with its processes if it is there: for a unit that systemd has started.
+    /// Makes a cgroup if it is missing, and takes one with its processes if it is there: for a unit that
+    /// systemd has started.
     ///
     /// # Errors
     /// It cannot be made. What was made before that is removed.
@@ -132,7 +138,12 @@ impl Hierarchy {
     }
 
     /// The parents that it makes are added to `made`, whether it fails or not.
-    fn make_one(&self, path: &Path, unused: bool, made: &mut Vec<(OwnedFd, OsString)>) -> Result<Cgroup, Error> {
+    fn make_one(
+        &self,
+        path: &Path,
+        unused: bool,
+        made: &mut Vec<(OwnedFd, OsString)>,
+    ) -> Result<Cgroup, Error> {
         let (parent, name) = (path.parent().unwrap_or(Path::new("/")), path.file_name().unwrap_or_default());
         if name.is_empty() {
             // The root of the hierarchy, which always has processes.
@@ -146,7 +157,9 @@ impl Hierarchy {
         let existed = match nix::sys::stat::mkdirat(&above, name, Mode::from_bits_truncate(0o755)) {
             Ok(()) => false,
             Err(Errno::EEXIST) => true,
-            Err(errno) => return Err(failed(errno, || format!("mkdir({}{})", self.mount_point, path.display()))),
+            Err(errno) => {
+                return Err(failed(errno, || format!("mkdir({}{})", self.mount_point, path.display())));
+            }
         };
         // Needs no fd: there may be none left.
         let undo = |above: &OwnedFd| {
@@ -186,11 +199,13 @@ impl Hierarchy {
         self.enable_controllers(cgroup)
     }
 
-    /// Gives a cgroup all controllers of the hierarchy, by way of its parents, as far as they may be given (a rootless caller
-    /// writes below a delegated cgroup only). What is missing then is missed by whoever sets a limit.
+    /// Gives a cgroup all controllers of the hierarchy, by way of its parents, as far as they may be given (a
+    /// rootless caller writes below a delegated cgroup only). What is missing then is missed by whoever sets
+    /// a limit.
     fn enable_controllers(&self, cgroup: &Cgroup) -> Result<(), Error> {
         let read = |directory: BorrowedFd<'_>, file: &str| {
-            read_file(directory, file).map_err(|errno| failed(errno, || format!("read({:?}/{file})", cgroup.path())))
+            read_file(directory, file)
+                .map_err(|errno| failed(errno, || format!("read({:?}/{file})", cgroup.path())))
         };
         let all = read(self.fd.as_fd(), "cgroup.controllers")?;
         let has = read(cgroup.as_fd(), "cgroup.controllers")?;
@@ -212,7 +227,9 @@ impl Hierarchy {
             let enabled = read(here.as_fd(), "cgroup.subtree_control")?;
             let missing = lacks(&enabled);
             // All at once; one by one where one of them cannot be given.
-            if !missing.is_empty() && write_file(here.as_fd(), "cgroup.subtree_control", &missing.join(" ")).is_err() {
+            if !missing.is_empty()
+                && write_file(here.as_fd(), "cgroup.subtree_control", &missing.join(" ")).is_err()
+            {
                 missing.iter().for_each(|name| {
                     write_file(here.as_fd(), "cgroup.subtree_control", name).ok();
                 });
@@ -220,7 +237,8 @@ impl Hierarchy {
             here = sys::open_below(&here, Path::new(name), DIRECTORY)
                 .map_err(|errno| failed(errno, || format!("openat2({:?}, {name:?})", cgroup.path())))?;
             if read(here.as_fd(), "cgroup.type").is_ok_and(|kind| kind.trim_end() == "domain invalid") {
-                // Below a threaded cgroup only threaded ones can have processes. It may not be ours to change.
+                // Below a threaded cgroup only threaded ones can have processes. It may not be ours to
+                // change.
                 write_file(here.as_fd(), "cgroup.type", "threaded").ok();
             }
         }
@@ -288,7 +306,8 @@ pub(crate) fn cgroup_of(pid: i32) -> Result<PathBuf, Error> {
 }
 
 fn cgroup_in(file: &str) -> Result<PathBuf, Error> {
-    let text = sys::read_all(Path::new(file)).map_err(|error| failed_io(&error, || format!("read({file:?})")))?;
+    let text =
+        sys::read_all(Path::new(file)).map_err(|error| failed_io(&error, || format!("read({file:?})")))?;
     let path = cgroup2_line(&text);
     path.ok_or_else(|| Repr::Content { what: "the line of cgroup2", path: file.into(), text }.into())
 }

@@ -29,19 +29,19 @@
 //!
 //! `examples/limit.rs` is a program that runs any command in this way.
 //!
-//! * **Machine**: how cgroups are mounted ([`Machine`], [`Layout`]): cgroup v2 alone, v1 hierarchies beside it (*hybrid*), or v1.
+//! * **Machine**: how cgroups are mounted ([`Machine`], [`Layout`]): cgroup v2 alone, v1 hierarchies beside
+//!   it (*hybrid*), or v1.
 //! * **Location**: where the cgroups of a container are, as plain data to be written down ([`Location`]).
-//! * **Cgroups**: they themselves, held by fd ([`Cgroups`]): the one of cgroup v2 ([`Cgroup`], into which a process can be
-//!   cloned by its fd) and those of v1 ([`legacy`]).
-//! * **Resources**: limits in the runtime-spec's words ([`Resources`]); one table says which files they become ([`Setting`]), in
-//!   cgroup v2, in v1, and as properties of a unit.
+//! * **Cgroups**: they themselves, held by fd ([`Cgroups`]): the one of cgroup v2 ([`Cgroup`], into which a
+//!   process can be cloned by its fd) and those of v1 ([`legacy`]).
+//! * **Resources**: limits in the runtime-spec's words ([`Resources`]); one table says which files they
+//!   become ([`Setting`]), in cgroup v2, in v1, and as properties of a unit.
 //! * **Filter**: which devices may be used, as a BPF program ([`device`]).
 //! * **Unit**: cgroups that systemd makes and removes ([`systemd`]). Nothing of D-Bus is touched without it.
 //! * **Stats**: what is used, and when memory ran out ([`stats`]).
 //!
-//! Everything goes by fd below the mounts' fds, without following links or leaving the filesystem; nothing waits without a
-//! deadline. Nothing is printed.
-//! Source: Documentation/admin-guide/cgroup-v2.rst, cgroups(7).
+//! Everything goes by fd below the mounts' fds, without following links or leaving the filesystem; nothing
+//! waits without a deadline. Nothing is printed. Source: Documentation/admin-guide/cgroup-v2.rst, cgroups(7).
 
 mod cgroup;
 mod cgroups;
@@ -60,7 +60,8 @@ pub use cgroups::{Cgroups, Devices, Location, Machine};
 pub use error::{Error, Reason};
 pub use hierarchy::{Hierarchy, Layout};
 pub use resources::{
-    Cpu, HugePages, Io, LegacyControllers, Memory, Network, Rdma, Resources, Setting, ThrottleDevice, WeightDevice,
+    Cpu, HugePages, Io, LegacyControllers, Memory, Network, Rdma, Resources, Setting, ThrottleDevice,
+    WeightDevice,
 };
 
 /// What fuzz targets see: readers of the kernel's text.
@@ -75,11 +76,15 @@ pub mod fuzzing {
     /// # Panics
     /// They are not.
     pub fn proc_cgroup(text: &str) {
-        let own = legacy::lines(text).map(|(_, path)| PathBuf::from(path)).chain(hierarchy::cgroup2_line(text));
+        let own =
+            legacy::lines(text).map(|(_, path)| PathBuf::from(path)).chain(hierarchy::cgroup2_line(text));
         for own in own {
             for root in ["/", "/a", "a", ""] {
                 let path = legacy::from_mount(&own, Path::new(root));
-                assert!(path.is_absolute() && path.components().all(|part| part != Component::ParentDir), "{path:?}");
+                assert!(
+                    path.is_absolute() && path.components().all(|part| part != Component::ParentDir),
+                    "{path:?}"
+                );
             }
         }
     }

@@ -1,4 +1,5 @@
-//! The kernel as nix does not offer it: openat2 below a directory, bpf. The only room of this crate with `unsafe`.
+//! The kernel as nix does not offer it: openat2 below a directory, bpf. The only room of this crate with
+//! `unsafe`.
 
 use std::fs::File;
 use std::io::Read;
@@ -192,10 +193,11 @@ pub(crate) fn load_device_program(instructions: &[u64]) -> Result<OwnedFd, Error
 }
 
 fn load(attributes: &LoadAttributes) -> nix::Result<OwnedFd> {
-    // SAFETY: the attributes are laid out as the kernel wants for this command; instructions and licence (ended by NUL) are
-    // readable, the log is writable for its size, and all outlive the call.
-    let fd =
-        unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const *attributes, size_of::<LoadAttributes>()) };
+    // SAFETY: the attributes are laid out as the kernel wants for this command; instructions and licence
+    // (ended by NUL) are readable, the log is writable for its size, and all outlive the call.
+    let fd = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const *attributes, size_of::<LoadAttributes>())
+    };
     new_fd(fd)
 }
 
@@ -233,8 +235,9 @@ pub(crate) fn detach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<
 
 fn attach(command: libc::c_int, attributes: &AttachAttributes) -> nix::Result<()> {
     // SAFETY: the attributes are laid out as the kernel wants for these commands and outlive the call.
-    let result =
-        unsafe { libc::syscall(libc::SYS_bpf, command, &raw const *attributes, size_of::<AttachAttributes>()) };
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, command, &raw const *attributes, size_of::<AttachAttributes>())
+    };
     Errno::result(result).map(drop)
 }
 
@@ -248,15 +251,21 @@ pub(crate) fn own_device_program(cgroup: BorrowedFd<'_>) -> nix::Result<Option<O
         count: u32::try_from(MOST_PROGRAMS).unwrap_or(0),
         ..QueryAttributes::default()
     };
-    // SAFETY: the attributes are laid out as the kernel wants for this command; `ids` is writable for `count` numbers, and both
-    // outlive the call.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_QUERY, &raw mut query, size_of::<QueryAttributes>()) };
+    // SAFETY: the attributes are laid out as the kernel wants for this command; `ids` is writable for `count`
+    // numbers, and both outlive the call.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_QUERY, &raw mut query, size_of::<QueryAttributes>()) };
     Errno::result(result)?;
     for id in ids.iter().take(query.count as usize) {
         let attributes = IdAttributes { id: *id, ..IdAttributes::default() };
         // SAFETY: the attributes are laid out as the kernel wants for this command and outlive the call.
         let fd = unsafe {
-            libc::syscall(libc::SYS_bpf, BPF_PROG_GET_FD_BY_ID, &raw const attributes, size_of::<IdAttributes>())
+            libc::syscall(
+                libc::SYS_bpf,
+                BPF_PROG_GET_FD_BY_ID,
+                &raw const attributes,
+                size_of::<IdAttributes>(),
+            )
         };
         let program = match new_fd(fd) {
             Err(Errno::ENOENT) => continue,
@@ -276,10 +285,15 @@ fn program_name(program: BorrowedFd<'_>) -> nix::Result<[u8; 16]> {
         length: u32::try_from(size_of::<ProgramInfo>()).unwrap_or(0),
         info: &raw mut info as u64,
     };
-    // SAFETY: the attributes are laid out as the kernel wants for this command; `info` is writable for `length` bytes, which
-    // is all that the kernel fills, and both outlive the call.
+    // SAFETY: the attributes are laid out as the kernel wants for this command; `info` is writable for
+    // `length` bytes, which is all that the kernel fills, and both outlive the call.
     let result = unsafe {
-        libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw const attributes, size_of::<InfoAttributes>())
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_OBJ_GET_INFO_BY_FD,
+            &raw const attributes,
+            size_of::<InfoAttributes>(),
+        )
     };
     Errno::result(result)?;
     Ok(info.name)

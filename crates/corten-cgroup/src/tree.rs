@@ -1,6 +1,7 @@
 //! Trees of cgroups: files of a cgroup, and all cgroups below one.
 //!
-//! Attacker: a process of the cgroup that makes sub-cgroups with any names, as deep as it likes, while we look.
+//! Attacker: a process of the cgroup that makes sub-cgroups with any names, as deep as it likes, while we
+//! look.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -61,8 +62,9 @@ pub(crate) fn for_each_below(
     visit: &mut dyn FnMut(BorrowedFd<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
     visit(directory)?;
-    let call =
-        |errno| failed_io(&std::io::Error::from_raw_os_error(errno as i32), || "readdir(sub-cgroups)".to_owned());
+    let call = |errno| {
+        failed_io(&std::io::Error::from_raw_os_error(errno as i32), || "readdir(sub-cgroups)".to_owned())
+    };
     let mut failed = None;
     let walked = walk(
         directory,
@@ -82,17 +84,18 @@ pub(crate) fn for_each_below(
 
 /// Removes all cgroups below, the deepest first. Busy ones stay; the caller looks again.
 pub(crate) fn remove_below(directory: BorrowedFd<'_>) -> nix::Result<()> {
-    walk(directory, &mut |_| Ok(()), &mut |above, name| match unlinkat(above, name, UnlinkatFlags::RemoveDir) {
+    walk(directory, &mut |_| Ok(()), &mut |above, name| match unlinkat(above, name, UnlinkatFlags::RemoveDir)
+    {
         Ok(()) | Err(Errno::ENOENT | Errno::EBUSY) => Ok(()),
         Err(errno) => Err(errno),
     })
 }
 
-/// Goes through all cgroups below: `enter` sees each before those below it, `leave` each after them, by its name and the cgroup
-/// above.
+/// Goes through all cgroups below: `enter` sees each before those below it, `leave` each after them, by its
+/// name and the cgroup above.
 ///
-/// However deep a container has made them, one is open at a time, and the stack does not grow. The way up is `..`: cgroups do
-/// not move.
+/// However deep a container has made them, one is open at a time, and the stack does not grow. The way up is
+/// `..`: cgroups do not move.
 pub(crate) fn walk(
     top: BorrowedFd<'_>,
     enter: &mut dyn FnMut(BorrowedFd<'_>) -> nix::Result<()>,

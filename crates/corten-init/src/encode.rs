@@ -24,7 +24,9 @@ impl std::fmt::Display for EncodeError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::TooManySteps(n) => write!(f, "{n} steps are more than the {MAX_STEPS} that init takes"),
-            Self::TooManySlots(n) => write!(f, "{n} file descriptors are more than the 65535 that init takes"),
+            Self::TooManySlots(n) => {
+                write!(f, "{n} file descriptors are more than the 65535 that init takes")
+            }
             Self::TooLong(step) => write!(f, "step {step} has an operand that is too long"),
         }
     }
@@ -36,10 +38,15 @@ impl std::error::Error for EncodeError {}
 ///
 /// # Errors
 /// The program has more steps or slots than init takes.
-pub fn encode<'a>(fds: &[i32], steps: impl ExactSizeIterator<Item = EncodedStep<'a>>) -> Result<Vec<u8>, EncodeError> {
+pub fn encode<'a>(
+    fds: &[i32],
+    steps: impl ExactSizeIterator<Item = EncodedStep<'a>>,
+) -> Result<Vec<u8>, EncodeError> {
     let slots = u16::try_from(fds.len()).map_err(|_| EncodeError::TooManySlots(fds.len()))?;
-    let count =
-        u32::try_from(steps.len()).ok().filter(|n| *n <= MAX_STEPS).ok_or(EncodeError::TooManySteps(steps.len()))?;
+    let count = u32::try_from(steps.len())
+        .ok()
+        .filter(|n| *n <= MAX_STEPS)
+        .ok_or(EncodeError::TooManySteps(steps.len()))?;
     let mut out = Vec::with_capacity(8192);
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&u32::from(slots).to_le_bytes());

@@ -36,8 +36,8 @@ mod sys;
 pub use encode::{EncodeError, EncodedStep, encode};
 pub use message::{MAX_FDS, MAX_MESSAGE, Message, MessageError};
 pub use operand::{
-    Attributes, CallersGroups, CapabilitySet, Filter, FilterFlags, Ids, Mask, Mode, Namespaces, Options, Propagation,
-    Ranges, Resource, Role, SchedulerFlags, Slot, SlotRange, Slots, Strings, Target, TreeFlags,
+    Attributes, CallersGroups, CapabilitySet, Filter, FilterFlags, Ids, Mask, Mode, Namespaces, Options,
+    Propagation, Ranges, Resource, Role, SchedulerFlags, Slot, SlotRange, Slots, Strings, Target, TreeFlags,
 };
 pub use reader::DecodeError;
 pub use step::{Call, OwnedStep, STEP_NAMES, Step, WireStep};
@@ -65,8 +65,11 @@ pub mod fuzzing {
         let memory = &raw mut *bytes;
         if let Ok(program) = Program::parse(bytes) {
             let mut slots: Vec<usize> = (SYNC..).take(program.slots() as usize).collect();
-            let told =
-                arch::fake::run(answers, SYNC, std::panic::AssertUnwindSafe(|| executor::walk(&program, &mut slots)));
+            let told = arch::fake::run(
+                answers,
+                SYNC,
+                std::panic::AssertUnwindSafe(|| executor::walk(&program, &mut slots)),
+            );
             for message in told {
                 if let Err(error) = Message::decode(&message) {
                     panic!("{error}: {message:x?}");

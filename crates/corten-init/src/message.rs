@@ -103,7 +103,9 @@ impl<'a> Message<'a> {
             Self::Cloned => (Kind::Cloned, 0, 0, 0, &[], &[]),
             Self::Listener { fd } => (Kind::Listener, 0, 0, fd, &[], &[]),
             Self::Executing => (Kind::Executing, 0, 0, 0, &[], &[]),
-            Self::Warned { call, errno, item, detail } => (Kind::Warned, 0, call.to_number(), errno, item, detail),
+            Self::Warned { call, errno, item, detail } => {
+                (Kind::Warned, 0, call.to_number(), errno, item, detail)
+            }
         };
         let item = item.get(..1024).unwrap_or(item);
         let mut at = 0;

@@ -139,7 +139,9 @@ mod lists;
 mod slots;
 
 pub use choices::{CallersGroups, Target, TreeFlags};
-pub use flags::{Attributes, CapabilitySet, FilterFlags, Mode, Namespaces, Propagation, Resource, SchedulerFlags};
+pub use flags::{
+    Attributes, CapabilitySet, FilterFlags, Mode, Namespaces, Propagation, Resource, SchedulerFlags,
+};
 pub(crate) use lists::strings;
 pub use lists::{Filter, Ids, Mask, Options, Ranges, Strings};
 pub use slots::{Role, Slot, SlotRange, Slots};

@@ -9,9 +9,9 @@ use core::fmt;
 
 use crate::numbered::numbered;
 use crate::operand::{
-    Attributes, CallersGroups, CapabilitySet, Filter, FilterFlags, Ids, Mask, Mode, Namespaces, Operand, Options,
-    Printed, Propagation, Ranges, Resource, Role, SchedulerFlags, Slot, SlotRange, Slots, Strings, Target, TreeFlags,
-    Wire,
+    Attributes, CallersGroups, CapabilitySet, Filter, FilterFlags, Ids, Mask, Mode, Namespaces, Operand,
+    Options, Printed, Propagation, Ranges, Resource, Role, SchedulerFlags, Slot, SlotRange, Slots, Strings,
+    Target, TreeFlags, Wire,
 };
 use crate::reader::Reader;
 use crate::sync_point::SyncPoint;
@@ -409,8 +409,8 @@ macro_rules! step_table {
 pub(crate) use step_table;
 
 numbered! {
-    /// The calls that the steps make, for what has failed. What is new comes at the end: a `start` of a later build
-    /// may hear of it.
+    /// The calls that the steps make, for what has failed. What is new comes at the end: a `start` of a later
+    /// build may hear of it.
     #[allow(missing_docs, reason = "each variant is the call of its name")]
     #[non_exhaustive]
     pub enum Call {

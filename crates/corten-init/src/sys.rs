@@ -3,9 +3,9 @@
 //! Nothing here allocates, locks or touches libc. Wrappers add `O_CLOEXEC` and its kin themselves. `EINTR` is
 //! retried where a stop signal could cause it.
 
-/// Makes constants of the kernel, under its names and by the headers that they are in. They are the same on every
-/// architecture that init is written for; others are in `arch`. Test builds compare each with that of linux-raw-sys,
-/// which init itself cannot have (docs/adr/0019).
+/// Makes constants of the kernel, under its names and by the headers that they are in. They are the same on
+/// every architecture that init is written for; others are in `arch`. Test builds compare each with that of
+/// linux-raw-sys, which init itself cannot have (docs/adr/0019).
 macro_rules! constants {
     ($( $( $header:ident )::+ { $( $name:ident: $kind:ty = $value:expr; )* } )*) => { $(
         $( pub const $name: $kind = $value; )*
@@ -143,7 +143,11 @@ pub const WORKING_DIRECTORY: Fd = Fd(AT_FDCWD);
 const HERE: usize = (AT_FDCWD as isize).cast_unsigned();
 
 fn check(result: isize) -> Result<usize> {
-    if result < 0 { Err(Errno(i32::try_from(-result).unwrap_or(Errno::EINVAL.0))) } else { Ok(result.cast_unsigned()) }
+    if result < 0 {
+        Err(Errno(i32::try_from(-result).unwrap_or(Errno::EINVAL.0)))
+    } else {
+        Ok(result.cast_unsigned())
+    }
 }
 
 /// Makes a call none of whose arguments is a pointer.
@@ -209,8 +213,11 @@ pub fn dup_to(from: Fd, to: i32, inherit: bool) -> Result<()> {
     if from.0 == to {
         return Ok(());
     }
-    plain(nr::DUP3, [from.arg(), Fd(to).arg(), if inherit { 0 } else { usize::try_from(O_CLOEXEC).unwrap_or(0) }])
-        .map(drop)
+    plain(
+        nr::DUP3,
+        [from.arg(), Fd(to).arg(), if inherit { 0 } else { usize::try_from(O_CLOEXEC).unwrap_or(0) }],
+    )
+    .map(drop)
 }
 
 #[repr(C)]
@@ -227,8 +234,9 @@ pub fn openat2(dir: Fd, path: &CStr, flags: u64, mode: u64, resolve: u64) -> Res
     let mut tries = 0;
     loop {
         // SAFETY: `path` ends with NUL and `how` is an open_how of the size given; both outlive the call.
-        let result =
-            unsafe { call(nr::OPENAT2, [dir.arg(), text(path), &raw const how as usize, size_of::<OpenHow>()]) };
+        let result = unsafe {
+            call(nr::OPENAT2, [dir.arg(), text(path), &raw const how as usize, size_of::<OpenHow>()])
+        };
         match result {
             Err(Errno::EAGAIN | Errno::EINTR) if tries < 256 => tries += 1,
             other => return other.and_then(fd),
@@ -240,7 +248,8 @@ pub fn openat2(dir: Fd, path: &CStr, flags: u64, mode: u64, resolve: u64) -> Res
 pub fn open_name(dir: Fd, name: &CStr, flags: u64, mode: u64) -> Result<Fd> {
     let flags = usize::try_from(flags | O_CLOEXEC | O_NOFOLLOW).unwrap_or(0);
     // SAFETY: `name` ends with NUL and outlives the call.
-    unsafe { call(nr::OPENAT, [dir.arg(), text(name), flags, usize::try_from(mode).unwrap_or(0)]) }.and_then(fd)
+    unsafe { call(nr::OPENAT, [dir.arg(), text(name), flags, usize::try_from(mode).unwrap_or(0)]) }
+        .and_then(fd)
 }
 
 pub fn mkdirat(dir: Fd, name: &CStr, mode: u64) -> Result<()> {
@@ -270,7 +279,10 @@ pub fn unlinkat(dir: Fd, name: &CStr) -> Result<()> {
 pub fn chown_name(dir: Fd, name: &CStr, uid: u32, gid: u32) -> Result<()> {
     // SAFETY: `name` ends with NUL and outlives the call.
     unsafe {
-        call(nr::FCHOWNAT, [dir.arg(), text(name), uid as usize, gid as usize, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH])
+        call(
+            nr::FCHOWNAT,
+            [dir.arg(), text(name), uid as usize, gid as usize, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH],
+        )
     }
     .map(drop)
 }
@@ -312,7 +324,9 @@ pub fn stat_path(path: &CStr) -> Result<Stat> {
 fn statx(dir: usize, path: &CStr, flags: usize) -> Result<Stat> {
     let mut buffer = [0u64; 32];
     // SAFETY: `path` ends with NUL; the buffer has the 256 bytes of struct statx; both outlive the call.
-    unsafe { call(nr::STATX, [dir, text(path), flags, STATX_BASIC_STATS | STATX_MNT_ID, &raw mut buffer as usize]) }?;
+    unsafe {
+        call(nr::STATX, [dir, text(path), flags, STATX_BASIC_STATS | STATX_MNT_ID, &raw mut buffer as usize])
+    }?;
     // struct statx: u32 at 20 uid, at 24 gid, u16 at 28 mode, u64 at 32 ino, at 40 size, u32 at 128
     // rdev_major, at 132 rdev_minor, at 136 dev_major, at 140 dev_minor, u64 at 144 mnt_id.
     let word = |byte: usize| {
@@ -382,7 +396,8 @@ pub fn send_fd(to: Fd, bytes: &[u8], carried: Fd) -> Result<()> {
         control_length: usize,
         flags: usize,
     }
-    let control = ControlMessage { length: 20, level: SOL_SOCKET, kind: SCM_RIGHTS, fd: carried.0, padding: 0 };
+    let control =
+        ControlMessage { length: 20, level: SOL_SOCKET, kind: SCM_RIGHTS, fd: carried.0, padding: 0 };
     let iov = [bytes.as_ptr() as usize, bytes.len()];
     let header = MessageHeader {
         name: 0,
@@ -453,7 +468,8 @@ pub fn map_file(fd: Fd, length: usize) -> Result<&'static [u8]> {
 /// Maps zeroed memory for `count` words, for the rest of the process's life.
 pub fn map_words(count: usize) -> Result<&'static mut [usize]> {
     let length = count.max(1).checked_mul(size_of::<usize>()).ok_or(Errno::EINVAL)?;
-    let address = plain(nr::MMAP, [0, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, usize::MAX, 0])?;
+    let address =
+        plain(nr::MMAP, [0, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, usize::MAX, 0])?;
     // SAFETY: the mapping is fresh, page aligned, zeroed, of at least `count` words, and nobody else knows
     // it.
     Ok(unsafe { core::slice::from_raw_parts_mut(address as *mut usize, count) })
@@ -471,7 +487,8 @@ pub fn fchdir(dir: Fd) -> Result<()> {
 /// Writes the working directory's path and returns its length without NUL.
 pub fn getcwd(buffer: &mut [u8]) -> Result<usize> {
     // SAFETY: the buffer is writable for its length and outlives the call.
-    unsafe { call(nr::GETCWD, [buffer.as_mut_ptr() as usize, buffer.len()]) }.map(|length| length.saturating_sub(1))
+    unsafe { call(nr::GETCWD, [buffer.as_mut_ptr() as usize, buffer.len()]) }
+        .map(|length| length.saturating_sub(1))
 }
 
 /// Reads entries of a directory (`struct linux_dirent64`); 0 at the end.

@@ -9,9 +9,9 @@
 use std::ffi::{CStr, CString};
 
 use corten_init::{
-    Attributes, Call, CallersGroups, CapabilitySet, Filter, FilterFlags, Ids, MAX_MESSAGE, Mask, Message, Mode,
-    Namespaces, Options, OwnedStep, Program, Ranges, Role, Slot, SlotRange, Slots, Step, Strings, SyncPoint, Target,
-    TreeFlags, WireStep, encode,
+    Attributes, Call, CallersGroups, CapabilitySet, Filter, FilterFlags, Ids, MAX_MESSAGE, Mask, Message,
+    Mode, Namespaces, Options, OwnedStep, Program, Ranges, Role, Slot, SlotRange, Slots, Step, Strings,
+    SyncPoint, Target, TreeFlags, WireStep, encode,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -37,39 +37,58 @@ fn step() -> impl Strategy<Value = OwnedStep> {
         text().prop_map(|name| Step::Hostname { name }),
         any::<u32>().prop_map(|mask| Step::Umask { mask: Mode(mask) }),
         slot().prop_map(|slot| Step::Close { slot }),
-        (text(), text(), bytes(), any::<u64>(), slot()).prop_map(|(fstype, source, options, attributes, slot)| {
-            Step::MountFs { fstype, source, options: Options(options), attributes: Attributes(attributes), slot }
-        }),
-        (any::<u64>(), bytes(), any::<bool>(), any::<bool>()).prop_map(|(flags, program, privileged, notify)| {
-            Step::Seccomp { flags: FilterFlags(flags), program: Filter(program), privileged, notify }
-        }),
+        (text(), text(), bytes(), any::<u64>(), slot()).prop_map(
+            |(fstype, source, options, attributes, slot)| {
+                Step::MountFs {
+                    fstype,
+                    source,
+                    options: Options(options),
+                    attributes: Attributes(attributes),
+                    slot,
+                }
+            }
+        ),
+        (any::<u64>(), bytes(), any::<bool>(), any::<bool>()).prop_map(
+            |(flags, program, privileged, notify)| {
+                Step::Seccomp { flags: FilterFlags(flags), program: Filter(program), privileged, notify }
+            }
+        ),
         (text(), any::<u32>(), any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>()).prop_map(
-            |(path, mode, major, minor, uid, gid)| Step::MakeNode { path, mode: Mode(mode), major, minor, uid, gid }
+            |(path, mode, major, minor, uid, gid)| Step::MakeNode {
+                path,
+                mode: Mode(mode),
+                major,
+                minor,
+                uid,
+                gid
+            }
         ),
         (bytes(), bytes()).prop_map(|(arguments, environment)| Step::Exec {
             arguments: Strings(arguments),
             environment: Strings(environment)
         }),
-        (text(), target(), any::<bool>(), slot()).prop_map(|(path, target, in_proc, slot)| Step::OpenTarget {
-            path,
-            target,
-            in_proc,
-            slot
-        }),
+        (text(), target(), any::<bool>(), slot())
+            .prop_map(|(path, target, in_proc, slot)| Step::OpenTarget { path, target, in_proc, slot }),
         (any::<u32>(), option::of(slot()), option::of(slot())).prop_map(|(uid, dev, proc)| Step::OwnStdio {
             uid,
             dev,
             proc
         }),
-        (slot(), any::<u16>()).prop_map(|(first, count)| Step::TakeTrees { trees: SlotRange { first, count } }),
+        (slot(), any::<u16>())
+            .prop_map(|(first, count)| Step::TakeTrees { trees: SlotRange { first, count } }),
         (text(), any::<[bool; 4]>(), slot()).prop_map(
             |(path, [recursive, directory, link_itself, unbindable], slot)| {
-                Step::OpenSource { path, flags: TreeFlags { recursive, directory, link_itself, unbindable }, slot }
+                Step::OpenSource {
+                    path,
+                    flags: TreeFlags { recursive, directory, link_itself, unbindable },
+                    slot,
+                }
             }
         ),
         select(SyncPoint::ALL).prop_map(|point| Step::Sync { point }),
-        (any::<u32>(), any::<u32>(), vec(any::<u32>(), 0..5), select(CallersGroups::ALL))
-            .prop_map(|(uid, gid, groups, keep_groups)| Step::User { uid, gid, groups: Ids::new(groups), keep_groups }),
+        (any::<u32>(), any::<u32>(), vec(any::<u32>(), 0..5), select(CallersGroups::ALL)).prop_map(
+            |(uid, gid, groups, keep_groups)| Step::User { uid, gid, groups: Ids::new(groups), keep_groups }
+        ),
     ]
 }
 
@@ -214,14 +233,23 @@ fn operands_are_printed_as_what_they_are() {
         printed(Step::MoveMount { mount: Slot(3), target: Slot(4), keep: true }),
         "MoveMount mount=3 target=4 keep=yes"
     );
-    assert_eq!(printed(Step::OwnStdio { uid: 7, dev: None, proc: Some(Slot(9)) }), "OwnStdio uid=7 dev=none proc=9");
-    assert_eq!(printed(Step::Affinity { cpus: Mask::new([0, 2, 3, 64, 65, 70]) }), "Affinity cpus=0,2-3,64-65,70");
+    assert_eq!(
+        printed(Step::OwnStdio { uid: 7, dev: None, proc: Some(Slot(9)) }),
+        "OwnStdio uid=7 dev=none proc=9"
+    );
+    assert_eq!(
+        printed(Step::Affinity { cpus: Mask::new([0, 2, 3, 64, 65, 70]) }),
+        "Affinity cpus=0,2-3,64-65,70"
+    );
     assert_eq!(
         printed(Step::CloseFiles { keep: 4, gaps: Ranges::new(&[[4, 5], [7, 7]]), slots: Slots::new([]) }),
         "CloseFiles keep=4 gaps=4-5,7 slots=none"
     );
     assert_eq!(
-        printed(Step::Exec { arguments: Strings(b"sh\0-c\0\xff \"\0".to_vec()), environment: Strings(vec![]) }),
+        printed(Step::Exec {
+            arguments: Strings(b"sh\0-c\0\xff \"\0".to_vec()),
+            environment: Strings(vec![])
+        }),
         r#"Exec arguments=["sh", "-c", "\xff \""] environment=[]"#
     );
     let (effective, permitted) = (CapabilitySet(1 | 1 << 21), CapabilitySet(u64::MAX >> 23));
@@ -234,7 +262,12 @@ fn operands_are_printed_as_what_they_are() {
         "Join namespace=8 kind=newns|newpid"
     );
     assert_eq!(
-        printed(Step::User { uid: 0, gid: 0, groups: Ids::new([0, 27]), keep_groups: CallersGroups::KeptIfDenied }),
+        printed(Step::User {
+            uid: 0,
+            gid: 0,
+            groups: Ids::new([0, 27]),
+            keep_groups: CallersGroups::KeptIfDenied
+        }),
         "User uid=0 gid=0 groups=0,27 keep_groups=if-denied"
     );
 }

@@ -102,7 +102,9 @@ impl Bundle {
 
     /// Returns the config as JSON.
     pub(crate) fn json(&self) -> serde_json::Result<Cow<'_, [u8]>> {
-        self.text.as_deref().map_or_else(|| serde_json::to_vec(&self.spec).map(Cow::Owned), |text| Ok(text.into()))
+        self.text
+            .as_deref()
+            .map_or_else(|| serde_json::to_vec(&self.spec).map(Cow::Owned), |text| Ok(text.into()))
     }
 
     /// Returns the directory's absolute path.

@@ -1,5 +1,5 @@
-//! What a plan needs to know of the host, and of a container that is joined. It is probed before planning, which
-//! stays pure so.
+//! What a plan needs to know of the host, and of a container that is joined. It is probed before planning,
+//! which stays pure so.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -124,8 +124,8 @@ pub(crate) enum WayIn {
     Cloned,
     /// It is moved, before it does anything.
     Moved,
-    /// The same, but that the cgroup that counts processes comes when it clones itself no more: a move may go beyond the limit, a
-    /// clone may not.
+    /// The same, but that the cgroup that counts processes comes when it clones itself no more: a move may go
+    /// beyond the limit, a clone may not.
     CountedLast,
 }
 

@@ -21,7 +21,8 @@ pub fn libseccomp_version() -> String {
 
 /// Returns the features document.
 pub fn features() -> Value {
-    let mut capabilities: Vec<String> = caps::all().into_iter().map(|capability| capability.to_string()).collect();
+    let mut capabilities: Vec<String> =
+        caps::all().into_iter().map(|capability| capability.to_string()).collect();
     capabilities.sort();
     let enabled = json!({ "enabled": true });
     let mut supported_flags =
@@ -88,7 +89,8 @@ pub fn features() -> Value {
 fn kernel_at_least(major: u32, minor: u32) -> bool {
     let Ok(names) = nix::sys::utsname::uname() else { return false };
     let release = names.release().to_string_lossy().into_owned();
-    let mut numbers = release.split(|character: char| !character.is_ascii_digit()).map(|number| number.parse().ok());
+    let mut numbers =
+        release.split(|character: char| !character.is_ascii_digit()).map(|number| number.parse().ok());
     let mut next = || numbers.next().flatten().unwrap_or(0);
     (next(), next()) >= (major, minor)
 }
@@ -114,10 +116,12 @@ mod tests {
         for name in offered["actions"].as_array().unwrap() {
             serde_json::from_value::<LinuxSeccomp>(json!({ "defaultAction": name })).unwrap();
         }
-        for (list, key) in [("archs", "architectures"), ("knownFlags", "flags"), ("supportedFlags", "flags")] {
+        for (list, key) in [("archs", "architectures"), ("knownFlags", "flags"), ("supportedFlags", "flags")]
+        {
             for name in offered[list].as_array().unwrap() {
                 let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", key: [name] });
-                serde_json::from_value::<LinuxSeccomp>(profile).unwrap_or_else(|error| panic!("{name}: {error}"));
+                serde_json::from_value::<LinuxSeccomp>(profile)
+                    .unwrap_or_else(|error| panic!("{name}: {error}"));
             }
         }
         for name in offered["operators"].as_array().unwrap() {

@@ -129,8 +129,15 @@ pub(crate) fn state_file(record: &Record, status: Status, pid: i32) -> Result<Fi
     Ok(file)
 }
 
-fn one(kind: HookKind, hook: &Hook, record: &Record, state: &File, watch: Option<&Watch<'_>>) -> Result<(), Cause> {
-    let failed = |call: &'static str| move |error: std::io::Error| SysError::from_io(&error, || call.to_owned());
+fn one(
+    kind: HookKind,
+    hook: &Hook,
+    record: &Record,
+    state: &File,
+    watch: Option<&Watch<'_>>,
+) -> Result<(), Cause> {
+    let failed =
+        |call: &'static str| move |error: std::io::Error| SysError::from_io(&error, || call.to_owned());
     let mut input = state.try_clone().map_err(failed("dup(hook-state)"))?;
     input.rewind().map_err(failed("lseek(hook-state)"))?;
     let [mut stdout, mut stderr] = [Output::open(record, 0)?, Output::open(record, 1)?];
@@ -145,7 +152,8 @@ fn one(kind: HookKind, hook: &Hook, record: &Record, state: &File, watch: Option
         command.envs(environment.iter().filter_map(|variable| variable.split_once('=')));
     }
     // What a poststop hook has to do does not depend on a bundle that is gone by then.
-    let directory = if kind == HookKind::Poststop && !record.bundle.is_dir() { Path::new("/") } else { &record.bundle };
+    let directory =
+        if kind == HookKind::Poststop && !record.bundle.is_dir() { Path::new("/") } else { &record.bundle };
     command.current_dir(directory).stdin(input).stdout(stdout.stdio()?).stderr(stderr.stdio()?);
     if let Some(watch) = watch {
         sys::introduce(&mut command, watch.directory.open_hook()?);
@@ -167,7 +175,11 @@ fn one(kind: HookKind, hook: &Hook, record: &Record, state: &File, watch: Option
 }
 
 /// Waits for the end of a hook, or for what is to end it.
-fn look_after(child: &mut Child, timeout: Option<i64>, watch: Option<&Watch<'_>>) -> Result<ExitStatus, Cause> {
+fn look_after(
+    child: &mut Child,
+    timeout: Option<i64>,
+    watch: Option<&Watch<'_>>,
+) -> Result<ExitStatus, Cause> {
     let pid = i32::try_from(child.id()).unwrap_or(0);
     let init = watch.and_then(|watch| watch.init).map(|init| (init, Cause::Init));
     let cancel = watch.and_then(|watch| watch.cancel).map(|cancel| (cancel, Cause::Cancelled));
@@ -177,7 +189,9 @@ fn look_after(child: &mut Child, timeout: Option<i64>, watch: Option<&Watch<'_>>
         let deadline =
             timeout.map_or(Duration::MAX, |seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(0)));
         let fds = [&[pidfd.as_fd()], ends.as_slice()].concat();
-        match sys::wait_any(&fds, deadline).map_err(|errno| SysError::new(errno, || "poll(hook)".to_owned()))? {
+        match sys::wait_any(&fds, deadline)
+            .map_err(|errno| SysError::new(errno, || "poll(hook)".to_owned()))?
+        {
             Some(0) => {}
             Some(which) => return Err(causes.swap_remove(which - 1)),
             None => return Err(Cause::Timeout { seconds: timeout.unwrap_or(0) }),
@@ -239,7 +253,8 @@ impl Output {
 
     fn stdio(&self) -> Result<Stdio, SysError> {
         let (Self::File(file) | Self::Kept(file)) = self;
-        let copy = file.try_clone().map_err(|error| SysError::from_io(&error, || "dup(hook-output)".to_owned()))?;
+        let copy =
+            file.try_clone().map_err(|error| SysError::from_io(&error, || "dup(hook-output)".to_owned()))?;
         Ok(Stdio::from(copy))
     }
 
@@ -258,5 +273,7 @@ impl Output {
 pub(crate) fn open_output(path: &Path) -> Result<File, SysError> {
     let mut options = OpenOptions::new();
     options.append(true).create(true).mode(0o700).custom_flags(libc::O_NOCTTY);
-    options.open(path).map_err(|error| SysError::from_io(&error, || format!("open({path:?}, O_APPEND|O_CREAT)")))
+    options
+        .open(path)
+        .map_err(|error| SysError::from_io(&error, || format!("open({path:?}, O_APPEND|O_CREAT)")))
 }

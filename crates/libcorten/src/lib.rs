@@ -68,8 +68,8 @@ pub use corten_cgroup::{Reason, stats};
 pub(crate) use error::chain;
 pub use error::{Error, ErrorKind, Result};
 pub use lifecycle::{
-    CgroupsRestored, CheckpointOptions, Container, Events, ExecOptions, ExecProcess, Exit, ImageOptions, NetworkLock,
-    NotifyOutcome, PageServer, Readiness, RestoreOptions, Runtime, SubCgroup, Update,
+    CgroupsRestored, CheckpointOptions, Container, Events, ExecOptions, ExecProcess, Exit, ImageOptions,
+    NetworkLock, NotifyOutcome, PageServer, Readiness, RestoreOptions, Runtime, SubCgroup, Update,
 };
 pub use oci_spec::runtime as oci;
 pub use plan::Plan;

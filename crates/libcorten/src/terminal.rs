@@ -46,7 +46,8 @@ fn modes(terminal: impl AsFd, name: &str) -> Result<Termios, SysError> {
 }
 
 fn set(terminal: impl AsFd, name: &str, modes: &Termios) -> Result<(), SysError> {
-    tcsetattr(terminal, SetArg::TCSANOW, modes).map_err(|errno| SysError::new(errno, || format!("tcsetattr({name})")))
+    tcsetattr(terminal, SetArg::TCSANOW, modes)
+        .map_err(|errno| SysError::new(errno, || format!("tcsetattr({name})")))
 }
 
 /// The caller's stdin. A terminal is in raw mode while this process is in its foreground; in the background

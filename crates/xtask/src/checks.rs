@@ -144,7 +144,11 @@ impl Tests {
         for reason in self.skipped {
             println!("  skipped: {reason}");
         }
-        if self.failed.is_empty() { Ok(()) } else { Err(format!("tests failed: {}", self.failed.join(", ")).into()) }
+        if self.failed.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("tests failed: {}", self.failed.join(", ")).into())
+        }
     }
 }
 
@@ -152,10 +156,19 @@ pub(crate) fn ci() -> Result {
     packages::install_build_needs()?;
     check(cargo().args(["fmt", "--all", "--check"]))?;
     check(cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
-    check(cargo().args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "--deny warnings"))?;
+    check(
+        cargo().args(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "--deny warnings"),
+    )?;
     // They are no part of the workspace, as running them wants flags of their own.
     let mut fuzz_targets = cargo();
-    fuzz_targets.args(["check", "--quiet", "--manifest-path", "fuzz/Cargo.toml", "--bins", "--no-default-features"]);
+    fuzz_targets.args([
+        "check",
+        "--quiet",
+        "--manifest-path",
+        "fuzz/Cargo.toml",
+        "--bins",
+        "--no-default-features",
+    ]);
     check(fuzz_targets.env("RUSTFLAGS", "--cfg fuzzing --deny warnings"))?;
     // What is released: types of constants, for one, differ between C libraries.
     let released = musl::check()?;
@@ -180,6 +193,22 @@ mod tests {
             let file = if path.is_dir() { path.join("mod.rs") } else { path.with_extension("rs") };
             let text = std::fs::read_to_string(file).expect(name);
             assert!(function.is_empty() || text.contains(&format!("\nfn {function}(")), "{name}");
+        }
+    }
+
+    /// rustfmt sees to the code (`rustfmt.toml`) and leaves comments as they are.
+    #[test]
+    fn comments_are_as_wide_as_code() {
+        let mut git = Command::new("git");
+        let listed =
+            crate::shell::output(git.current_dir(crate::shell::workspace()).args(["ls-files", "*.rs"]));
+        let is_long = |line: &&str| line.trim_start().starts_with("//") && line.chars().count() > 110;
+        for file in listed.expect("a working tree").lines() {
+            let text = std::fs::read_to_string(crate::shell::workspace().join(file)).expect(file);
+            // A picture may be wider.
+            let found: Vec<_> =
+                text.lines().filter(is_long).filter(|line| !line.contains(['│', '→'])).collect();
+            assert!(found.is_empty(), "{file}: {found:#?}");
         }
     }
 }

@@ -32,8 +32,8 @@ impl Cache {
         Self::made_by(recipe.directory, &script, rebuild, |cache| cache.make(recipe, &script))
     }
 
-    /// A directory in the cache, in which `make` is run now if no such run has been, or one with another script. `directory`:
-    /// its name, and the environment's variable that names another one.
+    /// A directory in the cache, in which `make` is run now if no such run has been, or one with another
+    /// script. `directory`: its name, and the environment's variable that names another one.
     pub(crate) fn made_by(
         (name, variable): (&str, &str),
         script: &str,
@@ -108,7 +108,8 @@ fn remove(path: &Path) -> Result {
     }
 }
 
-/// Where Debian is: what `CORTEN_DEBIAN_MIRROR` says, or this machine's own apt. If neither knows, debootstrap does.
+/// Where Debian is: what `CORTEN_DEBIAN_MIRROR` says, or this machine's own apt. If neither knows,
+/// debootstrap does.
 fn mirror() -> String {
     std::env::var("CORTEN_DEBIAN_MIRROR").ok().or_else(own_mirror).unwrap_or_default()
 }

@@ -30,7 +30,12 @@ pub(crate) fn run() -> Result {
         let id = format!("demo-{}", std::process::id());
         let start = Instant::now();
         shell::check(
-            Command::new(&corten).args(["run", "--bundle"]).arg(&directory).arg(id).stdin(Stdio::null()).stdout(stdout),
+            Command::new(&corten)
+                .args(["run", "--bundle"])
+                .arg(&directory)
+                .arg(id)
+                .stdin(Stdio::null())
+                .stdout(stdout),
         )?;
         Ok(start.elapsed())
     };
@@ -38,6 +43,8 @@ pub(crate) fn run() -> Result {
     let mut times = (0..10).map(|_| run(Stdio::null())).collect::<Result<Vec<_>>>()?;
     times.sort();
     let median = times.get(times.len() / 2).copied().unwrap_or(first);
-    println!("\nThe container ran in {first:.1?}; ten more took {median:.1?} each (median), programs inside included.");
+    println!(
+        "\nThe container ran in {first:.1?}; ten more took {median:.1?} each (median), programs inside included."
+    );
     Ok(())
 }

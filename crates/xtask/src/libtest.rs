@@ -26,7 +26,8 @@ impl Output {
                 [(&mut self.passed, "passed"), (&mut self.failed, "failed"), (&mut self.ignored, "ignored")]
             {
                 let words = result.split([';', '.']).map(str::trim);
-                let number = words.filter_map(|words| words.strip_suffix(what)).find_map(|n| n.trim().parse().ok());
+                let number =
+                    words.filter_map(|words| words.strip_suffix(what)).find_map(|n| n.trim().parse().ok());
                 *count += number.unwrap_or(0);
             }
         }

@@ -1,12 +1,12 @@
 //! `cargo xtask order`: which functions a container's way through Corten calls, for the linker.
 //!
-//! A command runs once and briefly. The kernel maps its code in windows of 64 KiB as they are touched, and takes all of that down again
-//! at the end, so that functions which lie scattered over the binary cost more than what they do. The linker is told to put
-//! those together that are called (`runtime-bin/order.ld`, which build.rs hands to it). A name that has gone does no harm, a new
-//! function is found by running this again.
+//! A command runs once and briefly. The kernel maps its code in windows of 64 KiB as they are touched, and
+//! takes all of that down again at the end, so that functions which lie scattered over the binary cost more
+//! than what they do. The linker is told to put those together that are called (`runtime-bin/order.ld`, which
+//! build.rs hands to it). A name that has gone does no harm, a new function is found by running this again.
 //!
-//! Every function of a build with symbols gets a breakpoint, which goes away when it is hit: x86_64 only, as is what it finds of code
-//! for one architecture; the names are the same everywhere.
+//! Every function of a build with symbols gets a breakpoint, which goes away when it is hit: x86_64 only, as
+//! is what it finds of code for one architecture; the names are the same everywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -26,7 +26,8 @@ use crate::{Result, bundle, shell};
 /// Which builds to watch.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// A release build with symbols (CARGO_PROFILE_RELEASE_STRIP=none); more than one where their C libraries differ
+    /// A release build with symbols (CARGO_PROFILE_RELEASE_STRIP=none); more than one where their C libraries
+    /// differ
     #[arg(required = true, value_name = "FILE")]
     corten: Vec<PathBuf>,
 }
@@ -66,7 +67,8 @@ impl Symbols {
         let mut symbols: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for line in listed.lines() {
             let mut words = line.split(' ');
-            if let (Some(address), Some("t" | "T" | "w" | "W"), Some(name)) = (words.next(), words.next(), words.next())
+            if let (Some(address), Some("t" | "T" | "w" | "W"), Some(name)) =
+                (words.next(), words.next(), words.next())
             {
                 symbols.entry(u64::from_str_radix(address, 16)?).or_default().push(name.to_owned());
             }
@@ -78,9 +80,11 @@ impl Symbols {
     }
 }
 
-/// Runs the commands that a container's life consists of, and returns the functions that they call, in the order of the first calls.
+/// Runs the commands that a container's life consists of, and returns the functions that they call, in the
+/// order of the first calls.
 fn watch(corten: &Path, symbols: &Symbols, directory: &Path) -> Result<Vec<String>> {
-    let (default, docker, idle) = (directory.join("default"), directory.join("docker"), directory.join("idle"));
+    let (default, docker, idle) =
+        (directory.join("default"), directory.join("docker"), directory.join("idle"));
     bundle::default(corten, &default, &["/bin/true"])?;
     bundle::docker(&docker, &["/bin/true"])?;
     bundle::default(corten, &idle, &["/bin/sleep", "100"])?;
@@ -149,8 +153,12 @@ fn calls(command: &Command, symbols: &Symbols) -> Result<Vec<u64>> {
             WaitStatus::PtraceEvent(pid, ..) => ptrace::cont(pid, None)?,
             WaitStatus::Stopped(pid, signal) => ptrace::cont(pid, Some(signal))?,
             WaitStatus::Exited(pid, 0) if pid == first => return Ok(called),
-            WaitStatus::Exited(pid, status) if pid == first => return Err(format!("ends with {status}").into()),
-            WaitStatus::Signaled(pid, signal, _) if pid == first => return Err(format!("killed by {signal}").into()),
+            WaitStatus::Exited(pid, status) if pid == first => {
+                return Err(format!("ends with {status}").into());
+            }
+            WaitStatus::Signaled(pid, signal, _) if pid == first => {
+                return Err(format!("killed by {signal}").into());
+            }
             _ => {}
         }
     }
@@ -189,7 +197,8 @@ fn linker_script(order: &[String]) -> Result<String> {
     Ok(script)
 }
 
-/// The name of a function without what is another one in every build: hashes, and with them the numbers that count them.
+/// The name of a function without what is another one in every build: hashes, and with them the numbers that
+/// count them.
 fn pattern(name: &str) -> String {
     if let Some(path) = name.strip_prefix("_R") {
         return format!("_R{}", without_numbers(path));
@@ -201,8 +210,8 @@ fn pattern(name: &str) -> String {
     }
 }
 
-/// Of a name in Rust's own mangling (RFC 2603): identifiers, which have their lengths before them, stay; `s` and a crate's hash and `B` and a
-/// place in the name, each up to an underscore, go.
+/// Of a name in Rust's own mangling (RFC 2603): identifiers, which have their lengths before them, stay; `s`
+/// and a crate's hash and `B` and a place in the name, each up to an underscore, go.
 fn without_numbers(path: &str) -> String {
     let mut pattern = String::new();
     let mut rest = path;
@@ -237,7 +246,10 @@ mod tests {
         for (name, expected) in [
             ("memcpy", "memcpy"),
             ("_ZN6corten8commands3run3run17h0123456789abcdefE", "_ZN6corten8commands3run3run17h*"),
-            ("_RNvNtNtCslERo4iccEK6_9libcorten9lifecycle6bundle4read", "_RNvNtNtCs*_9libcorten9lifecycle6bundle4read"),
+            (
+                "_RNvNtNtCslERo4iccEK6_9libcorten9lifecycle6bundle4read",
+                "_RNvNtNtCs*_9libcorten9lifecycle6bundle4read",
+            ),
             (
                 "_RNvMsj_NtCsgC8KXOPv5AB_3std2fsNtB5_11OpenOptions5__open",
                 "_RNvMs*_NtCs*_3std2fsNtB*_11OpenOptions5__open",

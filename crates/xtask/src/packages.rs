@@ -37,7 +37,11 @@ const BUILD: [Need; 3] = [
 ];
 
 const PEERS: [Need; 4] = [
-    Need { name: "criu, for checkpoint and restore", is_met: || find("criu").is_some(), packages: ["criu"; 4] },
+    Need {
+        name: "criu, for checkpoint and restore",
+        is_met: || find("criu").is_some(),
+        packages: ["criu"; 4],
+    },
     Need {
         name: "newuidmap, for containers of ordinary users with more than one id",
         is_met: || find("newuidmap").is_some() && find("newgidmap").is_some(),
@@ -97,7 +101,8 @@ pub(crate) fn install_build_needs() -> Result {
     }
 }
 
-/// Installs the runtimes and tools that tests compare with or run. Without them those tests say that they were skipped.
+/// Installs the runtimes and tools that tests compare with or run. Without them those tests say that they
+/// were skipped.
 pub(crate) fn install_peers() {
     let missing: Vec<&Need> = PEERS.iter().filter(|need| !(need.is_met)()).collect();
     if !missing.is_empty()
@@ -149,7 +154,8 @@ fn installation(missing: &[&Need]) -> Result<Vec<&'static str>> {
     else {
         return Err("no package manager that this task knows; please install the above by hand".into());
     };
-    let packages = missing.iter().filter_map(|need| need.packages.get(index)).flat_map(|names| names.split(' '));
+    let packages =
+        missing.iter().filter_map(|need| need.packages.get(index)).flat_map(|names| names.split(' '));
     Ok([*manager].into_iter().chain(arguments.iter().copied()).chain(packages).collect())
 }
 

@@ -62,16 +62,16 @@ const LIBCORTEN: Rooms = &[
     (
         "launch",
         &[
-            "bundle", "criu", "error", "facts", "hooks", "host", "plan", "remains", "request", "resctrl", "spec",
-            "state", "sys", "terminal",
+            "bundle", "criu", "error", "facts", "hooks", "host", "plan", "remains", "request", "resctrl",
+            "spec", "state", "sys", "terminal",
         ],
     ),
     ("features", &["plan", "spec"]),
     (
         "lifecycle",
         &[
-            "bundle", "criu", "error", "facts", "features", "hooks", "host", "launch", "plan", "remains", "request",
-            "resctrl", "spec", "state", "sys", "terminal",
+            "bundle", "criu", "error", "facts", "features", "hooks", "host", "launch", "plan", "remains",
+            "request", "resctrl", "spec", "state", "sys", "terminal",
         ],
     ),
     ("fuzzing", &["host", "launch", "plan", "resctrl", "spec", "state"]),
@@ -151,8 +151,9 @@ fn named(text: &str, depth: usize) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for root in ["crate::".to_owned(), "super::".repeat(depth)] {
         for (start, _) in text.match_indices(&root) {
-            let is_whole = !text[..start]
-                .ends_with(|before: char| before == ':' || before == '_' || before == '$' || before.is_alphanumeric());
+            let is_whole = !text[..start].ends_with(|before: char| {
+                before == ':' || before == '_' || before == '$' || before.is_alphanumeric()
+            });
             if is_whole {
                 names.extend(firsts(&text[start + root.len()..]));
             }
@@ -195,13 +196,13 @@ fn wrong(krate: &str, table: Rooms) -> Vec<String> {
             continue;
         };
         let circles = allowed.iter().filter(|other| !above.contains(*other));
-        wrong.extend(circles.map(|other| format!("{krate}: {room} uses {other}, which does not stand above it")));
-        let more = used.iter().filter(|(other, _)| !allowed.contains(&other.as_str()));
         wrong.extend(
-            more.map(|(other, file)| {
-                format!("{krate}: {} uses {other}, which the table does not allow", file.display())
-            }),
+            circles.map(|other| format!("{krate}: {room} uses {other}, which does not stand above it")),
         );
+        let more = used.iter().filter(|(other, _)| !allowed.contains(&other.as_str()));
+        wrong.extend(more.map(|(other, file)| {
+            format!("{krate}: {} uses {other}, which the table does not allow", file.display())
+        }));
         let less = allowed.iter().filter(|other| !used.contains_key(**other));
         wrong.extend(less.map(|other| format!("{krate}: no file of {room} uses {other}")));
         above.insert(room);
@@ -226,6 +227,7 @@ fn the_reader_finds_what_a_file_names() {
     let again = again_named("pub use error::{Error,\n    Result};\npub use plan::Plan;\n");
     assert_eq!(
         again.into_iter().collect::<Vec<_>>(),
-        [("Error", "error"), ("Plan", "plan"), ("Result", "error")].map(|(a, b)| (a.to_owned(), b.to_owned()))
+        [("Error", "error"), ("Plan", "plan"), ("Result", "error")]
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
     );
 }

@@ -47,14 +47,16 @@ pub(crate) fn check(command: &mut Command) -> Result {
 
 /// Runs a command and returns what it prints.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let output = command.stderr(Stdio::inherit()).output().map_err(|error| format!("{command:?}: {error}"))?;
+    let output =
+        command.stderr(Stdio::inherit()).output().map_err(|error| format!("{command:?}: {error}"))?;
     if !output.status.success() {
         return Err(format!("{command:?}: {}", output.status).into());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Starts a program that is traced by this thread (ptrace(2)) from before its execve on, with all that it clones. They end when the thread does.
+/// Starts a program that is traced by this thread (ptrace(2)) from before its execve on, with all that it
+/// clones. They end when the thread does.
 pub(crate) fn trace(
     words: impl IntoIterator<Item = impl AsRef<OsStr>>,
     stdout: Stdio,
@@ -123,7 +125,8 @@ pub(crate) fn is_hybrid() -> bool {
     magic("/sys/fs/cgroup").is_ok_and(|kind| kind != nix::sys::statfs::CGROUP2_SUPER_MAGIC)
 }
 
-/// Moves this process into a mount namespace of its own in which cgroup2 is at /sys/fs/cgroup. Nobody else sees what is mounted there.
+/// Moves this process into a mount namespace of its own in which cgroup2 is at /sys/fs/cgroup. Nobody else
+/// sees what is mounted there.
 pub(crate) fn enter_pure_v2() -> Result {
     const CGROUP: &str = "/sys/fs/cgroup";
     enter_mount_namespace()?;

@@ -18,7 +18,12 @@ pub(crate) fn run(global: &Global, log: &Log, options: &Checkpoint) -> Outcome {
         pre_dump: options.pre_dump,
         tcp_skip_in_flight: options.tcp_skip_in_flight,
         link_remap: options.link_remap,
-        page_server: options.page_server.as_deref().filter(|text| !text.is_empty()).map(page_server).transpose()?,
+        page_server: options
+            .page_server
+            .as_deref()
+            .filter(|text| !text.is_empty())
+            .map(page_server)
+            .transpose()?,
         status_fd: u32::try_from(options.status_fd).ok(),
     };
     for warning in container.checkpoint(&taken)? {
@@ -80,12 +85,17 @@ mod tests {
 
     #[test]
     fn page_servers_have_address_and_port() {
-        let read =
-            |text| page_server(text).map(|server| (server.address, server.port)).map_err(|failure| failure.message);
+        let read = |text| {
+            page_server(text).map(|server| (server.address, server.port)).map_err(|failure| failure.message)
+        };
         assert_eq!(read("127.0.0.1:27"), Ok(("127.0.0.1".to_owned(), 27)));
         assert_eq!(read("[::1]:27"), Ok(("::1".to_owned(), 27)));
         for text in ["", "x", ":1", "x:", "::1:27", "[::1:27"] {
-            assert_eq!(read(text), Err("Use --page-server ADDRESS:PORT to specify page server".to_owned()), "{text}");
+            assert_eq!(
+                read(text),
+                Err("Use --page-server ADDRESS:PORT to specify page server".to_owned()),
+                "{text}"
+            );
         }
         assert_eq!(read("x:y"), Err("Invalid port number".to_owned()));
     }

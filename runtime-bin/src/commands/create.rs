@@ -20,14 +20,16 @@ fn create(global: &Global, log: &Log, options: &Create) -> Outcome {
     let bundle = bundle(options.bundle.as_deref(), options.config.as_deref())?;
     let console = options.console_socket.clone().map_or(Console::None, Console::Socket);
     let mut interruption = Interruption::hold()?;
-    let create = CreateOptions { cancel: Some(interruption.fd()), ..create_options(global, options, console)? };
+    let create =
+        CreateOptions { cancel: Some(interruption.fd()), ..create_options(global, options, console)? };
     let before = &mut |step: &HostStep| interruption.before(step);
     make(&runtime(global)?, log, &options.id, &bundle, &create, true, before)?;
     Ok(0)
 }
 
-/// Makes a container, and tells then of the plan's warnings: a failure is to be the only entry in the log, as Podman reads the
-/// whole of it as one. With `--debug`, each step of the runtime is logged before it is done. `before` sees it, too.
+/// Makes a container, and tells then of the plan's warnings: a failure is to be the only entry in the log, as
+/// Podman reads the whole of it as one. With `--debug`, each step of the runtime is logged before it is done.
+/// `before` sees it, too.
 pub(super) fn make(
     runtime: &Runtime,
     log: &Log,
@@ -47,7 +49,11 @@ pub(super) fn make(
 }
 
 /// Turns flags into options.
-pub(super) fn create_options(global: &Global, options: &Create, console: Console) -> Result<CreateOptions, Failure> {
+pub(super) fn create_options(
+    global: &Global,
+    options: &Create,
+    console: Console,
+) -> Result<CreateOptions, Failure> {
     Ok(CreateOptions {
         console,
         cgroup_manager: cgroup_manager(global),
@@ -65,12 +71,14 @@ pub(super) fn create_options(global: &Global, options: &Create, console: Console
 
 /// The pid file, wherever the caller's directory is by the time that it is written.
 pub(super) fn pid_file(path: Option<&Path>) -> Result<Option<PathBuf>, Failure> {
-    let absolute =
-        |path| std::path::absolute(path).map_err(|error| Failure::new(format!("--pid-file {path:?}: {error}")));
+    let absolute = |path| {
+        std::path::absolute(path).map_err(|error| Failure::new(format!("--pid-file {path:?}: {error}")))
+    };
     path.map(absolute).transpose()
 }
 
-/// Who is to make the cgroups. Other commands take the flag, which engines always pass, without needing it: the state says it.
+/// Who is to make the cgroups. Other commands take the flag, which engines always pass, without needing it:
+/// the state says it.
 pub(super) fn cgroup_manager(global: &Global) -> libcorten::CgroupManager {
     match global.cgroup_manager() {
         CgroupManager::Cgroupfs => libcorten::CgroupManager::Cgroupfs,

@@ -14,7 +14,8 @@ use crate::{Failure, Outcome, output};
 
 pub(crate) fn run(global: &Global, log: &Log, options: &Events) -> Outcome {
     let id = &options.id;
-    let wrong = |reason| Failure::new(format!("invalid value {:?} for flag -interval: {reason}", options.interval));
+    let wrong =
+        |reason| Failure::new(format!("invalid value {:?} for flag -interval: {reason}", options.interval));
     let interval = parse_duration(&options.interval).map_err(wrong)?;
     let container = runtime(global)?.load(id)?;
     let interval = interval.filter(|interval| !interval.is_zero());
@@ -58,8 +59,8 @@ fn print(event: &Event<'_>) -> Result<bool, Failure> {
     output::write(&line)
 }
 
-/// Reads a duration of Go: numbers with units, `1m30s`, `1.5h`, with a sign before all of them. One below zero is `None`. The
-/// error is in Go's words.
+/// Reads a duration of Go: numbers with units, `1m30s`, `1.5h`, with a sign before all of them. One below
+/// zero is `None`. The error is in Go's words.
 fn parse_duration(text: &str) -> Result<Option<Duration>, String> {
     const UNITS: [(&str, u64); 8] = [
         ("ns", 1),
@@ -79,13 +80,17 @@ fn parse_duration(text: &str) -> Result<Option<Duration>, String> {
         return Err(invalid());
     }
     while !rest.is_empty() && unsigned != "0" {
-        let end = rest.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(rest.len());
+        let end = rest
+            .find(|character: char| !character.is_ascii_digit() && character != '.')
+            .unwrap_or(rest.len());
         let (number, after) = rest.split_at(end);
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         if whole.is_empty() && fraction.is_empty() {
             return Err(invalid());
         }
-        let end = after.find(|character: char| character.is_ascii_digit() || character == '.').unwrap_or(after.len());
+        let end = after
+            .find(|character: char| character.is_ascii_digit() || character == '.')
+            .unwrap_or(after.len());
         let (unit, after) = after.split_at(end);
         if unit.is_empty() || fraction.contains('.') {
             return Err(format!("time: missing unit in duration {text:?}"));
@@ -315,7 +320,11 @@ impl<'a> Data<'a> {
             memory: Memory { psi: psi(stats.pressure.memory), ..Memory::of(stats) },
             pids: stats.pids.map(Pids::from).unwrap_or_default(),
             blkio: Blkio { psi: psi(stats.pressure.io), ..Blkio::of(stats) },
-            hugetlb: stats.hugetlb.iter().map(|(size, pages)| (size.as_str(), HugetlbData::from(pages))).collect(),
+            hugetlb: stats
+                .hugetlb
+                .iter()
+                .map(|(size, pages)| (size.as_str(), HugetlbData::from(pages)))
+                .collect(),
             intel_rdt: BTreeMap::new(),
             network_interfaces: (),
         }
@@ -481,7 +490,10 @@ mod tests {
             "\u{e4}",
         ] {
             let error = parse_duration(text).unwrap_err();
-            assert!(error.starts_with("time: ") && error.contains(&format!("duration {text:?}")), "{text:?}: {error}");
+            assert!(
+                error.starts_with("time: ") && error.contains(&format!("duration {text:?}")),
+                "{text:?}: {error}"
+            );
         }
         assert_eq!(parse_duration("5").unwrap_err(), "time: missing unit in duration \"5\"");
         assert_eq!(parse_duration("5x").unwrap_err(), "time: unknown unit \"x\" in duration \"5x\"");
@@ -524,7 +536,8 @@ mod tests {
             burst_ns: 11,
         });
         stats.cpuset = Some(Cpuset { cpus: vec![0, 1], mems: vec![2], ..Cpuset::default() });
-        let usage = |limit| MemoryUsage { usage: limit + 1, max_usage: limit + 2, failures: limit + 3, limit };
+        let usage =
+            |limit| MemoryUsage { usage: limit + 1, max_usage: limit + 2, failures: limit + 3, limit };
         stats.memory = Some(stats::Memory {
             cache: 12,
             usage: usage(20),
@@ -535,7 +548,8 @@ mod tests {
             raw: BTreeMap::from([("file".to_owned(), 0), ("anon".to_owned(), 13)]),
         });
         stats.pids = Some(stats::Pids { current: 14, limit: u64::MAX });
-        let entry = |operation: &str, value| IoEntry { major: 8, minor: 0, operation: operation.to_owned(), value };
+        let entry =
+            |operation: &str, value| IoEntry { major: 8, minor: 0, operation: operation.to_owned(), value };
         stats.io = Some(stats::Io {
             service_bytes: vec![entry("Read", 0), entry("Write", 1)],
             serviced: vec![entry("", 2)],

@@ -36,7 +36,9 @@ fn exec(log: &Log, global: &Global, options: &Exec) -> Outcome {
             return Err(Failure::new("cannot use console socket if runc will not detach or allocate tty"));
         }
         None if options.detach && terminal => {
-            return Err(Failure::new("cannot allocate tty if runc will detach without setting console socket"));
+            return Err(Failure::new(
+                "cannot allocate tty if runc will detach without setting console socket",
+            ));
         }
         Some(socket) => Console::Socket(socket.clone()),
         None if terminal => Console::Foreground,
@@ -73,8 +75,8 @@ fn tell(log: &Log, process: &ExecProcess) {
 }
 
 fn from_file(file: &Path) -> Result<Process, Failure> {
-    let text =
-        std::fs::read(file).map_err(|error| Failure::new(format!("open {}: {}", file.display(), reason(&error))))?;
+    let text = std::fs::read(file)
+        .map_err(|error| Failure::new(format!("open {}: {}", file.display(), reason(&error))))?;
     spec::parse_process(&text).map_err(|error| Failure::new(error.about(&file.to_string_lossy())))
 }
 
@@ -149,7 +151,8 @@ fn add_capabilities(process: &mut Process, names: &[String]) -> Result<(), Failu
             set.insert(capability);
             Some(set)
         };
-        let (bounding, effective, permitted) = (with(sets.bounding()), with(sets.effective()), with(sets.permitted()));
+        let (bounding, effective, permitted) =
+            (with(sets.bounding()), with(sets.effective()), with(sets.permitted()));
         sets.set_bounding(bounding).set_effective(effective).set_permitted(permitted);
         if sets.inheritable().as_ref().is_some_and(|set| !set.is_empty()) {
             let ambient = with(sets.ambient());
@@ -169,12 +172,15 @@ fn no_capabilities() -> LinuxCapabilities {
 
 /// `PATH`, or `CONTROLLER[,CONTROLLER…]:PATH` for v1, each controller once.
 fn sub_cgroups(given: &[String]) -> Result<Vec<SubCgroup>, Failure> {
-    let invalid = |argument: &str, why: &str| Failure::new(format!("invalid --cgroup argument: {argument} ({why})"));
+    let invalid =
+        |argument: &str, why: &str| Failure::new(format!("invalid --cgroup argument: {argument} ({why})"));
     let mut seen: Vec<String> = Vec::new();
     let mut cgroups = Vec::new();
     for argument in given {
         let (controllers, path) = match argument.split_once(':') {
-            Some((controllers, path)) => (controllers.split(',').map(str::to_owned).collect::<Vec<_>>(), path),
+            Some((controllers, path)) => {
+                (controllers.split(',').map(str::to_owned).collect::<Vec<_>>(), path)
+            }
             None if given.len() > 1 => return Err(invalid(argument, "missing <controller>: prefix")),
             None => (Vec::new(), argument.as_str()),
         };
@@ -183,7 +189,8 @@ fn sub_cgroups(given: &[String]) -> Result<Vec<SubCgroup>, Failure> {
                 return Err(invalid(argument, "empty <controller> prefix"));
             }
             if seen.contains(controller) {
-                let message = format!("invalid --cgroup argument(s): controller {controller} specified multiple times");
+                let message =
+                    format!("invalid --cgroup argument(s): controller {controller} specified multiple times");
                 return Err(Failure::new(message));
             }
             seen.push(controller.clone());

@@ -17,7 +17,8 @@ pub(crate) fn run(global: &Global, options: &Kill) -> Outcome {
         // runc: whether there is such a container comes first.
         runtime(global)?.load(&options.id)?;
     }
-    let signal = number(&options.signal).ok_or_else(|| Failure::new(format!("unknown signal {:?}", options.signal)))?;
+    let signal = number(&options.signal)
+        .ok_or_else(|| Failure::new(format!("unknown signal {:?}", options.signal)))?;
     to_each(&runtime(global)?, &options.id, options.regex, |container| {
         let container = container?;
         match if options.all { container.kill_all(signal) } else { container.kill(signal) } {

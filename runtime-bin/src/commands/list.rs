@@ -78,7 +78,8 @@ fn json(states: &[State]) -> Result<String, Failure> {
     Ok(format!("{}\n", serde_json::to_string(&values).map_err(failed)?))
 }
 
-/// The name of a user, from /etc/passwd, or as runc the number (`#1000`). A static program does without the name service.
+/// The name of a user, from /etc/passwd, or as runc the number (`#1000`). A static program does without the
+/// name service.
 fn owner(uid: u32) -> String {
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let name = passwd.lines().find_map(|line| {

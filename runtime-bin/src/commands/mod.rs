@@ -37,7 +37,8 @@ fn runtime(global: &Global) -> Result<Runtime, Failure> {
 /// Returns the state root.
 fn state_root(global: &Global) -> Result<PathBuf, Failure> {
     if let Some(root) = &global.root {
-        let root = std::path::absolute(root).map_err(|error| Failure::new(format!("--root {root:?}: {error}")))?;
+        let root =
+            std::path::absolute(root).map_err(|error| Failure::new(format!("--root {root:?}: {error}")))?;
         // However it is written: `//`, `/.`, `/..`.
         if !root.components().any(|component| matches!(component, Component::Normal(_))) {
             return Err(Failure::new("Option --root argument should not be set to /"));
@@ -51,8 +52,8 @@ fn state_root(global: &Global) -> Result<PathBuf, Failure> {
     })
 }
 
-/// Whether root's containers are meant. runc: whoever is root in a user namespace only is not, unless `USER` says so; Podman calls
-/// the runtime of an ordinary user from there.
+/// Whether root's containers are meant. runc: whoever is root in a user namespace only is not, unless `USER`
+/// says so; Podman calls the runtime of an ordinary user from there.
 fn is_roots() -> bool {
     let is_named_root = || std::env::var_os("USER").is_some_and(|user| user == "root");
     nix::unistd::geteuid().is_root() && (!in_user_namespace() || is_named_root())
@@ -77,8 +78,8 @@ fn bundle(directory: Option<&Path>, config: Option<&Path>) -> Result<Bundle, Fai
     }?)
 }
 
-/// Does something to the container with this id; with `--regex`, to all containers whose id has a match for it. A failure with
-/// one of these does not keep the others from theirs, and all failures are told.
+/// Does something to the container with this id; with `--regex`, to all containers whose id has a match for
+/// it. A failure with one of these does not keep the others from theirs, and all failures are told.
 fn to_each(
     runtime: &Runtime,
     id: &str,
@@ -88,9 +89,10 @@ fn to_each(
     if !is_regex {
         return Ok(act(runtime.load(id))?);
     }
-    let expression =
-        Regex::new(id).map_err(|error| Failure::new(format!("invalid regular expression {id:?}: {error}")))?;
-    let ids: Vec<String> = runtime.list()?.into_iter().map(|(id, _)| id).filter(|id| expression.is_match(id)).collect();
+    let expression = Regex::new(id)
+        .map_err(|error| Failure::new(format!("invalid regular expression {id:?}: {error}")))?;
+    let ids: Vec<String> =
+        runtime.list()?.into_iter().map(|(id, _)| id).filter(|id| expression.is_match(id)).collect();
     let mut failures = Vec::new();
     for id in &ids {
         match act(runtime.load(id)) {
@@ -103,5 +105,10 @@ fn to_each(
     if failures.is_empty() {
         return Ok(());
     }
-    Err(Failure::new(format!("failed for {} of {} containers: {}", failures.len(), ids.len(), failures.join("; "))))
+    Err(Failure::new(format!(
+        "failed for {} of {} containers: {}",
+        failures.len(),
+        ids.len(),
+        failures.join("; ")
+    )))
 }

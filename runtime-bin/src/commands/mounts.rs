@@ -21,6 +21,7 @@ pub(crate) fn run(log: &Log, global: &Global, options: &Mounts) -> Outcome {
 
 fn read(list: &MountList) -> Result<Vec<Mount>, Failure> {
     let file = list.file.display();
-    let text = std::fs::read(&list.file).map_err(|error| Failure::new(format!("open {file}: {}", reason(&error))))?;
+    let text = std::fs::read(&list.file)
+        .map_err(|error| Failure::new(format!("open {file}: {}", reason(&error))))?;
     spec::parse_mounts(&text).map_err(|error| Failure::new(error.about(&file.to_string())))
 }

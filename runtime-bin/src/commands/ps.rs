@@ -9,7 +9,8 @@ use crate::arguments::{Global, ListFormat, Ps};
 use crate::{Failure, Outcome, output, reason};
 
 pub(crate) fn run(global: &Global, options: &Ps) -> Outcome {
-    let (id, ps_options) = options.id_and_options.split_first().ok_or_else(|| Failure::new("no container id"))?;
+    let (id, ps_options) =
+        options.id_and_options.split_first().ok_or_else(|| Failure::new("no container id"))?;
     let pids = runtime(global)?.load(&id.to_string_lossy())?.pids()?;
     let text = match options.format {
         // Go's way of writing an empty list, which engines know.
@@ -53,7 +54,8 @@ fn lines_of(pids: &[i32], printed: &[u8]) -> Result<Vec<u8>, Failure> {
     let mut text = header.to_vec();
     for line in lines.filter(|line| !line.trim_ascii().is_empty()) {
         let word = String::from_utf8_lossy(words(line).nth(column).unwrap_or_default());
-        let pid = word.parse().map_err(|error| Failure::new(format!("unable to parse pid: {word:?}: {error}")))?;
+        let pid =
+            word.parse().map_err(|error| Failure::new(format!("unable to parse pid: {word:?}: {error}")))?;
         if pids.contains(&pid) {
             text.extend_from_slice(line);
         }
@@ -71,7 +73,8 @@ mod tests {
 
     #[test]
     fn lines_are_chosen_by_the_column_of_the_pid() {
-        let printed = b"UID   PID  PPID CMD\nroot    7     1 a\n\nroot   17     7 b\xff c\nroot    1     0 17\n";
+        let printed =
+            b"UID   PID  PPID CMD\nroot    7     1 a\n\nroot   17     7 b\xff c\nroot    1     0 17\n";
         let lines = |pids: &[i32]| lines_of(pids, printed).unwrap();
         assert_eq!(lines(&[17]), b"UID   PID  PPID CMD\nroot   17     7 b\xff c\n");
         assert_eq!(lines(&[]), b"UID   PID  PPID CMD\n");

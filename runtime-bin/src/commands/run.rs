@@ -53,13 +53,14 @@ fn foreground(global: &Global, runtime: &Runtime, log: &Log, bundle: &Bundle, op
     look_after(container, log, &signals, options.keep)
 }
 
-/// Holds the signals that are for a container in the foreground. Unless there is to be no subreaper, what the container leaves behind in
-/// this PID namespace comes here, and not to whoever is next.
+/// Holds the signals that are for a container in the foreground. Unless there is to be no subreaper, what the
+/// container leaves behind in this PID namespace comes here, and not to whoever is next.
 pub(super) fn hold_signals(no_subreaper: bool) -> Result<Signals, Failure> {
     if no_subreaper {
         return Ok(Signals::block()?);
     }
-    set_child_subreaper(true).map_err(|errno| Failure::new(format!("prctl(PR_SET_CHILD_SUBREAPER): {errno}")))?;
+    set_child_subreaper(true)
+        .map_err(|errno| Failure::new(format!("prctl(PR_SET_CHILD_SUBREAPER): {errno}")))?;
     Ok(Signals::block_and_reap()?)
 }
 
@@ -107,8 +108,8 @@ fn warn_of(log: &Log, told: Result<Option<&str>, Failure>) {
     }
 }
 
-/// A release build aborts on a panic, before anything is dropped: then it is the hook that takes the caller's terminal out of
-/// raw mode.
+/// A release build aborts on a panic, before anything is dropped: then it is the hook that takes the caller's
+/// terminal out of raw mode.
 pub(super) fn restore_terminal_on_panic() {
     // Without a terminal there is nothing to restore.
     let Ok(before) = tcgetattr(stdin()) else { return };

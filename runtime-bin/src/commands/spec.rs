@@ -113,7 +113,8 @@ fn default_config() -> Value {
     })
 }
 
-/// What changes for an ordinary user: a user namespace that maps the user to root, the host's network, and no cgroups.
+/// What changes for an ordinary user: a user namespace that maps the user to root, the host's network, and no
+/// cgroups.
 fn make_rootless(document: &mut Value) {
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     let Some(linux) = document.get_mut("linux").and_then(Value::as_object_mut) else { return };
@@ -127,7 +128,8 @@ fn make_rootless(document: &mut Value) {
     let Some(mounts) = document.get_mut("mounts").and_then(Value::as_array_mut) else { return };
     for mount in mounts.iter_mut() {
         if mount["destination"] == "/sys" {
-            // sysfs shows the network namespace, and only its owner may mount it. In its place: mounts on it come after it.
+            // sysfs shows the network namespace, and only its owner may mount it. In its place: mounts on it
+            // come after it.
             *mount = json!({
                 "destination": "/sys", "type": "none", "source": "/sys",
                 "options": ["rbind", "nosuid", "noexec", "nodev", "ro"],

@@ -11,7 +11,8 @@ pub(crate) fn run(global: &Global, options: &Id) -> Outcome {
     if let Some(object) = value.as_object_mut() {
         object.insert("owner".to_owned(), "".into());
     }
-    let text = serde_json::to_string_pretty(&value).map_err(|error| Failure::new(format!("state: {error}")))?;
+    let text =
+        serde_json::to_string_pretty(&value).map_err(|error| Failure::new(format!("state: {error}")))?;
     output::print(&text)?;
     Ok(0)
 }

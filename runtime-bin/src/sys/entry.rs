@@ -1,8 +1,9 @@
 //! Where the program begins.
 //!
-//! std's own main maps an alternate signal stack first, and one more in every thread, for a handler that says that a stack has overflowed;
-//! where there is no memory for it, it panics before there is anybody to tell. Without it an overflow ends the program all the same.
-//! What else std does there is done here: stdio is open, and a reader that has gone away is an error of write(2) and not the end.
+//! std's own main maps an alternate signal stack first, and one more in every thread, for a handler that says
+//! that a stack has overflowed; where there is no memory for it, it panics before there is anybody to tell.
+//! Without it an overflow ends the program all the same. What else std does there is done here: stdio is
+//! open, and a reader that has gone away is an error of write(2) and not the end.
 
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;

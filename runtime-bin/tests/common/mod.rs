@@ -1,6 +1,11 @@
 //! Driving the binary.
 
-#![allow(dead_code, unreachable_pub, unused_imports, reason = "shared by test programs, none of which uses all of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "shared by test programs, none of which uses all of it"
+)]
 
 #[path = "../../../crates/libcorten/tests/common/mod.rs"]
 mod bundles;
@@ -23,8 +28,8 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::Value;
 
 pub use bundles::{
-    MAPPED_ROOT, TestBundle, Variant, can_make_containers, cgroup_mounts, copy_program, skip, unique, unique_user,
-    until,
+    MAPPED_ROOT, TestBundle, Variant, can_make_containers, cgroup_mounts, copy_program, skip, unique,
+    unique_user, until,
 };
 
 /// The binary under test: Cargo's, or the one that `CORTEN_TEST_BINARY` names when the tests are built.
@@ -104,7 +109,8 @@ pub fn create_by(test: &TestBundle, corten: impl Fn(&[&str]) -> Command) -> u32 
     let mut command = corten(&["create", "--bundle", path.to_str().unwrap(), &test.id]);
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors).status().unwrap();
     assert!(status.success(), "{}", fs::read_to_string(test.beside("errors")).unwrap());
-    let state: Value = serde_json::from_str(&stdout(&corten(&["state", &test.id]).output().unwrap())).unwrap();
+    let state: Value =
+        serde_json::from_str(&stdout(&corten(&["state", &test.id]).output().unwrap())).unwrap();
     u32::try_from(state["pid"].as_u64().unwrap()).unwrap()
 }
 
@@ -136,7 +142,8 @@ pub fn receive_from(socket: &mut UnixStream) -> Received {
     let mut buffer = [0; 5];
     let mut control = nix::cmsg_space!([i32; 4]);
     let mut into = [IoSliceMut::new(&mut buffer)];
-    let got = recvmsg::<()>(socket.as_raw_fd(), &mut into, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC).unwrap();
+    let got =
+        recvmsg::<()>(socket.as_raw_fd(), &mut into, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC).unwrap();
     let rights = got.cmsgs().unwrap().find_map(|message| match message {
         ControlMessageOwned::ScmRights(fds) => Some(fds),
         _ => None,

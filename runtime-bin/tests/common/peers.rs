@@ -9,7 +9,8 @@ pub fn peers() -> Vec<PathBuf> {
     let listed = std::env::var_os("CORTEN_TEST_PEERS").unwrap_or_default();
     let listed: Vec<_> = std::env::split_paths(&listed).filter(|path| !path.as_os_str().is_empty()).collect();
     // Two names of one program are one peer.
-    let found = ["/usr/bin/crun", "/usr/sbin/runc", "/usr/bin/runc"].into_iter().map(PathBuf::from).chain(listed);
+    let found =
+        ["/usr/bin/crun", "/usr/sbin/runc", "/usr/bin/runc"].into_iter().map(PathBuf::from).chain(listed);
     let found: BTreeSet<_> = found.filter_map(|path| fs::canonicalize(path).ok()).collect();
     found.into_iter().collect()
 }
@@ -56,14 +57,18 @@ fn mount(line: &str, propagation: bool) -> String {
         (_, "cgroup") => format!("v1 {point} {options}"),
         ("/", "tmpfs") if point == "/sys/fs/cgroup" => format!("v1 {point}"),
         // An empty filesystem, made in one of several ways.
-        ("/", "tmpfs") if superblock.ends_with("nr_inodes=1") || options.starts_with("ro") && data.is_empty() => {
+        ("/", "tmpfs")
+            if superblock.ends_with("nr_inodes=1") || options.starts_with("ro") && data.is_empty() =>
+        {
             format!("nothing over {point}")
         }
         // crun's empty directory is one of the host.
         (root, _) if root.ends_with("/.empty-directory") => format!("nothing over {point}"),
         // crun leaves the superblock of sysfs writable, and keeps links in cgroup2 from being followed.
         (_, "sysfs") => format!("{root} {point} {options} {propagation:?} {kind}"),
-        (_, "cgroup2") => format!("{root} {point} {} {propagation:?} {kind}", options.replace(",nosymfollow", "")),
+        (_, "cgroup2") => {
+            format!("{root} {point} {} {propagation:?} {kind}", options.replace(",nosymfollow", ""))
+        }
         _ if point == "/" => format!("/ {options} {propagation:?} {kind}"),
         (_, "tmpfs") => format!("{root} {point} {options} {propagation:?} {kind} {data}"),
         _ => format!("{root} {point} {options} {propagation:?} {kind} {superblock}"),

@@ -85,7 +85,9 @@ fn is_of(memory: &File, info: &nix::libc::ptrace_syscall_info, call: u64, wanted
     // SAFETY: at the entry of a call this is the member of the union that the kernel has written.
     let entry = unsafe { info.u.entry };
     let mut path = vec![0; wanted.as_bytes_with_nul().len()];
-    entry.nr == call && memory.read_exact_at(&mut path, entry.args[1]).is_ok() && path == wanted.as_bytes_with_nul()
+    entry.nr == call
+        && memory.read_exact_at(&mut path, entry.args[1]).is_ok()
+        && path == wanted.as_bytes_with_nul()
 }
 
 /// Runs a command of the runtime's, and does something when init has looked at a file (statx(2)) of this name
@@ -94,7 +96,8 @@ fn is_of(memory: &File, info: &nix::libc::ptrace_syscall_info, call: u64, wanted
 pub fn run_and_stop_after_look(words: &[String], looked_at: &str, act: impl FnOnce()) -> Output {
     let mut command = Command::new("sh");
     command.args(["-c", "read _; exec \"$@\"", "sh"]).args(words);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let first = Pid::from_raw(i32::try_from(child.id()).unwrap());
     let clones = ptrace::Options::PTRACE_O_TRACECLONE
         | ptrace::Options::PTRACE_O_TRACEFORK
@@ -140,8 +143,11 @@ impl Traced {
                     ptrace::syscall(task, None).unwrap();
                 }
                 Ok(WaitStatus::PtraceEvent(_, _, event)) => {
-                    let clones =
-                        [nix::libc::PTRACE_EVENT_CLONE, nix::libc::PTRACE_EVENT_FORK, nix::libc::PTRACE_EVENT_VFORK];
+                    let clones = [
+                        nix::libc::PTRACE_EVENT_CLONE,
+                        nix::libc::PTRACE_EVENT_FORK,
+                        nix::libc::PTRACE_EVENT_VFORK,
+                    ];
                     if clones.contains(&event) {
                         new.push((Pid::from_raw(ptrace::getevent(task).unwrap().try_into().unwrap()), false));
                     }

@@ -149,13 +149,21 @@ impl Row {
 
     /// Differs from runc, and why that is meant.
     pub fn differs(mut self, parts: &[Part], why: &'static str) -> Self {
-        self.differences.push(Difference { parts: parts.to_vec(), versions: (0, 0)..=(u32::MAX, 0), _why: why });
+        self.differences.push(Difference {
+            parts: parts.to_vec(),
+            versions: (0, 0)..=(u32::MAX, 0),
+            _why: why,
+        });
         self
     }
 
     /// Differs from runc from this version on, and why that is meant.
     pub fn differs_from(mut self, version: Version, parts: &[Part], why: &'static str) -> Self {
-        self.differences.push(Difference { parts: parts.to_vec(), versions: version..=(u32::MAX, 0), _why: why });
+        self.differences.push(Difference {
+            parts: parts.to_vec(),
+            versions: version..=(u32::MAX, 0),
+            _why: why,
+        });
         self
     }
 
@@ -225,7 +233,9 @@ fn write_down(text: &mut String, row: &Row, transcript: &Transcript) {
     let program = program.map(|program| format!(" {program:?}")).unwrap_or_default();
     writeln!(text, "[{:?}{program}] $ corten {}", row.setup, row.line).unwrap();
     let Transcript { exit, stdout, stderr, after, file } = transcript;
-    for (name, part) in [("exit", exit), ("stdout", stdout), ("stderr", stderr), ("after", after), ("file", file)] {
+    for (name, part) in
+        [("exit", exit), ("stdout", stdout), ("stderr", stderr), ("after", after), ("file", file)]
+    {
         // What stands for all success is left out.
         if !(part.is_empty() || name == "exit" && part == "0") {
             writeln!(text, "  {name}: {}", part.trim_end().replace('\n', "\n    ")).unwrap();
@@ -236,8 +246,10 @@ fn write_down(text: &mut String, row: &Row, transcript: &Transcript) {
 /// Adds what is not as it is meant to be.
 fn judge(wrong: &mut String, row: &Row, version: Version, ours: &Transcript, theirs: &Transcript) {
     for part in PARTS {
-        let listed =
-            row.differences.iter().any(|listed| listed.parts.contains(&part) && listed.versions.contains(&version));
+        let listed = row
+            .differences
+            .iter()
+            .any(|listed| listed.parts.contains(&part) && listed.versions.contains(&version));
         let (ours, theirs) = (ours.part(part), theirs.part(part));
         let name = format!("[{:?}] {}: {part:?}", row.setup, row.line);
         if listed && ours == theirs {
@@ -262,7 +274,8 @@ impl Runc {
         let path = found.into_iter().find(|path| path.exists())?;
         let printed = Command::new(&path).arg("--version").output().unwrap().stdout;
         let text = String::from_utf8_lossy(&printed).into_owned();
-        let mut numbers = text.trim_start_matches("runc version ").split('.').map_while(|number| number.parse().ok());
+        let mut numbers =
+            text.trim_start_matches("runc version ").split('.').map_while(|number| number.parse().ok());
         let version = (numbers.next().unwrap(), numbers.next().unwrap());
         Some(Self { path, version })
     }
@@ -302,7 +315,8 @@ fn transcript(row: &Row, runtime: &Path, is_ours: bool) -> Transcript {
     let state = place.state();
     let after = state.as_ref().map_or("", |state| state["status"].as_str().unwrap()).to_owned();
     let pids = [Some(own_pid), pid, state.map(|state| state["pid"].to_string()).filter(|pid| pid != "0")];
-    let file = row.looks_at.map(|file| fs::read_to_string(place.word(file)).unwrap_or_else(|_| "none".to_owned()));
+    let file =
+        row.looks_at.map(|file| fs::read_to_string(place.word(file)).unwrap_or_else(|_| "none".to_owned()));
     let normal = |text: &str| place.normalise(text, pids.iter().flatten());
     let stdout = if row.only_shape { shape(&stdout) } else { stdout };
     let transcript = Transcript {
@@ -376,12 +390,15 @@ impl Place<'_> {
     fn word(&self, word: &str) -> String {
         let directory = self.test.beside("dir");
         let word = &(if word == "''" { "" } else { word }).replace('\u{a0}', " ");
-        word.replace("$ID", &self.test.id).replace("$BUNDLE", self.path).replace("$DIR", directory.to_str().unwrap())
+        word.replace("$ID", &self.test.id)
+            .replace("$BUNDLE", self.path)
+            .replace("$DIR", directory.to_str().unwrap())
     }
 
     /// Runs the row's command; returns its pid, exit status, stdout and stderr.
     fn run(&self, row: &Row) -> (String, String, String, String) {
-        let words: Vec<_> = row.line.split(' ').filter(|word| !word.is_empty()).map(|word| self.word(word)).collect();
+        let words: Vec<_> =
+            row.line.split(' ').filter(|word| !word.is_empty()).map(|word| self.word(word)).collect();
         let (input, out, err) = (self.test.beside("in"), self.test.beside("out"), self.test.beside("err"));
         fs::write(&input, row.stdin).unwrap();
         let mut command = self.command(&words);
@@ -392,7 +409,9 @@ impl Place<'_> {
         let deadline = Instant::now() + COMMAND_DEADLINE;
         let status = loop {
             match child.try_wait().unwrap() {
-                Some(status) => break status.code().map_or_else(|| status.to_string(), |code| code.to_string()),
+                Some(status) => {
+                    break status.code().map_or_else(|| status.to_string(), |code| code.to_string());
+                }
                 None if Instant::now() > deadline => {
                     child.kill().unwrap();
                     child.wait().unwrap();
@@ -409,14 +428,16 @@ impl Place<'_> {
     fn normalise<'p>(&self, text: &str, pids: impl Iterator<Item = &'p String>) -> String {
         let directory = self.test.beside("");
         let directory = directory.to_str().unwrap().trim_end_matches('/');
-        let mut text = text.replace(self.path, "$BUNDLE").replace(self.test.state_root().to_str().unwrap(), "$ROOT");
-        text =
-            text.replace(&format!("{directory}/dir"), "$DIR").replace(directory, "$TEST").replace(&self.test.id, "$ID");
+        let mut text =
+            text.replace(self.path, "$BUNDLE").replace(self.test.state_root().to_str().unwrap(), "$ROOT");
+        text = text
+            .replace(&format!("{directory}/dir"), "$DIR")
+            .replace(directory, "$TEST")
+            .replace(&self.test.id, "$ID");
         text = text.replace(self.runtime.to_str().unwrap(), "RUNTIME");
-        text = map_words(
-            &text,
-            |word| if matches!(word, "runc" | "corten") { "RUNTIME".to_owned() } else { word.to_owned() },
-        );
+        text = map_words(&text, |word| {
+            if matches!(word, "runc" | "corten") { "RUNTIME".to_owned() } else { word.to_owned() }
+        });
         for pid in pids {
             text = map_words(&text, |word| if word == pid { "$PID".to_owned() } else { word.to_owned() });
         }
@@ -426,7 +447,8 @@ impl Place<'_> {
         }
         // Columns are as wide as what was in them.
         let columns = |line: &str| {
-            let columns: Vec<_> = line.split("  ").map(str::trim).filter(|column| !column.is_empty()).collect();
+            let columns: Vec<_> =
+                line.split("  ").map(str::trim).filter(|column| !column.is_empty()).collect();
             columns.join("  ") + if line.ends_with('\n') { "\n" } else { "" }
         };
         without_times(&text.split_inclusive('\n').map(columns).collect::<String>())
@@ -492,7 +514,8 @@ fn without_times(text: &str) -> String {
 /// The help is each runtime's own.
 fn without_help(text: &str) -> String {
     let lines: Vec<_> = text.lines().collect();
-    let begins = |line: &&str| line.starts_with("NAME:") || line.starts_with("Usage:") || line.starts_with("USAGE:");
+    let begins =
+        |line: &&str| line.starts_with("NAME:") || line.starts_with("Usage:") || line.starts_with("USAGE:");
     match lines.iter().position(begins) {
         Some(first) => {
             // clap has a sentence of what the command does first.

@@ -55,7 +55,12 @@ impl Runtime {
     }
 
     /// Creates the container, lets `look` see its cgroup, and deletes it again.
-    pub fn look<T>(self, test: &TestBundle, systemd: bool, look: impl FnOnce(&Path) -> T) -> Result<T, String> {
+    pub fn look<T>(
+        self,
+        test: &TestBundle,
+        systemd: bool,
+        look: impl FnOnce(&Path) -> T,
+    ) -> Result<T, String> {
         let created = self.create(test, systemd)?;
         let seen = look(&created.cgroup);
         created.delete();
@@ -156,8 +161,9 @@ pub fn assert_same(cases: &[Case], runtime: Runtime, seen: &[Seen], theirs: &[Se
     let mut used = BTreeSet::new();
     for ((case, seen), theirs) in cases.iter().zip(seen).zip(theirs) {
         for (what, line) in differences(runtime, seen, theirs) {
-            let excuse =
-                known.iter().position(|(name, prefix, _)| ["*", case.name].contains(name) && what.starts_with(prefix));
+            let excuse = known
+                .iter()
+                .position(|(name, prefix, _)| ["*", case.name].contains(name) && what.starts_with(prefix));
             match excuse {
                 Some(index) => drop(used.insert(index)),
                 None => found.push(format!("{}: {line}", case.name)),
@@ -178,10 +184,13 @@ fn differences(runtime: Runtime, seen: &Seen, theirs: &Seen) -> Vec<(String, Str
     match (seen, theirs) {
         (Ok(seen), Ok(theirs)) => {
             let names: BTreeSet<_> = seen.keys().chain(theirs.keys()).collect();
-            let value = |of: &BTreeMap<String, String>, name| of.get(name).cloned().unwrap_or_else(|| "missing".into());
+            let value = |of: &BTreeMap<String, String>, name| {
+                of.get(name).cloned().unwrap_or_else(|| "missing".into())
+            };
             let pairs = names.into_iter().map(|name| (name, value(seen, name), value(theirs, name)));
             let differing = pairs.filter(|(_, seen, theirs)| seen != theirs);
-            let line = |name: &String, seen, theirs| format!("{name}: {}: {seen}, runc: {theirs}", runtime.name);
+            let line =
+                |name: &String, seen, theirs| format!("{name}: {}: {seen}, runc: {theirs}", runtime.name);
             differing.map(|(name, seen, theirs)| (name.clone(), line(name, seen, theirs))).collect()
         }
         (Err(text), Ok(_)) => error(format!("only {} refuses: {text}", runtime.name)),
@@ -199,8 +208,9 @@ pub fn look_at_all(runtime: Runtime, cases: &[Case], look: impl Fn(&Case) -> See
         let text = match &seen {
             Ok(values) => {
                 let usual = all.first().and_then(|first| first.as_ref().ok());
-                let changed =
-                    values.iter().filter(|(name, value)| usual.is_none_or(|usual| usual.get(*name) != Some(*value)));
+                let changed = values
+                    .iter()
+                    .filter(|(name, value)| usual.is_none_or(|usual| usual.get(*name) != Some(*value)));
                 changed.map(|(name, value)| format!("{name}={value:?}")).collect::<Vec<_>>().join(" ")
             }
             Err(error) => format!("refuses: {error}"),

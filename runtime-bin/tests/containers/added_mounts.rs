@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 fn change(sleeper: &Sleeper, command: &str, mounts: &Value) -> Result<(), String> {
     let file = sleeper.0.beside("mounts.json");
     fs::write(&file, mounts.to_string()).unwrap();
-    let output = corten(&sleeper.0, &["mounts", command, &sleeper.0.id, file.to_str().unwrap()]).output().unwrap();
+    let output =
+        corten(&sleeper.0, &["mounts", command, &sleeper.0.id, file.to_str().unwrap()]).output().unwrap();
     if output.status.success() {
         assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
         return Ok(());
@@ -45,7 +46,10 @@ fn add_and_remove(sleeper: &Sleeper) {
     change(sleeper, "remove", &mounts).unwrap();
     assert_eq!(sleeper.shell(&[], "grep /dev/shm/ /proc/1/mountinfo || true"), "");
     let error = change(sleeper, "remove", &json!([{ "destination": "/dev/shm/fs" }])).unwrap_err();
-    assert!(error.starts_with("error during container init: mounts[0]: umount2 \"/dev/shm/fs\": "), "{error}");
+    assert!(
+        error.starts_with("error during container init: mounts[0]: umount2 \"/dev/shm/fs\": "),
+        "{error}"
+    );
 }
 
 #[container_test]
@@ -84,7 +88,8 @@ fn links_of_the_container() {
     let outside = sleeper.0.beside("outside");
     fs::create_dir(&outside).unwrap();
     std::os::unix::fs::symlink(&outside, sleeper.0.rootfs().join("away")).unwrap();
-    change(&sleeper, "add", &json!([{ "destination": "/away/made", "type": "tmpfs", "source": "tmpfs" }])).unwrap();
+    change(&sleeper, "add", &json!([{ "destination": "/away/made", "type": "tmpfs", "source": "tmpfs" }]))
+        .unwrap();
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0, "nothing is made on the host");
     std::os::unix::fs::symlink("/proc", sleeper.0.rootfs().join("data")).unwrap();
     let error = change(&sleeper, "remove", &json!([{ "destination": "/data/timer_list" }])).unwrap_err();

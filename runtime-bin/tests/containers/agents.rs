@@ -10,8 +10,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    self, Received, TestBundle, Variant, corten, fail, one_error, receive, receive_from, state, stdout, succeed,
-    wait_for,
+    self, Received, TestBundle, Variant, corten, fail, one_error, receive, receive_from, state, stdout,
+    succeed, wait_for,
 };
 use container_test::container_test;
 use nix::libc;
@@ -108,7 +108,8 @@ fn create_and_start(test: &TestBundle, more: &[&str]) -> (String, Value) {
     let (path, out) = (test.write().path(), test.beside("out"));
     let arguments = [&["create", "-b", path.to_str().unwrap()], more, &[&test.id]].concat();
     let (to, errors) = (fs::File::create(&out).unwrap(), test.beside("errors"));
-    let status = corten(test, &arguments).stdout(to).stderr(fs::File::create(&errors).unwrap()).status().unwrap();
+    let status =
+        corten(test, &arguments).stdout(to).stderr(fs::File::create(&errors).unwrap()).status().unwrap();
     assert!(status.success(), "{}", fs::read_to_string(errors).unwrap());
     let pid = state(test)["pid"].clone();
     succeed(test, &["start", &test.id]);
@@ -442,11 +443,13 @@ fn pidfds() {
         assert_eq!(data, b"standard");
         let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).unwrap();
         assert!(info.contains(&format!("\nPid:\t{}\n", state(&test)["pid"])), "{info}");
-        let ended =
-            |timeout: u16| poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::from(timeout));
+        let ended = |timeout: u16| {
+            poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], PollTimeout::from(timeout))
+        };
         assert_eq!(ended(0).unwrap(), 0, "it runs");
         // SAFETY: numbers and a null pointer only.
-        let sent = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), libc::SIGKILL, 0, 0) };
+        let sent =
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), libc::SIGKILL, 0, 0) };
         assert_eq!(sent, 0);
         assert_eq!(ended(10_000).unwrap(), 1, "it has ended");
         succeed(&test, &["delete", "--force", &test.id]);

@@ -14,7 +14,8 @@ use serde_json::{Value, json};
 fn refuse(test: &TestBundle, config: &[u8]) -> String {
     fs::write(test.path().join("config.json"), config).unwrap();
     let path = test.path();
-    let error = one_error(&corten(test, &["run", "--bundle", path.to_str().unwrap(), &test.id]).output().unwrap());
+    let error =
+        one_error(&corten(test, &["run", "--bundle", path.to_str().unwrap(), &test.id]).output().unwrap());
     test.assert_nothing_left(&error);
     error.strip_prefix("corten run failed: ").unwrap_or_else(|| panic!("{error}")).to_owned()
 }
@@ -23,7 +24,9 @@ fn refuse(test: &TestBundle, config: &[u8]) -> String {
 fn what_is_no_config() {
     let test = TestBundle::new(&["true"]);
     let whole = test.config.to_string();
-    for config in ["", " \n", "{", "[]", "null", "{}", "nonsense", &whole[..whole.len() / 2], &format!("{whole}x")] {
+    for config in
+        ["", " \n", "{", "[]", "null", "{}", "nonsense", &whole[..whole.len() / 2], &format!("{whole}x")]
+    {
         let error = refuse(&test, config.as_bytes());
         assert!(error.len() < 300, "{error}");
     }
@@ -86,8 +89,11 @@ fn files_that_the_caller_names_may_be_pipes() {
     fs::rename(path.join("config.json"), &config).unwrap();
     piped(&config, &["run", "--detach", "--bundle", bundle, "--config", "/dev/stdin", &test.id]);
     let (process, resources) = (test.beside("process"), test.beside("resources"));
-    fs::write(&process, json!({ "args": ["/bin/true"], "cwd": "/", "user": { "uid": 0, "gid": 0 } }).to_string())
-        .unwrap();
+    fs::write(
+        &process,
+        json!({ "args": ["/bin/true"], "cwd": "/", "user": { "uid": 0, "gid": 0 } }).to_string(),
+    )
+    .unwrap();
     fs::write(&resources, json!({ "devices": [{ "allow": true, "access": "rwm" }] }).to_string()).unwrap();
     piped(&process, &["exec", "--process", "/dev/stdin", &test.id]);
     piped(&resources, &["update", "--resources", "/dev/stdin", &test.id]);
@@ -140,7 +146,10 @@ fn cases() -> Vec<(&'static str, Change)> {
         ("mounts[0]", set("/mounts/0/type", json!("nosuchfs"))),
         ("mounts[1]", set("/mounts/1/options", json!(["size=nonsense"]))),
         ("mounts[1].options", set("/mounts/1/options", json!(["mode\0=755"]))),
-        ("mounts[7]", mount(json!({ "destination": "/x", "type": "bind", "source": "/no/such", "options": ["bind"] }))),
+        (
+            "mounts[7]",
+            mount(json!({ "destination": "/x", "type": "bind", "source": "/no/such", "options": ["bind"] })),
+        ),
         ("mounts[7]", mount(json!({ "destination": "/x", "type": "bind", "options": ["bind"] }))),
         ("mounts[7]", mount(json!({ "destination": "/proc/self", "type": "tmpfs", "source": "tmpfs" }))),
         ("mounts[7]", mount(json!({ "destination": "/x", "type": "tmpfs", "options": ["idmap"] }))),
@@ -148,14 +157,20 @@ fn cases() -> Vec<(&'static str, Change)> {
         ("linux.namespaces", namespace(json!({ "type": "nope" }))),
         ("linux.uidMappings", namespace(json!({ "type": "user" }))),
         ("linux.namespaces", set("/linux/namespaces", json!([{ "type": "pid" }]))),
-        ("linux.namespaces[0].path", set("/linux/namespaces/0", json!({ "type": "pid", "path": "proc/1/ns/pid" }))),
+        (
+            "linux.namespaces[0].path",
+            set("/linux/namespaces/0", json!({ "type": "pid", "path": "proc/1/ns/pid" })),
+        ),
         ("linux.maskedPaths", set("/linux/maskedPaths/0", json!(""))),
         ("linux.maskedPaths", set("/linux/maskedPaths/0", json!("/x\0"))),
         ("linux.resources.devices", set("/linux/resources/devices/0/access", json!("RWX"))),
         ("linux.resources.memory", set("/linux/resources/memory", json!({ "limit": -2 }))),
         ("linux.sysctl", set("/linux/sysctl", json!({ "kernel.panic": "1" }))),
         ("hooks.prestart[0].path", set("/hooks", json!({ "prestart": [{ "path": "bin/true" }] }))),
-        ("hooks.poststop[0].timeout", set("/hooks", json!({ "poststop": [{ "path": "/bin/true", "timeout": 0 }] }))),
+        (
+            "hooks.poststop[0].timeout",
+            set("/hooks", json!({ "poststop": [{ "path": "/bin/true", "timeout": 0 }] })),
+        ),
         ("linux.timeOffsets", set("/linux/timeOffsets", json!({ "monotonic": { "secs": 1 } }))),
         ("process.ioPriority", set("/process/ioPriority", json!({ "priority": 8 }))),
     ]
@@ -173,7 +188,11 @@ fn every_wrong_field_is_named() {
         config["process"]["ioPriority"] = json!(null);
         change(&mut config);
         let error = refuse(&test, config.to_string().as_bytes());
-        assert!(error.contains(field), "case {index}, {field}: {}", error.chars().take(500).collect::<String>());
+        assert!(
+            error.contains(field),
+            "case {index}, {field}: {}",
+            error.chars().take(500).collect::<String>()
+        );
         assert!(error.len() < 9000, "case {index}: an error of {} bytes", error.len());
     }
 }
@@ -223,8 +242,12 @@ fn more_bind_mounts_than_fds() {
     test.config["process"].as_object_mut().unwrap().remove("rlimits");
     let few_fds = |test: &TestBundle| {
         let (corten, root, path) = (common::CORTEN, test.state_root(), test.write().path());
-        let command =
-            format!("ulimit -n 100; exec {corten} --root {} run -b {} {}", root.display(), path.display(), test.id);
+        let command = format!(
+            "ulimit -n 100; exec {corten} --root {} run -b {} {}",
+            root.display(),
+            path.display(),
+            test.id
+        );
         std::process::Command::new("sh").args(["-c", &command]).output().unwrap()
     };
     for index in 0..200 {
@@ -252,15 +275,21 @@ fn errors_name_their_item_once() {
         ("exec", |config| config["process"]["args"] = json!(["/no/such"])),
         ("process.user", |config| config["process"]["user"]["uid"] = 4_294_967_295_u32.into()),
         ("process.rlimits[0]", |config| {
-            config["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "soft": 1, "hard": 1_u64 << 40 }]);
+            config["process"]["rlimits"] =
+                json!([{ "type": "RLIMIT_NOFILE", "soft": 1, "hard": 1_u64 << 40 }]);
         }),
         ("process.oomScoreAdj", |config| config["process"]["oomScoreAdj"] = 1001.into()),
-        ("process.capabilities", |config| config["process"]["capabilities"] = json!({ "bounding": ["CAP_NONE"] })),
+        ("process.capabilities", |config| {
+            config["process"]["capabilities"] = json!({ "bounding": ["CAP_NONE"] })
+        }),
         ("createRuntime", |config| config["hooks"] = json!({ "createRuntime": [{ "path": "/no/such" }] })),
         ("hook", |config| config["hooks"] = json!({ "createContainer": [{ "path": "/no/such" }] })),
         ("hook", |config| config["hooks"] = json!({ "prestart": [{ "path": "/bin/false" }] })),
         ("mounts[", |config| {
-            mount(config, json!({ "destination": "/x", "type": "bind", "source": "/no/such", "options": ["bind"] }))
+            mount(
+                config,
+                json!({ "destination": "/x", "type": "bind", "source": "/no/such", "options": ["bind"] }),
+            )
         }),
         ("mounts[", |config| mount(config, json!({ "destination": "/x", "type": "nofs", "source": "nofs" }))),
         ("mounts[", |config| {
@@ -272,7 +301,10 @@ fn errors_name_their_item_once() {
             );
         }),
         ("linux.namespaces[", |config| {
-            config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "time", "path": "/no/such" }));
+            config["linux"]["namespaces"]
+                .as_array_mut()
+                .unwrap()
+                .push(json!({ "type": "time", "path": "/no/such" }));
         }),
         ("linux.devices[0]", |config| {
             config["linux"]["devices"] = json!([{ "path": "/proc/x", "type": "c", "major": 1, "minor": 3 }]);

@@ -7,7 +7,9 @@ use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::common::{self, CORTEN, TestBundle, corten, create, fail, one_error, skip, state, stdout, succeed};
+use crate::common::{
+    self, CORTEN, TestBundle, corten, create, fail, one_error, skip, state, stdout, succeed,
+};
 use container_test::container_test;
 use serde_json::{Value, json};
 
@@ -141,7 +143,8 @@ fn flags_are_read_as_go_reads_them() {
     let bundle = test.path();
     // What init keeps open is no pipe that this test reads to its end.
     let errors = File::create(test.beside("errors")).unwrap();
-    let mut create = command(&["create", "--console-socket", "", "--pid-file=", "-b", bundle.to_str().unwrap()]);
+    let mut create =
+        command(&["create", "--console-socket", "", "--pid-file=", "-b", bundle.to_str().unwrap()]);
     create.args(["--pid-file", pid.to_str().unwrap(), &test.id]).stdout(Stdio::null()).stderr(errors);
     assert!(create.status().unwrap().success(), "{}", fs::read_to_string(test.beside("errors")).unwrap());
     assert_eq!(state(&test)["pid"].to_string(), fs::read_to_string(&pid).unwrap());
@@ -179,7 +182,10 @@ fn bash_completes_commands_flags_and_values() {
     const SCRIPT: &str = r#"source <("$1" completion bash); shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
         _corten corten "${COMP_WORDS[-1]}" "${COMP_WORDS[-2]}"; echo "${COMPREPLY[@]}""#;
     let complete = |words: &[&str]| {
-        let output = Command::new("bash").args(["--norc", "-c", SCRIPT, "bash", CORTEN, "corten"]).args(words).output();
+        let output = Command::new("bash")
+            .args(["--norc", "-c", SCRIPT, "bash", CORTEN, "corten"])
+            .args(words)
+            .output();
         stdout(&output.unwrap()).trim().to_owned()
     };
     assert_eq!(complete(&["st"]), "start state");

@@ -31,7 +31,8 @@ fn a_socket_needs_a_terminal_in_the_background() {
     let (path, socket) = (test.path(), socket.to_str().unwrap().to_owned());
     let flags = ["-b", path.to_str().unwrap(), "--console-socket", &socket, &test.id].map(str::to_owned);
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    for (command, terminal) in [(&["create"][..], false), (&["run", "-d"], false), (&["run"], false), (&["run"], true)]
+    for (command, terminal) in
+        [(&["create"][..], false), (&["run", "-d"], false), (&["run"], false), (&["run"], true)]
     {
         test.config["process"]["terminal"] = json!(terminal);
         test.write();

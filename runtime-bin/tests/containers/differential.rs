@@ -62,8 +62,9 @@ const KNOWN: &[(Known, &str)] = &[
     ),
     (
         |config, line| {
-            let realtime =
-                ["SCHED_FIFO", "SCHED_RR"].map(Value::from).contains(&config["process"]["scheduler"]["policy"]);
+            let realtime = ["SCHED_FIFO", "SCHED_RR"]
+                .map(Value::from)
+                .contains(&config["process"]["scheduler"]["policy"]);
             realtime && line.contains("process.scheduler: sched_setattr: operation not permitted")
         },
         "in cgroup v1 there is no realtime without cpu.realtimeRuntime; runc 1.1 does not know the field",
@@ -76,7 +77,8 @@ const KNOWN: &[(Known, &str)] = &[
 
 /// Whether the line is about a mount with contradicting options.
 fn two_access_times(config: &Value, line: &str) -> bool {
-    let is_word = |option: &&Value| ["noatime", "relatime", "strictatime"].contains(&option.as_str().unwrap());
+    let is_word =
+        |option: &&Value| ["noatime", "relatime", "strictatime"].contains(&option.as_str().unwrap());
     config["mounts"].as_array().unwrap().iter().any(|mount| {
         let words: BTreeSet<_> =
             mount["options"].as_array().into_iter().flatten().filter(is_word).map(Value::to_string).collect();
@@ -98,7 +100,8 @@ impl std::fmt::Debug for Json {
 /// A config, with `@` in the place of the directory beside the bundle.
 fn configs() -> impl Strategy<Value = Json> {
     let process = (users(), capabilities(), rlimits(), environments(), cwds(), any::<bool>(), oom_scores());
-    let around = (namespaces(), default_mounts(), more_mounts(), devices(), hidden(), root(), hostnames(), sysctls());
+    let around =
+        (namespaces(), default_mounts(), more_mounts(), devices(), hidden(), root(), hostnames(), sysctls());
     (process, around, scheduling(), filters()).prop_map(|(process, around, scheduling, filter)| {
         let (user, capabilities, rlimits, env, cwd, no_new_privileges, oom_score) = process;
         let (namespaces, mounts, more, devices, (masked, readonly), (root, propagation), hostname, sysctl) = around;
@@ -159,8 +162,15 @@ fn users() -> impl Strategy<Value = Value> {
 }
 
 fn capabilities() -> impl Strategy<Value = Value> {
-    let names =
-        ["CAP_CHOWN", "CAP_KILL", "CAP_SETUID", "CAP_NET_RAW", "CAP_MKNOD", "CAP_DAC_OVERRIDE", "CAP_SYS_PTRACE"];
+    let names = [
+        "CAP_CHOWN",
+        "CAP_KILL",
+        "CAP_SETUID",
+        "CAP_NET_RAW",
+        "CAP_MKNOD",
+        "CAP_DAC_OVERRIDE",
+        "CAP_SYS_PTRACE",
+    ];
     let set = || subsequence(names.to_vec(), 0..=names.len());
     (set(), set(), set(), set(), set()).prop_map(|(bounding, permitted, effective, inheritable, ambient)| {
         let within = |set: Vec<&'static str>, of: &[&'static str]| -> Vec<_> {
@@ -189,14 +199,17 @@ fn rlimits() -> impl Strategy<Value = Vec<Value>> {
         ("RLIMIT_STACK", 8_000_000),
     ];
     let limit = |(kind, least): (&'static str, u64)| {
-        (0..1000u64, 0..1000u64)
-            .prop_map(move |(soft, more)| json!({ "type": kind, "soft": least + soft, "hard": least + soft + more }))
+        (0..1000u64, 0..1000u64).prop_map(
+            move |(soft, more)| json!({ "type": kind, "soft": least + soft, "hard": least + soft + more }),
+        )
     };
-    subsequence(kinds.to_vec(), 0..=4).prop_flat_map(move |kinds| kinds.into_iter().map(limit).collect::<Vec<_>>())
+    subsequence(kinds.to_vec(), 0..=4)
+        .prop_flat_map(move |kinds| kinds.into_iter().map(limit).collect::<Vec<_>>())
 }
 
 fn environments() -> impl Strategy<Value = Vec<String>> {
-    let variables = ["A=1", "A=2", "A=", "B=x=y", "HOME=/somewhere", "TERM=dumb", "PATH=/nowhere:/bin", "C=ä\t"];
+    let variables =
+        ["A=1", "A=2", "A=", "B=x=y", "HOME=/somewhere", "TERM=dumb", "PATH=/nowhere:/bin", "C=ä\t"];
     proptest::collection::vec(select(variables.to_vec()), 0..6).prop_map(|mut listed| {
         listed.insert(0, "PATH=/bin");
         listed.into_iter().map(str::to_owned).collect()
@@ -261,8 +274,9 @@ fn filters() -> impl Strategy<Value = Option<Value>> {
 }
 
 fn namespaces() -> impl Strategy<Value = Vec<Value>> {
-    subsequence(vec!["network", "ipc", "uts", "cgroup"], 0..=4)
-        .prop_map(|more| ["mount", "pid"].into_iter().chain(more).map(|kind| json!({ "type": kind })).collect())
+    subsequence(vec!["network", "ipc", "uts", "cgroup"], 0..=4).prop_map(|more| {
+        ["mount", "pid"].into_iter().chain(more).map(|kind| json!({ "type": kind })).collect()
+    })
 }
 
 /// What every engine mounts, now and then without a part of it.
@@ -328,10 +342,12 @@ fn more_mounts() -> impl Strategy<Value = Vec<Value>> {
     let recursive = || subsequence(vec!["rro", "rnosuid", "rnodev", "rnoexec", "rnoatime"], 0..3);
     let bind = |at: &'static str, source: &'static str| {
         let kind = select(vec!["bind", "rbind"]);
-        (kind, plain_options(), propagations(), recursive()).prop_map(move |(kind, plain, propagation, recursive)| {
-            let options = [vec![kind], plain, propagation, recursive].concat();
-            json!({ "destination": at, "type": "bind", "source": source, "options": options })
-        })
+        (kind, plain_options(), propagations(), recursive()).prop_map(
+            move |(kind, plain, propagation, recursive)| {
+                let options = [vec![kind], plain, propagation, recursive].concat();
+                json!({ "destination": at, "type": "bind", "source": source, "options": options })
+            },
+        )
     };
     let some = proptest::option::of::<BoxedStrategy<Value>>;
     let mounts = (
@@ -356,9 +372,18 @@ fn devices() -> impl Strategy<Value = Vec<Value>> {
 }
 
 fn hidden() -> impl Strategy<Value = (Vec<&'static str>, Vec<&'static str>)> {
-    let masked =
-        vec!["/proc/acpi", "/proc/keys", "/proc/timer_list", "/sys/firmware", "/missing", "/etc/file", "/m0", "/link"];
-    let readonly = vec!["/proc/bus", "/proc/sys", "/proc/irq", "/missing", "/m0", "/b0", "/tmp", "/link", "/dev/null"];
+    let masked = vec![
+        "/proc/acpi",
+        "/proc/keys",
+        "/proc/timer_list",
+        "/sys/firmware",
+        "/missing",
+        "/etc/file",
+        "/m0",
+        "/link",
+    ];
+    let readonly =
+        vec!["/proc/bus", "/proc/sys", "/proc/irq", "/missing", "/m0", "/b0", "/tmp", "/link", "/dev/null"];
     (subsequence(masked, 0..=5), subsequence(readonly, 0..=5))
 }
 
@@ -373,8 +398,11 @@ fn hostnames() -> impl Strategy<Value = &'static str> {
 }
 
 fn sysctls() -> impl Strategy<Value = Value> {
-    let sysctls =
-        vec![("net.ipv4.ip_default_ttl", "77"), ("net.ipv4.ping_group_range", "5 10"), ("net/core/somaxconn", "1234")];
+    let sysctls = vec![
+        ("net.ipv4.ip_default_ttl", "77"),
+        ("net.ipv4.ping_group_range", "5 10"),
+        ("net/core/somaxconn", "1234"),
+    ];
     subsequence(sysctls, 0..=3).prop_map(|listed| {
         listed
             .into_iter()
@@ -394,8 +422,11 @@ fn look(runtime: &Path, config: &Value) -> Result<BTreeSet<String>, String> {
     fs::write(test.beside("file"), "a file\n").unwrap();
     fs::create_dir(test.rootfs().join("opt")).unwrap();
     std::os::unix::fs::symlink("opt", test.rootfs().join("link")).unwrap();
-    fs::write(test.rootfs().join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nme:x:1000:1000:Me:/home/me:/bin/sh\n")
-        .unwrap();
+    fs::write(
+        test.rootfs().join("etc/passwd"),
+        "root:x:0:0::/root:/bin/sh\nme:x:1000:1000:Me:/home/me:/bin/sh\n",
+    )
+    .unwrap();
     test.config = serde_json::from_str(&config.to_string().replace("\"@/", &format!("\"{beside}/"))).unwrap();
     test.config["linux"]["cgroupsPath"] = format!("/{}", test.id).into();
     let path = test.write().path();
@@ -430,7 +461,8 @@ fn remove_cgroups(id: &str) {
         // One that is not empty after all stays: it is the peer's.
         fs::remove_dir(directory).ok();
     }
-    let hierarchies = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
+    let hierarchies =
+        fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path());
     let places = hierarchies.chain(["/sys/fs/cgroup".into()]);
     places.map(|path| path.join(id)).filter(|path| path.is_dir()).for_each(|path| remove(&path));
 }
@@ -452,7 +484,8 @@ fn differences(peers: &[PathBuf], config: &Value) -> Option<Vec<String>> {
         (Err(error), _) => vec![format!("+error {error}")],
         (Ok(ours), [first, more @ ..]) => {
             let alone = ours.iter().filter(|line| !theirs.iter().any(|seen| seen.contains(*line)));
-            let lacking = first.iter().filter(|line| !ours.contains(*line) && more.iter().all(|m| m.contains(*line)));
+            let lacking =
+                first.iter().filter(|line| !ours.contains(*line) && more.iter().all(|m| m.contains(*line)));
             alone.map(|line| format!("+{line}")).chain(lacking.map(|line| format!("-{line}"))).collect()
         }
     };

@@ -7,7 +7,9 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use crate::common::sleeper::{Sleeper, error};
-use crate::common::{self, TestBundle, cgroup_mounts, corten, create, receive, skip, stdout, succeed, until, wait_for};
+use crate::common::{
+    self, TestBundle, cgroup_mounts, corten, create, receive, skip, stdout, succeed, until, wait_for,
+};
 use container_test::container_test;
 use serde_json::{Value, json};
 
@@ -34,7 +36,9 @@ fn a_process_is_in_all_of_the_container() {
     assert!(inside.ends_with("\n4\n"), "{inside}");
     let status = sleeper.prints(&[], &["cat", "/proc/self/status"]);
     let first = sleeper.prints(&[], &["cat", "/proc/1/status"]);
-    for name in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Uid", "Gid", "Groups"] {
+    for name in
+        ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Uid", "Gid", "Groups"]
+    {
         assert_eq!(field(&status, name), field(&first, name), "{name}");
     }
 }
@@ -202,7 +206,8 @@ fn the_filter_is_the_container_s() {
         assert!(said.contains("Owner died"), "{said}");
         // Nor is the bundle needed for a process of a file.
         fs::remove_file(sleeper.0.path().join("config.json")).unwrap();
-        let process = json!({ "cwd": "/", "args": ["grep", "Seccomp:", "/proc/self/status"], "env": ["PATH=/bin"] });
+        let process =
+            json!({ "cwd": "/", "args": ["grep", "Seccomp:", "/proc/self/status"], "env": ["PATH=/bin"] });
         assert_eq!(sleeper.prints(&["-p", &sleeper.process(&process)], &[]), "Seccomp:\t2\n");
         assert!(sleeper.fails(&[], &["true"]).contains("config.json not found"));
     }
@@ -212,8 +217,10 @@ fn the_filter_is_the_container_s() {
 fn in_the_background() {
     let sleeper = Sleeper::plain();
     let file = sleeper.0.beside("pid");
-    let mut command =
-        corten(&sleeper.0, &["exec", "-d", "--pid-file", file.to_str().unwrap(), &sleeper.0.id, "sleep", "999"]);
+    let mut command = corten(
+        &sleeper.0,
+        &["exec", "-d", "--pid-file", file.to_str().unwrap(), &sleeper.0.id, "sleep", "999"],
+    );
     let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
     assert!(status.success());
     let pid: i32 = fs::read_to_string(&file).unwrap().parse().unwrap();
@@ -260,7 +267,14 @@ fn a_terminal_by_socket() {
     });
     let file = sleeper.process(&process);
     let arguments = ["exec", "-d", "--console-socket", name, "--process", &file, &sleeper.0.id];
-    assert!(corten(&sleeper.0, &arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    assert!(
+        corten(&sleeper.0, &arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap()
+            .success()
+    );
     let mut master = fs::File::from(receive(&listener).fd);
     let mut heard = String::new();
     until("nothing is printed", || {
@@ -278,11 +292,19 @@ fn the_pidfd_by_socket() {
     let socket = sleeper.0.beside("pidfd");
     let listener = UnixListener::bind(&socket).unwrap();
     let arguments = ["exec", "-d", "--pidfd-socket", socket.to_str().unwrap(), &sleeper.0.id, "sleep", "77"];
-    assert!(corten(&sleeper.0, &arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    assert!(
+        corten(&sleeper.0, &arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap()
+            .success()
+    );
     let received = receive(&listener);
     assert_eq!(received.data, b"setns");
     let info =
-        fs::read_to_string(format!("/proc/self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(&received.fd))).unwrap();
+        fs::read_to_string(format!("/proc/self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(&received.fd)))
+            .unwrap();
     let pid: i32 = info.lines().find_map(|line| line.strip_prefix("Pid:\t")).unwrap().parse().unwrap();
     assert!(sleeper.pids().contains(&pid), "{info}");
 }
@@ -316,7 +338,10 @@ fn a_cgroup_below_the_container_s() {
         (&["--cgroup", "below/../.."], "\"below/../..\" leads out of the container's cgroup"),
         (&["--cgroup", "nothing:below"], "the container has no cgroup of the controller \"nothing\""),
         (&["--cgroup", ":below"], "invalid --cgroup argument: :below (empty <controller> prefix)"),
-        (&["--cgroup", "below", "--cgroup", "a:b"], "invalid --cgroup argument: below (missing <controller>: prefix)"),
+        (
+            &["--cgroup", "below", "--cgroup", "a:b"],
+            "invalid --cgroup argument: below (missing <controller>: prefix)",
+        ),
         (&["--cgroup", "a,a:b"], "invalid --cgroup argument(s): controller a specified multiple times"),
     ] {
         let said = sleeper.fails(flags, &["true"]);
@@ -364,8 +389,10 @@ fn a_cgroup_of_the_container_is_gone() {
             fs::write(mount.join("cgroup.procs"), pid.to_string()).unwrap();
         }
         fs::remove_dir(&own).unwrap();
-        let expected =
-            format!("unable to start container process: open(cgroup \"/{}\"): no such file or directory", sleeper.0.id);
+        let expected = format!(
+            "unable to start container process: open(cgroup \"/{}\"): no such file or directory",
+            sleeper.0.id
+        );
         assert_eq!(sleeper.fails(&[], &["true"]), expected, "{mount:?}");
     }
 }
@@ -448,7 +475,8 @@ fn in_namespaces_of_others() {
         // One of another PID namespace would show nothing of this one.
         test.config["process"]["noNewPrivileges"] = json!(true);
     });
-    let of = |sleeper: &Sleeper, kind: &str| sleeper.prints(&[], &["readlink", &format!("/proc/self/ns/{kind}")]);
+    let of =
+        |sleeper: &Sleeper, kind: &str| sleeper.prints(&[], &["readlink", &format!("/proc/self/ns/{kind}")]);
     for kind in ["net", "ipc", "pid"] {
         assert_eq!(of(&sleeper, kind), of(&other, kind), "{kind}");
     }
@@ -490,7 +518,9 @@ fn with_chroot_for_pivot_root() {
     let test = TestBundle::new(&["sleep", "1000"]);
     let path = test.write().path();
     let arguments = ["run", "-d", "--no-pivot", "-b", path.to_str().unwrap(), &test.id];
-    assert!(corten(&test, &arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    assert!(
+        corten(&test, &arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
+    );
     let sleeper = Sleeper(test);
     let inside = sleeper.shell(&["--cwd", "/etc"], "pwd; ls /");
     assert!(inside.starts_with("/etc\n") && inside.contains("bin\n") && !inside.contains("boot"), "{inside}");
@@ -504,8 +534,9 @@ fn cpus_of_the_process() {
     if all == "0" {
         return skip("one CPU");
     }
-    let sleeper =
-        Sleeper::new(|test| test.config["process"]["execCPUAffinity"] = json!({ "initial": "0", "final": "1" }));
+    let sleeper = Sleeper::new(|test| {
+        test.config["process"]["execCPUAffinity"] = json!({ "initial": "0", "final": "1" })
+    });
     let cpus = |process: &Value| {
         let status = sleeper.prints(&["-p", &sleeper.process(process)], &[]);
         field(&status, "Cpus_allowed_list").to_owned()
@@ -532,7 +563,8 @@ fn the_agent_is_told_of_the_process() {
         "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": socket,
         "syscalls": [{ "names": ["mkdirat"], "action": "SCMP_ACT_NOTIFY" }],
     });
-    let agent = std::thread::spawn(move || [receive(&listener), receive(&listener)].map(|received| received.data));
+    let agent =
+        std::thread::spawn(move || [receive(&listener), receive(&listener)].map(|received| received.data));
     let init = create(&test);
     succeed(&test, &["start", &test.id]);
     let sleeper = Sleeper(test);
@@ -548,7 +580,8 @@ fn the_agent_is_told_of_the_process() {
 fn a_failure_is_logged_once() {
     let sleeper = Sleeper::plain();
     let log = sleeper.0.beside("log.json");
-    let arguments = ["--log", log.to_str().unwrap(), "--log-format", "json", "exec", &sleeper.0.id, "nothing"];
+    let arguments =
+        ["--log", log.to_str().unwrap(), "--log-format", "json", "exec", &sleeper.0.id, "nothing"];
     let output = corten(&sleeper.0, &arguments).output().unwrap();
     assert!(error(&output).ends_with("executable file not found in $PATH"));
     let logged: Value = serde_json::from_str(&fs::read_to_string(log).unwrap()).unwrap();
@@ -581,8 +614,12 @@ fn a_frozen_cgroup_of_the_container_s_own() {
 fn with_sigchld_ignored() {
     let sleeper = Sleeper::plain();
     let root = sleeper.0.state_root();
-    let script =
-        format!("trap '' CHLD; exec {} --root {} exec {} sh -c 'exit 7'", common::CORTEN, root.display(), sleeper.0.id);
+    let script = format!(
+        "trap '' CHLD; exec {} --root {} exec {} sh -c 'exit 7'",
+        common::CORTEN,
+        root.display(),
+        sleeper.0.id
+    );
     let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
     assert_eq!(output.status.code(), Some(7), "{output:?}");
 }

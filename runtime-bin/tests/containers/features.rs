@@ -20,7 +20,9 @@ fn words(list: &Value) -> Vec<&str> {
 /// `key.key value` for each leaf, `key.key[] value` for each entry of a list.
 fn leaves(value: &Value, at: &str, into: &mut BTreeSet<String>) {
     match value {
-        Value::Object(members) => members.iter().for_each(|(key, member)| leaves(member, &format!("{at}.{key}"), into)),
+        Value::Object(members) => {
+            members.iter().for_each(|(key, member)| leaves(member, &format!("{at}.{key}"), into))
+        }
         Value::Array(entries) => entries.iter().for_each(|entry| leaves(entry, &format!("{at}[]"), into)),
         Value::String(text) => drop(into.insert(format!("{at} {text}"))),
         other => drop(into.insert(format!("{at} {other}"))),
@@ -83,15 +85,16 @@ fn differences_from_runc_have_reasons() {
         let (mut ours, mut theirs) = (BTreeSet::new(), BTreeSet::new());
         leaves(&features(), "", &mut ours);
         leaves(&document, "", &mut theirs);
-        let unexplained = |one: &BTreeSet<String>, other: &BTreeSet<String>, reasons: &[(&str, &str)]| -> Vec<String> {
-            let explained = |leaf: &str| {
-                // A reason that ends in `.` or a space is for all that begins so.
-                reasons
-                    .iter()
-                    .any(|(start, _)| leaf == *start || start.ends_with(['.', ' ']) && leaf.starts_with(start))
+        let unexplained =
+            |one: &BTreeSet<String>, other: &BTreeSet<String>, reasons: &[(&str, &str)]| -> Vec<String> {
+                let explained = |leaf: &str| {
+                    // A reason that ends in `.` or a space is for all that begins so.
+                    reasons.iter().any(|(start, _)| {
+                        leaf == *start || start.ends_with(['.', ' ']) && leaf.starts_with(start)
+                    })
+                };
+                one.difference(other).filter(|leaf| !explained(leaf)).cloned().collect()
             };
-            one.difference(other).filter(|leaf| !explained(leaf)).cloned().collect()
-        };
         let none: Vec<String> = Vec::new();
         assert_eq!(unexplained(&ours, &theirs, OURS), none, "corten offers, and {peer} does not");
         assert_eq!(unexplained(&theirs, &ours, NOT_OURS), none, "{peer} offers, and corten does not");
@@ -139,7 +142,8 @@ fn every_mount_option_is_taken() {
         let source = test.beside("source");
         fs::create_dir(&source).unwrap();
         let mapped = option == "idmap" || option == "ridmap";
-        let tree = json!({ "destination": "/here", "type": "none", "source": source, "options": ["bind", option] });
+        let tree =
+            json!({ "destination": "/here", "type": "none", "source": source, "options": ["bind", option] });
         let made = json!({ "destination": "/here", "type": "tmpfs", "source": "tmpfs", "options": [option] });
         let mounts = test.config["mounts"].as_array_mut().unwrap();
         if is_for_a_bind_mount(option) {
@@ -261,7 +265,8 @@ fn every_capability_is_taken() {
     // What this machine does not give is told.
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(
-        output.status.success() && told.lines().all(|line| line.ends_with("as the runtime itself does not have it")),
+        output.status.success()
+            && told.lines().all(|line| line.ends_with("as the runtime itself does not have it")),
         "{told}"
     );
     assert_eq!(String::from_utf8_lossy(&output.stdout), format!("CapBnd:\t{bounding:016x}\n"));

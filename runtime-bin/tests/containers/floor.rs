@@ -71,7 +71,10 @@ fn compare(test: &TestBundle, mut floor: Command) {
         these.iter().filter(|line| !those.contains(line)).cloned().collect()
     };
     let (only_ours, only_floors) = (differ(&ours, &floors), differ(&floors, &ours));
-    assert!(only_ours.is_empty() && only_floors.is_empty(), "corten: {only_ours:#?}\nfloor: {only_floors:#?}");
+    assert!(
+        only_ours.is_empty() && only_floors.is_empty(),
+        "corten: {only_ours:#?}\nfloor: {only_floors:#?}"
+    );
     assert!(!cgroup.exists(), "the floor leaves its cgroup");
 }
 
@@ -97,7 +100,9 @@ fn the_floor_of_dockers_config() {
     // The filter is what Corten has compiled, at the end of a file of its cache.
     assert!(run(&test).status.success());
     let cached = fs::read_dir(test.state_root().join("@seccomp")).unwrap().next().unwrap().unwrap();
-    let plan = stdout(&common::corten(&test, &["plan", "--bundle", test.path().to_str().unwrap()]).output().unwrap());
+    let plan = stdout(
+        &common::corten(&test, &["plan", "--bundle", test.path().to_str().unwrap()]).output().unwrap(),
+    );
     let count = plan.split("program=").nth(1).unwrap().split(' ').next().unwrap();
     let bytes = count.parse::<usize>().unwrap() * 8;
     let file = fs::read(cached.path()).unwrap();

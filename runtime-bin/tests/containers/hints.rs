@@ -16,7 +16,10 @@ fn nested(change: impl Fn(&mut serde_json::Value)) -> TestBundle {
     test.config["linux"].as_object_mut().unwrap().remove("cgroupsPath");
     test.config["linux"].as_object_mut().unwrap().remove("resources");
     // A group that is not mapped.
-    test.config["mounts"].as_array_mut().unwrap().retain(|mount| mount["type"] == "proc" || mount["type"] == "sysfs");
+    test.config["mounts"]
+        .as_array_mut()
+        .unwrap()
+        .retain(|mount| mount["type"] == "proc" || mount["type"] == "sysfs");
     change(&mut test.config);
     test
 }
@@ -26,7 +29,11 @@ fn run_in(test: &TestBundle, namespaces: &[&str], before: &str) -> Output {
     let path = test.write().path();
     let mut command = Command::new("unshare");
     command.args(namespaces).args(["sh", "-c", &format!("{before}; exec \"$@\""), "sh", CORTEN, "--root"]);
-    command.arg(test.state_root()).args(["--cgroup-manager", "disabled", "run", "-b"]).arg(path).arg(&test.id);
+    command
+        .arg(test.state_root())
+        .args(["--cgroup-manager", "disabled", "run", "-b"])
+        .arg(path)
+        .arg(&test.id);
     command.stdin(Stdio::null()).output().unwrap()
 }
 
@@ -60,7 +67,8 @@ fn mounts_that_would_reveal_too_much() {
     let output = run_in(&test, &namespaces, "mount -t proc proc /proc; mount -t tmpfs tmpfs /proc/sys");
     assert!(hint(&output).contains("the kernel mounts proc only where one is visible"), "{output:?}");
     test.assert_nothing_left("proc");
-    let test = nested(|config| config["mounts"].as_array_mut().unwrap().retain(|mount| mount["type"] == "sysfs"));
+    let test =
+        nested(|config| config["mounts"].as_array_mut().unwrap().retain(|mount| mount["type"] == "sysfs"));
     let output = run_in(&test, &namespaces, "mount -t proc proc /proc; mount -t tmpfs tmpfs /sys/kernel");
     assert!(hint(&output).contains("the kernel mounts sysfs only where one is visible"), "{output:?}");
 }
@@ -69,7 +77,10 @@ fn mounts_that_would_reveal_too_much() {
 fn filesystems_of_namespaces_that_are_not_the_containers_own() {
     let without = |kind: &'static str, filesystem: &'static str| {
         nested(move |config| {
-            config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != kind);
+            config["linux"]["namespaces"]
+                .as_array_mut()
+                .unwrap()
+                .retain(|namespace| namespace["type"] != kind);
             config["mounts"].as_array_mut().unwrap().retain(|mount| mount["type"] == filesystem);
         })
     };
@@ -103,8 +114,22 @@ fn processes_that_are_too_many() {
     std::os::unix::fs::chown(test.state_root(), Some(54321), Some(54321)).unwrap();
     let path = test.write().path();
     let mut command = Command::new("setpriv");
-    command.args(["--reuid", "54321", "--regid", "54321", "--clear-groups", "prlimit", "--nproc=1", CORTEN, "--root"]);
-    command.arg(test.state_root()).args(["--cgroup-manager", "disabled", "run", "-b"]).arg(path).arg(&test.id);
+    command.args([
+        "--reuid",
+        "54321",
+        "--regid",
+        "54321",
+        "--clear-groups",
+        "prlimit",
+        "--nproc=1",
+        CORTEN,
+        "--root",
+    ]);
+    command
+        .arg(test.state_root())
+        .args(["--cgroup-manager", "disabled", "run", "-b"])
+        .arg(path)
+        .arg(&test.id);
     let Ok(output) = command.stdin(Stdio::null()).output() else { return skip("no setpriv") };
     assert!(hint(&output).starts_with("the limit on processes is reached"), "{output:?}");
 }

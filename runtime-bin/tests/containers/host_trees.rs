@@ -154,8 +154,7 @@ fn beginning_again_runs_hooks_once_and_says_nothing() {
     let mut test = script("cat /x/file");
     let (source, log) = (test.beside("host"), test.beside("log"));
     bind(&mut test, &source, "/x", &["rbind"]);
-    let hook =
-        |name: &str| json!([{ "path": "/bin/sh", "args": ["sh", "-c", format!("echo {name} >>{}", log.display())] }]);
+    let hook = |name: &str| json!([{ "path": "/bin/sh", "args": ["sh", "-c", format!("echo {name} >>{}", log.display())] }]);
     test.config["hooks"] = json!({ "poststart": hook("poststart"), "poststop": hook("poststop") });
     let cpus = run_on_each_cpu(&test).lines().count();
     assert_eq!(std::fs::read_to_string(log).unwrap(), "poststart\npoststop\n".repeat(cpus));
@@ -164,8 +163,7 @@ fn beginning_again_runs_hooks_once_and_says_nothing() {
 #[container_test]
 fn mounts_are_added_from_a_tree_with_mount_namespaces_below() {
     let test = TestBundle::new(&["sleep", "1000"]);
-    let mounts =
-        json!([{ "destination": "/tmp", "type": "bind", "source": test.beside("host"), "options": ["rbind"] }]);
+    let mounts = json!([{ "destination": "/tmp", "type": "bind", "source": test.beside("host"), "options": ["rbind"] }]);
     std::fs::write(test.beside("mounts.json"), mounts.to_string()).unwrap();
     // The container must be younger than what is mounted.
     let script = format!(
@@ -241,8 +239,12 @@ fn more_mounts_than_there_may_be_files_open() {
         if mapped {
             test.map_ids();
         }
-        let run =
-            format!("ulimit -n 64; \"$@\" run {} --bundle {:?} {}", words.join(" "), test.write().path(), test.id);
+        let run = format!(
+            "ulimit -n 64; \"$@\" run {} --bundle {:?} {}",
+            words.join(" "),
+            test.write().path(),
+            test.id
+        );
         assert_eq!(stdout(&on_host(&test, &run)), "150\n64\n64\n", "{mapped} {words:?}");
     }
 }
@@ -250,7 +252,8 @@ fn more_mounts_than_there_may_be_files_open() {
 #[container_test]
 fn what_the_host_mounts_in_the_rootfs_later_is_not_the_containers() {
     for propagation in ["", "rslave", "slave", "rshared", "private"] {
-        let mut test = script("touch /tmp/up; while [ ! -e /tmp/mounted ]; do sleep 0.01; done; ls /etc /sub/dir");
+        let mut test =
+            script("touch /tmp/up; while [ ! -e /tmp/mounted ]; do sleep 0.01; done; ls /etc /sub/dir");
         for directory in ["tmp/below", "sub"] {
             std::fs::create_dir_all(test.rootfs().join(directory)).unwrap();
         }
@@ -269,6 +272,10 @@ fn what_the_host_mounts_in_the_rootfs_later_is_not_the_containers() {
         );
         // Below the root it is as the host has it, but where the config says that nothing comes from there.
         let below = if propagation == "private" { "" } else { "from-host\n" };
-        assert_eq!(stdout(&on_host(&test, &script)), format!("/etc:\n\n/sub/dir:\n{below}"), "{propagation:?}");
+        assert_eq!(
+            stdout(&on_host(&test, &script)),
+            format!("/etc:\n\n/sub/dir:\n{below}"),
+            "{propagation:?}"
+        );
     }
 }

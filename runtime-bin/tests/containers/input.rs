@@ -288,7 +288,8 @@ fn ids_that_are_none() {
     let path = test.write().path();
     let long = "x".repeat(2000);
     for id in [".", "..", "a/b", "../x", "a b", "a\nb", "ä", "/", "@seccomp", &long] {
-        for arguments in [&["create", "-b", path.to_str().unwrap(), id][..], &["state", id], &["delete", id]] {
+        for arguments in [&["create", "-b", path.to_str().unwrap(), id][..], &["state", id], &["delete", id]]
+        {
             fail(&test, arguments);
         }
     }
@@ -356,12 +357,16 @@ fn keys_in_other_letters_count_for_exec_and_update() {
         corten(&sleeper.0, &["update", "-r", file.to_str().unwrap(), &sleeper.0.id]).output().unwrap()
     };
     // runc: what is null is not given.
-    for nothing in ["null", " null\n", r#"{"memory": null, "pids": {"limit": null}, "hugepageLimits": null}"#] {
+    for nothing in ["null", " null\n", r#"{"memory": null, "pids": {"limit": null}, "hugepageLimits": null}"#]
+    {
         assert_eq!(stdout(&update(nothing)), "", "{nothing}");
     }
     for (wrong, field) in [
         (r#"{"Pids": {"LIMIT": "many"}}"#, "pids.limit"),
-        (r#"{"hugePageLimits": [{"pagesize": "2 MB", "limit": 1}]}"#, "linux.resources.hugepageLimits[0].pageSize"),
+        (
+            r#"{"hugePageLimits": [{"pagesize": "2 MB", "limit": 1}]}"#,
+            "linux.resources.hugepageLimits[0].pageSize",
+        ),
         (r#"{"devices": [{"allow": true, "Access": "x"}]}"#, "linux.resources.devices[0].access"),
     ] {
         let error = one_error(&update(wrong));
@@ -386,5 +391,8 @@ fn letters_of_device_access_that_say_nothing() {
     test.config["ociVersion"] = "0.5.0-dev".into();
     let output = run(&test);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && stderr.contains("linux.resources.devices[0].access: of \"rwmx\""), "{stderr}");
+    assert!(
+        output.status.success() && stderr.contains("linux.resources.devices[0].access: of \"rwmx\""),
+        "{stderr}"
+    );
 }

@@ -70,8 +70,11 @@ fn the_docker_bundle_looks_as_with_the_peers() {
 #[container_test]
 fn another_user_and_more_options_look_as_with_the_peers() {
     let mut test = TestBundle::docker(&["sh", "-c", LOOK]).of_any_runtime();
-    fs::write(test.rootfs().join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nme:x:1000:1000:Me:/home/me:/bin/sh\n")
-        .unwrap();
+    fs::write(
+        test.rootfs().join("etc/passwd"),
+        "root:x:0:0::/root:/bin/sh\nme:x:1000:1000:Me:/home/me:/bin/sh\n",
+    )
+    .unwrap();
     let source = test.beside("source");
     fs::create_dir(&source).unwrap();
     let file = test.beside("file");
@@ -108,13 +111,24 @@ fn cve_2019_5736_the_runtime_cannot_be_overwritten() {
     let test = TestBundle::new(&["/proc/self/exe"]);
     let output = run(&test);
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "corten-init: only the runtime starts this program\n");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "corten-init: only the runtime starts this program\n"
+    );
     test.assert_nothing_left("after /proc/self/exe");
 
     // A waiting init: its executable is sealed against writing by anybody, root on the host included.
     let (path, pid_file) = (test.path(), test.beside("pid"));
-    let arguments = ["create", "-b", path.to_str().unwrap(), "--pid-file", pid_file.to_str().unwrap(), &test.id];
-    assert!(common::corten(&test, &arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    let arguments =
+        ["create", "-b", path.to_str().unwrap(), "--pid-file", pid_file.to_str().unwrap(), &test.id];
+    assert!(
+        common::corten(&test, &arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap()
+            .success()
+    );
     let pid = fs::read_to_string(&pid_file).unwrap();
     let exe = format!("/proc/{pid}/exe");
     assert_eq!(fs::read_link(&exe).unwrap(), Path::new("/memfd:corten-init (deleted)"));
@@ -129,7 +143,8 @@ fn cve_2019_5736_the_runtime_cannot_be_overwritten() {
         skip("the kernel cannot seal a mode");
     } else {
         // Other containers execute the same file.
-        let refused = fs::set_permissions(&exe, std::os::unix::fs::PermissionsExt::from_mode(0o0)).unwrap_err();
+        let refused =
+            fs::set_permissions(&exe, std::os::unix::fs::PermissionsExt::from_mode(0o0)).unwrap_err();
         assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
     }
     // Nobody may look into it either.
@@ -153,7 +168,8 @@ fn only_stdio_is_open() {
         test.id
     );
     let output = Command::new("sh").args(["-c", &script]).stdin(Stdio::null()).output().unwrap();
-    let fds: Vec<String> = stdout(&output).lines().map(|line| line.rsplit('/').next().unwrap().to_owned()).collect();
+    let fds: Vec<String> =
+        stdout(&output).lines().map(|line| line.rsplit('/').next().unwrap().to_owned()).collect();
     // The shell opens its directory to list it, as fd 3.
     assert!(fds.iter().all(|fd| ["0", "1", "2", "3", "10"].contains(&fd.as_str())), "{fds:?}");
 
@@ -222,7 +238,8 @@ fn preserved_fds_get_in_with_gaps_between_them() {
         ("no new privileges", &|test| test.config["process"]["noNewPrivileges"] = json!(true)),
         ("a filter", &|test| test.config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW" })),
         ("hooks", &|test| {
-            test.config["hooks"] = json!({ "startContainer": [{ "path": "/bin/true" }, { "path": "/bin/true" }] });
+            test.config["hooks"] =
+                json!({ "startContainer": [{ "path": "/bin/true" }, { "path": "/bin/true" }] });
         }),
         ("mounts", &|test| {
             let mounts = test.config["mounts"].as_array_mut().unwrap();
@@ -262,7 +279,8 @@ fn exec_preserves_fds_with_gaps_between_them(variant: Variant) {
     });
     common::create(&test);
     succeed(&test, &["start", &test.id]);
-    for (number, script, seen) in [("898", TWO_FDS, TWO_FDS_SEEN), ("3", FDS, "0\n1\n2\n5\n"), ("2", FDS, "0\n1\n2\n")]
+    for (number, script, seen) in
+        [("898", TWO_FDS, TWO_FDS_SEEN), ("3", FDS, "0\n1\n2\n5\n"), ("2", FDS, "0\n1\n2\n")]
     {
         let arguments = ["exec", "--preserve-fds", number, &test.id, "sh", "-c", script];
         let output = by_shell_with_two_fds(&test, "", &arguments).output().unwrap();
@@ -347,7 +365,11 @@ fn the_hosts_mounts_are_neither_seen_nor_touched() {
     // Without the mount namespace that is kept for all containers, which others may be making.
     let hosts = || {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-        mounts.lines().filter(|mount| !mount.contains("/run/corten/@mounts")).map(str::to_owned).collect::<Vec<_>>()
+        mounts
+            .lines()
+            .filter(|mount| !mount.contains("/run/corten/@mounts"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     let before = hosts();
     let test = TestBundle::new(&["cat", "/proc/self/mountinfo"]);

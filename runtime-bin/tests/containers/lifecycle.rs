@@ -6,7 +6,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    self, CORTEN, TestBundle, corten, create, create_by, fail, one_error, run, state, stdout, succeed, until, wait_for,
+    self, CORTEN, TestBundle, corten, create, create_by, fail, one_error, run, state, stdout, succeed, until,
+    wait_for,
 };
 use container_test::container_test;
 use serde_json::{Value, json};
@@ -94,7 +95,10 @@ fn exit_codes_are_passed_on() {
     {
         // The first process of a PID namespace ignores its own signals: here it is none.
         let mut test = TestBundle::new(&["sh", "-c", script]);
-        test.config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "pid");
+        test.config["linux"]["namespaces"]
+            .as_array_mut()
+            .unwrap()
+            .retain(|namespace| namespace["type"] != "pid");
         let output = run(&test);
         assert_eq!(output.status.code(), Some(code), "{script}: {}", String::from_utf8_lossy(&output.stderr));
         assert!(output.stderr.is_empty());
@@ -115,7 +119,10 @@ fn missing_programs_are_told_apart() {
         fs::write(test.rootfs().join("etc/data"), "data").unwrap();
         let path = test.write().path();
         let path = path.to_str().unwrap();
-        assert_eq!(fail(&test, &["run", "--bundle", path, &test.id]), format!("corten run failed: {init}{message}"));
+        assert_eq!(
+            fail(&test, &["run", "--bundle", path, &test.id]),
+            format!("corten run failed: {init}{message}")
+        );
         assert_eq!(
             fail(&test, &["create", "--bundle", path, &test.id]),
             format!("corten create failed: {init}{message}")
@@ -127,7 +134,8 @@ fn missing_programs_are_told_apart() {
 fn run_in_the_background() {
     let test = TestBundle::new(&["sh", "-c", "echo out; sleep 1000"]);
     let (path, pid_file, out) = (test.write().path(), test.beside("pid"), test.beside("out"));
-    let arguments = ["run", "-d", "-b", path.to_str().unwrap(), "-pid-file", pid_file.to_str().unwrap(), &test.id];
+    let arguments =
+        ["run", "-d", "-b", path.to_str().unwrap(), "-pid-file", pid_file.to_str().unwrap(), &test.id];
     let to = fs::File::create(&out).unwrap();
     assert!(corten(&test, &arguments).stdout(to).stderr(Stdio::null()).status().unwrap().success());
     assert_eq!(status(&test), "running");
@@ -170,8 +178,10 @@ fn damaged_containers_do_not_hide_the_others() {
 fn signals_are_forwarded_in_the_foreground() {
     let test = TestBundle::new(&["sh", "-c", "trap 'exit 9' USR1; echo ready; while :; do sleep 0.1; done"]);
     let path = test.write().path();
-    let mut child =
-        corten(&test, &["run", "-b", path.to_str().unwrap(), &test.id]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = corten(&test, &["run", "-b", path.to_str().unwrap(), &test.id])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut ready = [0; 6];
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut ready).unwrap();
     let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
@@ -209,7 +219,8 @@ fn every_step_is_in_the_log_with_debug() {
     let test = TestBundle::new(&["true"]);
     let (path, log) = (test.write().path(), test.beside("log"));
     let log = log.to_str().unwrap();
-    let arguments = ["--debug", "--log", log, "--log-format=json", "run", "-b", path.to_str().unwrap(), &test.id];
+    let arguments =
+        ["--debug", "--log", log, "--log-format=json", "run", "-b", path.to_str().unwrap(), &test.id];
     assert_eq!(succeed(&test, &arguments), "");
     let text = fs::read_to_string(log).unwrap();
     let entries: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -249,7 +260,10 @@ fn what_exec_and_delete_do_is_in_the_log_with_debug() {
             &logged(&["exec", &id, "true"]),
             &["OpenInit", "CloneInit", "FollowClone", "Release { point: Ready", "AwaitExec"],
         );
-        expect(&logged(&["delete", "--force", &id]), &["KillInit", "RemoveCgroups", "RemoveDirectory", "RunHooks"]);
+        expect(
+            &logged(&["delete", "--force", &id]),
+            &["KillInit", "RemoveCgroups", "RemoveDirectory", "RunHooks"],
+        );
     }
 }
 
@@ -282,7 +296,10 @@ fn a_dead_root() {
     assert_eq!(fail(&test, &["list"]), format!("open {}: no such file or directory", missing.display()));
     fs::write(&missing, "a file").unwrap();
     let error = fail(&test, &["create", "-b", path.to_str().unwrap(), &test.id]);
-    assert!(error.starts_with("corten create failed: mkdir(") && error.ends_with("not a directory"), "{error}");
+    assert!(
+        error.starts_with("corten create failed: mkdir(") && error.ends_with("not a directory"),
+        "{error}"
+    );
     fs::remove_file(&missing).unwrap();
 }
 
@@ -341,7 +358,8 @@ fn rootless_spec_is_runcs() {
         fs::create_dir(directory).unwrap();
     }
     succeed(&test, &["spec", "--rootless", "--bundle", ours.to_str().unwrap()]);
-    if std::process::Command::new("runc").args(["spec", "--rootless"]).current_dir(&theirs).status().is_err() {
+    if std::process::Command::new("runc").args(["spec", "--rootless"]).current_dir(&theirs).status().is_err()
+    {
         return common::skip("no runc to compare `spec --rootless` with");
     }
     let [ours, theirs] = [ours, theirs].map(|directory| -> Value {
@@ -407,24 +425,33 @@ fn plan_prints_both_halves() {
     let test = TestBundle::new(&["true"]);
     let path = test.write().path();
     let text = succeed(&test, &["plan", "-b", path.to_str().unwrap()]);
-    for part in
-        ["decisions:", "host: what the runtime does", "CloneInit", "inside: what init does", "mounts[0]", "AttachRoot"]
-    {
+    for part in [
+        "decisions:",
+        "host: what the runtime does",
+        "CloneInit",
+        "inside: what init does",
+        "mounts[0]",
+        "AttachRoot",
+    ] {
         assert!(text.contains(part), "{part}: {text}");
     }
     let json: Value =
-        serde_json::from_str(&succeed(&test, &["plan", "-b", path.to_str().unwrap(), "--format", "json"])).unwrap();
+        serde_json::from_str(&succeed(&test, &["plan", "-b", path.to_str().unwrap(), "--format", "json"]))
+            .unwrap();
     for half in ["host", "inside"] {
         let steps = json[half].as_array().unwrap();
         assert!(steps.len() > 8);
-        assert!(steps.iter().all(|step| !step["item"].as_str().unwrap().is_empty() && step["step"].is_string()));
+        assert!(
+            steps.iter().all(|step| !step["item"].as_str().unwrap().is_empty() && step["step"].is_string())
+        );
     }
 }
 
 #[test]
 fn output_goes_on_when_nobody_reads() {
     let test = TestBundle::new(&["true"]);
-    let mut child = corten(&test, &["features"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        corten(&test, &["features"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!(stdout(&output), "");
@@ -451,12 +478,14 @@ fn frozen_containers_are_deleted_by_force() {
 /// Moves a process into a cgroup below its own, and freezes that.
 fn freeze_below(pid: u32) {
     let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    let path = |hierarchy: &str| cgroups.lines().find_map(|line| line.split_once(hierarchy)).map(|(_, path)| path);
+    let path =
+        |hierarchy: &str| cgroups.lines().find_map(|line| line.split_once(hierarchy)).map(|(_, path)| path);
     // A v1 hierarchy may be there without being mounted, as in a pure v2 mount namespace of a hybrid machine.
-    let (directory, file, value) = match path(":freezer:/").filter(|_| Path::new("/sys/fs/cgroup/freezer").exists()) {
-        Some(path) => (Path::new("/sys/fs/cgroup/freezer").join(path), "freezer.state", "FROZEN"),
-        None => (Path::new("/sys/fs/cgroup").join(path("0::/").unwrap()), "cgroup.freeze", "1"),
-    };
+    let (directory, file, value) =
+        match path(":freezer:/").filter(|_| Path::new("/sys/fs/cgroup/freezer").exists()) {
+            Some(path) => (Path::new("/sys/fs/cgroup/freezer").join(path), "freezer.state", "FROZEN"),
+            None => (Path::new("/sys/fs/cgroup").join(path("0::/").unwrap()), "cgroup.freeze", "1"),
+        };
     let below = directory.join("below");
     fs::create_dir(&below).unwrap();
     fs::write(below.join("cgroup.procs"), pid.to_string()).unwrap();

@@ -73,7 +73,10 @@ fn statistics_are_one_line() {
     assert_eq!(text.lines().count(), 1, "{text}");
     let event: Value = serde_json::from_str(&text).unwrap();
     let top: Vec<_> = event.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!((top, &event["type"], &event["id"]), (vec!["type", "id", "data"], &"stats".into(), &(*test.id).into()));
+    assert_eq!(
+        (top, &event["type"], &event["id"]),
+        (vec!["type", "id", "data"], &"stats".into(), &(*test.id).into())
+    );
     let data: Vec<_> = event["data"].as_object().unwrap().keys().map(String::as_str).collect();
     let expected = ["cpu", "cpuset", "memory", "pids", "blkio", "hugetlb", "intel_rdt", "network_interfaces"];
     assert_eq!(data, expected);
@@ -87,7 +90,10 @@ fn statistics_are_one_line() {
     };
     let before = (Instant::now(), total());
     until("uses no processor time", || total() > before.1 + 50_000_000);
-    assert!(u128::from(total() - before.1) < before.0.elapsed().as_nanos() * 2, "one process on one processor");
+    assert!(
+        u128::from(total() - before.1) < before.0.elapsed().as_nanos() * 2,
+        "one process on one processor"
+    );
     kill_and_delete(&test);
 }
 
@@ -153,7 +159,8 @@ fn wrong_events_are_told_in_runcs_words() {
 #[container_test]
 fn events_tell_of_used_up_memory() {
     // The shell keeps what it reads.
-    let script = "while [ ! -e /proc/1/root/tmp/go ]; do sleep 0.05; done; x=$(cat /dev/zero | busybox tr '\\0' x)";
+    let script =
+        "while [ ! -e /proc/1/root/tmp/go ]; do sleep 0.05; done; x=$(cat /dev/zero | busybox tr '\\0' x)";
     let mut test = TestBundle::new(&["sh", "-c", script]);
     test.config["root"]["readonly"] = false.into();
     create(&test);
@@ -177,7 +184,10 @@ fn events_tell_of_used_up_memory() {
     // More than one, if it looked while they were killed one after the other.
     let (told, others): (Vec<_>, Vec<_>) = rest.iter().partition(|line| line.contains("\"oom\""));
     assert!(!told.is_empty(), "{rest:?}");
-    assert!(told.iter().all(|line| **line == format!("{{\"type\":\"oom\",\"id\":\"{}\"}}", test.id)), "{told:?}");
+    assert!(
+        told.iter().all(|line| **line == format!("{{\"type\":\"oom\",\"id\":\"{}\"}}", test.id)),
+        "{told:?}"
+    );
     assert!(others.iter().all(|line| line.contains("\"stats\"")), "{others:?}");
     kill_and_delete(&test);
 }
@@ -233,7 +243,8 @@ fn processes_are_listed_as_numbers() {
     let init = create(&test);
     assert_eq!(succeed(&test, &["ps", "--format", "json", &test.id]), format!("[{init}]\n"));
     succeed(&test, &["start", &test.id]);
-    let pids = || -> Vec<u32> { serde_json::from_str(&succeed(&test, &["ps", "-f", "json", &test.id])).unwrap() };
+    let pids =
+        || -> Vec<u32> { serde_json::from_str(&succeed(&test, &["ps", "-f", "json", &test.id])).unwrap() };
     until("not three processes", || pids().len() == 3);
     // In cgroups below, too, as containers make them that are given their own.
     let below = cgroup(&test).join("below/further");
@@ -241,7 +252,10 @@ fn processes_are_listed_as_numbers() {
     let moved = *pids().iter().find(|pid| **pid != init).unwrap();
     fs::write(below.join("cgroup.procs"), moved.to_string()).unwrap();
     let listed = pids();
-    assert!(listed.len() == 3 && listed.contains(&moved) && listed.contains(&init), "{listed:?} without {moved}");
+    assert!(
+        listed.len() == 3 && listed.contains(&moved) && listed.contains(&init),
+        "{listed:?} without {moved}"
+    );
     assert!(succeed(&test, &["ps", "-format=json", &test.id]).contains(&format!("{moved}")));
     succeed(&test, &["kill", &test.id, "KILL"]);
     common::wait_for(&test, "stopped");
@@ -282,7 +296,8 @@ fn processes_are_listed_by_ps() {
     let missing = corten(&test, &["ps", &test.id]).env("PATH", test.beside("nothing")).output().unwrap();
     assert_eq!(one_error(&missing), "exec: \"ps\": executable file not found in $PATH");
     // Numbers need no ps.
-    let numbers = corten(&test, &["ps", "-f", "json", &test.id]).env("PATH", test.beside("nothing")).output().unwrap();
+    let numbers =
+        corten(&test, &["ps", "-f", "json", &test.id]).env("PATH", test.beside("nothing")).output().unwrap();
     assert_eq!(stdout(&numbers), format!("[{init}]\n"));
     kill_and_delete(&test);
 }

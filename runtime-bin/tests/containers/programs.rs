@@ -4,7 +4,9 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Output, Stdio};
 
-use crate::common::{TestBundle, Variant, copy_program, corten, one_error, quietly, run, stdout, succeed, wait_for};
+use crate::common::{
+    TestBundle, Variant, copy_program, corten, one_error, quietly, run, stdout, succeed, wait_for,
+};
 use container_test::container_test;
 use serde_json::json;
 
@@ -167,9 +169,13 @@ fn a_container_of_a_program_that_the_kernel_refuses_has_started(variant: Variant
         let line = format!("exec {name}: {reason}\n");
         assert_eq!(said(&run(&test)), (Some(255), line.clone()), "run");
         let (pid_file, errors) = (test.beside("pid"), test.beside("errors"));
-        for (command, before) in [("run", &["-d", "--pid-file", pid_file.to_str().unwrap()][..]), ("create", &[])] {
-            let mut command = corten(&test, &[&["--log", log, command, "-b", path], before, &[&test.id]].concat());
-            let status = command.stdout(Stdio::null()).stderr(File::create(&errors).unwrap()).status().unwrap();
+        for (command, before) in
+            [("run", &["-d", "--pid-file", pid_file.to_str().unwrap()][..]), ("create", &[])]
+        {
+            let mut command =
+                corten(&test, &[&["--log", log, command, "-b", path], before, &[&test.id]].concat());
+            let status =
+                command.stdout(Stdio::null()).stderr(File::create(&errors).unwrap()).status().unwrap();
             assert_eq!(status.code(), Some(0), "{}", fs::read_to_string(&errors).unwrap());
             if before.is_empty() {
                 assert_eq!(succeed(&test, &["--log", log, "start", &test.id]), "");

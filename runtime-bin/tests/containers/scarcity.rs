@@ -17,7 +17,11 @@ const FDS: std::ops::RangeInclusive<u32> = 6..=60;
 fn limited(test: &TestBundle, limit: &str, words: &[&str]) -> Output {
     let corten = corten(test, words);
     let mut command = Command::new("/bin/sh");
-    command.arg("-c").arg(format!("ulimit {limit}; exec \"$@\"")).args(["sh", CORTEN]).args(corten.get_args());
+    command
+        .arg("-c")
+        .arg(format!("ulimit {limit}; exec \"$@\""))
+        .args(["sh", CORTEN])
+        .args(corten.get_args());
     // What a container keeps open is no pipe of this test's.
     let (out, err) = (test.beside("out"), test.beside("err"));
     let files = [&out, &err].map(|path| File::create(path).unwrap());
@@ -39,7 +43,8 @@ fn a_create_with_few_fds_leaves_nothing() {
     let test = bundle(&["sleep", "1000"]);
     let (path, mut failed) = (test.path(), 0);
     for count in FDS {
-        let output = limited(&test, &format!("-n {count}"), &["create", "--bundle", path.to_str().unwrap(), &test.id]);
+        let output =
+            limited(&test, &format!("-n {count}"), &["create", "--bundle", path.to_str().unwrap(), &test.id]);
         if output.status.success() {
             succeed(&test, &["delete", "--force", &test.id]);
         } else {
@@ -56,7 +61,8 @@ fn a_run_with_few_fds_leaves_nothing_or_a_container_that_is_known() {
     let test = bundle(&["true"]);
     let path = test.path();
     for count in FDS {
-        let output = limited(&test, &format!("-n {count}"), &["run", "--bundle", path.to_str().unwrap(), &test.id]);
+        let output =
+            limited(&test, &format!("-n {count}"), &["run", "--bundle", path.to_str().unwrap(), &test.id]);
         if !output.status.success() {
             one_error(&output);
             // It has run, and could not be removed.
@@ -76,7 +82,8 @@ fn a_create_with_too_little_memory_is_removed() {
     let enough = (1..200).map(|step| step * 1024).find(starts).unwrap();
     let (mut made, mut failed) = (0, 0);
     for kib in (enough - 1024..enough + 1024).step_by(16) {
-        let output = limited(&test, &format!("-v {kib}"), &["create", "--bundle", path.to_str().unwrap(), &test.id]);
+        let output =
+            limited(&test, &format!("-v {kib}"), &["create", "--bundle", path.to_str().unwrap(), &test.id]);
         let stderr = String::from_utf8_lossy(&output.stderr);
         if output.status.success() {
             made += 1;
@@ -85,7 +92,8 @@ fn a_create_with_too_little_memory_is_removed() {
             failed += 1;
             // The C library complains before the program begins, and what the kernel cannot load says
             // nothing.
-            let says_why = stderr.contains("memory") || stderr.contains("allocate") || output.status.signal().is_some();
+            let says_why =
+                stderr.contains("memory") || stderr.contains("allocate") || output.status.signal().is_some();
             assert!(says_why && !stderr.contains("panicked"), "{kib} KiB: {}: {stderr}", output.status);
         }
         succeed(&test, &["delete", "--force", &test.id]);
@@ -104,7 +112,11 @@ fn an_exec_with_few_fds_leaves_no_process() {
     for count in FDS {
         let output = limited(&test, &format!("-n {count}"), &["exec", &test.id, "true"]);
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() || stderr.lines().count() == 1, "{count} fds: {:?} {stderr}", output.status);
+        assert!(
+            output.status.success() || stderr.lines().count() == 1,
+            "{count} fds: {:?} {stderr}",
+            output.status
+        );
         common::until(&format!("{count} fds: a process is left"), || processes() == before);
     }
     succeed(&test, &["delete", "--force", &test.id]);
@@ -115,7 +127,8 @@ fn an_exec_with_few_fds_leaves_no_process() {
 fn an_update_that_cannot_be_written_down_changes_nothing() {
     let mut test = bundle(&["sleep", "1000"]);
     let limits = |test: &TestBundle| {
-        let files = ["pids/ID/pids.max", "unified/ID/pids.max", "ID/pids.max"].map(|file| file.replace("ID", &test.id));
+        let files = ["pids/ID/pids.max", "unified/ID/pids.max", "ID/pids.max"]
+            .map(|file| file.replace("ID", &test.id));
         files.iter().find_map(|file| std::fs::read_to_string(Path::new("/sys/fs/cgroup").join(file)).ok())
     };
     test.config["linux"]["resources"]["pids"] = json!({ "limit": 100 });

@@ -150,7 +150,8 @@ fn every_action() {
 fn errnos_of_a_rule_and_of_the_default() {
     let native = format!("native {}", libc::SYS_getppid);
     for errno in [0, 77, 4094] {
-        let profile = all_but(json!([{ "names": ["getppid"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno }]));
+        let profile =
+            all_but(json!([{ "names": ["getppid"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno }]));
         let expected = if errno == 0 { "done".to_owned() } else { format!("errno {errno}") };
         call(&profile, &native, prints(&expected));
     }
@@ -276,7 +277,8 @@ fn every_operator() {
     for (op, value, two, holds) in cases {
         let args = json!([{ "index": 0, "value": value, "valueTwo": two, "op": op }]);
         let rule = json!({ "names": ["umask"], "action": "SCMP_ACT_ERRNO", "errnoRet": 77, "args": args });
-        let script: String = numbers.iter().map(|number| format!("syscall native {umask} {number};")).collect();
+        let script: String =
+            numbers.iter().map(|number| format!("syscall native {umask} {number};")).collect();
         let Some(test) = bundle(all_but(json!([rule])), &script) else { return };
         let expected = numbers.map(|number| if holds(number) { "errno 77\n" } else { "done\n" }).concat();
         assert_eq!(stdout(&run(&test)), expected, "{op} {value}");
@@ -294,8 +296,10 @@ fn comparisons_of_several_arguments() {
         (json!([compare(1, 0), compare(1, 1)]), ["errno 77", "errno 77", "errno 77", "errno 77"]),
         (json!([compare(0, 1)]), ["done", "done", "errno 77", "errno 77"]),
     ] {
-        let rule = json!({ "names": ["getpriority"], "action": "SCMP_ACT_ERRNO", "errnoRet": 77, "args": args });
-        let calls = ["0 0", "0 1", "1 0", "1 1"].map(|words| format!("syscall native {getpriority} {words};"));
+        let rule =
+            json!({ "names": ["getpriority"], "action": "SCMP_ACT_ERRNO", "errnoRet": 77, "args": args });
+        let calls =
+            ["0 0", "0 1", "1 0", "1 1"].map(|words| format!("syscall native {getpriority} {words};"));
         let Some(test) = bundle(all_but(json!([rule])), &calls.concat()) else { return };
         assert_eq!(stdout(&run(&test)).lines().collect::<Vec<_>>(), expected, "{args}");
     }
@@ -439,7 +443,10 @@ fn names_that_nobody_knows() {
         let output = run(&test);
         if fails {
             let error = one_error(&output);
-            assert!(error.contains("linux.seccomp.syscalls[0].names[0]") && error.contains("no_such_call"), "{error}");
+            assert!(
+                error.contains("linux.seccomp.syscalls[0].names[0]") && error.contains("no_such_call"),
+                "{error}"
+            );
         } else {
             assert_eq!(String::from_utf8_lossy(&output.stdout), "errno 77\n");
         }
@@ -462,12 +469,16 @@ fn thousands_of_rules_with_arguments() {
         call(&profile, &format!("{getppid} {value}"), prints(expected));
     }
     // For many system calls it is more than the kernel takes, with libseccomp, too.
-    let names = ["getppid", "getpid", "gettid", "sync", "umask", "getpgid", "getsid", "dup", "close", "alarm"];
+    let names =
+        ["getppid", "getpid", "gettid", "sync", "umask", "getpgid", "getsid", "dup", "close", "alarm"];
     let of = |value: u64| rule(names[usize::try_from(value % 10).unwrap()], value * 0x1_0000_0001);
     let profile = all_but((0..6_000).map(of).collect());
     let Some(test) = bundle(profile, &format!("syscall {getppid}")) else { return };
     let error = one_error(&run(&test));
-    assert!(error.contains("linux.seccomp.syscalls: ") && error.ends_with("the kernel's limit of 4096"), "{error}");
+    assert!(
+        error.contains("linux.seccomp.syscalls: ") && error.ends_with("the kernel's limit of 4096"),
+        "{error}"
+    );
     test.assert_nothing_left("too many");
 }
 
@@ -487,9 +498,13 @@ fn a_program_in_an_annotation() {
     }
     // Load the number; is it 110? ERRNO 77 : ALLOW.
     const REFUSES_GETPPID: &str = "IAAAAAAAAAAVAAABbgAAAAYAAABNAAUABgAAAAAA/38=";
-    for profile in [Value::Null, all_but(json!([{ "names": ["getppid"], "action": "SCMP_ACT_KILL_PROCESS" }]))] {
+    for profile in
+        [Value::Null, all_but(json!([{ "names": ["getppid"], "action": "SCMP_ACT_KILL_PROCESS" }]))]
+    {
         for no_new_privileges in [false, true] {
-            let Some(mut test) = bundle(profile.clone(), "syscall native 110; syscall native 102") else { return };
+            let Some(mut test) = bundle(profile.clone(), "syscall native 110; syscall native 102") else {
+                return;
+            };
             if profile.is_null() {
                 test.config["linux"].as_object_mut().unwrap().remove("seccomp");
             }
@@ -503,7 +518,8 @@ fn a_program_in_an_annotation() {
         let Some(mut test) = bundle(all_but(json!([])), "true") else { return };
         test.config["annotations"] = json!({ "run.oci.seccomp_bpf_data": data });
         let error = one_error(&run(&test));
-        let words = if call { "linux.seccomp: seccomp: invalid argument" } else { "run.oci.seccomp_bpf_data" };
+        let words =
+            if call { "linux.seccomp: seccomp: invalid argument" } else { "run.oci.seccomp_bpf_data" };
         assert!(error.contains(words), "{data}: {error}");
         test.assert_nothing_left(data);
     }
@@ -518,7 +534,8 @@ fn the_filter_is_there_in_both_modes() {
             test.config["process"]["noNewPrivileges"] = no_new_privileges.into();
             test.config["process"]["user"]["uid"] = uid.into();
             let seen = stdout(&run(&test));
-            let expected = format!("NoNewPrivs:\t{}\nSeccomp:\t2\nSeccomp_filters:\t1\n", u8::from(no_new_privileges));
+            let expected =
+                format!("NoNewPrivs:\t{}\nSeccomp:\t2\nSeccomp_filters:\t1\n", u8::from(no_new_privileges));
             assert!(seen.contains(&expected), "{seen}");
         }
     }

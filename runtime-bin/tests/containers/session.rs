@@ -12,8 +12,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use crate::common::{
-    self, CORTEN, MAPPED_ROOT, TestBundle, corten, create_by, fail, one_error, quietly, state, stdout, succeed, until,
-    wait_for,
+    self, CORTEN, MAPPED_ROOT, TestBundle, corten, create_by, fail, one_error, quietly, state, stdout,
+    succeed, until, wait_for,
 };
 use container_test::container_test;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg};
@@ -35,17 +35,22 @@ fn run_by_shell(test: &TestBundle, shell: &str, flags: &[&str]) -> Output {
 
 #[container_test]
 fn sockets_of_socket_activation_come_first() {
-    let mut test = script("read a <&3; read b <&4; echo $LISTEN_FDS $LISTEN_PID $a $b; ls /proc/self/fd | wc -l");
+    let mut test =
+        script("read a <&3; read b <&4; echo $LISTEN_FDS $LISTEN_PID $a $b; ls /proc/self/fd | wc -l");
     test.config["process"]["env"] = json!(["PATH=/bin", "LISTEN_FDS=77", "LISTEN_PID=88"]);
     for name in ["three", "four", "five"] {
         fs::write(test.beside(name), format!("{name}\n")).unwrap();
     }
     let open = format!("cd {}; exec 3<three 4<four 5<five 6<&- 7<&-; ", test.beside("").display());
-    let passed =
-        |variables: &str, flags: &[&str]| run_by_shell(&test, &format!("{open} {variables} exec env \"$@\""), flags);
+    let passed = |variables: &str, flags: &[&str]| {
+        run_by_shell(&test, &format!("{open} {variables} exec env \"$@\""), flags)
+    };
     let mine = "LISTEN_PID=$$";
     // The three of stdio, what was passed, and the directory that ls reads.
-    assert_eq!(stdout(&passed(&format!("{mine} LISTEN_FDS=1"), &["--preserve-fds", "1"])), "1 1 three four\n6\n");
+    assert_eq!(
+        stdout(&passed(&format!("{mine} LISTEN_FDS=1"), &["--preserve-fds", "1"])),
+        "1 1 three four\n6\n"
+    );
     assert_eq!(stdout(&passed(&format!("{mine} LISTEN_FDS=2"), &[])), "2 1 three four\n6\n");
     // For another process, or no number: as if it were not there.
     for variables in ["LISTEN_PID=1 LISTEN_FDS=2", "LISTEN_FDS=2", "LISTEN_PID=$$ LISTEN_FDS=many"] {
@@ -54,8 +59,12 @@ fn sockets_of_socket_activation_come_first() {
     }
     let error = one_error(&passed(&format!("{mine} LISTEN_FDS=4"), &["--preserve-fds", "1"]));
     assert!(error.ends_with("LISTEN_FDS: fd 6 is to be preserved but is not open"), "{error}");
-    assert_eq!(stdout(&passed(&format!("{mine} LISTEN_FDS=2"), &["--preserve-fds", "5"])), "2 1 three four\n7\n");
-    let error = one_error(&passed(&format!("{mine} LISTEN_FDS=4294967295"), &["--preserve-fds", "4294967295"]));
+    assert_eq!(
+        stdout(&passed(&format!("{mine} LISTEN_FDS=2"), &["--preserve-fds", "5"])),
+        "2 1 three four\n7\n"
+    );
+    let error =
+        one_error(&passed(&format!("{mine} LISTEN_FDS=4294967295"), &["--preserve-fds", "4294967295"]));
     assert!(error.ends_with("LISTEN_FDS: fd 6 is to be preserved but is not open"), "{error}");
 }
 
@@ -86,7 +95,8 @@ impl Manager {
         let mut control = nix::cmsg_space!([i32; 4]);
         let mut into = [IoSliceMut::new(&mut buffer)];
         let got =
-            recvmsg::<()>(self.socket.as_raw_fd(), &mut into, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC).unwrap();
+            recvmsg::<()>(self.socket.as_raw_fd(), &mut into, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC)
+                .unwrap();
         let fds = got.cmsgs().unwrap().find_map(|message| match message {
             ControlMessageOwned::ScmRights(fds) => Some(fds),
             _ => None,
@@ -109,7 +119,8 @@ impl Manager {
 
 /// Runs corten with a service manager. What the container says is in the file `said`.
 fn notify(test: &TestBundle, manager: &str, arguments: &[&str]) -> Child {
-    let (out, err) = (File::create(test.beside("said")).unwrap(), File::create(test.beside("errors")).unwrap());
+    let (out, err) =
+        (File::create(test.beside("said")).unwrap(), File::create(test.beside("errors")).unwrap());
     let mut command = corten(test, arguments);
     command.env("NOTIFY_SOCKET", manager).stdout(out).stderr(err).spawn().unwrap()
 }
@@ -148,7 +159,9 @@ fn readiness_is_forwarded_and_nothing_else() {
     let seen = said(&test);
     assert!(seen.starts_with("/run/notify/notify.sock\n"), "{seen}");
     assert!(seen.contains(" /run/notify ro,nosuid,nodev,noexec"), "{seen}");
-    until("no refusal", || fs::read_to_string(test.beside("errors")).unwrap().contains("Read-only file system"));
+    until("no refusal", || {
+        fs::read_to_string(test.beside("errors")).unwrap().contains("Read-only file system")
+    });
 
     let container = UnixDatagram::unbound().unwrap();
     for text in ["STATUS=up", "MAINPID=1", "WATCHDOG=trigger", "READY=0", "READY=1x", "", "\0\0\n\nERRNO=2"] {
@@ -159,7 +172,14 @@ fn readiness_is_forwarded_and_nothing_else() {
     let fds = [writer.as_raw_fd()];
     let address = UnixAddr::new(&socket).unwrap();
     let with_fd = [ControlMessage::ScmRights(&fds)];
-    sendmsg(container.as_raw_fd(), &[IoSlice::new(b"FDSTORE=1")], &with_fd, MsgFlags::empty(), Some(&address)).unwrap();
+    sendmsg(
+        container.as_raw_fd(),
+        &[IoSlice::new(b"FDSTORE=1")],
+        &with_fd,
+        MsgFlags::empty(),
+        Some(&address),
+    )
+    .unwrap();
     std::thread::sleep(Duration::from_millis(100));
     manager.heard_nothing();
     assert!(child.try_wait().unwrap().is_none(), "it waits");
@@ -187,7 +207,10 @@ fn start_waits_for_readiness_and_create_does_not() {
         command.env("NOTIFY_SOCKET", address);
         command
     });
-    assert!(fs::read_dir(test.state_root().join(&test.id).join("notify")).unwrap().next().is_none(), "no socket yet");
+    assert!(
+        fs::read_dir(test.state_root().join(&test.id).join("notify")).unwrap().next().is_none(),
+        "no socket yet"
+    );
     let child = notify(&test, address, &["start", &test.id]);
     let socket = inside(&test);
     let pid = u32::try_from(state(&test)["pid"].as_u64().unwrap()).unwrap();
@@ -314,7 +337,8 @@ fn orphans_come_to_the_runtime_and_are_reaped() {
 #[container_test]
 fn a_caller_that_ignores_sigchld() {
     let mut test = script("exit 42");
-    test.config["hooks"] = json!({ "poststop": [{ "path": "/bin/true" }], "createRuntime": [{ "path": "/bin/true" }] });
+    test.config["hooks"] =
+        json!({ "poststop": [{ "path": "/bin/true" }], "createRuntime": [{ "path": "/bin/true" }] });
     let output = run_by_shell(&test, "trap '' CHLD; exec \"$@\"", &[]);
     assert_eq!(output.status.code(), Some(42), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -363,7 +387,8 @@ const REOPEN: &str = "cat < /dev/stdin > /dev/stdout; echo err > /dev/stderr";
 
 /// Runs a command with pipes, which belong to root, and one input line; returns what came out of both.
 fn with_pipes(mut command: Command) -> String {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"in\n").unwrap();
     let output = child.wait_with_output().unwrap();
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
@@ -379,17 +404,27 @@ fn stdio_in_a_user_namespace_can_be_opened_again() {
         test.config["process"]["user"] = json!({ "uid": uid, "gid": uid });
         test.write();
         assert_eq!(with_pipes(corten(&test, &["run", "-b", path, &test.id])), "in\nerr\n", "run as {uid}");
-        assert_eq!(with_pipes(corten(&test, &["run", "-d", "-b", path, &test.id])), "in\nerr\n", "run -d as {uid}");
+        assert_eq!(
+            with_pipes(corten(&test, &["run", "-d", "-b", path, &test.id])),
+            "in\nerr\n",
+            "run -d as {uid}"
+        );
         succeed(&test, &["delete", "--force", &test.id]);
         // What waits for `start` keeps the pipes open: by one shell.
         let create = "\"$@\" create -b \"$B\" \"$I\"; \"$@\" start \"$I\"";
         let mut command = Command::new("sh");
-        command.args(["-c", create, "sh", CORTEN, "--root"]).arg(test.state_root()).env("B", path).env("I", &test.id);
+        command
+            .args(["-c", create, "sh", CORTEN, "--root"])
+            .arg(test.state_root())
+            .env("B", path)
+            .env("I", &test.id);
         assert_eq!(with_pipes(command), "in\nerr\n", "create and start as {uid}");
         succeed(&test, &["delete", "--force", &test.id]);
         // In the background nobody could copy: files are given to the user, too.
         let files = Files::new(&test, b"in\n");
-        assert!(files.stdio_of(corten(&test, &["run", "-d", "-b", path, &test.id])).status().unwrap().success());
+        assert!(
+            files.stdio_of(corten(&test, &["run", "-d", "-b", path, &test.id])).status().unwrap().success()
+        );
         wait_for(&test, "stopped");
         succeed(&test, &["delete", "--force", &test.id]);
         assert_eq!((files.read(), files.owner()), (["in\n", "err\n"].map(str::to_owned), MAPPED_ROOT + uid));
@@ -446,8 +481,13 @@ fn files_of_others_are_copied_in_the_foreground_and_keep_their_owner() {
         let input = "line\n".repeat(50_000);
         let expected = [format!("first\n{input}"), "err\n".to_owned()];
         let files = Files::new(&test, input.as_bytes());
-        let status = files.stdio_of(corten(&test, &["run", "-b", path.to_str().unwrap(), &test.id])).status().unwrap();
-        assert_eq!((status.code(), files.read() == expected, files.owner()), (Some(7), true, 0), "run {uid} {mapped}");
+        let status =
+            files.stdio_of(corten(&test, &["run", "-b", path.to_str().unwrap(), &test.id])).status().unwrap();
+        assert_eq!(
+            (status.code(), files.read() == expected, files.owner()),
+            (Some(7), true, 0),
+            "run {uid} {mapped}"
+        );
 
         test.config["process"]["args"] = json!(["sleep", "1000"]);
         test.write();
@@ -456,7 +496,11 @@ fn files_of_others_are_copied_in_the_foreground_and_keep_their_owner() {
         let uid = uid.to_string();
         let exec = |script| corten(&test, &["exec", "-u", &uid, &test.id, "sh", "-c", script]);
         let status = files.stdio_of(exec(reopen)).status().unwrap();
-        assert_eq!((status.code(), files.read() == expected, files.owner()), (Some(7), true, 0), "exec {uid} {mapped}");
+        assert_eq!(
+            (status.code(), files.read() == expected, files.owner()),
+            (Some(7), true, 0),
+            "exec {uid} {mapped}"
+        );
         // Whoever is left behind has it, too; a signal ends the wait for that one.
         let files = Files::new(&test, b"");
         assert!(files.stdio_of(exec("(sleep 1; echo late) & echo early")).status().unwrap().success());
@@ -465,8 +509,11 @@ fn files_of_others_are_copied_in_the_foreground_and_keep_their_owner() {
         until("not written", || files.read()[1] == "gone\n");
         std::thread::sleep(std::time::Duration::from_millis(500));
         assert_eq!(child.try_wait().unwrap(), None);
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().cast_signed()), nix::sys::signal::Signal::SIGINT)
-            .unwrap();
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(child.id().cast_signed()),
+            nix::sys::signal::Signal::SIGINT,
+        )
+        .unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(3));
         succeed(&test, &["delete", "--force", &test.id]);
     }
@@ -484,7 +531,9 @@ fn stdio_of_an_exec_in_a_user_namespace_can_be_opened_again() {
             // Without one there is no procfs to be had.
             let mounts = test.config["mounts"].as_array_mut().unwrap();
             mounts.retain(|mount| mount["destination"] != "/proc");
-            mounts.push(json!({ "destination": "/proc", "source": "/proc", "type": "bind", "options": ["rbind"] }));
+            mounts.push(
+                json!({ "destination": "/proc", "source": "/proc", "type": "bind", "options": ["rbind"] }),
+            );
         }
         let path = test.write().path();
         quietly(&test, &["run", "-d", "-b", path.to_str().unwrap(), &test.id]);
@@ -535,8 +584,10 @@ fn an_empty_environment() {
         command.env_clear().env("XDG_RUNTIME_DIR", &run).current_dir("/");
         command
     };
-    let created =
-        bare(&["create", "-b", path, &test.id]).stdout(File::create(&out).unwrap()).stderr(Stdio::null()).status();
+    let created = bare(&["create", "-b", path, &test.id])
+        .stdout(File::create(&out).unwrap())
+        .stderr(Stdio::null())
+        .status();
     assert!(created.unwrap().success());
     let quiet = |arguments: &[&str]| stdout(&bare(arguments).output().unwrap());
     assert_eq!(quiet(&["start", &test.id]), "");
@@ -563,7 +614,9 @@ fn an_empty_environment() {
         assert_eq!(stdout(&command.output().unwrap()), expected, "{arguments:?}");
     }
     wait_for(&test, "stopped");
-    for arguments in [&["state", &test.id][..], &["events", "--stats", &test.id], &["features"], &["--version"]] {
+    for arguments in
+        [&["state", &test.id][..], &["events", "--stats", &test.id], &["features"], &["--version"]]
+    {
         bare(arguments).output().unwrap();
     }
     assert_eq!(quiet(&["delete", &test.id]), "");

@@ -24,7 +24,10 @@ fn background(test: &TestBundle) -> i32 {
 /// Whether a process is there and no zombie.
 fn is_alive(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().and_then(|rest| rest.split_ascii_whitespace().next()).is_some_and(|state| state != "Z")
+    stat.rsplit(')')
+        .next()
+        .and_then(|rest| rest.split_ascii_whitespace().next())
+        .is_some_and(|state| state != "Z")
 }
 
 fn file(test: &TestBundle, name: &str) -> PathBuf {
@@ -107,7 +110,11 @@ fn containers_with_a_damaged_state_are_ended_by_force() {
             let deleted = corten(&test, &["delete", "--force", &test.id]).output().unwrap();
             assert_eq!(deleted.status.code(), Some(0), "{what}: {}", said(&deleted));
             let by = if both { "linux.cgroupsPath of its config" } else { "its state before that" };
-            assert!(said(&deleted).contains(by) && said(&deleted).lines().count() == 1, "{what}: {}", said(&deleted));
+            assert!(
+                said(&deleted).contains(by) && said(&deleted).lines().count() == 1,
+                "{what}: {}",
+                said(&deleted)
+            );
             assert!(!is_alive(pid), "{what}: it runs on");
             test.assert_nothing_left(&what);
         }
@@ -121,7 +128,8 @@ fn files_of_the_state_that_are_fifos_are_not_waited_for() {
     create(&test);
     damage(&file(&test, "config.json"), "a fifo");
     let refused = |arguments: &[&str], file: &str| {
-        let output = Command::new("timeout").arg("20").arg(CORTEN).args(corten(&test, arguments).get_args()).output();
+        let output =
+            Command::new("timeout").arg("20").arg(CORTEN).args(corten(&test, arguments).get_args()).output();
         let error = said(&output.unwrap());
         assert!(
             error.lines().count() == 1 && error.contains(file) && error.contains("it is not a regular file"),
@@ -131,7 +139,8 @@ fn files_of_the_state_that_are_fifos_are_not_waited_for() {
     refused(&["exec", &test.id, "true"], "config.json");
     damage(&file(&test, "state.json"), "a fifo");
     refused(&["state", &test.id], "state.json");
-    let output = Command::new("timeout").arg("20").arg(CORTEN).args(corten(&test, &["list"]).get_args()).output();
+    let output =
+        Command::new("timeout").arg("20").arg(CORTEN).args(corten(&test, &["list"]).get_args()).output();
     let output = output.unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
     assert!(said(&output).contains("state.json"), "{}", said(&output));
@@ -148,9 +157,13 @@ fn a_cgroup_that_cannot_be_found_is_not_forgotten() {
         damage(&file(&test, name), "cut");
     }
     let config = fs::read_to_string(file(&test, "config.json")).unwrap();
-    fs::write(file(&test, "config.json"), config.replace(&format!("{:?}", test.id), "\"elsewhere\"")).unwrap();
+    fs::write(file(&test, "config.json"), config.replace(&format!("{:?}", test.id), "\"elsewhere\""))
+        .unwrap();
     let error = fail(&test, &["delete", "--force", &test.id]);
-    assert!(error.contains("there is no cgroup \"elsewhere\"") && error.contains("end it, and remove"), "{error}");
+    assert!(
+        error.contains("there is no cgroup \"elsewhere\"") && error.contains("end it, and remove"),
+        "{error}"
+    );
     assert!(is_alive(pid));
     fs::write(file(&test, "config.json"), "{").unwrap();
     let error = fail(&test, &["delete", "--force", &test.id]);
@@ -184,7 +197,11 @@ fn a_want_of_fds_is_no_sign_of_death() {
             assert_eq!(state["status"], "running", "{fds} fds");
         }
         let killed = limited(fds, &["kill", &test.id, "0"]);
-        assert!(killed.status.success() || !said(&killed).contains("not running"), "{fds} fds: {}", said(&killed));
+        assert!(
+            killed.status.success() || !said(&killed).contains("not running"),
+            "{fds} fds: {}",
+            said(&killed)
+        );
         failed += u32::from(!killed.status.success());
         let deleted = limited(fds, &["delete", &test.id]);
         assert!(!deleted.status.success() && is_alive(pid), "{fds} fds: {}", said(&deleted));
@@ -216,16 +233,22 @@ fn a_missing_procfs_is_no_sign_of_death() {
         command.arg(test.state_root()).args(arguments).stdin(Stdio::null()).output().unwrap()
     };
     for hide in ["mount -t tmpfs none /proc", "mount --bind /sys /proc"] {
-        for arguments in [&["state", &test.id][..], &["kill", &test.id, "0"], &["delete", &test.id], &["list"]] {
+        for arguments in
+            [&["state", &test.id][..], &["kill", &test.id, "0"], &["delete", &test.id], &["list"]]
+        {
             let output = without(hide, arguments);
             let text = format!("{}{}", said(&output), String::from_utf8_lossy(&output.stdout));
-            assert!(text.contains("/proc/") && !text.contains("stopped") && !text.contains("not running"), "{text}");
+            assert!(
+                text.contains("/proc/") && !text.contains("stopped") && !text.contains("not running"),
+                "{text}"
+            );
             assert!(is_alive(pid), "{arguments:?}");
         }
     }
     let other = TestBundle::new(&["true"]);
     let path = other.write().path();
-    let made = without("mount -t tmpfs none /proc", &["create", "--bundle", path.to_str().unwrap(), &other.id]);
+    let made =
+        without("mount -t tmpfs none /proc", &["create", "--bundle", path.to_str().unwrap(), &other.id]);
     assert!(!made.status.success());
     assert_eq!(state(&test)["status"], "running");
     succeed(&test, &["delete", "--force", &test.id]);
@@ -429,12 +452,15 @@ fn a_killed_start_leaves_a_container_that_runs() {
     let mut test = TestBundle::new(&["sleep", "1000"]);
     with_start_hook(&mut test);
     let pid = i32::try_from(create(&test)).unwrap();
-    let mut start = corten(&test, &["start", &test.id]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut start =
+        corten(&test, &["start", &test.id]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_for_hook(&test);
     start.kill().unwrap();
     start.wait().unwrap();
     fs::write(test.rootfs().join("tmp/go"), "").unwrap();
-    until("no program", || fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n"));
+    until("no program", || {
+        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n")
+    });
     assert!(file(&test, "start.sock").exists());
     assert_eq!(state(&test)["status"], "running");
     assert!(fail(&test, &["delete", &test.id]).ends_with("is not stopped: running"));
@@ -452,7 +478,11 @@ fn signals_end_created_containers() {
         create(&test);
         succeed(&test, &["kill", &test.id, signal]);
         common::wait_for(&test, "stopped");
-        assert_eq!(fail(&test, &["start", &test.id]), "cannot start a container that has stopped", "{signal}");
+        assert_eq!(
+            fail(&test, &["start", &test.id]),
+            "cannot start a container that has stopped",
+            "{signal}"
+        );
         succeed(&test, &["delete", &test.id]);
     }
     let test = TestBundle::new(&["sleep", "1000"]);
@@ -511,7 +541,8 @@ fn what_init_has_left_behind_is_killed() {
 fn poststop_hooks_run_when_the_bundle_is_gone() {
     let mut test = TestBundle::new(&["sleep", "1000"]);
     let script = format!("pwd >> {}", test.beside("ran").display());
-    test.config["hooks"]["poststop"] = serde_json::json!([{ "path": "/bin/sh", "args": ["sh", "-c", script] }]);
+    test.config["hooks"]["poststop"] =
+        serde_json::json!([{ "path": "/bin/sh", "args": ["sh", "-c", script] }]);
     background(&test);
     fs::rename(test.path(), test.beside("moved")).unwrap();
     succeed(&test, &["delete", "--force", &test.id]);
@@ -546,11 +577,17 @@ fn a_state_of_somebody_else_is_not_believed() {
     for (owner, mode) in owners {
         std::os::unix::fs::chown(&forged, owner, owner).unwrap();
         fs::set_permissions(&forged, Permissions::from_mode(mode)).unwrap();
-        for words in
-            [&["state", "forged"][..], &["delete", "forged"], &["delete", "--force", "forged"], &["kill", "forged"]]
-        {
+        for words in [
+            &["state", "forged"][..],
+            &["delete", "forged"],
+            &["delete", "--force", "forged"],
+            &["kill", "forged"],
+        ] {
             let error = fail(&test, words);
-            assert!(error.contains("forged") && error.contains("is not the caller's alone"), "{words:?}: {error}");
+            assert!(
+                error.contains("forged") && error.contains("is not the caller's alone"),
+                "{words:?}: {error}"
+            );
         }
         assert!(!proof.exists());
     }

@@ -150,7 +150,8 @@ fn ends(child: &mut Child, what: &str) -> std::process::ExitStatus {
 fn a_container_that_is_frozen_from_above_while_it_is_made_can_be_removed() {
     let above = Above::all(&common::unique("freezing"));
     let cases = above.iter().flat_map(|above| [(above, false), (above, true)]);
-    for (frozen, interrupted) in cases.filter(|(above, interrupted)| !(above.holds_killed() && *interrupted)) {
+    for (frozen, interrupted) in cases.filter(|(above, interrupted)| !(above.holds_killed() && *interrupted))
+    {
         let mut test = below(&above, &["true"]);
         let what = format!("{:?}, interrupted: {interrupted}", frozen.directory);
         hang_in_hook(&mut test);
@@ -160,7 +161,10 @@ fn a_container_that_is_frozen_from_above_while_it_is_made_can_be_removed() {
         if frozen.holds_killed() {
             // It says so, and goes when it can.
             let error = fail(&test, &["delete", "--force", &test.id]);
-            assert!(error.contains("does not end") || error.contains("still has processes"), "{what}: {error}");
+            assert!(
+                error.contains("does not end") || error.contains("still has processes"),
+                "{what}: {error}"
+            );
             frozen.thaw();
             assert_eq!(ends(&mut command, &what).code(), Some(1), "{what}");
             corten(&test, &["delete", "--force", &test.id]).output().unwrap();
@@ -234,7 +238,10 @@ fn init_of(test: &TestBundle) -> u32 {
     until("no init", || {
         let output = corten(test, &["state", &test.id]).output().unwrap();
         let state: Option<serde_json::Value> = serde_json::from_slice(&output.stdout).ok();
-        pid = state.and_then(|state| state["pid"].as_u64()).and_then(|pid| u32::try_from(pid).ok()).unwrap_or(0);
+        pid = state
+            .and_then(|state| state["pid"].as_u64())
+            .and_then(|pid| u32::try_from(pid).ok())
+            .unwrap_or(0);
         pid != 0
     });
     pid
@@ -255,7 +262,8 @@ fn a_container_that_hangs_at_a_mount_can_be_killed_and_deleted(way: Way) {
         test.config["mounts"].as_array_mut().unwrap().push(mount);
         let prepared = way.prepare(&test);
         let errors_file = File::create(test.beside("errors")).unwrap();
-        let mut command = prepared.command(&["create"]).stdout(Stdio::null()).stderr(errors_file).spawn().unwrap();
+        let mut command =
+            prepared.command(&["create"]).stdout(Stdio::null()).stderr(errors_file).spawn().unwrap();
         // The runtime itself hangs where it opens what a user namespace may not. Init may have cloned itself
         // meanwhile.
         let is_runtime = matches!(way, Way::UserNamespace | Way::NoPivot);

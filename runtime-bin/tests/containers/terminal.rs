@@ -188,10 +188,10 @@ fn a_resize_before_the_start_is_seen() {
 #[container_test]
 fn a_size_of_the_programs_own_holds() {
     let sleeper = Sleeper::plain();
-    let own =
-        "stty rows 5 cols 6; sleep 0.3; stty size; echo up; trap 'stty size; exit' WINCH; while :; do sleep 0.1; done";
+    let own = "stty rows 5 cols 6; sleep 0.3; stty size; echo up; trap 'stty size; exit' WINCH; while :; do sleep 0.1; done";
     let mut caller = Caller::new(33, 101);
-    let mut child = caller.corten(&sleeper.0, &["exec", "-t", &sleeper.0.id, "sh", "-c", own]).spawn().unwrap();
+    let mut child =
+        caller.corten(&sleeper.0, &["exec", "-t", &sleeper.0.id, "sh", "-c", own]).spawn().unwrap();
     assert_eq!(expect(&mut caller.master, "up\r\n"), "5 6\r\nup\r\n");
     caller.resize(36, 104);
     expect(&mut caller.master, "36 104\r\n");
@@ -255,7 +255,8 @@ fn an_end_is_seen_though_nobody_reads() {
     }
     // Signals go on, too.
     let caller = Caller::new(33, 101);
-    let mut child = caller.corten(&sleeper.0, &["exec", "-t", &sleeper.0.id, "busybox", "yes"]).spawn().unwrap();
+    let mut child =
+        caller.corten(&sleeper.0, &["exec", "-t", &sleeper.0.id, "busybox", "yes"]).spawn().unwrap();
     std::thread::sleep(Duration::from_millis(500));
     kill(pid(&child), Signal::SIGTERM).unwrap();
     assert_eq!(ended(&mut child), 128 + Signal::SIGTERM as i32);
@@ -313,7 +314,8 @@ fn a_console_that_is_closed_and_opened_again() {
         "exec <&- >&- 2>&-; sleep 0.3; busybox yes | head -n 9000 >/dev/console; sleep 0.3; echo end >/dev/console",
     );
     let path = test.write().path();
-    let mut child = corten(&test, &run(&test, path.to_str().unwrap())).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        corten(&test, &run(&test, path.to_str().unwrap())).stdout(Stdio::piped()).spawn().unwrap();
     let mut text = String::new();
     child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
     assert_eq!(text, "y\n".repeat(9000) + "end\n");
@@ -328,8 +330,10 @@ fn a_job_of_a_shell() {
     let path = test.write().path();
     let (mut caller, run) = (Caller::new(33, 101), run(&test, path.to_str().unwrap()).join(" "));
     let root = test.state_root();
-    let shell =
-        format!("{CORTEN} --root {} {run} & read first; echo first $first; fg; echo stopped; fg", root.display());
+    let shell = format!(
+        "{CORTEN} --root {} {run} & read first; echo first $first; fg; echo stopped; fg",
+        root.display()
+    );
     let mut child = caller.command("bash").args(["-mc", &shell]).spawn().unwrap();
     expect(&mut caller.master, "up");
     std::thread::sleep(Duration::from_millis(500));
@@ -369,7 +373,10 @@ fn a_terminal_of_the_hosts_keeps_its_owner() {
         for detach in [false, true] {
             let flags: &[&str] = if detach { &["--detach"] } else { &[] };
             let mut command = corten(&test, &[&["run", "-b", &path], flags, &[&test.id]].concat());
-            command.stdin(caller.stdio()).stdout(caller.stdio()).stderr(Stdio::from(fifo.try_clone().unwrap()));
+            command
+                .stdin(caller.stdio())
+                .stdout(caller.stdio())
+                .stderr(Stdio::from(fifo.try_clone().unwrap()));
             assert!(command.status().unwrap().success());
             if detach {
                 common::wait_for(&test, "stopped");
@@ -388,7 +395,8 @@ fn a_terminal_of_the_hosts_keeps_its_owner() {
 
 #[container_test]
 fn the_console_socket_gets_the_master() {
-    let mut test = TestBundle::new(&["sh", "-c", "stty size; ls -l /dev/console /proc/self/fd/0; sleep 1000"]);
+    let mut test =
+        TestBundle::new(&["sh", "-c", "stty size; ls -l /dev/console /proc/self/fd/0; sleep 1000"]);
     test.config["process"]["terminal"] = true.into();
     test.config["process"]["consoleSize"] = json!({ "height": 11, "width": 22 });
     let (path, socket) = (test.write().path(), test.beside("console"));
@@ -408,7 +416,9 @@ fn the_console_socket_gets_the_master() {
 
     let listener = UnixListener::bind(&socket).unwrap();
     let arguments = ["create", "--console-socket", name, "-b", path, &test.id];
-    assert!(corten(&test, &arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    assert!(
+        corten(&test, &arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
+    );
     let received = receive(&listener);
     assert!(!received.data.is_empty(), "a name");
     let mut master = File::from(received.fd);
@@ -431,7 +441,9 @@ fn a_size_from_between_create_and_start_holds() {
         let listener = UnixListener::bind(&socket).unwrap();
         let arguments =
             ["create", "--console-socket", socket.to_str().unwrap(), "-b", path.to_str().unwrap(), &test.id];
-        assert!(corten(&test, &arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+        assert!(
+            corten(&test, &arguments).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
+        );
         let mut master = File::from(receive(&listener).fd);
         set_size(&master, 44, 55);
         succeed(&test, &["start", &test.id]);

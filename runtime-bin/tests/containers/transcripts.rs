@@ -122,7 +122,9 @@ fn create() {
             row(Nothing, "create -b $BUNDLE $ID")
                 .config(|c| c["process"]["terminal"] = true.into())
                 .differs(&[Stderr], NAMED),
-            row(Nothing, "create -b $BUNDLE --pidfd-socket $DIR/nosuch $ID").since((1, 2)).differs(&[Stderr], NAMED),
+            row(Nothing, "create -b $BUNDLE --pidfd-socket $DIR/nosuch $ID")
+                .since((1, 2))
+                .differs(&[Stderr], NAMED),
             row(Nothing, "create -b $BUNDLE --no-pivot $ID"),
             row(Nothing, "create -b $BUNDLE --no-new-keyring $ID"),
             row(Nothing, "create -b $BUNDLE --preserve-fds 0 $ID"),
@@ -136,7 +138,9 @@ fn create() {
             row(Nothing, "create -b $BUNDLE $ID")
                 .config(|c| c["process"]["args"] = json!([]))
                 .differs(&[Stderr], NAMED),
-            row(Nothing, "create -b $BUNDLE $ID").config(|c| c["process"]["cwd"] = json!("")).differs(&[Stderr], NAMED),
+            row(Nothing, "create -b $BUNDLE $ID")
+                .config(|c| c["process"]["cwd"] = json!(""))
+                .differs(&[Stderr], NAMED),
             row(Nothing, "create -b $BUNDLE $ID")
                 .config(|c| c["process"]["cwd"] = json!("relative"))
                 .differs(&[Stderr], NAMED),
@@ -188,7 +192,9 @@ fn run() {
             row(Nothing, "run -d -b $BUNDLE $ID")
                 .config(|c| c["process"]["terminal"] = true.into())
                 .differs(&[Stderr], NAMED),
-            row(Nothing, "run -b $BUNDLE --pidfd-socket $DIR/nosuch $ID").since((1, 2)).differs(&[Stderr], NAMED),
+            row(Nothing, "run -b $BUNDLE --pidfd-socket $DIR/nosuch $ID")
+                .since((1, 2))
+                .differs(&[Stderr], NAMED),
             row(Nothing, "run -b $BUNDLE --preserve-fds 1 $ID").program("true"),
             row(Running, "run -b $BUNDLE $ID"),
             row(Nothing, "run"),
@@ -256,13 +262,17 @@ fn kill() {
             row(Created, "kill $ID").settles("stopped"),
             row(Created, "kill $ID KILL").settles("stopped"),
             row(Running, "kill $ID"),
-            row(Running, "kill $ID").program("sh -c trap exit TERM; while :; do sleep 0.1; done").settles("stopped"),
+            row(Running, "kill $ID")
+                .program("sh -c trap exit TERM; while :; do sleep 0.1; done")
+                .settles("stopped"),
             row(Running, "kill $ID SIGKILL").settles("stopped"),
             row(Running, "kill $ID kill").settles("stopped"),
             row(Running, "kill $ID 9").settles("stopped"),
             row(Running, "kill $ID USR1"),
-            row(Running, "kill $ID RTMIN").differs(&[Exit, Stderr], "signals for real-time use have names, too"),
-            row(Running, "kill $ID RTMIN+3").differs(&[Exit, Stderr], "signals for real-time use have names, too"),
+            row(Running, "kill $ID RTMIN")
+                .differs(&[Exit, Stderr], "signals for real-time use have names, too"),
+            row(Running, "kill $ID RTMIN+3")
+                .differs(&[Exit, Stderr], "signals for real-time use have names, too"),
             row(Running, "kill $ID 0"),
             row(Running, "kill $ID 64"),
             row(Running, "kill $ID 65").differs(&[Stderr], NAMED),
@@ -309,8 +319,12 @@ fn delete() {
             row(Nothing, "delete $ID more"),
             row(Nothing, "delete $ID")
                 .after(|test| fs::create_dir_all(test.state_root().join(&test.id)).unwrap())
-                .differs(&[Exit, Stderr], "both remove what there is; runc says in addition that it was no container"),
-            row(Nothing, "delete -f $ID").after(|test| fs::create_dir_all(test.state_root().join(&test.id)).unwrap()),
+                .differs(
+                    &[Exit, Stderr],
+                    "both remove what there is; runc says in addition that it was no container",
+                ),
+            row(Nothing, "delete -f $ID")
+                .after(|test| fs::create_dir_all(test.state_root().join(&test.id)).unwrap()),
         ],
     );
 }
@@ -467,8 +481,10 @@ fn update() {
             row(Running, "update --pids-limit 10 $ID").depends_on_machine(),
             row(Running, "update --memory 64M $ID").depends_on_machine(),
             row(Running, "update --memory -1 $ID").depends_on_machine(),
-            row(Running, "update --memory 64M --memory-swap 128M --memory-reservation 32M $ID").depends_on_machine(),
-            row(Running, "update --cpu-period 100000 --cpu-quota 50000 --cpu-share 512 $ID").depends_on_machine(),
+            row(Running, "update --memory 64M --memory-swap 128M --memory-reservation 32M $ID")
+                .depends_on_machine(),
+            row(Running, "update --cpu-period 100000 --cpu-quota 50000 --cpu-share 512 $ID")
+                .depends_on_machine(),
             row(Running, "update --cpuset-cpus 0 --cpuset-mems 0 $ID").depends_on_machine(),
             row(Running, "update --cpu-rt-period 1000000 $ID").depends_on_machine(),
             row(Running, "update --cpu-rt-runtime 0 $ID").depends_on_machine(),
@@ -477,7 +493,9 @@ fn update() {
             row(Running, "update --cpu-idle 0 $ID").since((1, 2)).depends_on_machine(),
             row(Running, "update --kernel-memory 1M $ID"),
             row(Running, "update --kernel-memory-tcp 1M $ID"),
-            row(Running, "update --l3-cache-schema L3:0=f $ID").depends_on_machine().differs(&[Stderr], FIRST),
+            row(Running, "update --l3-cache-schema L3:0=f $ID")
+                .depends_on_machine()
+                .differs(&[Stderr], FIRST),
             row(Running, "update --mem-bw-schema MB:0=50 $ID").depends_on_machine().differs(&[Stderr], FIRST),
             row(Running, "update --memory much $ID").differs(&[Stdout, Stderr], NAMED),
             row(Running, "update --pids-limit many $ID").differs(&[Stdout, Stderr], NAMED),

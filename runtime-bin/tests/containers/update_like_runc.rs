@@ -29,10 +29,11 @@ fn cases() -> Vec<(Case, Vec<Update>)> {
         })
     };
     let from = |name, resources, updates| (Case { name, resources }, updates);
-    let of_nothing = |name, flags: &[&'static str]| from(name, json!({}), flags.iter().copied().map(Flags).collect());
-    let of_limits = |name, flags: &[&'static str]| from(name, limited(), flags.iter().copied().map(Flags).collect());
-    let device =
-        |allow: bool, minor: i64| json!({ "allow": allow, "type": "c", "major": 10, "minor": minor, "access": "rw" });
+    let of_nothing =
+        |name, flags: &[&'static str]| from(name, json!({}), flags.iter().copied().map(Flags).collect());
+    let of_limits =
+        |name, flags: &[&'static str]| from(name, limited(), flags.iter().copied().map(Flags).collect());
+    let device = |allow: bool, minor: i64| json!({ "allow": allow, "type": "c", "major": 10, "minor": minor, "access": "rw" });
     vec![
         of_nothing("nothing", &[]),
         of_limits("limits", &[]),
@@ -40,7 +41,11 @@ fn cases() -> Vec<(Case, Vec<Update>)> {
         of_nothing("memory and swap", &["--memory 64M --memory-swap 128M"]),
         of_nothing(
             "there and back",
-            &["--memory 64M --memory-swap 128M", "--memory 16M --memory-swap 32M", "--memory 128M --memory-swap 128M"],
+            &[
+                "--memory 64M --memory-swap 128M",
+                "--memory 16M --memory-swap 32M",
+                "--memory 128M --memory-swap 128M",
+            ],
         ),
         of_nothing("swap alone", &["--memory-swap 128M"]),
         of_limits("swap of a limit", &["--memory-swap 128M"]),
@@ -73,7 +78,10 @@ fn cases() -> Vec<(Case, Vec<Update>)> {
         of_limits("pids -1", &["--pids-limit -1"]),
         of_limits("block weight", &["--blkio-weight 500"]),
         of_limits("kernel memory", &["--kernel-memory 16M --memory 32M"]),
-        of_limits("one after the other", &["--pids-limit 10", "--cpu-share 100", "--memory 48M", "--cpu-quota 20000"]),
+        of_limits(
+            "one after the other",
+            &["--pids-limit 10", "--cpu-share 100", "--memory 48M", "--cpu-quota 20000"],
+        ),
         from("file", json!({}), vec![Resources(limited())]),
         from("empty file", limited(), vec![Resources(json!({}))]),
         from(
@@ -82,7 +90,11 @@ fn cases() -> Vec<(Case, Vec<Update>)> {
             vec![Resources(json!({ "memory": { "limit": 0 }, "cpu": { "quota": 0, "shares": 0 } }))],
         ),
         from("file of one", limited(), vec![Resources(json!({ "memory": { "limit": 32 * MIB } }))]),
-        from("swappiness", limited(), vec![Resources(json!({ "memory": { "limit": 32 * MIB, "swappiness": 30 } }))]),
+        from(
+            "swappiness",
+            limited(),
+            vec![Resources(json!({ "memory": { "limit": 32 * MIB, "swappiness": 30 } }))],
+        ),
         from(
             "devices",
             json!({ "devices": [{ "allow": false, "access": "rwm" }, device(true, 229)] }),
@@ -109,7 +121,11 @@ fn look(runtime: Runtime, case: &Case, updates: &[Update]) -> Seen {
         let errors = File::create(&errors).unwrap();
         command.args(arguments).stdout(Stdio::null()).stderr(errors).status().unwrap().success()
     };
-    assert!(run(&["create", "--bundle", path.to_str().unwrap(), &test.id]), "{}", fs::read_to_string(&errors).unwrap());
+    assert!(
+        run(&["create", "--bundle", path.to_str().unwrap(), &test.id]),
+        "{}",
+        fs::read_to_string(&errors).unwrap()
+    );
     let mut seen = BTreeMap::new();
     for (index, update) in updates.iter().enumerate() {
         let file = test.beside("resources.json");
@@ -128,7 +144,8 @@ fn look(runtime: Runtime, case: &Case, updates: &[Update]) -> Seen {
         }
         seen.insert(format!("update {index}"), if done { "done" } else { "refused" }.to_owned());
     }
-    let directories: Vec<_> = common::cgroup_mounts().iter().map(|mount_point| mount_point.join(&test.id)).collect();
+    let directories: Vec<_> =
+        common::cgroup_mounts().iter().map(|mount_point| mount_point.join(&test.id)).collect();
     directories.iter().for_each(|directory| seen.extend(limits(directory)));
     assert!(run(&["delete", "--force", &test.id]));
     if runtime != OURS {
@@ -146,13 +163,23 @@ fn gone(directory: &Path) -> bool {
 /// What can be set in a v1 cgroup.
 fn limits(directory: &Path) -> Vec<(String, String)> {
     let is_limit = |name: &str| {
-        let ends =
-            ["limit_in_bytes", "_us", ".shares", ".idle", ".cpus", ".mems", "pids.max", "_device", ".swappiness"];
+        let ends = [
+            "limit_in_bytes",
+            "_us",
+            ".shares",
+            ".idle",
+            ".cpus",
+            ".mems",
+            "pids.max",
+            "_device",
+            ".swappiness",
+        ];
         let is_memory_of_kernel = name.starts_with("memory.kmem");
         ends.iter().any(|end| name.ends_with(end)) && !is_memory_of_kernel || name == "devices.list"
     };
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
-    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).filter(|name| is_limit(name));
+    let names =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).filter(|name| is_limit(name));
     let value = |name: String| {
         let text = fs::read_to_string(directory.join(&name)).unwrap_or_else(|error| error.to_string());
         let mut lines: Vec<_> = text.lines().collect();

@@ -62,8 +62,7 @@ fn shown(test: &TestBundle, property: &str) -> String {
     vm::said("systemctl", &["show", "--value", "-p", property, &unit]).trim().to_owned()
 }
 
-const EAT: &str =
-    "dd if=/dev/zero of=/dev/shm/eaten.$$ bs=1M count=100 2>/dev/null; echo status $?; rm -f /dev/shm/eaten.*";
+const EAT: &str = "dd if=/dev/zero of=/dev/shm/eaten.$$ bs=1M count=100 2>/dev/null; echo status $?; rm -f /dev/shm/eaten.*";
 
 #[test]
 fn memory() {
@@ -173,7 +172,10 @@ fn cpus_and_nodes() {
     both(&json!({ "cpu": { "cpus": "1", "mems": "0" } }), |test, cgroup, systemd| {
         assert_eq!([read(cgroup, "cpuset.cpus"), read(cgroup, "cpuset.mems")], ["1", "0"]);
         let said = run(cgroup, ALLOWED);
-        assert!(said.contains("Cpus_allowed_list:\t1\n") && said.contains("Mems_allowed_list:\t0\n"), "{said}");
+        assert!(
+            said.contains("Cpus_allowed_list:\t1\n") && said.contains("Mems_allowed_list:\t0\n"),
+            "{said}"
+        );
         update(test, systemd, &["--cpuset-cpus", "0"]);
         assert!(run(cgroup, ALLOWED).contains("Cpus_allowed_list:\t0\n"));
         if systemd {
@@ -199,7 +201,10 @@ fn block_io() {
         assert_eq!(read(cgroup, "io.max"), line);
         let start = Instant::now();
         let file = format!("/var/tmp/written.{}", test.id);
-        let said = run(cgroup, &format!("dd if=/dev/zero of={file} bs=256k count=16 oflag=direct 2>&1; rm -f {file}"));
+        let said = run(
+            cgroup,
+            &format!("dd if=/dev/zero of={file} bs=256k count=16 oflag=direct 2>&1; rm -f {file}"),
+        );
         let taken = start.elapsed();
         // 4 MiB at 1 MiB/s, of which the first moment is free.
         assert!(taken > Duration::from_secs(2), "{taken:?}: {said}");
@@ -226,7 +231,8 @@ fn devices() {
     ]);
     both(&json!({ "devices": rules }), |test, cgroup, systemd| {
         // /dev/kmsg: may be read, not written to. /dev/vda: nothing.
-        let script = "(: < /dev/kmsg) && echo r; (: > /dev/kmsg) || echo not w; (: < /dev/vda) || echo not vda";
+        let script =
+            "(: < /dev/kmsg) && echo r; (: > /dev/kmsg) || echo not w; (: < /dev/vda) || echo not vda";
         let said = run(cgroup, script);
         assert!(said.contains("r\n") && said.contains("not w") && said.contains("not vda"), "{said}");
         let path = test.beside("devices.json");
@@ -287,14 +293,15 @@ fn unified() {
     let resources = json!({ "unified": { "memory.high": "16777216", "memory.min": "1048576", "pids.max": "50", "cpu.weight": "77",
         "memory.oom.group": "1", "io.weight": "default 200" } });
     both(&resources, |test, cgroup, systemd| {
-        let values =
-            ["memory.high", "memory.min", "pids.max", "cpu.weight", "memory.oom.group"].map(|file| read(cgroup, file));
+        let values = ["memory.high", "memory.min", "pids.max", "cpu.weight", "memory.oom.group"]
+            .map(|file| read(cgroup, file));
         assert_eq!(values, ["16777216", "1048576", "50", "77", "1"]);
         // Above `high` it is slowed down and reclaimed, not killed.
         let said = run(cgroup, "head -c 40M /dev/zero | tail -c 1 | wc -c");
         assert!(said.contains('1'), "{said}");
         if systemd {
-            let values = ["MemoryHigh", "MemoryMin", "TasksMax", "CPUWeight"].map(|property| shown(test, property));
+            let values =
+                ["MemoryHigh", "MemoryMin", "TasksMax", "CPUWeight"].map(|property| shown(test, property));
             assert_eq!(values, ["16777216", "1048576", "50", "77"]);
         }
     });

@@ -33,7 +33,10 @@ fn cpu() -> Vec<(&'static str, Value)> {
         ("idle", cpu(json!({ "idle": 1 }))),
         ("idle and shares", cpu(json!({ "idle": 1, "shares": 512 }))),
         ("idle 0 and shares", cpu(json!({ "idle": 0, "shares": 512 }))),
-        ("cpu zeroes", cpu(json!({ "shares": 0, "quota": 0, "period": 0, "burst": 0, "cpus": "", "mems": "" }))),
+        (
+            "cpu zeroes",
+            cpu(json!({ "shares": 0, "quota": 0, "period": 0, "burst": 0, "cpus": "", "mems": "" })),
+        ),
         ("cpuset", cpu(json!({ "cpus": "0-1", "mems": "0" }))),
         ("one cpu", cpu(json!({ "cpus": "1" }))),
         ("missing cpu", cpu(json!({ "cpus": "77" }))),
@@ -110,7 +113,10 @@ fn others() -> Vec<(&'static str, Value)> {
         ("rdma", json!({ "rdma": { "rxe0": { "hcaHandles": 3, "hcaObjects": 10_000 } } })),
         ("rdma handles", json!({ "rdma": { "rxe0": { "hcaHandles": 3 } } })),
         ("rdma no device", json!({ "rdma": { "none": { "hcaHandles": 3 } } })),
-        ("network", json!({ "network": { "classID": 1_048_577, "priorities": [{ "name": "lo", "priority": 5 }] } })),
+        (
+            "network",
+            json!({ "network": { "classID": 1_048_577, "priorities": [{ "name": "lo", "priority": 5 }] } }),
+        ),
         (
             "as engines do",
             json!({
@@ -168,7 +174,11 @@ const CRUN_DIFFERS: &[Known] = &[
     ("rdma no device", "error", "the same"),
     ("unified rdma", "error", "the same"),
     ("huge pages", "hugetlb.2MB.rsvd.max", "crun limits pages in use, and no reserved ones"),
-    ("idle and shares", "error", "the kernel takes no weight for an idle cgroup: crun leaves it out, runc writes it"),
+    (
+        "idle and shares",
+        "error",
+        "the kernel takes no weight for an idle cgroup: crun leaves it out, runc writes it",
+    ),
     ("memory zeroes", "error", "a limit of 0 is none for runc, and no memory at all for crun"),
     ("swap 0", "memory.swap.max", "a swap of 0 is none set for runc, and no swap at all for crun"),
     ("realtime", "error", "crun refuses what v2 cannot do, runc says nothing"),

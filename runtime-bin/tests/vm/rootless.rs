@@ -15,9 +15,11 @@ fn bundle() -> TestBundle {
     linux["uidMappings"] = json!([{ "containerID": 0, "hostID": uid, "size": 1 }]);
     linux["gidMappings"] = json!([{ "containerID": 0, "hostID": gid, "size": 1 }]);
     // The network is the host's: then sysfs is, too, and can only be bound.
-    linux["namespaces"] =
-        json!(["pid", "ipc", "uts", "mount", "cgroup", "user", "network"].map(|kind| json!({ "type": kind })));
-    linux["resources"] = json!({ "memory": { "limit": 64 << 20 }, "pids": { "limit": 50 }, "cpu": { "shares": 512 } });
+    linux["namespaces"] = json!(
+        ["pid", "ipc", "uts", "mount", "cgroup", "user", "network"].map(|kind| json!({ "type": kind }))
+    );
+    linux["resources"] =
+        json!({ "memory": { "limit": 64 << 20 }, "pids": { "limit": 50 }, "cpu": { "shares": 512 } });
     let mounts = test.config["mounts"].as_array_mut().unwrap();
     for mount in mounts {
         // The group of terminals is not mapped.
@@ -42,7 +44,9 @@ fn limits(runtime: Runtime) {
 fn the_session_may_limit() {
     if vm::in_vm() {
         assert_ne!(nix::unistd::getuid().as_raw(), 0);
-        let own = fs::read_to_string("/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/cgroup.controllers");
+        let own = fs::read_to_string(
+            "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/cgroup.controllers",
+        );
         let own = own.unwrap();
         for controller in ["cpuset", "cpu", "io", "memory", "pids"] {
             assert!(own.split_whitespace().any(|name| name == controller), "{controller}: {own}");

@@ -28,7 +28,10 @@ fn cases() -> Vec<Case> {
         ("pids", json!({ "pids": { "limit": 50 } })),
         ("pids 0", json!({ "pids": { "limit": 0 } })),
         ("weight", json!({ "blockIO": { "weight": 300 } })),
-        ("throttle", json!({ "blockIO": { "throttleReadBpsDevice": [vm::device(disk, "rate", 1_048_576)] } })),
+        (
+            "throttle",
+            json!({ "blockIO": { "throttleReadBpsDevice": [vm::device(disk, "rate", 1_048_576)] } }),
+        ),
         ("huge pages", json!({ "hugepageLimits": [{ "pageSize": "2MB", "limit": 8 * MIB }] })),
         (
             "unified",
@@ -76,7 +79,9 @@ fn place(test: &mut TestBundle) -> String {
 fn properties(unit: &str) -> impl Iterator<Item = (String, String)> {
     let text = vm::said("systemctl", &["show", unit]);
     let is_told = |name: &str| {
-        let kinds = ["CPU", "Memory", "IO", "Allowed", "Startup", "Tasks", "Device", "Delegate", "Timeout", "Default"];
+        let kinds = [
+            "CPU", "Memory", "IO", "Allowed", "Startup", "Tasks", "Device", "Delegate", "Timeout", "Default",
+        ];
         let names = [
             "Slice",
             "Description",
@@ -130,7 +135,11 @@ fn look(runtime: Runtime) -> Vec<Seen> {
 
 /// Where Corten is not like runc, on purpose.
 const DIFFERENCES: &[Known] = &[
-    ("odd quota", "cpu.max", "the quota is in force as it was asked for, and not rounded to what systemd can say"),
+    (
+        "odd quota",
+        "cpu.max",
+        "the quota is in force as it was asked for, and not rounded to what systemd can say",
+    ),
     (
         "swap as limit",
         "unit MemorySwapMax",
@@ -142,7 +151,11 @@ const DIFFERENCES: &[Known] = &[
     ("as engines do", "unit IOWeight", "as for the weight alone"),
     ("as engines do", "io.weight", "as for the weight alone"),
     ("unified", "unit OOMPolicy", "systemd's word for memory.oom.group, which it would set back"),
-    ("devices", "unit DeviceAllow", "access that another rule allows to all devices stands with each device, too"),
+    (
+        "devices",
+        "unit DeviceAllow",
+        "access that another rule allows to all devices stands with each device, too",
+    ),
     ("pids 0", "pids.max", "no second process, as with runc 1.4; it is no limit with runc 1.3"),
     ("pids 0", "unit TasksMax", "the same"),
 ];

@@ -14,7 +14,8 @@ use crate::error::{Error, Repr};
 use crate::sys;
 use crate::tree::signal_each;
 
-/// How long processes that are to be killed may take to freeze, and then to end, before those that are left are signalled again.
+/// How long processes that are to be killed may take to freeze, and then to end, before those that are left
+/// are signalled again.
 const ROUND: Duration = Duration::from_millis(500);
 
 /// A container's cgroups, one in each hierarchy, held by fd.
@@ -60,8 +61,8 @@ impl Cgroups {
         self.find("freezer").ok_or_else(|| Repr::NoController { controller: "freezer" }.into())
     }
 
-    /// Moves a process with all its threads into them; 0 is the caller. The limits should have been written before: see
-    /// [`Hierarchies::create`](super::Hierarchies::create).
+    /// Moves a process with all its threads into them; 0 is the caller. The limits should have been written
+    /// before: see [`Hierarchies::create`](super::Hierarchies::create).
     ///
     /// # Errors
     /// It cannot be moved, and may be in some of them; what happens in `name=systemd` is no error (runc).
@@ -117,7 +118,8 @@ impl Cgroups {
         freezer::thaw(freezer.as_fd(), &freezer.shown)
     }
 
-    /// Lets processes go on in cgroups below as well that were frozen by themselves: a SIGKILL waits until then.
+    /// Lets processes go on in cgroups below as well that were frozen by themselves: a SIGKILL waits until
+    /// then.
     pub(crate) fn thaw_all(&self) -> Result<(), Error> {
         self.find("freezer").map_or(Ok(()), |freezer| freezer::thaw_all(freezer.as_fd(), &freezer.shown))
     }
@@ -130,7 +132,8 @@ impl Cgroups {
         self.find("freezer").map_or(Ok(false), |freezer| freezer::frozen(freezer.as_fd(), &freezer.shown))
     }
 
-    /// Kills every process in them and below, and waits until they are gone (or zombies). Frozen ones die, too.
+    /// Kills every process in them and below, and waits until they are gone (or zombies). Frozen ones die,
+    /// too.
     ///
     /// # Errors
     /// Some are left after `deadline`; the error names them.
@@ -165,18 +168,20 @@ impl Cgroups {
         killed.and(self.thaw_all())
     }
 
-    /// Lets the processes use the devices that the rules allow, the last rule that speaks of a device deciding, and no others.
+    /// Lets the processes use the devices that the rules allow, the last rule that speaks of a device
+    /// deciding, and no others.
     ///
-    /// Only the difference to what is allowed now is written, and at no moment is anything allowed that neither was before nor
-    /// is afterwards: where v1 has no such way, the processes are frozen meanwhile, for which they have until `deadline`. What
-    /// others have written to the list, as hooks for GPUs do, is taken back.
+    /// Only the difference to what is allowed now is written, and at no moment is anything allowed that
+    /// neither was before nor is afterwards: where v1 has no such way, the processes are frozen meanwhile,
+    /// for which they have until `deadline`. What others have written to the list, as hooks for GPUs do, is
+    /// taken back.
     ///
     /// Does nothing in a user namespace, whose devices are forbidden anyway (runc).
     ///
     /// # Errors
-    /// No cgroup has the controller `devices`; the rules have an exception to an exception, which v1 cannot express; or the
-    /// kernel refuses one, as when the cgroup above does not allow it, or when all is to be allowed or forbidden by default and
-    /// there are sub-cgroups.
+    /// No cgroup has the controller `devices`; the rules have an exception to an exception, which v1 cannot
+    /// express; or the kernel refuses one, as when the cgroup above does not allow it, or when all is to be
+    /// allowed or forbidden by default and there are sub-cgroups.
     pub fn set_devices(&self, rules: &[Rule], deadline: Duration) -> Result<(), Error> {
         let wanted = devices::List::of_rules(rules)?;
         if devices::in_user_namespace()? {
@@ -197,7 +202,8 @@ impl Cgroups {
     /// Removes them and all below. Those that are gone already are no error.
     ///
     /// # Errors
-    /// Some have processes, or are still busy after `deadline`. The others are removed; the error tells all that went wrong.
+    /// Some have processes, or are still busy after `deadline`. The others are removed; the error tells all
+    /// that went wrong.
     pub fn remove(self, deadline: Duration) -> Result<(), Error> {
         let end = Instant::now() + deadline;
         // The one that says which processes there are is the last to go.

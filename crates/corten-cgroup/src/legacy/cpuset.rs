@@ -9,8 +9,9 @@ use crate::tree::{read_file, write_file};
 /// Copies both from the cgroup above where they are empty.
 pub(super) fn fill(directory: BorrowedFd<'_>, above: BorrowedFd<'_>, path: &Path) -> Result<(), Error> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
-        let read =
-            |directory| read_file(directory, file).map_err(|errno| failed(errno, || format!("read({path:?}, {file})")));
+        let read = |directory| {
+            read_file(directory, file).map_err(|errno| failed(errno, || format!("read({path:?}, {file})")))
+        };
         if !read(directory)?.trim().is_empty() {
             continue;
         }

@@ -1,9 +1,11 @@
-//! Device rules as v1 knows them: a list that forbids all but its exceptions, or one that allows all but them.
+//! Device rules as v1 knows them: a list that forbids all but its exceptions, or one that allows all but
+//! them.
 //!
-//! An exception is about one device, or about all with a major or minor number, or about all of a kind. In a list that forbids,
-//! a request is allowed if *one* exception has all that is asked for; in a list that allows, it is forbidden if one has any
-//! of it. There are no exceptions to exceptions. `devices.list` shows the exceptions of a list that forbids only.
-//! Kernel: security/device_cgroup.c, Documentation/admin-guide/cgroup-v1/devices.rst.
+//! An exception is about one device, or about all with a major or minor number, or about all of a kind. In a
+//! list that forbids, a request is allowed if *one* exception has all that is asked for; in a list that
+//! allows, it is forbidden if one has any of it. There are no exceptions to exceptions. `devices.list` shows
+//! the exceptions of a list that forbids only. Kernel: security/device_cgroup.c,
+//! Documentation/admin-guide/cgroup-v1/devices.rst.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -40,12 +42,14 @@ impl Devices {
         (rule.major, rule.minor) == (self.major, self.minor)
     }
 
-    /// The rules that are about all of these devices, the last one first. A number of `None` stands for any that no rule names.
+    /// The rules that are about all of these devices, the last one first. A number of `None` stands for any
+    /// that no rule names.
     fn rules(self, rules: &[Rule]) -> Vec<&Rule> {
         let kind = if self.block { BLOCK } else { CHAR };
         let about = |number: Option<u32>, wanted| number.is_none_or(|number| Some(number) == wanted);
-        let about =
-            |rule: &&Rule| rule.has_kind(kind) && about(rule.major, self.major) && about(rule.minor, self.minor);
+        let about = |rule: &&Rule| {
+            rule.has_kind(kind) && about(rule.major, self.major) && about(rule.minor, self.minor)
+        };
         rules.iter().rev().filter(about).collect()
     }
 }
@@ -90,15 +94,18 @@ impl List {
             let here = excepted(devices);
             let wider: Vec<i32> = devices.wider().map(excepted).collect();
             if let Some(lost) = wider.iter().map(|wider| wider & !here).find(|lost| *lost != 0)
-                && let Some(rule) = devices.rules(rules).into_iter().find(|rule| rule.access.bits() & lost != 0)
+                && let Some(rule) =
+                    devices.rules(rules).into_iter().find(|rule| rule.access.bits() & lost != 0)
             {
                 return Err(rule);
             }
-            let is_new = |request: &i32| request & !here == 0 && wider.iter().all(|wider| request & !wider != 0);
+            let is_new =
+                |request: &i32| request & !here == 0 && wider.iter().all(|wider| request & !wider != 0);
             let needed = REQUESTS.into_iter().filter(is_new).fold(0, |bits, request| bits | request);
             if needed != 0 {
-                // What a rule says of just these devices is repeated, even if a wider exception has it: a list below this one
-                // can only have exceptions that are part of one of these, and the rules there may be the same.
+                // What a rule says of just these devices is repeated, even if a wider exception has it: a
+                // list below this one can only have exceptions that are part of one of these, and the rules
+                // there may be the same.
                 let named = devices.rules(rules).into_iter().filter(|rule| devices.are_named_by(rule));
                 let named = named.fold(0, |bits, rule| bits | rule.access.bits());
                 exceptions.insert(devices, here & (needed | named));
@@ -112,8 +119,9 @@ impl List {
         let path = &directory.shown;
         let text = read_file(directory.as_fd(), "devices.list")
             .map_err(|errno| failed(errno, || format!("read({path:?}/devices.list)")))?;
-        Self::parse(&text)
-            .ok_or_else(|| Repr::Content { what: "the devices", path: path.join("devices.list"), text }.into())
+        Self::parse(&text).ok_or_else(|| {
+            Repr::Content { what: "the devices", path: path.join("devices.list"), text }.into()
+        })
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -144,7 +152,8 @@ impl List {
         self.allows && !self.exceptions.is_empty()
     }
 
-    /// What makes this list that one. Nothing is allowed on the way that neither allows, unless all has to be allowed first.
+    /// What makes this list that one. Nothing is allowed on the way that neither allows, unless all has to be
+    /// allowed first.
     pub(super) fn changes(&self, wanted: &Self) -> Vec<Write> {
         let mut writes = Vec::new();
         let none = BTreeMap::new();
@@ -161,8 +170,9 @@ impl List {
             }
         };
         let bits = |list: &BTreeMap<Devices, i32>, devices| list.get(&devices).copied().unwrap_or(0);
-        // What only becomes more, first, so that nothing that stays allowed is refused meanwhile. An exception that loses
-        // something must lose it before it gets more: both at once are a request that neither list may allow.
+        // What only becomes more, first, so that nothing that stays allowed is refused meanwhile. An
+        // exception that loses something must lose it before it gets more: both at once are a request that
+        // neither list may allow.
         let loses = |devices: &Devices| bits(now, *devices) & !bits(&wanted.exceptions, *devices) != 0;
         for (devices, access) in wanted.exceptions.iter().filter(|(devices, _)| !loses(devices)) {
             write(!wanted.allows, *devices, access & !bits(now, *devices));
@@ -176,8 +186,8 @@ impl List {
     }
 }
 
-/// The devices that rules tell apart: those they name, and where one names a minor number of any major, its devices of the
-/// majors that others name. The widest come first.
+/// The devices that rules tell apart: those they name, and where one names a minor number of any major, its
+/// devices of the majors that others name. The widest come first.
 fn told_apart(rules: &[Rule]) -> BTreeSet<Devices> {
     let majors: BTreeSet<Option<u32>> = rules.iter().map(|rule| rule.major).chain([None]).collect();
     let mut found = BTreeSet::new();
@@ -280,7 +290,9 @@ mod tests {
         }
 
         fn list(&self) -> String {
-            let line = |exception: &(Devices, i32)| format!("{}\n", Write { allow: true, exception: Some(*exception) });
+            let line = |exception: &(Devices, i32)| {
+                format!("{}\n", Write { allow: true, exception: Some(*exception) })
+            };
             if self.allows { "a *:* rwm\n".to_owned() } else { self.exceptions.iter().map(line).collect() }
         }
 
@@ -328,19 +340,25 @@ mod tests {
     const NUMBERS: [u32; 3] = [0, 1, 7];
 
     fn every_device() -> impl Iterator<Item = Devices> {
-        (0..18).map(|n| Devices { block: n < 9, major: Some(NUMBERS[n / 3 % 3]), minor: Some(NUMBERS[n % 3]) })
+        (0..18).map(|n| Devices {
+            block: n < 9,
+            major: Some(NUMBERS[n / 3 % 3]),
+            minor: Some(NUMBERS[n % 3]),
+        })
     }
 
     fn every_request() -> impl Iterator<Item = (Devices, i32)> {
         every_device().flat_map(|device| [1, 2, 4, 6].map(|request| (device, request)))
     }
 
-    /// Whether there is a list, found the long way: for each answer that is not the default one, an exception about this device
-    /// that gives no such answer to another. The last of the numbers stands for all that nobody names.
+    /// Whether there is a list, found the long way: for each answer that is not the default one, an exception
+    /// about this device that gives no such answer to another. The last of the numbers stands for all that
+    /// nobody names.
     fn expressible(rules: &[Rule], allows: bool) -> bool {
         let differs = |device, request| model(rules, device, request) != allows;
         let covered = |device: Devices, request: i32| {
-            let choices = |number: Option<u32>| if number == Some(7) { vec![None] } else { vec![None, number] };
+            let choices =
+                |number: Option<u32>| if number == Some(7) { vec![None] } else { vec![None, number] };
             choices(device.major).into_iter().any(|major| {
                 choices(device.minor).into_iter().any(|minor| {
                     every_device()
@@ -441,7 +459,9 @@ mod tests {
     #[test]
     fn the_usual_rules() {
         let mut rules = vec![rule(false, "a *:* rwm")];
-        rules.extend(["c *:* m", "b *:* m", "c 1:3 rwm", "c 136:* rwm", "c 10:200 rw"].map(|text| rule(true, text)));
+        rules.extend(
+            ["c *:* m", "b *:* m", "c 1:3 rwm", "c 136:* rwm", "c 10:200 rw"].map(|text| rule(true, text)),
+        );
         let mut kernel = Kernel::new();
         let writes = spelled(&kernel.make(&List::of_rules(&rules).unwrap()));
         assert_eq!(
@@ -466,7 +486,10 @@ mod tests {
         let all = [rule(true, "a *:* rwm")];
         assert_eq!(spelled(&kernel.make(&List::of_rules(&all).unwrap())), ["allow a *:* rwm"]);
         let but = [all[0], rule(false, "b 8:* w")];
-        assert_eq!(spelled(&kernel.make(&List::of_rules(&but).unwrap())), ["allow a *:* rwm", "deny b 8:* w"]);
+        assert_eq!(
+            spelled(&kernel.make(&List::of_rules(&but).unwrap())),
+            ["allow a *:* rwm", "deny b 8:* w"]
+        );
     }
 
     #[test]

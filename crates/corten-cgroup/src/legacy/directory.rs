@@ -50,7 +50,8 @@ impl Directory {
         if count > 0 { Err(Repr::NotEmpty { count }.into()) } else { Ok(()) }
     }
 
-    /// Fails if it is frozen, or one above is: whoever is moved there stands still for as long as that is, and cannot even be killed.
+    /// Fails if it is frozen, or one above is: whoever is moved there stands still for as long as that is,
+    /// and cannot even be killed.
     pub(super) fn check_runs(&self) -> Result<(), Error> {
         if self.has("freezer") && freezer::stopped(self.fd.as_fd(), &self.shown)? {
             return Err(Repr::Frozen.into());
@@ -65,7 +66,9 @@ impl Directory {
             let text = match read_file(directory, "cgroup.procs") {
                 // Removed meanwhile.
                 Err(Errno::ENODEV | Errno::ENOENT) => return Ok(()),
-                other => other.map_err(|errno| failed(errno, || format!("read({:?}/cgroup.procs)", self.shown)))?,
+                other => {
+                    other.map_err(|errno| failed(errno, || format!("read({:?}/cgroup.procs)", self.shown)))?
+                }
             };
             pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
             Ok(())
@@ -90,7 +93,9 @@ impl Directory {
                     tries -= 1;
                     sleep(Duration::from_millis(10));
                 }
-                Err(errno) => return Err(failed(errno, || format!("write({:?}/cgroup.procs, {pid})", self.shown))),
+                Err(errno) => {
+                    return Err(failed(errno, || format!("write({:?}/cgroup.procs, {pid})", self.shown)));
+                }
             }
         }
     }

@@ -1,7 +1,8 @@
 //! The freezer of v1: `freezer.state`, which says FREEZING until every process has stopped.
 //!
-//! Kernel: Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst. There is no event when a cgroup is frozen, and processes
-//! that keep appearing can keep it FREEZING for good; letting them go on for a moment helps (runc's experience).
+//! Kernel: Documentation/admin-guide/cgroup-v1/freezer-subsystem.rst. There is no event when a cgroup is
+//! frozen, and processes that keep appearing can keep it FREEZING for good; letting them go on for a moment
+//! helps (runc's experience).
 
 use std::os::fd::BorrowedFd;
 use std::path::Path;
@@ -15,7 +16,8 @@ use crate::tree::{for_each_below, read_file, write_file};
 
 /// How often the state is read while it is FREEZING.
 const PAUSE: Duration = Duration::from_micros(200);
-/// How long it may be FREEZING until the first thaw; each time twice as long, so that a slow machine gets there.
+/// How long it may be FREEZING until the first thaw; each time twice as long, so that a slow machine gets
+/// there.
 const FIRST_ATTEMPT: Duration = Duration::from_millis(20);
 /// How long processes go on in between.
 const REST: Duration = Duration::from_millis(5);
@@ -72,7 +74,8 @@ pub(super) fn thaw_all(directory: BorrowedFd<'_>, path: &Path) -> Result<(), Err
     })
 }
 
-/// Whether a cgroup is frozen by its own state. One that only a cgroup above holds is not: thawing it would change nothing.
+/// Whether a cgroup is frozen by its own state. One that only a cgroup above holds is not: thawing it would
+/// change nothing.
 pub(super) fn frozen(directory: BorrowedFd<'_>, path: &Path) -> Result<bool, Error> {
     let end = Instant::now() + STABLE;
     loop {

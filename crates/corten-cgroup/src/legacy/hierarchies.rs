@@ -1,6 +1,7 @@
 //! The hierarchies, and a container's paths in them.
 //!
-//! Stage: host. Attacker: a container that manages its own sub-cgroups; names below its cgroups are its own choice.
+//! Stage: host. Attacker: a container that manages its own sub-cgroups; names below its cgroups are its own
+//! choice.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -27,8 +28,8 @@ const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY);
 /// How often a cgroup is made again because somebody removed one above it meanwhile.
 const TRIES: usize = 10;
 
-/// Where the cgroups of a container are: for each hierarchy, as `/proc/PID/cgroup` names it (`cpu,cpuacct`, `name=systemd`), the
-/// path from its mount, starting with `/`.
+/// Where the cgroups of a container are: for each hierarchy, as `/proc/PID/cgroup` names it (`cpu,cpuacct`,
+/// `name=systemd`), the path from its mount, starting with `/`.
 pub type Paths = BTreeMap<String, PathBuf>;
 
 /// The hierarchies that are mounted below `/sys/fs/cgroup`: those with controllers, and `name=systemd`.
@@ -59,11 +60,16 @@ impl Hierarchies {
             }
             if let Some((mount_point, fd)) = mount_of(name)? {
                 let own_cgroup = own_cgroup.strip_suffix(" (deleted)").unwrap_or(own_cgroup);
-                found.push(Hierarchy { name: name.to_owned(), mount_point, own_cgroup: own_cgroup.into(), fd });
+                found.push(Hierarchy {
+                    name: name.to_owned(),
+                    mount_point,
+                    own_cgroup: own_cgroup.into(),
+                    fd,
+                });
             }
         }
-        // The first one says which processes a container has: they are added there first, and it is removed last. Only the
-        // freezer can hold them while they are listed.
+        // The first one says which processes a container has: they are added there first, and it is removed
+        // last. Only the freezer can hold them while they are listed.
         found.sort_by_key(|hierarchy| match hierarchy {
             freezer if freezer.has("freezer") => 0,
             devices if devices.has("devices") => 1,
@@ -80,7 +86,10 @@ impl Hierarchies {
 
     /// Returns the controllers that are in them.
     pub fn controllers(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter(|hierarchy| !hierarchy.is_named()).flat_map(|hierarchy| hierarchy.name.split(','))
+        self.0
+            .iter()
+            .filter(|hierarchy| !hierarchy.is_named())
+            .flat_map(|hierarchy| hierarchy.name.split(','))
     }
 
     /// Returns the paths of cgroups that are at the same place below each mount.
@@ -100,8 +109,8 @@ impl Hierarchies {
 
     /// Returns the paths of a container's cgroups.
     ///
-    /// An absolute `cgroups_path` counts from each mount. A relative one, or the `id` if there is none, counts from the caller's
-    /// own cgroup in each hierarchy (runc).
+    /// An absolute `cgroups_path` counts from each mount. A relative one, or the `id` if there is none,
+    /// counts from the caller's own cgroup in each hierarchy (runc).
     ///
     /// # Errors
     /// The mounts cannot be looked at; that is done only for a relative path.
@@ -117,7 +126,8 @@ impl Hierarchies {
         }
         let below = cleaned.strip_prefix("/").unwrap_or(&cleaned);
         let mounts = "/proc/self/mountinfo";
-        let mounts = std::fs::read(mounts).map_err(|error| failed_io(&error, || format!("read({mounts:?})")))?;
+        let mounts =
+            std::fs::read(mounts).map_err(|error| failed_io(&error, || format!("read({mounts:?})")))?;
         // Names of other mounts may be anything.
         let mounts = String::from_utf8_lossy(&mounts);
         let resolve = |hierarchy: &Hierarchy| {
@@ -127,13 +137,14 @@ impl Hierarchies {
         self.0.iter().map(resolve).collect()
     }
 
-    /// Makes a container's cgroups with all their parents, or takes empty ones that exist. The cpus and memory nodes of the
-    /// parents are filled in where they are empty.
+    /// Makes a container's cgroups with all their parents, or takes empty ones that exist. The cpus and
+    /// memory nodes of the parents are filled in where they are empty.
     ///
-    /// Limits come next, then [`Cgroups::add`]: a process that is in a real-time class cannot enter before there is a budget
-    /// for it, and the cpus of the container may have to differ from those above.
+    /// Limits come next, then [`Cgroups::add`]: a process that is in a real-time class cannot enter before
+    /// there is a budget for it, and the cpus of the container may have to differ from those above.
     ///
-    /// Only the controllers of `paths` matter; that the caller may not make one in `name=systemd` is no error, as with runc.
+    /// Only the controllers of `paths` matter; that the caller may not make one in `name=systemd` is no
+    /// error, as with runc.
     ///
     /// # Errors
     /// One has processes or is frozen, or cannot be made. What was made is removed again, parents included.
@@ -141,8 +152,8 @@ impl Hierarchies {
         self.make(paths, true)
     }
 
-    /// Makes those of a container's cgroups that are missing, and takes the others with their processes: for a unit that systemd
-    /// has started in some of the hierarchies.
+    /// Makes those of a container's cgroups that are missing, and takes the others with their processes: for
+    /// a unit that systemd has started in some of the hierarchies.
     ///
     /// # Errors
     /// One cannot be made. What was made is removed again, parents included.
@@ -252,7 +263,8 @@ impl Hierarchy {
                 other => return other.map(Arc::new).map_err(self.failed("openat2", path)),
             }
         }
-        let here = sys::open_below(&self.fd, Path::new("."), DIRECTORY).map_err(self.failed("openat2", path))?;
+        let here =
+            sys::open_below(&self.fd, Path::new("."), DIRECTORY).map_err(self.failed("openat2", path))?;
         let mut here = Arc::new(here);
         let mut so_far = PathBuf::from("/");
         for component in path.components() {
@@ -263,7 +275,8 @@ impl Hierarchy {
                 Err(Errno::EEXIST) => {}
                 Err(errno) => return Err(self.failed("mkdir", &so_far)(errno)),
             }
-            let inner = sys::open_below(&*here, Path::new(name), DIRECTORY).map_err(self.failed("openat2", &so_far))?;
+            let inner = sys::open_below(&*here, Path::new(name), DIRECTORY)
+                .map_err(self.failed("openat2", &so_far))?;
             if self.has("cpuset") {
                 cpuset::fill(inner.as_fd(), here.as_fd(), &self.shown(&so_far))?;
             }
@@ -287,18 +300,20 @@ impl Hierarchy {
         move |errno| failed(errno, || format!("{call}({:?})", self.shown(path)))
     }
 
-    /// Which directory of the hierarchy is at the mount point: in a container that has no cgroup namespace, it is the
-    /// container's cgroup.
+    /// Which directory of the hierarchy is at the mount point: in a container that has no cgroup namespace,
+    /// it is the container's cgroup.
     fn root(&self, mountinfo: &str) -> Result<PathBuf, Error> {
         let file = format!("/proc/self/fdinfo/{}", self.fd.as_raw_fd());
-        let info = sys::read_all(Path::new(&file)).map_err(|error| failed_io(&error, || format!("read({file:?})")))?;
+        let info = sys::read_all(Path::new(&file))
+            .map_err(|error| failed_io(&error, || format!("read({file:?})")))?;
         let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:")).map(str::trim);
         let root = id.and_then(|id| root_of_mount(mountinfo, id));
         root.ok_or_else(|| Repr::Content { what: "the mount", path: file.into(), text: info }.into())
     }
 }
 
-/// Finds where a hierarchy is mounted, by its own name or that of one of its controllers, which may be a link.
+/// Finds where a hierarchy is mounted, by its own name or that of one of its controllers, which may be a
+/// link.
 fn mount_of(name: &str) -> Result<Option<(PathBuf, OwnedFd)>, Error> {
     let name = name.strip_prefix("name=").unwrap_or(name);
     for name in std::iter::once(name).chain(name.split(',').filter(|part| *part != name)) {
@@ -338,7 +353,8 @@ fn unescape(text: &str) -> PathBuf {
     OsString::from_vec(bytes).into()
 }
 
-/// The caller's own cgroup, as seen from the directory that is mounted; that one itself if the own cgroup is not below it.
+/// The caller's own cgroup, as seen from the directory that is mounted; that one itself if the own cgroup is
+/// not below it.
 pub(crate) fn from_mount(own: &Path, root: &Path) -> PathBuf {
     clean(own.strip_prefix(root).unwrap_or(Path::new("/")))
 }
@@ -356,12 +372,17 @@ mod tests {
         assert_eq!(root_of_mount(mountinfo, "3"), None);
     }
 
-    /// In a container without a cgroup namespace, `/proc/self/cgroup` has the path on the machine, and the mount begins below.
+    /// In a container without a cgroup namespace, `/proc/self/cgroup` has the path on the machine, and the
+    /// mount begins below.
     #[test]
     fn the_own_cgroup_counts_from_the_mount() {
-        for (own, root, counted) in
-            [("/a/b", "/", "/a/b"), ("/a/b", "/a", "/b"), ("/a/b", "/a/b", "/"), ("/c", "/a", "/"), ("/ab", "/a", "/")]
-        {
+        for (own, root, counted) in [
+            ("/a/b", "/", "/a/b"),
+            ("/a/b", "/a", "/b"),
+            ("/a/b", "/a/b", "/"),
+            ("/c", "/a", "/"),
+            ("/ab", "/a", "/"),
+        ] {
             assert_eq!(from_mount(Path::new(own), Path::new(root)), Path::new(counted), "{own} in {root}");
         }
     }

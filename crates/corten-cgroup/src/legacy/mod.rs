@@ -1,12 +1,13 @@
 //! cgroup v1: the hierarchies beside cgroup2 on a *hybrid* machine, or instead of it.
 //!
-//! * **Hierarchy**: a mount with some of the controllers, or with a name only (`name=systemd`), each with cgroups of its own.
-//!   [`Hierarchies`] are those below `/sys/fs/cgroup`.
+//! * **Hierarchy**: a mount with some of the controllers, or with a name only (`name=systemd`), each with
+//!   cgroups of its own. [`Hierarchies`] are those below `/sys/fs/cgroup`.
 //! * **Paths**: where a container's cgroups are, one path for each hierarchy ([`Paths`]).
-//! * **Cgroups**: the directories themselves, held by fd ([`Cgroups`]): made, filled with processes, frozen, killed, removed.
+//! * **Cgroups**: the directories themselves, held by fd ([`Cgroups`]): made, filled with processes, frozen,
+//!   killed, removed.
 //!
-//! There is no event when a v1 cgroup becomes empty or frozen, and nothing to kill all of it: this waits for processes by
-//! pidfd, and freezes before it kills.
+//! There is no event when a v1 cgroup becomes empty or frozen, and nothing to kill all of it: this waits for
+//! processes by pidfd, and freezes before it kills.
 //!
 //! ```no_run
 //! use std::time::Duration;

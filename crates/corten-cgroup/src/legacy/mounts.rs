@@ -68,7 +68,8 @@ pub(super) fn own_cgroups() -> Result<String, Error> {
     sys::read_all(file).map_err(|error| failed_io(&error, || format!("read({file:?})")))
 }
 
-/// The controllers (or `name=NAME`) and the path of each line `N:CONTROLLERS:PATH`, but for that of cgroup2 (N = 0).
+/// The controllers (or `name=NAME`) and the path of each line `N:CONTROLLERS:PATH`, but for that of cgroup2
+/// (N = 0).
 pub(crate) fn lines(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.lines().filter_map(|line| {
         let mut fields = line.splitn(3, ':');
@@ -94,7 +95,10 @@ mod tests {
     fn lines_of_proc_cgroup_are_read() {
         let text = "3:cpu,cpuacct:/a\n1:name=systemd:/x:y\n0::/user.slice\n";
         let [cpu, systemd] = lines(text).map(mount).collect::<Vec<_>>().try_into().expect("two v1 lines");
-        assert_eq!((cpu.name, cpu.options), ("cpu,cpuacct".into(), vec!["cpu".to_owned(), "cpuacct".to_owned()]));
+        assert_eq!(
+            (cpu.name, cpu.options),
+            ("cpu,cpuacct".into(), vec!["cpu".to_owned(), "cpuacct".to_owned()])
+        );
         assert_eq!(systemd.name, "systemd");
         assert_eq!(systemd.options, ["none", "name=systemd"]);
         assert_eq!(systemd.own_cgroup, Path::new("/x:y"));

@@ -1,12 +1,18 @@
-//! From the measures of v1, in which the runtime-spec speaks, to those of v2 and systemd. The formulas are runc's: users compare.
+//! From the measures of v1, in which the runtime-spec speaks, to those of v2 and systemd. The formulas are
+//! runc's: users compare.
 
 use crate::error::Error;
 
 /// cpu.shares (2 to 262144, usually 1024) to cpu.weight (1 to 10000, usually 100).
 ///
-/// Least, usual and greatest value of the one are those of the other: a quadratic in the logarithm goes through all three.
+/// Least, usual and greatest value of the one are those of the other: a quadratic in the logarithm goes
+/// through all three.
 #[expect(clippy::cast_precision_loss, reason = "values of interest are below 2^18")]
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the result is between 1 and 10000")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the result is between 1 and 10000"
+)]
 pub(crate) fn cpu_weight(shares: u64) -> u64 {
     if shares <= 2 {
         return 1;
@@ -23,8 +29,8 @@ pub(crate) fn io_weight(weight: u16) -> u64 {
     1 + u64::from(weight).saturating_sub(10) * 9999 / 990
 }
 
-/// blkio.weight to systemd's IOWeight (1 to 10000), so that systemd, which has another measure for BFQ than for io.cost, writes to
-/// io.bfq.weight what is meant. BFQ is what weights do something to without more ado.
+/// blkio.weight to systemd's IOWeight (1 to 10000), so that systemd, which has another measure for BFQ than
+/// for io.cost, writes to io.bfq.weight what is meant. BFQ is what weights do something to without more ado.
 pub(crate) fn unit_io_weight(weight: u16) -> u64 {
     let weight = u64::from(weight);
     if weight <= 100 { weight.max(1) } else { 100 + (weight - 100) * 9900 / 900 }
@@ -44,7 +50,8 @@ pub(crate) fn swap(memory: Option<i64>, together: Option<i64>) -> Result<Option<
     }
 }
 
-/// Quota and period as CPU time per second, in microseconds, in steps of 10 ms, as systemd rounds it. `None`: no limit.
+/// Quota and period as CPU time per second, in microseconds, in steps of 10 ms, as systemd rounds it. `None`:
+/// no limit.
 pub(crate) fn quota_per_second(quota: i64, period: u64) -> Option<u64> {
     const STEP: u64 = 10_000;
     let quota = u64::try_from(quota).ok().filter(|quota| *quota > 0)?;
@@ -61,7 +68,9 @@ mod tests {
     #[test]
     fn shares_become_weights() {
         let pairs = [(0, 1), (1, 1), (2, 1), (3, 2), (10, 4), (100, 17), (512, 59), (1024, 100), (2048, 174)];
-        for (shares, weight) in pairs.into_iter().chain([(10_000, 627), (262_143, 10_000), (u64::MAX, 10_000)]) {
+        for (shares, weight) in
+            pairs.into_iter().chain([(10_000, 627), (262_143, 10_000), (u64::MAX, 10_000)])
+        {
             assert_eq!(cpu_weight(shares), weight, "{shares}");
         }
         assert!((2..262_200).map(cpu_weight).is_sorted());

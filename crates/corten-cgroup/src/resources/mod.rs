@@ -1,10 +1,12 @@
 //! Limits: what a cgroup's processes may use.
 //!
-//! [`Resources`] says it in the words of the runtime-spec (config-linux.md#control-groups) but for devices, which are
-//! [`device`](crate::device)'s. [`Resources::settings`] turns it into [`Setting`]s, one for each file of a cgroup that is to be
-//! written; which files and values, for cgroup v2, v1 and systemd, stands in one table.
+//! [`Resources`] says it in the words of the runtime-spec (config-linux.md#control-groups) but for devices,
+//! which are [`device`](crate::device)'s. [`Resources::settings`] turns it into [`Setting`]s, one for each
+//! file of a cgroup that is to be written; which files and values, for cgroup v2, v1 and systemd, stands in
+//! one table.
 //!
-//! What is `None`, empty or 0 is not touched, but where 0 means something (`pids`: no limit; `idle`, `swappiness`, huge pages).
+//! What is `None`, empty or 0 is not touched, but where 0 means something (`pids`: no limit; `idle`,
+//! `swappiness`, huge pages).
 
 mod convert;
 mod setting;
@@ -58,7 +60,8 @@ pub struct Resources {
 /// Limits on CPU time, and which CPUs and memory nodes may be used.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cpu {
-    /// Share of the time when CPUs are busy: 2 to 262144, in the measure of v1, where 1024 is the usual share.
+    /// Share of the time when CPUs are busy: 2 to 262144, in the measure of v1, where 1024 is the usual
+    /// share.
     pub shares: Option<u64>,
     /// CPU time in a period, in microseconds. Negative: no limit.
     pub quota: Option<i64>,
@@ -91,7 +94,8 @@ pub struct Memory {
     pub swappiness: Option<u64>,
     /// Processes that need more wait instead of being killed (v1).
     pub disable_oom_killer: bool,
-    /// Refuse a limit that is below what is used already: see [`Cgroups::check_memory`](crate::Cgroups::check_memory).
+    /// Refuse a limit that is below what is used already: see
+    /// [`Cgroups::check_memory`](crate::Cgroups::check_memory).
     pub check_before_update: bool,
 }
 

@@ -16,8 +16,8 @@ use crate::error::{Error, Reason, Repr};
 use crate::sys;
 use crate::tree::read_file;
 
-/// A file of a cgroup and what is written to it. Made by [`Resources::settings`](super::Resources::settings), displayed as
-/// `file = value`.
+/// A file of a cgroup and what is written to it. Made by [`Resources::settings`](super::Resources::settings),
+/// displayed as `file = value`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setting {
     pub(crate) field: String,
@@ -49,8 +49,8 @@ pub(crate) enum IfMissing {
 }
 
 impl Setting {
-    /// Returns the field of [`Resources`](super::Resources) that asks for it, as it is written in `linux.resources` of a
-    /// config.json: `memory.limit`.
+    /// Returns the field of [`Resources`](super::Resources) that asks for it, as it is written in
+    /// `linux.resources` of a config.json: `memory.limit`.
     pub fn field(&self) -> &str {
         &self.field
     }
@@ -75,8 +75,8 @@ impl Setting {
         self.file.split('.').next().unwrap_or_default()
     }
 
-    /// Writes the value to the file below `directory`. With `before`, only if it is another than the file has, and what takes that
-    /// back is added to `before`.
+    /// Writes the value to the file below `directory`. With `before`, only if it is another than the file
+    /// has, and what takes that back is added to `before`.
     fn write(&self, directory: BorrowedFd<'_>, before: Option<&mut Vec<Self>>) -> Result<(), Errno> {
         let flags = if before.is_some() { OFlag::O_RDWR } else { OFlag::O_WRONLY };
         let open = || sys::open_below(&directory, Path::new(&self.file), flags);
@@ -122,9 +122,9 @@ impl Setting {
     }
 }
 
-/// Waits until controllers that somebody gives to this cgroup at this moment have their files here; false if there is nothing to
-/// wait for. The kernel lists them before it makes the files, but takes one writer at a time: a line without words, to a file that all
-/// of them write, comes back when those before it are done.
+/// Waits until controllers that somebody gives to this cgroup at this moment have their files here; false if
+/// there is nothing to wait for. The kernel lists them before it makes the files, but takes one writer at a
+/// time: a line without words, to a file that all of them write, comes back when those before it are done.
 fn settle(directory: BorrowedFd<'_>) -> bool {
     let control = sys::open_below(&directory, Path::new("cgroup.subtree_control"), OFlag::O_WRONLY);
     control.is_ok_and(|control| File::from(control).write_all(b"\n").is_ok())
@@ -156,11 +156,12 @@ fn value_before(file: &str, line: &str, now: &str) -> String {
     )
 }
 
-/// Writes settings, each to the directory of its place. With `before`, files that have the value already are left alone, and
-/// what takes back the changes is added to it: to be applied in reverse.
+/// Writes settings, each to the directory of its place. With `before`, files that have the value already are
+/// left alone, and what takes back the changes is added to it: to be applied in reverse.
 ///
-/// Some limits bound one another (memory and memory+swap, quota and burst), so that the kernel takes them only in the order
-/// that suits the old values: what it refuses is tried once more when the others are in force.
+/// Some limits bound one another (memory and memory+swap, quota and burst), so that the kernel takes them
+/// only in the order that suits the old values: what it refuses is tried once more when the others are in
+/// force.
 pub(crate) fn apply<'d>(
     settings: &[Setting],
     directory: &dyn Fn(Place) -> Option<BorrowedFd<'d>>,
@@ -173,15 +174,17 @@ pub(crate) fn apply<'d>(
             other => other.map_err(|failure| failure.explain(setting, directory))?,
         }
     }
-    // The last one first: a limit on memory that is refused as too much is used says more than that on memory and swap, which
-    // cannot be lower.
+    // The last one first: a limit on memory that is refused as too much is used says more than that on memory
+    // and swap, which cannot be lower.
     for setting in again.into_iter().rev() {
-        one(setting, directory, before.as_deref_mut()).map_err(|failure| failure.explain(setting, directory))?;
+        one(setting, directory, before.as_deref_mut())
+            .map_err(|failure| failure.explain(setting, directory))?;
     }
     Ok(())
 }
 
-/// Checks that not more memory is in use than is to be allowed. Without memory accounting there is nothing to check.
+/// Checks that not more memory is in use than is to be allowed. Without memory accounting there is nothing to
+/// check.
 pub(crate) fn check_memory<'d>(
     memory: &Memory,
     directory: &dyn Fn(Place) -> Option<BorrowedFd<'d>>,
@@ -196,11 +199,15 @@ pub(crate) fn check_memory<'d>(
     let legacy = Place::Legacy("memory");
     let usage = number(legacy, "memory.usage_in_bytes").or_else(|| number(Place::Unified, "memory.current"));
     let with_swap = number(legacy, "memory.memsw.usage_in_bytes").or_else(|| {
-        Some(number(Place::Unified, "memory.current")? + number(Place::Unified, "memory.swap.current").unwrap_or(0))
+        Some(
+            number(Place::Unified, "memory.current")?
+                + number(Place::Unified, "memory.swap.current").unwrap_or(0),
+        )
     });
-    for (field, what, limit, usage) in
-        [("memory.swap", "memory+swap", memory.swap, with_swap), ("memory.limit", "memory", memory.limit, usage)]
-    {
+    for (field, what, limit, usage) in [
+        ("memory.swap", "memory+swap", memory.swap, with_swap),
+        ("memory.limit", "memory", memory.limit, usage),
+    ] {
         // runc's words.
         if let (Some(limit @ 1..), Some(usage)) = (limit, usage)
             && usage > limit
@@ -246,11 +253,15 @@ impl Failure {
             Self::Refused(errno) | Self::Call(errno) => errno,
             Self::Nowhere => {
                 let controller = setting.controller();
-                return Error::value(field, format!("the {controller} controller is not available for this cgroup"));
+                return Error::value(
+                    field,
+                    format!("the {controller} controller is not available for this cgroup"),
+                );
             }
             Self::Bent(now) => {
                 // runc's words.
-                let end = if now.parse::<u64>().ok() > value.parse::<u64>().ok() { "minimum" } else { "maximum" };
+                let end =
+                    if now.parse::<u64>().ok() > value.parse::<u64>().ok() { "minimum" } else { "maximum" };
                 return Error::value(field, format!("the {end} allowed {} is {now}", file.replace('.', "-")));
             }
         };
@@ -271,7 +282,8 @@ fn hint(setting: &Setting, errno: Errno, directory: BorrowedFd<'_>) -> Option<St
         }
         // runc's words.
         (Place::Legacy("memory"), Errno::EBUSY) => {
-            let (usage, peak) = (read("memory.usage_in_bytes").ok()?, read("memory.max_usage_in_bytes").ok()?);
+            let (usage, peak) =
+                (read("memory.usage_in_bytes").ok()?, read("memory.max_usage_in_bytes").ok()?);
             Some(format!(" (current usage: {usage}, peak usage: {peak})"))
         }
         _ => None,

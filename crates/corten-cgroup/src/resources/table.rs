@@ -1,7 +1,9 @@
-//! The table of limits: a row for each field, and what becomes of it in cgroup v2, in cgroup v1 and in a unit of systemd.
+//! The table of limits: a row for each field, and what becomes of it in cgroup v2, in cgroup v1 and in a unit
+//! of systemd.
 //!
-//! What 0, -1 and nothing mean is decided here and in `convert`, once for all of them. The order is that of runc's writes.
-//! Source: config-linux.md#control-groups; Documentation/admin-guide/cgroup-v2.rst and cgroup-v1.
+//! What 0, -1 and nothing mean is decided here and in `convert`, once for all of them. The order is that of
+//! runc's writes. Source: config-linux.md#control-groups; Documentation/admin-guide/cgroup-v2.rst and
+//! cgroup-v1.
 
 use std::collections::BTreeSet;
 
@@ -57,7 +59,8 @@ struct Row {
     v2: Option<Make>,
     /// With cgroup v1.
     v1: Make,
-    /// With systemd, which is told beside the files, so that it does not set them back. `None`: it has no such thing.
+    /// With systemd, which is told beside the files, so that it does not set them back. `None`: it has no
+    /// such thing.
     unit: Option<MakeUnit>,
 }
 
@@ -174,8 +177,8 @@ impl Resources {
     /// Works out which files are to be written, in order. Pure.
     ///
     /// # Errors
-    /// Values that cannot be, each named by its field: swap without memory, a `unified` file of a controller that is in a v1
-    /// hierarchy.
+    /// Values that cannot be, each named by its field: swap without memory, a `unified` file of a controller
+    /// that is in a v1 hierarchy.
     pub fn settings(&self, legacy: &LegacyControllers) -> Result<Vec<Setting>, Error> {
         let mut settings = Vec::new();
         for row in TABLE {
@@ -197,7 +200,8 @@ impl Resources {
     /// Works out what systemd is to be told of a unit with these limits. Pure.
     ///
     /// # Errors
-    /// As [`Resources::settings`]; also lists of CPUs that are none, and values in `unified` that cannot be read.
+    /// As [`Resources::settings`]; also lists of CPUs that are none, and values in `unified` that cannot be
+    /// read.
     pub fn properties(&self, legacy: &LegacyControllers) -> Result<Vec<Property>, Error> {
         let mut properties = Vec::new();
         for row in TABLE {
@@ -212,7 +216,8 @@ impl Resources {
         Ok(properties)
     }
 
-    /// Returns the fields that are set and have no meaning on this machine, as only cgroup v1 has them. runc ignores them, too.
+    /// Returns the fields that are set and have no meaning on this machine, as only cgroup v1 has them. runc
+    /// ignores them, too.
     pub fn without_meaning(&self, legacy: &LegacyControllers) -> Vec<&'static str> {
         let is_set = |row: &&Row| {
             let mut settings = Vec::new();
@@ -263,12 +268,14 @@ impl Out<'_> {
     /// Writes a value if the kernel has the file.
     #[expect(clippy::unnecessary_wraps, reason = "the shape of a row's function")]
     fn put_if_there(&mut self, file: &str, value: Option<impl ToString>) -> Result<(), Error> {
-        let setting = value.map(|value| Setting { if_missing: IfMissing::Skip, ..self.setting(file, &value) });
+        let setting =
+            value.map(|value| Setting { if_missing: IfMissing::Skip, ..self.setting(file, &value) });
         self.settings.extend(setting);
         Ok(())
     }
 
-    /// Writes a limit. No limit is what holds without the file: engines say so where there is no such controller.
+    /// Writes a limit. No limit is what holds without the file: engines say so where there is no such
+    /// controller.
     fn put_limit(&mut self, file: &str, limit: Option<String>) -> Result<(), Error> {
         if limit.as_ref().is_some_and(|limit| limit.starts_with("max")) {
             return self.put_if_there(file, limit);
@@ -281,7 +288,8 @@ impl Out<'_> {
     fn put_or(&mut self, file: &str, other: &str, value: Option<impl ToString>) -> Result<(), Error> {
         if let Some(value) = value {
             let other = self.setting(other, &value);
-            let setting = Setting { if_missing: IfMissing::Instead(Box::new(other)), ..self.setting(file, &value) };
+            let setting =
+                Setting { if_missing: IfMissing::Instead(Box::new(other)), ..self.setting(file, &value) };
             self.settings.push(setting);
         }
         Ok(())
@@ -326,7 +334,12 @@ impl UnitOut<'_> {
     }
 
     /// systemd names devices by their nodes. `IO*` is for cgroup v2 only.
-    fn throttle(&mut self, name: &'static str, legacy: bool, devices: &[ThrottleDevice]) -> Result<(), Error> {
+    fn throttle(
+        &mut self,
+        name: &'static str,
+        legacy: bool,
+        devices: &[ThrottleDevice],
+    ) -> Result<(), Error> {
         let path = |device: &ThrottleDevice| format!("/dev/block/{}:{}", device.major, device.minor);
         let rate = |device: &ThrottleDevice| if device.rate == 0 { u64::MAX } else { device.rate };
         let list: Vec<_> = devices.iter().map(|device| (path(device), rate(device))).collect();
@@ -361,7 +374,8 @@ fn or_max(bytes: i64) -> String {
 
 fn task_limit(limit: i64) -> String {
     match limit {
-        // 0 is no limit for engines, which write it where there is no controller, as with crun. The kernel takes it for what 1 is, too.
+        // 0 is no limit for engines, which write it where there is no controller, as with crun. The kernel
+        // takes it for what 1 is, too.
         ..=0 => "max".to_owned(),
         limit => limit.to_string(),
     }
@@ -411,7 +425,8 @@ fn swappiness(r: &Resources, out: &mut Out<'_>) -> Result<(), Error> {
 fn io_weight(r: &Resources, out: &mut Out<'_>) -> Result<(), Error> {
     let Some(weight) = nonzero(r.io.weight) else { return Ok(()) };
     let other = out.setting("io.weight", &convert::io_weight(weight));
-    let setting = Setting { if_missing: IfMissing::Instead(Box::new(other)), ..out.setting("io.bfq.weight", &weight) };
+    let setting =
+        Setting { if_missing: IfMissing::Instead(Box::new(other)), ..out.setting("io.bfq.weight", &weight) };
     out.settings.push(setting);
     Ok(())
 }
@@ -421,8 +436,10 @@ fn io_device_weights(r: &Resources, out: &mut Out<'_>) -> Result<(), Error> {
         let Some(weight) = nonzero(*weight) else { continue };
         let other = out.setting("io.weight", &format!("{major}:{minor} {}", convert::io_weight(weight)));
         let value = format!("{major}:{minor} {weight}");
-        let setting =
-            Setting { if_missing: IfMissing::Instead(Box::new(other)), ..out.setting("io.bfq.weight", &value) };
+        let setting = Setting {
+            if_missing: IfMissing::Instead(Box::new(other)),
+            ..out.setting("io.bfq.weight", &value)
+        };
         out.settings.push(setting);
         out.name_last(&index);
     }
@@ -493,7 +510,8 @@ fn unit_io_weight(r: &Resources, legacy: bool, out: &mut UnitOut<'_>) -> Result<
 
 fn unit_device_weights(r: &Resources, legacy: bool, out: &mut UnitOut<'_>) -> Result<(), Error> {
     let path = |device: &WeightDevice| format!("/dev/block/{}:{}", device.major, device.minor);
-    let weight = |device: &WeightDevice| Some((path(device), convert::unit_io_weight(nonzero(device.weight)?)));
+    let weight =
+        |device: &WeightDevice| Some((path(device), convert::unit_io_weight(nonzero(device.weight)?)));
     let list: Vec<_> = r.io.weight_device.iter().filter_map(weight).collect();
     out.put("IODeviceWeight", Some(list).filter(|list| !list.is_empty() && !legacy))
 }

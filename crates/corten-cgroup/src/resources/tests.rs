@@ -31,7 +31,12 @@ fn everything() -> Resources {
         io: Io {
             weight: Some(500),
             leaf_weight: Some(300),
-            weight_device: vec![WeightDevice { major: 8, minor: 0, weight: Some(200), leaf_weight: Some(400) }],
+            weight_device: vec![WeightDevice {
+                major: 8,
+                minor: 0,
+                weight: Some(200),
+                leaf_weight: Some(400),
+            }],
             throttle_read_bps: device(1),
             throttle_write_bps: device(2),
             throttle_read_iops: device(3),
@@ -50,10 +55,13 @@ fn controllers(names: &str) -> LegacyControllers {
 
 /// All that v1 has.
 fn legacy() -> LegacyControllers {
-    controllers("blkio cpu cpuacct cpuset devices freezer hugetlb memory net_cls net_prio perf_event pids rdma")
+    controllers(
+        "blkio cpu cpuacct cpuset devices freezer hugetlb memory net_cls net_prio perf_event pids rdma",
+    )
 }
 
-/// A setting in one line: its field, the v1 hierarchy if it is in one, the file with its value, and what else is to be known.
+/// A setting in one line: its field, the v1 hierarchy if it is in one, the file with its value, and what else
+/// is to be known.
 fn line(setting: &Setting) -> String {
     let place = match setting.place {
         Place::Unified => String::new(),
@@ -262,7 +270,11 @@ fn nothing_and_zeroes() {
         io: Io {
             weight: Some(0),
             leaf_weight: Some(0),
-            weight_device: vec![WeightDevice { weight: Some(0), leaf_weight: Some(0), ..WeightDevice::default() }],
+            weight_device: vec![WeightDevice {
+                weight: Some(0),
+                leaf_weight: Some(0),
+                ..WeightDevice::default()
+            }],
             ..Io::default()
         },
         rdma: BTreeMap::from([("mlx5".to_owned(), Rdma::default())]),
@@ -305,8 +317,10 @@ fn nothing_and_zeroes() {
     ];
     assert_eq!(settings(&zeroes, &legacy()), v1);
     let max = u64::MAX;
-    let properties_of_v2 =
-        [format!("TasksMax=uint64 {max}"), format!("IOReadBandwidthMax=[(\"/dev/block/0:0\", uint64 {max})]")];
+    let properties_of_v2 = [
+        format!("TasksMax=uint64 {max}"),
+        format!("IOReadBandwidthMax=[(\"/dev/block/0:0\", uint64 {max})]"),
+    ];
     assert_eq!(properties(&zeroes, &LegacyControllers::none()), properties_of_v2);
 }
 
@@ -314,7 +328,12 @@ fn nothing_and_zeroes() {
 fn no_limit() {
     let unlimited = Resources {
         cpu: Cpu { quota: Some(-1), ..Cpu::default() },
-        memory: Memory { limit: Some(-1), reservation: Some(-1), swappiness: Some(u64::MAX), ..Memory::default() },
+        memory: Memory {
+            limit: Some(-1),
+            reservation: Some(-1),
+            swappiness: Some(u64::MAX),
+            ..Memory::default()
+        },
         pids: Some(-1),
         ..Resources::default()
     };
@@ -356,25 +375,38 @@ fn fields_without_meaning() {
     ];
     assert_eq!(everything().without_meaning(&LegacyControllers::none()), all);
     assert_eq!(everything().without_meaning(&legacy()), [""; 0]);
-    assert_eq!(everything().without_meaning(&controllers("memory cpu net_cls net_prio")), ["blockIO.leafWeight"]);
-    let unset =
-        Resources { memory: Memory { swappiness: Some(u64::MAX), ..Memory::default() }, ..Resources::default() };
+    assert_eq!(
+        everything().without_meaning(&controllers("memory cpu net_cls net_prio")),
+        ["blockIO.leafWeight"]
+    );
+    let unset = Resources {
+        memory: Memory { swappiness: Some(u64::MAX), ..Memory::default() },
+        ..Resources::default()
+    };
     assert_eq!(unset.without_meaning(&LegacyControllers::none()), [""; 0]);
 }
 
 #[test]
 fn values_that_cannot_be() {
-    let unified =
-        |file: &str| Resources { unified: BTreeMap::from([(file.to_owned(), "1".to_owned())]), ..Resources::default() };
-    let memory =
-        |limit, swap| Resources { memory: Memory { limit, swap, ..Memory::default() }, ..Resources::default() };
+    let unified = |file: &str| Resources {
+        unified: BTreeMap::from([(file.to_owned(), "1".to_owned())]),
+        ..Resources::default()
+    };
+    let memory = |limit, swap| Resources {
+        memory: Memory { limit, swap, ..Memory::default() },
+        ..Resources::default()
+    };
     let swappiness =
         Resources { memory: Memory { swappiness: Some(101), ..Memory::default() }, ..Resources::default() };
     let none = LegacyControllers::none();
     for (resources, legacy, error) in [
         (memory(None, Some(MIB)), &none, "memory.swap: unable to set swap limit without memory limit"),
         (memory(Some(2 * MIB), Some(MIB)), &none, "memory.swap: memory+swap limit should be >= memory limit"),
-        (swappiness, &legacy(), "memory.swappiness: invalid memory swappiness value: 101 (valid range is 0-100)"),
+        (
+            swappiness,
+            &legacy(),
+            "memory.swappiness: invalid memory swappiness value: 101 (valid range is 0-100)",
+        ),
         (
             unified("io.max"),
             &legacy(),
@@ -390,7 +422,11 @@ fn values_that_cannot_be() {
             &none,
             "unified[\"cgroup.procs\"]: \"cgroup.procs\" limits nothing: what is in the cgroup and what becomes of it is the runtime's to say",
         ),
-        (unified("max"), &none, "unified[\"max\"]: unified resource \"max\" must be in the form CONTROLLER.PARAMETER"),
+        (
+            unified("max"),
+            &none,
+            "unified[\"max\"]: unified resource \"max\" must be in the form CONTROLLER.PARAMETER",
+        ),
     ] {
         assert_eq!(resources.settings(legacy).unwrap_err().to_string(), error);
     }

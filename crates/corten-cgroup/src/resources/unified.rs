@@ -6,15 +6,19 @@ use super::table::{CPU_PERIOD, LegacyControllers};
 use crate::error::Error;
 use crate::systemd::{Property, cpu_mask};
 
-/// The files of cgroups themselves that limit something. The others move processes, kill, freeze, or hand out controllers: with
-/// `cgroup.procs` a config could take any process of the host, which would be killed with the container.
+/// The files of cgroups themselves that limit something. The others move processes, kill, freeze, or hand out
+/// controllers: with `cgroup.procs` a config could take any process of the host, which would be killed with
+/// the container.
 const CORE_LIMITS: [&str; 3] = ["cgroup.max.depth", "cgroup.max.descendants", "cgroup.pressure"];
 
 /// Makes the setting of a file.
 pub(super) fn setting(file: &str, value: &str, legacy: &LegacyControllers) -> Result<Setting, Error> {
     let field = format!("unified[{file:?}]");
     if file.contains(['/', '\0']) {
-        return Err(Error::value(&field, format!("unified resource {file:?} must be a file name (no slashes)")));
+        return Err(Error::value(
+            &field,
+            format!("unified resource {file:?} must be a file name (no slashes)"),
+        ));
     }
     let Some((controller, _)) =
         file.split_once('.').filter(|(controller, rest)| !controller.is_empty() && !rest.is_empty())
@@ -25,8 +29,9 @@ pub(super) fn setting(file: &str, value: &str, legacy: &LegacyControllers) -> Re
         ));
     };
     if controller == "cgroup" && !CORE_LIMITS.contains(&file) {
-        let reason =
-            format!("{file:?} limits nothing: what is in the cgroup and what becomes of it is the runtime's to say");
+        let reason = format!(
+            "{file:?} limits nothing: what is in the cgroup and what becomes of it is the runtime's to say"
+        );
         return Err(Error::value(&field, reason));
     }
     let legacy_name = if controller == "io" { "blkio" } else { controller };
@@ -66,7 +71,8 @@ pub(super) fn properties(file: &str, value: &str, properties: &mut Vec<Property>
     match file {
         // It is systemd's word for the same (of scopes since 253).
         "memory.oom.group" => {
-            properties.push(Property::new("OOMPolicy", if value == "1" { "kill" } else { "continue" }).since(253));
+            properties
+                .push(Property::new("OOMPolicy", if value == "1" { "kill" } else { "continue" }).since(253));
         }
         "cpu.weight" => properties.push(Property::new("CPUWeight", number(value)?)),
         "cpu.idle" if value == "1" => properties.push(Property::new("CPUWeight", 0_u64).since(252)),

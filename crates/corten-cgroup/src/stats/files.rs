@@ -44,7 +44,8 @@ impl<'fd> Directory<'fd> {
         let Some(text) = self.text(file)? else { return Ok(None) };
         let mut numbers = BTreeMap::new();
         for line in text.lines() {
-            let (key, number) = key_and_number(line).ok_or_else(|| self.content("a key and a number", file, line))?;
+            let (key, number) =
+                key_and_number(line).ok_or_else(|| self.content("a key and a number", file, line))?;
             numbers.insert(key.to_owned(), number);
         }
         Ok(Some(numbers))
@@ -62,8 +63,8 @@ impl<'fd> Directory<'fd> {
     }
 }
 
-/// Whether an errno says that there is nothing to read: no such file, a cgroup that has been removed, or something that was turned
-/// off at boot (`psi=0`, `swapaccount=0`).
+/// Whether an errno says that there is nothing to read: no such file, a cgroup that has been removed, or
+/// something that was turned off at boot (`psi=0`, `swapaccount=0`).
 pub(super) fn is_absence(errno: Errno) -> bool {
     matches!(errno, Errno::ENOENT | Errno::ENODEV | Errno::EOPNOTSUPP)
 }

@@ -92,7 +92,10 @@ fn cpuset(cgroup: &Directory<'_>) -> Result<Option<Cpuset>, Error> {
         memory_spread_slab: number("cpuset.memory_spread_slab")?,
         memory_pressure: number("cpuset.memory_pressure")?,
         sched_load_balance: number("cpuset.sched_load_balance")?,
-        sched_relax_domain_level: level.trim().parse().map_err(|_| cgroup.content("a number", file, level))?,
+        sched_relax_domain_level: level
+            .trim()
+            .parse()
+            .map_err(|_| cgroup.content("a number", file, level))?,
     }))
 }
 
@@ -155,8 +158,8 @@ fn hugetlb(cgroup: &Directory<'_>) -> Result<BTreeMap<String, Hugetlb>, Error> {
 /// A list of [`Io`].
 type IoList = fn(&mut Io) -> &mut Vec<IoEntry>;
 
-/// Who can have counted: what their files begin and end with. The first that has anything is taken, as runc does: BFQ, CFQ (up to
-/// 4.20), then throttling, which sees all that passes.
+/// Who can have counted: what their files begin and end with. The first that has anything is taken, as runc
+/// does: BFQ, CFQ (up to 4.20), then throttling, which sees all that passes.
 const COUNTERS: [(&str, &str); 4] = [
     ("blkio.bfq.", "_recursive"),
     ("blkio.", "_recursive"),
@@ -203,5 +206,7 @@ fn io_entries(cgroup: &Directory<'_>, file: &str) -> Result<Vec<IoEntry>, Error>
         Some(IoEntry { major, minor, operation: operation.to_owned(), value: parse_number(value)? })
     };
     let lines = text.lines().filter(|line| !line.starts_with("Total "));
-    lines.map(|line| entry(line).ok_or_else(|| cgroup.content("the number of a device", file, line))).collect()
+    lines
+        .map(|line| entry(line).ok_or_else(|| cgroup.content("the number of a device", file, line)))
+        .collect()
 }

@@ -1,11 +1,12 @@
 //! What a cgroup has used, and what it may use.
 //!
 //! Stage: host. Privilege: none, the files are readable by all. Kernel: cgroup2 (4.5), pressure (4.20); v1.
-//! Source: Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/. Attacker: none; the kernel alone writes these files.
+//! Source: Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/. Attacker: none; the kernel alone writes these
+//! files.
 //!
-//! Where v1 and v2 say the same by different files and units, the field has one meaning and one unit, and its doc names both
-//! files. What runc 1.5 reports for a field, is reported here. A part of [`Stats`] is absent where its controller is not enabled,
-//! or where the kernel does not have the file; that is no error.
+//! Where v1 and v2 say the same by different files and units, the field has one meaning and one unit, and its
+//! doc names both files. What runc 1.5 reports for a field, is reported here. A part of [`Stats`] is absent
+//! where its controller is not enabled, or where the kernel does not have the file; that is no error.
 //!
 //! ```no_run
 //! use corten_cgroup::Hierarchy;
@@ -35,7 +36,8 @@ use files::Directory;
 
 pub use oom::{Occurrence, OomWatcher, legacy_oom_kills};
 
-/// Statistics of a cgroup and all below it. Times are in nanoseconds, sizes in bytes, and a limit of `u64::MAX` is none.
+/// Statistics of a cgroup and all below it. Times are in nanoseconds, sizes in bytes, and a limit of
+/// `u64::MAX` is none.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -63,14 +65,15 @@ impl Stats {
     /// Reads the statistics of a cgroup of cgroup2, from the fd of its directory.
     ///
     /// # Errors
-    /// A file that is there cannot be read or understood; the error names it. A cgroup that has been removed has no files, which
-    /// is no error.
+    /// A file that is there cannot be read or understood; the error names it. A cgroup that has been removed
+    /// has no files, which is no error.
     pub fn read(cgroup: impl AsFd) -> Result<Self, Error> {
         unified::read(&Directory::new(cgroup.as_fd()))
     }
 
-    /// Reads the statistics of cgroups in v1 hierarchies. `directory_of` finds the directory of the cgroup in the hierarchy of a
-    /// controller, by the controller's name: `cpu`, `cpuacct`, `cpuset`, `memory`, `pids`, `blkio`, `hugetlb`, `rdma`, `misc`.
+    /// Reads the statistics of cgroups in v1 hierarchies. `directory_of` finds the directory of the cgroup in
+    /// the hierarchy of a controller, by the controller's name: `cpu`, `cpuacct`, `cpuset`, `memory`, `pids`,
+    /// `blkio`, `hugetlb`, `rdma`, `misc`.
     ///
     /// # Errors
     /// As [`Stats::read`].
@@ -86,7 +89,8 @@ pub struct Cpu {
     pub total_ns: u64,
     /// Time used by programs. v2: `cpu.stat` (`user_usec`); v1: `cpuacct.stat` (`user`), in steps of 10 ms.
     pub user_ns: u64,
-    /// Time used by the kernel for them. v2: `cpu.stat` (`system_usec`); v1: `cpuacct.stat` (`system`), in steps of 10 ms.
+    /// Time used by the kernel for them. v2: `cpu.stat` (`system_usec`); v1: `cpuacct.stat` (`system`), in
+    /// steps of 10 ms.
     pub kernel_ns: u64,
     /// Time used on each processor. v1: `cpuacct.usage_percpu`; v2: empty.
     pub per_cpu_ns: Vec<u64>,
@@ -140,8 +144,8 @@ pub struct Memory {
     pub cache: u64,
     /// Memory. v2: `memory.current`, `.max`, `.peak` (5.19); v1: `memory.usage_in_bytes` and its like.
     pub usage: MemoryUsage,
-    /// Memory and swap together. v1: `memory.memsw.*`. v2: sums of `memory` and `memory.swap`; no maximum, as those may have been
-    /// at different times.
+    /// Memory and swap together. v1: `memory.memsw.*`. v2: sums of `memory` and `memory.swap`; no maximum, as
+    /// those may have been at different times.
     pub with_swap: Option<MemoryUsage>,
     /// Swap alone. v2: `memory.swap.*`; v1: absent.
     pub swap: Option<MemoryUsage>,
@@ -169,14 +173,15 @@ pub struct MemoryUsage {
 /// Number of tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pids {
-    /// Tasks now. `pids.current`; v2 without it: lines of `cgroup.procs`, or of `cgroup.threads` in a threaded cgroup.
+    /// Tasks now. `pids.current`; v2 without it: lines of `cgroup.procs`, or of `cgroup.threads` in a
+    /// threaded cgroup.
     pub current: u64,
     /// How many there may be. `pids.max`.
     pub limit: u64,
 }
 
-/// Transfers to and from block devices. v2: `io.stat`, the first two alone; v1: the files of BFQ, of CFQ, or of throttling,
-/// whichever have something.
+/// Transfers to and from block devices. v2: `io.stat`, the first two alone; v1: the files of BFQ, of CFQ, or
+/// of throttling, whichever have something.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Io {
     /// Bytes. v2: `rbytes`, `wbytes`; v1: `blkio.*.io_service_bytes_recursive`.
@@ -215,8 +220,8 @@ pub struct IoEntry {
 pub struct Hugetlb {
     /// Pages that were touched. v2: `hugetlb.SIZE.current`; v1: `hugetlb.SIZE.usage_in_bytes` and its like.
     pub used: HugetlbUsage,
-    /// Pages that were reserved, touched or not (5.7). v2: `hugetlb.SIZE.rsvd.current`; v1: `hugetlb.SIZE.rsvd.usage_in_bytes`
-    /// and its like.
+    /// Pages that were reserved, touched or not (5.7). v2: `hugetlb.SIZE.rsvd.current`; v1:
+    /// `hugetlb.SIZE.rsvd.usage_in_bytes` and its like.
     pub reserved: Option<HugetlbUsage>,
 }
 
@@ -231,7 +236,8 @@ pub struct HugetlbUsage {
     pub failures: u64,
 }
 
-/// Remote direct memory access: the devices with their limits, and with their use. `rdma.max`, `rdma.current`.
+/// Remote direct memory access: the devices with their limits, and with their use. `rdma.max`,
+/// `rdma.current`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rdma {
     /// Limits; `u32::MAX` is none.
@@ -260,8 +266,8 @@ pub struct Misc {
     pub events: u64,
 }
 
-/// Pressure stall information (Documentation/accounting/psi.rst). Absent where it is not compiled in, or turned off for the machine
-/// or the cgroup.
+/// Pressure stall information (Documentation/accounting/psi.rst). Absent where it is not compiled in, or
+/// turned off for the machine or the cgroup.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Pressure {
     /// `cpu.pressure`.

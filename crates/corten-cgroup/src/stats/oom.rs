@@ -1,8 +1,8 @@
 //! When the processes of a cgroup run out of memory.
 //!
-//! Stage: host, beside the container. Kernel: v2: `memory.events` (`oom_kill`, 4.13), `cgroup.events`, both by poll(2); v1: an
-//! eventfd that `cgroup.event_control` connects with `memory.oom_control`.
-//! Attacker: a container that is killed for its memory again and again; each wait reports once, however many were killed.
+//! Stage: host, beside the container. Kernel: v2: `memory.events` (`oom_kill`, 4.13), `cgroup.events`, both
+//! by poll(2); v1: an eventfd that `cgroup.event_control` connects with `memory.oom_control`. Attacker: a
+//! container that is killed for its memory again and again; each wait reports once, however many were killed.
 
 use std::fs::File;
 use std::io::Write;
@@ -21,8 +21,8 @@ use crate::error::{Error, failed, failed_io};
 use crate::sys;
 
 impl Cgroup {
-    /// Returns how many processes of this cgroup and below were killed because its memory, or that of a cgroup below, was used up.
-    /// 0 without the memory controller.
+    /// Returns how many processes of this cgroup and below were killed because its memory, or that of a
+    /// cgroup below, was used up. 0 without the memory controller.
     ///
     /// # Errors
     /// `memory.events` cannot be read.
@@ -32,7 +32,8 @@ impl Cgroup {
     }
 }
 
-/// Returns how many processes of a v1 cgroup were killed because its memory was used up, from the fd of its directory.
+/// Returns how many processes of a v1 cgroup were killed because its memory was used up, from the fd of its
+/// directory.
 ///
 /// # Errors
 /// `memory.oom_control` cannot be read.
@@ -73,7 +74,8 @@ enum Source {
 }
 
 impl OomWatcher {
-    /// Watches a cgroup of cgroup2, from now on, until it has no process. Without the memory controller only the end is seen.
+    /// Watches a cgroup of cgroup2, from now on, until it has no process. Without the memory controller only
+    /// the end is seen.
     ///
     /// # Errors
     /// A file of the cgroup cannot be opened.
@@ -93,8 +95,8 @@ impl OomWatcher {
         Ok(Self { source: Source::Unified { events, memory, kills } })
     }
 
-    /// Watches a cgroup of v1's memory controller, from the fd of its directory. v1 tells nobody when a cgroup has no more
-    /// processes: here the end is that the cgroup is removed.
+    /// Watches a cgroup of v1's memory controller, from the fd of its directory. v1 tells nobody when a
+    /// cgroup has no more processes: here the end is that the cgroup is removed.
     ///
     /// # Errors
     /// The kernel does not take the eventfd; the caller must be allowed to write `cgroup.event_control`.
@@ -113,18 +115,26 @@ impl OomWatcher {
             .map_err(|errno| failed(errno, || "eventfd2(0)".to_owned()))?;
         let connection = format!("{} {}", counter.as_fd().as_raw_fd(), watched.as_raw_fd());
         File::from(control).write_all(connection.as_bytes()).map_err(|error| {
-            failed_io(&error, || format!("write({:?}, {connection:?})", memory.path_of("cgroup.event_control")))
+            failed_io(&error, || {
+                format!("write({:?}, {connection:?})", memory.path_of("cgroup.event_control"))
+            })
         })?;
         Ok(Self { source: Source::Legacy { counter, directory } })
     }
 
-    /// Waits for the next occurrence; `None` if there is none within `timeout`. What happens between two calls is not lost.
+    /// Waits for the next occurrence; `None` if there is none within `timeout`. What happens between two
+    /// calls is not lost.
     ///
-    /// `end`: an fd that becomes readable when there is nothing left to watch, as a pidfd does when its process ends.
+    /// `end`: an fd that becomes readable when there is nothing left to watch, as a pidfd does when its
+    /// process ends.
     ///
     /// # Errors
     /// A file of the cgroup cannot be read.
-    pub fn wait(&mut self, timeout: Duration, end: Option<BorrowedFd<'_>>) -> Result<Option<Occurrence>, Error> {
+    pub fn wait(
+        &mut self,
+        timeout: Duration,
+        end: Option<BorrowedFd<'_>>,
+    ) -> Result<Option<Occurrence>, Error> {
         // Too far away for the clock: none.
         let deadline = Instant::now().checked_add(timeout);
         loop {
@@ -136,7 +146,8 @@ impl OomWatcher {
             if ended {
                 return Ok(Some(Occurrence::Ended));
             }
-            let left = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
+            let left =
+                deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return Ok(None);
             }

@@ -8,8 +8,8 @@ use nix::fcntl::OFlag;
 
 use super::files::{Directory, is_absence, number_of, parse_number};
 use super::{
-    Cpu, Hugetlb, HugetlbUsage, Io, IoEntry, Memory, MemoryUsage, Misc, Pids, Pressure, Psi, Rdma, RdmaEntry, Stall,
-    Stats,
+    Cpu, Hugetlb, HugetlbUsage, Io, IoEntry, Memory, MemoryUsage, Misc, Pids, Pressure, Psi, Rdma, RdmaEntry,
+    Stall, Stats,
 };
 use crate::error::{Error, failed};
 use crate::sys;
@@ -52,7 +52,8 @@ fn cpu(cgroup: &Directory<'_>) -> Result<Option<Cpu>, Error> {
 fn memory(cgroup: &Directory<'_>) -> Result<Option<Memory>, Error> {
     let Some(raw) = cgroup.numbers("memory.stat")? else { return Ok(None) };
     // The root of the hierarchy has none of these.
-    let usage = memory_usage(cgroup, "memory")?.unwrap_or(MemoryUsage { limit: u64::MAX, ..MemoryUsage::default() });
+    let usage =
+        memory_usage(cgroup, "memory")?.unwrap_or(MemoryUsage { limit: u64::MAX, ..MemoryUsage::default() });
     let swap = memory_usage(cgroup, "memory.swap")?;
     let swapped = swap.unwrap_or_default();
     let with_swap = MemoryUsage {
@@ -99,8 +100,9 @@ fn io(cgroup: &Directory<'_>) -> Result<Option<Io>, Error> {
         for word in line.split_whitespace() {
             let Some((key, value)) = word.split_once('=') else {
                 // Some kernels write the next device on the line of one that has no numbers.
-                device =
-                    word.split_once(':').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+                device = word
+                    .split_once(':')
+                    .and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
                 continue;
             };
             let (list, operation) = match key {
@@ -122,7 +124,8 @@ fn io(cgroup: &Directory<'_>) -> Result<Option<Io>, Error> {
 /// Returns the sizes of huge pages that a cgroup has files for: those of `hugetlb.SIZE.` and an ending.
 pub(super) fn hugetlb_sizes(cgroup: &Directory<'_>, ending: &str) -> Result<Vec<String>, Error> {
     let call = |errno| failed(errno, || format!("readdir({:?})", cgroup.path_of("")));
-    let directory = match sys::open_below(&cgroup.fd(), Path::new("."), OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
+    let directory = match sys::open_below(&cgroup.fd(), Path::new("."), OFlag::O_RDONLY | OFlag::O_DIRECTORY)
+    {
         Ok(directory) => directory,
         Err(errno) if is_absence(errno) => return Ok(Vec::new()),
         Err(errno) => return Err(call(errno)),
@@ -155,7 +158,8 @@ fn hugetlb(cgroup: &Directory<'_>) -> Result<BTreeMap<String, Hugetlb>, Error> {
 
 /// v1 has these files, too.
 pub(super) fn rdma(cgroup: &Directory<'_>) -> Result<Option<Rdma>, Error> {
-    let (Some(limit), Some(current)) = (rdma_entries(cgroup, "rdma.max")?, rdma_entries(cgroup, "rdma.current")?)
+    let (Some(limit), Some(current)) =
+        (rdma_entries(cgroup, "rdma.max")?, rdma_entries(cgroup, "rdma.current")?)
     else {
         return Ok(None);
     };
@@ -168,7 +172,8 @@ fn rdma_entries(cgroup: &Directory<'_>, file: &str) -> Result<Option<Vec<RdmaEnt
     let mut entries = Vec::new();
     for line in text.lines() {
         let mut words = line.split_whitespace();
-        let mut entry = RdmaEntry { device: words.next().unwrap_or_default().to_owned(), ..RdmaEntry::default() };
+        let mut entry =
+            RdmaEntry { device: words.next().unwrap_or_default().to_owned(), ..RdmaEntry::default() };
         for word in words {
             let number = |text| parse_number(text).map(|number| u32::try_from(number).unwrap_or(u32::MAX));
             let read = match word.split_once('=') {
@@ -188,7 +193,10 @@ pub(super) fn misc(cgroup: &Directory<'_>) -> Result<BTreeMap<String, Misc>, Err
     let current = cgroup.numbers("misc.current")?.unwrap_or_default();
     let events = cgroup.numbers("misc.events")?.unwrap_or_default();
     let event = |name: &str| events.get(&format!("{name}.max")).copied().unwrap_or(0);
-    Ok(current.into_iter().map(|(name, usage)| (name.clone(), Misc { usage, events: event(&name) })).collect())
+    Ok(current
+        .into_iter()
+        .map(|(name, usage)| (name.clone(), Misc { usage, events: event(&name) }))
+        .collect())
 }
 
 /// Reads `some avg10=0.00 avg60=0.00 avg300=0.00 total=0` and `full …`.

@@ -1,6 +1,8 @@
-//! Properties that annotations ask for: `org.systemd.property.NAME` = value in the text form of GVariant (as runc and crun).
+//! Properties that annotations ask for: `org.systemd.property.NAME` = value in the text form of GVariant (as
+//! runc and crun).
 //!
-//! Whoever may write such an annotation may set any property of the unit (CVE-2024-3154): engines must keep users from it.
+//! Whoever may write such an annotation may set any property of the unit (CVE-2024-3154): engines must keep
+//! users from it.
 
 use zbus::Variant;
 
@@ -10,23 +12,27 @@ use super::property::{Property, Value};
 
 const PREFIX: &str = "org.systemd.property.";
 
-/// Makes properties of those annotations that are called `org.systemd.property.NAME`; others do not count. In order of names.
+/// Makes properties of those annotations that are called `org.systemd.property.NAME`; others do not count. In
+/// order of names.
 ///
-/// A name of the form `…Sec`, as `TimeoutStopSec`, is how unit files call what is `…USec` on D-Bus: it is changed to that, and
-/// the number from seconds to microseconds.
+/// A name of the form `…Sec`, as `TimeoutStopSec`, is how unit files call what is `…USec` on D-Bus: it is
+/// changed to that, and the number from seconds to microseconds.
 ///
 /// # Errors
-/// A name is shorter than three letters or has something other than letters; a value cannot be read; a number of seconds is
-/// none, is negative, or is too large.
+/// A name is shorter than three letters or has something other than letters; a value cannot be read; a number
+/// of seconds is none, is negative, or is too large.
 pub fn annotation_properties<'a>(
     annotations: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Result<Vec<Property>, Error> {
-    let mut ours: Vec<(&str, &str)> =
-        annotations.into_iter().filter_map(|(key, value)| key.strip_prefix(PREFIX).map(|name| (name, value))).collect();
+    let mut ours: Vec<(&str, &str)> = annotations
+        .into_iter()
+        .filter_map(|(key, value)| key.strip_prefix(PREFIX).map(|name| (name, value)))
+        .collect();
     ours.sort_unstable();
     ours.into_iter()
         .map(|(name, text)| {
-            property(name, text).map_err(|why| Repr::Annotation { key: format!("{PREFIX}{name}"), why }.into())
+            property(name, text)
+                .map_err(|why| Repr::Annotation { key: format!("{PREFIX}{name}"), why }.into())
         })
         .collect()
 }
@@ -50,8 +56,9 @@ fn property(name: &str, text: &str) -> Result<Property, String> {
 
 fn microseconds(seconds: &Variant<'_>) -> Result<u64, String> {
     const MICROSECONDS: i128 = 1_000_000;
-    let whole =
-        |seconds: i128| u64::try_from(seconds * MICROSECONDS).map_err(|_| "no number of seconds that fits".to_owned());
+    let whole = |seconds: i128| {
+        u64::try_from(seconds * MICROSECONDS).map_err(|_| "no number of seconds that fits".to_owned())
+    };
     match seconds {
         Variant::U8(n) => whole((*n).into()),
         Variant::I16(n) => whole((*n).into()),

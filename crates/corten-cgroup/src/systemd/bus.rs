@@ -1,8 +1,8 @@
 //! A connection to a service manager: where it listens, and a loop that runs on the calling thread.
 //!
-//! zbus is asynchronous, and its own loop would leave a thread behind that serves the connection between calls. The runtime of a
-//! container must stay single-threaded (setns(2) into a user namespace refuses others), so zbus gets a loop that runs only
-//! within a call: [`Loop`].
+//! zbus is asynchronous, and its own loop would leave a thread behind that serves the connection between
+//! calls. The runtime of a container must stay single-threaded (setns(2) into a user namespace refuses
+//! others), so zbus gets a loop that runs only within a call: [`Loop`].
 
 use std::ffi::OsString;
 use std::io;
@@ -24,8 +24,8 @@ use zruntime::{Shared, SharedRuntime};
 
 /// Where a message bus with a service manager on it may be reached.
 ///
-/// Only a bus: systemd also has sockets of its own (`/run/systemd/private`), but says there that its messages come from
-/// `org.freedesktop.systemd1`, which zbus (6.2) takes for a broken message.
+/// Only a bus: systemd also has sockets of its own (`/run/systemd/private`), but says there that its messages
+/// come from `org.freedesktop.systemd1`, which zbus (6.2) takes for a broken message.
 #[derive(Debug, Clone)]
 pub(super) struct Endpoint(Address);
 
@@ -40,7 +40,8 @@ impl Endpoint {
         UnixSocket::File(path.into()).into()
     }
 
-    /// Connects as a user. That is said outright, because zbus would say who we are in our own user namespace.
+    /// Connects as a user. That is said outright, because zbus would say who we are in our own user
+    /// namespace.
     pub(super) async fn connect(&self, uid: u32, driver: &Loop) -> zbus::Result<zbus::Connection> {
         Builder::address(self.0.clone()).user_id(uid).runtime(driver.clone()).build().await
     }
@@ -57,7 +58,8 @@ pub(super) fn system_endpoint() -> Endpoint {
     Endpoint::socket("/run/dbus/system_bus_socket")
 }
 
-/// Returns where a user's manager may be: at the addresses that the environment gives, else in the user's runtime directory.
+/// Returns where a user's manager may be: at the addresses that the environment gives, else in the user's
+/// runtime directory.
 ///
 /// # Errors
 /// An address cannot be understood or is not that of a local socket.
@@ -69,9 +71,9 @@ pub(super) fn user_endpoints(
     if let Some(addresses) = given("DBUS_SESSION_BUS_ADDRESS") {
         let addresses = addresses.to_string_lossy();
         let parsed = addresses.split(';').filter(|address| !address.is_empty()).map(|address| {
-            unix_socket(address)
-                .map(Endpoint::from)
-                .ok_or_else(|| format!("DBUS_SESSION_BUS_ADDRESS {address:?}: not the address of a unix socket"))
+            unix_socket(address).map(Endpoint::from).ok_or_else(|| {
+                format!("DBUS_SESSION_BUS_ADDRESS {address:?}: not the address of a unix socket")
+            })
         });
         return parsed.collect();
     }
@@ -82,10 +84,11 @@ pub(super) fn user_endpoints(
     Ok(vec![Endpoint::socket(directory.join("bus"))])
 }
 
-/// Reads an address of the form `unix:path=…` or `unix:abstract=…`, by the D-Bus specification, "Server Addresses".
+/// Reads an address of the form `unix:path=…` or `unix:abstract=…`, by the D-Bus specification, "Server
+/// Addresses".
 ///
-/// Others than unix sockets would be resolved by name, or start programs; systemd is on this machine. Not by zbus, which takes
-/// escaped bytes of a path as they stand (6.2).
+/// Others than unix sockets would be resolved by name, or start programs; systemd is on this machine. Not by
+/// zbus, which takes escaped bytes of a path as they stand (6.2).
 fn unix_socket(address: &str) -> Option<UnixSocket> {
     let mut options = address.strip_prefix("unix:")?.split(',').filter_map(|option| option.split_once('='));
     options.find_map(|(key, value)| match key {
@@ -111,7 +114,9 @@ pub(super) fn host_uid(uid: u32, uid_map: &str) -> u32 {
     let mapped = uid_map.lines().find_map(|line| {
         let mut numbers = line.split_ascii_whitespace().map(|number| number.parse::<u32>().ok());
         let (inside, outside, count) = (numbers.next()??, numbers.next()??, numbers.next()??);
-        uid.checked_sub(inside).filter(|offset| *offset < count).and_then(|offset| outside.checked_add(offset))
+        uid.checked_sub(inside)
+            .filter(|offset| *offset < count)
+            .and_then(|offset| outside.checked_add(offset))
     });
     mapped.unwrap_or(uid)
 }
@@ -136,7 +141,11 @@ impl traits::Runtime for Loop {
         self.0.sleep(duration)
     }
 
-    fn spawn<T: Send + 'static>(&self, name: &str, future: impl Future<Output = T> + Send + 'static) -> Task<T> {
+    fn spawn<T: Send + 'static>(
+        &self,
+        name: &str,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Task<T> {
         Task(self.0.spawn(name.to_owned(), future))
     }
 
@@ -201,7 +210,8 @@ mod tests {
     use super::*;
 
     fn user(environment: &[(&str, &str)]) -> Result<Vec<String>, String> {
-        let lookup = |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into());
+        let lookup =
+            |name: &str| environment.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into());
         Ok(user_endpoints(1000, lookup)?.iter().map(ToString::to_string).collect())
     }
 
@@ -212,8 +222,10 @@ mod tests {
             user(&[("XDG_RUNTIME_DIR", "/tmp/x"), ("DBUS_SESSION_BUS_ADDRESS", "")]).unwrap(),
             ["unix:path=/tmp/x/bus"]
         );
-        let both =
-            [("XDG_RUNTIME_DIR", "/tmp/x"), ("DBUS_SESSION_BUS_ADDRESS", "unix:path=/a%20b,guid=1;unix:abstract=c")];
+        let both = [
+            ("XDG_RUNTIME_DIR", "/tmp/x"),
+            ("DBUS_SESSION_BUS_ADDRESS", "unix:path=/a%20b,guid=1;unix:abstract=c"),
+        ];
         assert_eq!(user(&both).unwrap(), ["unix:path=/a%20b", "unix:abstract=c"]);
     }
 

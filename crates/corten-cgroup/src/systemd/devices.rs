@@ -1,27 +1,33 @@
 //! A container's devices, as systemd's `DevicePolicy` and `DeviceAllow`.
 //!
-//! On cgroup v2 systemd keeps these with a BPF program of its own, which it attaches beside others; a device may be used only
-//! if **each** program at the cgroup allows it. On `systemctl daemon-reload` systemd attaches its program anew, made from what it
-//! knows of the unit, and leaves the others alone. So what a reload can take from a container is exactly what `DeviceAllow`
-//! lacks. runc loses devices because it puts its own program in the place of systemd's: a device that systemd was not told is
-//! there until the next reload, and then gone (runc #3708, NVIDIA/nvidia-container-toolkit #48).
+//! On cgroup v2 systemd keeps these with a BPF program of its own, which it attaches beside others; a device
+//! may be used only if **each** program at the cgroup allows it. On `systemctl daemon-reload` systemd
+//! attaches its program anew, made from what it knows of the unit, and leaves the others alone. So what a
+//! reload can take from a container is exactly what `DeviceAllow` lacks. runc loses devices because it puts
+//! its own program in the place of systemd's: a device that systemd was not told is there until the next
+//! reload, and then gone (runc #3708, NVIDIA/nvidia-container-toolkit #48).
 //!
 //! Here nothing can get lost, for three reasons:
-//! * the container's own filter ([`crate::device::Filter`]) is attached beside systemd's program, never in its place, so that
-//!   what would be missing after a reload is missing from the first moment, and is seen in the first test;
-//! * beside such a filter systemd is never told less than the container may use: where systemd has no words for a rule (it
-//!   has none for "but not this one", and none for a minor number of any major) it is told more, and the filter is exact;
-//! * a device is named by its numbers. `/dev/char/1:3` is read by systemd since 240 without looking whether such a file
-//!   exists, and `char-136` is a major number. An older systemd looks, and leaves out what udev made no link for (as for the
-//!   devices of NVIDIA): it is told the whole group then, by its name in /proc/devices.
+//! * the container's own filter ([`crate::device::Filter`]) is attached beside systemd's program, never in
+//!   its place, so that what would be missing after a reload is missing from the first moment, and is seen in
+//!   the first test;
+//! * beside such a filter systemd is never told less than the container may use: where systemd has no words
+//!   for a rule (it has none for "but not this one", and none for a minor number of any major) it is told
+//!   more, and the filter is exact;
+//! * a device is named by its numbers. `/dev/char/1:3` is read by systemd since 240 without looking whether
+//!   such a file exists, and `char-136` is a major number. An older systemd looks, and leaves out what udev
+//!   made no link for (as for the devices of NVIDIA): it is told the whole group then, by its name in
+//!   /proc/devices.
 //!
-//! What remains: a hook that adds devices to the BPF programs behind everybody's back adds them to systemd's as well, and loses
-//! them there on a reload. For such a container systemd must be kept out: leave these properties away, and `DevicePolicy` is
-//! `auto` and systemd attaches no program. The filter alone then holds.
+//! What remains: a hook that adds devices to the BPF programs behind everybody's back adds them to systemd's
+//! as well, and loses them there on a reload. For such a container systemd must be kept out: leave these
+//! properties away, and `DevicePolicy` is `auto` and systemd attaches no program. The filter alone then
+//! holds.
 //!
-//! On v1 there is one list, which systemd and the runtime both write. Without these properties systemd would allow everything
-//! there on a reload; with them it must never be told more than the container may use.
-//! Source: systemd.resource-control(5), systemd's `bpf-devices.c` and `device_path_parse_major_minor()`, which came with 240.
+//! On v1 there is one list, which systemd and the runtime both write. Without these properties systemd would
+//! allow everything there on a reload; with them it must never be told more than the container may use.
+//! Source: systemd.resource-control(5), systemd's `bpf-devices.c` and `device_path_parse_major_minor()`,
+//! which came with 240.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -38,14 +44,15 @@ const NUMBERS_SINCE: u32 = 240;
 pub struct Devices {
     /// The properties, in the order in which systemd must get them.
     pub properties: Vec<Property>,
-    /// Whether they mean the same as the rules. If not they allow more, beside a filter, or less, without one.
+    /// Whether they mean the same as the rules. If not they allow more, beside a filter, or less, without
+    /// one.
     pub exact: bool,
 }
 
 /// Makes the properties for rules (in order, the last word counts, what no rule allows is forbidden).
 ///
-/// `beside_filter` says that a filter of the same rules is attached to the cgroup too, as it must be on v2; on v1 there is none.
-/// `version` is [`Manager::version`](super::Manager::version).
+/// `beside_filter` says that a filter of the same rules is attached to the cgroup too, as it must be on v2;
+/// on v1 there is none. `version` is [`Manager::version`](super::Manager::version).
 ///
 /// Not for the manager of a user: it may not load BPF programs.
 pub fn device_properties(rules: &[Rule], version: u32, beside_filter: bool) -> Devices {
@@ -69,7 +76,11 @@ fn bits(access: Access) -> Bits {
 }
 
 fn letters(bits: Bits) -> String {
-    [(1, 'r'), (2, 'w'), (4, 'm')].into_iter().filter(|(bit, _)| bits & bit != 0).map(|(_, letter)| letter).collect()
+    [(1, 'r'), (2, 'w'), (4, 'm')]
+        .into_iter()
+        .filter(|(bit, _)| bits & bit != 0)
+        .map(|(_, letter)| letter)
+        .collect()
 }
 
 const CHAR: &str = "char";
@@ -101,8 +112,9 @@ impl Devs {
     }
 }
 
-/// Turns rules into a list of what is allowed, each line of which says all that is allowed for its devices: systemd looks for
-/// one line that allows all that is asked for. With `wider`, what no such list can say is allowed, else it is not.
+/// Turns rules into a list of what is allowed, each line of which says all that is allowed for its devices:
+/// systemd looks for one line that allows all that is asked for. With `wider`, what no such list can say is
+/// allowed, else it is not.
 fn allowed(rules: &[Rule], wider: bool) -> (BTreeMap<Devs, Bits>, bool) {
     let mut allowed = BTreeMap::<Devs, Bits>::new();
     let mut exact = true;
@@ -240,7 +252,11 @@ mod tests {
 
     /// The three properties of a list.
     fn strict(list: &str) -> Vec<String> {
-        vec!["DeviceAllow=@a(ss) []".to_owned(), "DevicePolicy=\"strict\"".to_owned(), format!("DeviceAllow={list}")]
+        vec![
+            "DeviceAllow=@a(ss) []".to_owned(),
+            "DevicePolicy=\"strict\"".to_owned(),
+            format!("DeviceAllow={list}"),
+        ]
     }
 
     #[test]
@@ -282,7 +298,11 @@ mod tests {
         for (rules, more, less) in [
             (&["+c 1:* rw", "-c 1:9 w"][..], r#"[("char-1", "rw")]"#, r#"[("char-1", "r")]"#),
             (&["+c *:5 r"], r#"[("char-*", "r")]"#, "@a(ss) []"),
-            (&["+c 1:5 rw", "-c *:5 w", "-c *:6 w"], r#"[("/dev/char/1:5", "r")]"#, r#"[("/dev/char/1:5", "r")]"#),
+            (
+                &["+c 1:5 rw", "-c *:5 w", "-c *:6 w"],
+                r#"[("/dev/char/1:5", "r")]"#,
+                r#"[("/dev/char/1:5", "r")]"#,
+            ),
         ] {
             assert_eq!(told(rules, 252, true).0, strict(more), "{rules:?}");
             assert_eq!(told(rules, 252, false).0, strict(less), "{rules:?}");
@@ -300,12 +320,14 @@ mod tests {
                 .to_owned(),
             linked: |path| path == "/dev/char/1:3",
         };
-        let rules = ["+c 1:3 rwm", "+c 136:* rw", "+c 195:0 rw", "+c 240:* r", "+b 1:0 r", "+c 241:0 m"].map(rule);
+        let rules =
+            ["+c 1:3 rwm", "+c 136:* rw", "+c 195:0 rw", "+c 240:* r", "+b 1:0 r", "+c 241:0 m"].map(rule);
         let told = |wider| {
             let (list, exact) = names(&allowed(&rules, wider).0, Some(&host), wider);
             (list.iter().map(|(name, access)| format!("{name} {access}")).collect::<Vec<_>>(), exact)
         };
-        let more = ["block-ramdisk r", "/dev/char/1:3 rwm", "char-pts rw", "char-nvidia rw", "char-* r", "char-* m"];
+        let more =
+            ["block-ramdisk r", "/dev/char/1:3 rwm", "char-pts rw", "char-nvidia rw", "char-* r", "char-* m"];
         assert_eq!(told(true), (more.map(str::to_owned).to_vec(), false));
         assert_eq!(told(false), (["/dev/char/1:3 rwm", "char-pts rw"].map(str::to_owned).to_vec(), false));
     }
@@ -314,7 +336,8 @@ mod tests {
     fn rules_allow(rules: &[Rule], kind: &str, major: u32, minor: u32, request: Bits) -> bool {
         [1, 2, 4].into_iter().filter(|bit| request & bit != 0).all(|bit| {
             let last = rules.iter().rev().find(|rule| {
-                let kinds = matches!((rule.kind, kind), (Kind::All, _) | (Kind::Char, CHAR) | (Kind::Block, BLOCK));
+                let kinds =
+                    matches!((rule.kind, kind), (Kind::All, _) | (Kind::Char, CHAR) | (Kind::Block, BLOCK));
                 kinds
                     && rule.major.is_none_or(|it| it == major)
                     && rule.minor.is_none_or(|it| it == minor)
@@ -327,12 +350,14 @@ mod tests {
     fn any_rule() -> impl Strategy<Value = Rule> {
         let number = || prop::option::of(0..3_u32);
         let kind = prop_oneof![Just(Kind::All), Just(Kind::Char), Just(Kind::Block)];
-        (any::<bool>(), kind, number(), number(), 1..=ALL).prop_map(|(allow, kind, major, minor, access)| Rule {
-            allow,
-            kind,
-            major,
-            minor,
-            access: Access { read: access & 1 != 0, write: access & 2 != 0, mknod: access & 4 != 0 },
+        (any::<bool>(), kind, number(), number(), 1..=ALL).prop_map(|(allow, kind, major, minor, access)| {
+            Rule {
+                allow,
+                kind,
+                major,
+                minor,
+                access: Access { read: access & 1 != 0, write: access & 2 != 0, mknod: access & 4 != 0 },
+            }
         })
     }
 

@@ -38,7 +38,8 @@ impl Error {
         }
     }
 
-    /// Returns the D-Bus name of the error that systemd answered with, as `org.freedesktop.systemd1.NoSuchUnit`.
+    /// Returns the D-Bus name of the error that systemd answered with, as
+    /// `org.freedesktop.systemd1.NoSuchUnit`.
     pub fn bus_name(&self) -> Option<&str> {
         match &*self.0 {
             Repr::Refused { answer, .. } => Some(&answer.name),

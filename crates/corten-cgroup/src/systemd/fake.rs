@@ -1,5 +1,5 @@
-//! A stand-in for systemd in tests: it answers on a socket of its own, writes down what it is asked, and fails as it is told.
-//! Then the tests of [`Manager`] against it.
+//! A stand-in for systemd in tests: it answers on a socket of its own, writes down what it is asked, and
+//! fails as it is told. Then the tests of [`Manager`] against it.
 
 use std::os::unix::net::UnixListener;
 use std::pin::pin;
@@ -114,7 +114,8 @@ async fn serve(
         };
         let job = OwnedObjectPath::try_from(JOB).unwrap();
         let end = |path: &str, result: &'static str| {
-            let body = (7_u32, OwnedObjectPath::try_from(path).unwrap(), self::unit().name().to_owned(), result);
+            let body =
+                (7_u32, OwnedObjectPath::try_from(path).unwrap(), self::unit().name().to_owned(), result);
             Message::signal("/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", "JobRemoved")
                 .unwrap_signal(&body)
         };
@@ -187,13 +188,15 @@ fn describe(message: &Message) -> String {
     };
     let arguments = match method.as_str() {
         "StartTransientUnit" => {
-            type Arguments = (String, String, Vec<(String, OwnedVariant)>, Vec<(String, Vec<(String, OwnedVariant)>)>);
+            type Arguments =
+                (String, String, Vec<(String, OwnedVariant)>, Vec<(String, Vec<(String, OwnedVariant)>)>);
             let (unit, mode, properties, auxiliary): Arguments = body.deserialize().unwrap();
             assert!(auxiliary.is_empty());
             format!("{unit} {mode} {}", listed(properties))
         }
         "SetUnitProperties" => {
-            let (unit, runtime, properties): (String, bool, Vec<(String, OwnedVariant)>) = body.deserialize().unwrap();
+            let (unit, runtime, properties): (String, bool, Vec<(String, OwnedVariant)>) =
+                body.deserialize().unwrap();
             format!("{unit} {runtime} {}", listed(properties))
         }
         "AttachProcessesToUnit" => {
@@ -219,7 +222,10 @@ fn refusal(name: &'static str, text: &str) -> Does {
 }
 
 fn unit_exists() -> Does {
-    refusal("org.freedesktop.systemd1.UnitExists", "Unit p-n.scope was already loaded or has a fragment file.")
+    refusal(
+        "org.freedesktop.systemd1.UnitExists",
+        "Unit p-n.scope was already loaded or has a fragment file.",
+    )
 }
 
 /// Writes out an error with what it comes from.
@@ -290,7 +296,8 @@ fn a_unit_left_behind_is_cleared_away_once() {
     fake.manager().start_unit(&unit(), &[4, 5], memory()).unwrap();
     assert_eq!(fake.calls(), [START, RESET, START]);
 
-    let fake = Fake::new("252", vec![("StartTransientUnit", unit_exists()), ("StartTransientUnit", unit_exists())]);
+    let fake =
+        Fake::new("252", vec![("StartTransientUnit", unit_exists()), ("StartTransientUnit", unit_exists())]);
     let error = fake.manager().start_unit(&unit(), &[4, 5], memory()).unwrap_err();
     assert_eq!(error.bus_name(), Some("org.freedesktop.systemd1.UnitExists"));
     assert_eq!(
@@ -318,7 +325,10 @@ fn a_job_that_does_not_end_and_a_call_without_answer_have_a_deadline() {
     let fake = Fake::new("252", vec![("StartTransientUnit", Does::NoJob)]);
     let started = Instant::now();
     let error = fake.manager_within(within).start_unit(&unit(), &[4, 5], memory()).unwrap_err();
-    assert_eq!((error.kind(), error.to_string().contains("JobRemoved(p-n.scope)")), (ErrorKind::Deadline, true));
+    assert_eq!(
+        (error.kind(), error.to_string().contains("JobRemoved(p-n.scope)")),
+        (ErrorKind::Deadline, true)
+    );
     assert!((within..within * 10).contains(&started.elapsed()), "{:?}", started.elapsed());
 
     let fake = Fake::new("252", vec![("SetUnitProperties", Does::Silence)]);
@@ -329,7 +339,8 @@ fn a_job_that_does_not_end_and_a_call_without_answer_have_a_deadline() {
 #[test]
 fn a_question_that_is_not_answered_is_asked_again() {
     let within = Duration::from_millis(900);
-    let forgotten = || refusal("org.freedesktop.DBus.Error.NoReply", "Message recipient disconnected from message bus");
+    let forgotten =
+        || refusal("org.freedesktop.DBus.Error.NoReply", "Message recipient disconnected from message bus");
     // The late answer comes while the second one is awaited.
     for does in [Does::Silence, Does::Late(Duration::from_millis(400)), forgotten()] {
         let fake = Fake::new("252", vec![]);
@@ -440,7 +451,10 @@ fn nothing_is_called_to_change_nothing() {
     let manager = fake.manager();
     assert_eq!(manager.set_properties(&unit(), vec![]).unwrap(), []);
     assert_eq!(
-        manager.set_properties(&unit(), vec![Property::new("AllowedCPUs", vec![1_u8]).since(244)]).unwrap().len(),
+        manager
+            .set_properties(&unit(), vec![Property::new("AllowedCPUs", vec![1_u8]).since(244)])
+            .unwrap()
+            .len(),
         1
     );
     assert_eq!(fake.calls(), Vec::<String>::new());
@@ -461,7 +475,10 @@ fn a_unit_is_stopped_and_one_that_is_gone_is_no_error() {
 
     let fake = Fake::new("252", vec![("StopUnit", Does::Job("timeout"))]);
     let error = fake.manager().stop_unit(&unit()).unwrap_err();
-    assert!(error.to_string().starts_with("error removing systemd unit `p-n.scope`: got `timeout`"), "{error}");
+    assert!(
+        error.to_string().starts_with("error removing systemd unit `p-n.scope`: got `timeout`"),
+        "{error}"
+    );
     assert_eq!(fake.calls().last().unwrap(), RESET);
 }
 
@@ -476,7 +493,10 @@ fn processes_are_moved_and_cgroups_are_told() {
         let error = manager.attach_processes(&unit(), bad, &[9]).unwrap_err();
         assert_eq!(error.to_string(), format!("bad sub cgroup path: {bad}"));
     }
-    assert_eq!(fake.calls(), ["/", "/", "/a/b", "/a/b"].map(|at| format!("AttachProcessesToUnit p-n.scope {at} [9]")));
+    assert_eq!(
+        fake.calls(),
+        ["/", "/", "/a/b", "/a/b"].map(|at| format!("AttachProcessesToUnit p-n.scope {at} [9]"))
+    );
     assert_eq!(manager.control_group().unwrap(), "/user.slice/x");
     assert_eq!(manager.control_group_of(&unit()).unwrap().as_deref(), Some("/user.slice/x"));
 }
@@ -492,7 +512,9 @@ fn the_next_place_is_tried_and_no_place_is_an_error_that_names_all() {
     let endpoints = [at("none"), at("neither")];
     let error = Manager::connect("test", &endpoints, uid, Duration::from_secs(5)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unreachable);
-    for said in ["cannot reach systemd (test): unix:path=", "/none: ", "/neither: ", "No such file or directory"] {
+    for said in
+        ["cannot reach systemd (test): unix:path=", "/none: ", "/neither: ", "No such file or directory"]
+    {
         assert!(error.to_string().contains(said), "{error}");
     }
 }

@@ -1,8 +1,9 @@
 //! The text form of GVariant, in which annotations give the values of properties.
 //!
 //! Attacker: the author of an annotation. Nesting is bounded, numbers are checked, nothing is trusted to fit.
-//! Source: docs.gtk.org/glib/gvariant-text-format.html, as far as D-Bus has the types (no `just`, `nothing`, `handle`). runc
-//! reads it with godbus, of which this takes all that is meaningful, and tuples. (zbus prints this form and cannot read it.)
+//! Source: docs.gtk.org/glib/gvariant-text-format.html, as far as D-Bus has the types (no `just`, `nothing`,
+//! `handle`). runc reads it with godbus, of which this takes all that is meaningful, and tuples. (zbus prints
+//! this form and cannot read it.)
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -209,7 +210,9 @@ impl Parser<'_> {
                             while octal.len() < 3 && matches!(self.rest.peek(), Some('0'..='7')) {
                                 octal.extend(self.rest.next());
                             }
-                            bytes.push(u8::from_str_radix(&octal, 8).map_err(|_| format!("bad escape {octal:?}"))?);
+                            bytes.push(
+                                u8::from_str_radix(&octal, 8).map_err(|_| format!("bad escape {octal:?}"))?,
+                            );
                         }
                         'x' => {
                             let hex: String = self.rest.by_ref().take(2).collect();
@@ -328,7 +331,9 @@ fn is_text(signature: &Signature) -> bool {
 fn settle(shape: Shape) -> Result<Signature, String> {
     Ok(match shape {
         Shape::Any => {
-            return Err("cannot tell the type of an empty array; write one before it, as in @as []".to_owned());
+            return Err(
+                "cannot tell the type of an empty array; write one before it, as in @as []".to_owned()
+            );
         }
         Shape::Number => Signature::I32,
         Shape::Text => Signature::Str,
@@ -342,7 +347,9 @@ fn settle(shape: Shape) -> Result<Signature, String> {
             Signature::dict(key, settle(*value)?)
         }
         Shape::Tuple(fields) if fields.is_empty() => return Err("D-Bus has no empty tuple".to_owned()),
-        Shape::Tuple(fields) => Signature::structure(fields.into_iter().map(settle).collect::<Result<Vec<_>, _>>()?),
+        Shape::Tuple(fields) => {
+            Signature::structure(fields.into_iter().map(settle).collect::<Result<Vec<_>, _>>()?)
+        }
     })
 }
 
@@ -367,8 +374,10 @@ fn build(node: Node, signature: &Signature) -> Result<Variant<'static>, String> 
             array.into()
         }
         (Node::Tuple(nodes), Signature::Structure(fields)) => {
-            let builder =
-                nodes.into_iter().zip(fields.iter()).try_fold(StructureBuilder::new(), |builder, (node, field)| {
+            let builder = nodes
+                .into_iter()
+                .zip(fields.iter())
+                .try_fold(StructureBuilder::new(), |builder, (node, field)| {
                     Ok::<_, String>(builder.append_field(build(node, field)?))
                 })?;
             builder.build().map_err(said)?.into()
@@ -539,7 +548,8 @@ mod tests {
         #[test]
         fn no_text_makes_it_panic(text in r#"[\[\](){}<>@'":,\\ a-z0-9.+\-]{0,40}|\PC{0,20}"#) {
             if let Some(value) = parse(&text).ok().filter(|value| !value.to_string().contains("\\u{")) {
-                // What is printed can be read again, and means the same; but for Rust's escapes, which are zvariant's alone.
+                // What is printed can be read again, and means the same; but for Rust's escapes, which are
+                // zvariant's alone.
                 prop_assert_eq!(parse(&value.to_string()), Ok(value));
             }
         }

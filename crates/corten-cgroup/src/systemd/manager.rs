@@ -24,12 +24,13 @@ const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
 
-/// How often a call that failed for a moment is repeated; the first wait; each following one is twice as long (as runc).
+/// How often a call that failed for a moment is repeated; the first wait; each following one is twice as long
+/// (as runc).
 const RETRIES: u32 = 7;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 
-/// How often something is asked within the time limit. systemd may be busy with other things for long (`daemon-reload`, thousands of mounts),
-/// and forgets who waits for an answer when it executes itself anew.
+/// How often something is asked within the time limit. systemd may be busy with other things for long
+/// (`daemon-reload`, thousands of mounts), and forgets who waits for an answer when it executes itself anew.
 const ASKED: u32 = 3;
 
 /// Whether the machine was booted with systemd (sd_booted(3)).
@@ -53,7 +54,10 @@ impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { property, since, version } = self;
         if since > version {
-            write!(f, "systemd {version} has no property {property} (it came with {since}), so it is not told")
+            write!(
+                f,
+                "systemd {version} has no property {property} (it came with {since}), so it is not told"
+            )
         } else {
             write!(f, "systemd {version} does not know the property {property}, so it is not told")
         }
@@ -76,8 +80,8 @@ impl fmt::Debug for Manager {
 }
 
 impl Manager {
-    /// Connects to the system's manager, by the system's bus. Connecting, and each later operation, takes no longer than `within`. What has
-    /// no answer after a third of it is asked again, if that changes nothing.
+    /// Connects to the system's manager, by the system's bus. Connecting, and each later operation, takes no
+    /// longer than `within`. What has no answer after a third of it is asked again, if that changes nothing.
     ///
     /// # Errors
     /// systemd cannot be reached or does not answer.
@@ -85,8 +89,9 @@ impl Manager {
         Self::connect("the system's manager", &[bus::system_endpoint()], host_uid(), within)
     }
 
-    /// Connects to the manager of the user that the host knows the caller as, also from within a user namespace: by
-    /// `DBUS_SESSION_BUS_ADDRESS`, else by the bus in `XDG_RUNTIME_DIR`, else by that in `/run/user/UID`.
+    /// Connects to the manager of the user that the host knows the caller as, also from within a user
+    /// namespace: by `DBUS_SESSION_BUS_ADDRESS`, else by the bus in `XDG_RUNTIME_DIR`, else by that in
+    /// `/run/user/UID`.
     ///
     /// # Errors
     /// As [`system`](Self::system).
@@ -119,8 +124,10 @@ impl Manager {
         })?;
         let mut manager = Self { driver, connection: Some(connection), within, version: 0 };
         let text = manager.run(async |session| session.property(PATH, MANAGER, "Version").await)?;
-        manager.version = parse_version(&text)
-            .ok_or_else(|| Repr::Reply { call: "Get(Version)".to_owned(), why: format!("no version: {text:?}") })?;
+        manager.version = parse_version(&text).ok_or_else(|| Repr::Reply {
+            call: "Get(Version)".to_owned(),
+            why: format!("no version: {text:?}"),
+        })?;
         Ok(manager)
     }
 
@@ -129,8 +136,8 @@ impl Manager {
         self.version
     }
 
-    /// Returns the path of the manager's own cgroup: empty for the system's, as `/user.slice/user-1000.slice/user@1000.service`
-    /// for a user's. The units are below it ([`Unit::path`]).
+    /// Returns the path of the manager's own cgroup: empty for the system's, as
+    /// `/user.slice/user-1000.slice/user@1000.service` for a user's. The units are below it ([`Unit::path`]).
     ///
     /// # Errors
     /// systemd does not answer, or not with a path.
@@ -138,15 +145,21 @@ impl Manager {
         self.run(async |session| session.property(PATH, MANAGER, "ControlGroup").await)
     }
 
-    /// Starts a unit with processes in it, by one call with all properties, and waits until it is started. A failed unit of
-    /// the same name that was left behind is cleared away first. Returns the properties that were left out.
+    /// Starts a unit with processes in it, by one call with all properties, and waits until it is started. A
+    /// failed unit of the same name that was left behind is cleared away first. Returns the properties that
+    /// were left out.
     ///
     /// `pids` are the processes of a scope as systemd sees them; a slice has none.
     ///
     /// # Errors
-    /// There is a unit of that name; systemd refuses a property; the unit does not start, or not in time. A unit that did not
-    /// start is cleared away.
-    pub fn start_unit(&self, unit: &Unit, pids: &[u32], properties: Vec<Property>) -> Result<Vec<LeftOut>, Error> {
+    /// There is a unit of that name; systemd refuses a property; the unit does not start, or not in time. A
+    /// unit that did not start is cleared away.
+    pub fn start_unit(
+        &self,
+        unit: &Unit,
+        pids: &[u32],
+        properties: Vec<Property>,
+    ) -> Result<Vec<LeftOut>, Error> {
         let (mut properties, mut left_out) = self.known(properties);
         if !pids.is_empty() {
             properties.push(Property::new("PIDs", pids.to_vec()));
@@ -159,7 +172,9 @@ impl Manager {
                 let arguments = (unit.name(), "replace", pairs(&properties), &auxiliary[..]);
                 match session.call(PATH, MANAGER, "StartTransientUnit", unit.name(), &arguments).await {
                     Ok(reply) => break answer::<OwnedObjectPath>("StartTransientUnit", &reply)?,
-                    Err(error) if leftover && error.bus_name() == Some("org.freedesktop.systemd1.UnitExists") => {
+                    Err(error)
+                        if leftover && error.bus_name() == Some("org.freedesktop.systemd1.UnitExists") =>
+                    {
                         leftover = false;
                         session.reset_failed(unit).await;
                     }
@@ -198,14 +213,18 @@ impl Manager {
         })
     }
 
-    /// Stops a unit, waits until it is stopped, and clears away a failed one. A unit that is gone is no error.
+    /// Stops a unit, waits until it is stopped, and clears away a failed one. A unit that is gone is no
+    /// error.
     ///
     /// # Errors
     /// systemd refuses; the unit does not stop, or not in time.
     pub fn stop_unit(&self, unit: &Unit) -> Result<(), Error> {
         self.run(async |session| {
             let mut jobs = session.jobs(unit).await?;
-            let stopped = match session.call(PATH, MANAGER, "StopUnit", unit.name(), &(unit.name(), "replace")).await {
+            let stopped = match session
+                .call(PATH, MANAGER, "StopUnit", unit.name(), &(unit.name(), "replace"))
+                .await
+            {
                 Ok(reply) => {
                     let job = answer::<OwnedObjectPath>("StopUnit", &reply)?;
                     let is_over = |state: Option<&str>| matches!(state, None | Some("inactive" | "failed"));
@@ -213,12 +232,15 @@ impl Manager {
                         Ok(result) if result == "done" => Ok(()),
                         Ok(result) => {
                             let why = session.reason(unit).await;
-                            Err(Repr::Job { action: "removing", unit: unit.name().to_owned(), result, why }.into())
+                            Err(Repr::Job { action: "removing", unit: unit.name().to_owned(), result, why }
+                                .into())
                         }
                         Err(error) => Err(error),
                     }
                 }
-                Err(error) if error.bus_name() == Some("org.freedesktop.systemd1.NoSuchUnit") => return Ok(()),
+                Err(error) if error.bus_name() == Some("org.freedesktop.systemd1.NoSuchUnit") => {
+                    return Ok(());
+                }
                 Err(error) => Err(error),
             };
             session.reset_failed(unit).await;
@@ -226,8 +248,8 @@ impl Manager {
         })
     }
 
-    /// Moves processes into a unit's cgroup, or into the cgroup at the path `subcgroup` below it. For a caller who may not
-    /// write `cgroup.procs`: systemd does it (since 238).
+    /// Moves processes into a unit's cgroup, or into the cgroup at the path `subcgroup` below it. For a
+    /// caller who may not write `cgroup.procs`: systemd does it (since 238).
     ///
     /// # Errors
     /// The path has `.`, `..` or empty parts; systemd refuses.
@@ -243,7 +265,8 @@ impl Manager {
         })
     }
 
-    /// Returns the path of the cgroup that a unit has below the mount point; `None` if the unit is gone or has none.
+    /// Returns the path of the cgroup that a unit has below the mount point; `None` if the unit is gone or
+    /// has none.
     ///
     /// # Errors
     /// systemd does not answer.
@@ -257,7 +280,9 @@ impl Manager {
     /// Runs an operation to its end, on this thread, with a time limit of its own.
     fn run<T>(&self, operation: impl AsyncFnOnce(Session<'_>) -> Result<T, Error>) -> Result<T, Error> {
         let watch = Watch::new(&self.driver.0, self.within);
-        let Some(connection) = &self.connection else { unreachable!("only a dropped manager has no connection") };
+        let Some(connection) = &self.connection else {
+            unreachable!("only a dropped manager has no connection")
+        };
         self.driver.0.block_on(operation(Session { connection, watch }))
     }
 
@@ -272,8 +297,8 @@ impl Manager {
         LeftOut { property: property.name.into_owned(), since: property.since, version: self.version }
     }
 
-    /// Takes the property away that systemd says it does not know, if it is an optional one. (The manager of a user, or a
-    /// build of systemd without some feature, may know less than the version says.)
+    /// Takes the property away that systemd says it does not know, if it is an optional one. (The manager of
+    /// a user, or a build of systemd without some feature, may know less than the version says.)
     fn leave_out(&self, properties: &mut Vec<Property>, error: &Error) -> Option<LeftOut> {
         let message = error.bus_message()?;
         let name = message.strip_prefix("Cannot set property ")?.split(',').next()?;
@@ -306,17 +331,32 @@ struct Session<'a> {
 
 impl Session<'_> {
     /// Calls a method. `what` says about which object, for errors.
-    async fn call<B>(&self, path: &str, interface: &str, method: &str, what: &str, body: &B) -> Result<Message, Error>
+    async fn call<B>(
+        &self,
+        path: &str,
+        interface: &str,
+        method: &str,
+        what: &str,
+        body: &B,
+    ) -> Result<Message, Error>
     where
         B: serde::Serialize + DynamicType,
     {
         let call = format!("{method}({what})");
-        let made = async || self.connection.call_method(Some(NAME), path, Some(interface), method, body).await;
+        let made =
+            async || self.connection.call_method(Some(NAME), path, Some(interface), method, body).await;
         self.watch.patiently(&call, made).await?.map_err(|error| refused(call, error))
     }
 
     /// Calls a method that changes nothing, again if there is no answer for long.
-    async fn ask<B>(&self, path: &str, interface: &str, method: &str, what: &str, body: &B) -> Result<Message, Error>
+    async fn ask<B>(
+        &self,
+        path: &str,
+        interface: &str,
+        method: &str,
+        what: &str,
+        body: &B,
+    ) -> Result<Message, Error>
     where
         B: serde::Serialize + DynamicType,
     {
@@ -366,10 +406,12 @@ impl Session<'_> {
         drop(self.call(PATH, MANAGER, "ResetFailedUnit", unit.name(), &unit.name()).await);
     }
 
-    /// Starts to listen for the ends of the jobs of a unit. That must be before the job is made, or its end may be missed.
+    /// Starts to listen for the ends of the jobs of a unit. That must be before the job is made, or its end
+    /// may be missed.
     async fn jobs(&self, unit: &Unit) -> Result<Jobs, Error> {
-        // systemd tells the end of a job to those who asked for it, also without a call of Subscribe(), which would make it
-        // send everybody all signals. The bus passes on only those of this unit (the third argument).
+        // systemd tells the end of a job to those who asked for it, also without a call of Subscribe(), which
+        // would make it send everybody all signals. The bus passes on only those of this unit (the third
+        // argument).
         let call = || format!("AddMatch({})", unit.name());
         let rule = MatchRule::builder()
             .msg_type(Type::Signal)
@@ -390,8 +432,9 @@ impl Session<'_> {
 struct Jobs(MessageStream);
 
 impl Jobs {
-    /// Waits for the end of a job and returns its result, as `done`. Where the end is not told for long, the unit is looked at: `is_over`
-    /// says by its state, `None` if there is none, whether the job has done what it was to.
+    /// Waits for the end of a job and returns its result, as `done`. Where the end is not told for long, the
+    /// unit is looked at: `is_over` says by its state, `None` if there is none, whether the job has done what
+    /// it was to.
     async fn result(
         &mut self,
         session: &Session<'_>,
@@ -401,7 +444,8 @@ impl Jobs {
     ) -> Result<String, Error> {
         let call = format!("JobRemoved({})", unit.name());
         loop {
-            if let Some(result) = session.watch.limit(&call, session.watch.part(self.end(&call, job))).await? {
+            if let Some(result) = session.watch.limit(&call, session.watch.part(self.end(&call, job))).await?
+            {
                 return result;
             }
             // No answer to this either is the same as no end.
@@ -415,15 +459,19 @@ impl Jobs {
 
     async fn end(&mut self, call: &str, job: &OwnedObjectPath) -> Result<String, Error> {
         loop {
-            let message = match std::future::poll_fn(|context| Pin::new(&mut self.0).poll_next(context)).await {
+            let message = match std::future::poll_fn(|context| Pin::new(&mut self.0).poll_next(context)).await
+            {
                 Some(message) => message.map_err(|source| Repr::Broken { call: call.to_owned(), source })?,
                 None => {
-                    return Err(
-                        Repr::Reply { call: call.to_owned(), why: "the connection was closed".to_owned() }.into()
-                    );
+                    return Err(Repr::Reply {
+                        call: call.to_owned(),
+                        why: "the connection was closed".to_owned(),
+                    }
+                    .into());
                 }
             };
-            let (_, ended, _, result): (u32, OwnedObjectPath, String, String) = answer("JobRemoved", &message)?;
+            let (_, ended, _, result): (u32, OwnedObjectPath, String, String) =
+                answer("JobRemoved", &message)?;
             if ended == *job {
                 return Ok(result);
             }
@@ -463,7 +511,9 @@ impl Watch {
         let mut wait = FIRST_WAIT;
         for _ in 0..RETRIES {
             match self.limit(call, step()).await? {
-                Err(error) if is_momentary(&error) => self.limit(call, self.runtime.sleep(jittered(wait))).await?,
+                Err(error) if is_momentary(&error) => {
+                    self.limit(call, self.runtime.sleep(jittered(wait))).await?
+                }
                 other => return Ok(other),
             }
             wait *= 2;
@@ -485,7 +535,10 @@ fn is_momentary(error: &zbus::Error) -> bool {
             error.kind() == std::io::ErrorKind::WouldBlock
         }
         _ => answered(error).is_some_and(|answer| {
-            matches!(answer.name.as_str(), "System.Error.EAGAIN" | "org.freedesktop.DBus.Error.LimitsExceeded")
+            matches!(
+                answer.name.as_str(),
+                "System.Error.EAGAIN" | "org.freedesktop.DBus.Error.LimitsExceeded"
+            )
         }),
     }
 }
@@ -496,9 +549,10 @@ fn answered(error: &zbus::Error) -> Option<Answer> {
         zbus::Error::MethodError(name, message, _) => {
             Some(Answer { name: name.to_string(), message: message.clone().unwrap_or_default() })
         }
-        zbus::Error::FDO(error) if !matches!(**error, zbus::fdo::Error::ZBus(_)) => {
-            Some(Answer { name: error.name().to_string(), message: error.description().unwrap_or_default().to_owned() })
-        }
+        zbus::Error::FDO(error) if !matches!(**error, zbus::fdo::Error::ZBus(_)) => Some(Answer {
+            name: error.name().to_string(),
+            message: error.description().unwrap_or_default().to_owned(),
+        }),
         _ => None,
     }
 }

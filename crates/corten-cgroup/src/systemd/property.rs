@@ -48,7 +48,18 @@ macro_rules! value_from {
     };
 }
 
-value_from!(bool, i32, u32, u64, String, Vec<u8>, Vec<u32>, Vec<String>, Vec<(String, String)>, Vec<(String, u64)>);
+value_from!(
+    bool,
+    i32,
+    u32,
+    u64,
+    String,
+    Vec<u8>,
+    Vec<u32>,
+    Vec<String>,
+    Vec<(String, String)>,
+    Vec<(String, u64)>
+);
 
 impl From<&str> for Value {
     fn from(value: &str) -> Self {
@@ -70,8 +81,9 @@ impl Property {
         Self { name: name.into(), value: value.into(), since: 0 }
     }
 
-    /// Says that systemd has the property since a version, and that it may be left out: below that version, or when systemd
-    /// answers that it does not know it. What was left out is told to the caller, who can still write the cgroup's file.
+    /// Says that systemd has the property since a version, and that it may be left out: below that version,
+    /// or when systemd answers that it does not know it. What was left out is told to the caller, who can
+    /// still write the cgroup's file.
     #[must_use]
     pub fn since(mut self, version: u32) -> Self {
         self.since = version;
@@ -95,11 +107,13 @@ impl Display for Property {
     }
 }
 
-/// The last CPU or node that a mask may have, so that a typing error makes no mask of 512 MiB. The kernel's own bound is 8192.
+/// The last CPU or node that a mask may have, so that a typing error makes no mask of 512 MiB. The kernel's
+/// own bound is 8192.
 const LAST: u32 = 65_535;
 
-/// Turns a list of CPUs or memory nodes, as `0-3,7`, into the mask that systemd takes as `AllowedCPUs` or `AllowedMemoryNodes`:
-/// bit N % 8 of byte N / 8 stands for N. Spaces around numbers and extra commas do not count, as in the kernel and in runc.
+/// Turns a list of CPUs or memory nodes, as `0-3,7`, into the mask that systemd takes as `AllowedCPUs` or
+/// `AllowedMemoryNodes`: bit N % 8 of byte N / 8 stands for N. Spaces around numbers and extra commas do not
+/// count, as in the kernel and in runc.
 ///
 /// # Errors
 /// The list is empty or is no list of numbers and ranges.

@@ -1,14 +1,15 @@
 //! The unit of a container: its name, and where its cgroup is.
 //!
-//! Spec: config-linux.md#cgroups-path, which leaves the meaning to the runtime; runc's `slice:prefix:name` is what engines write.
+//! Spec: config-linux.md#cgroups-path, which leaves the meaning to the runtime; runc's `slice:prefix:name` is
+//! what engines write.
 
 use std::path::PathBuf;
 
 use super::error::{Error, Repr};
 use super::property::Property;
 
-/// The prefix of a scope whose config names none. It is runc's and not a name of our own: scripts and monitors of people who
-/// used runc look for `runc-ID.scope`.
+/// The prefix of a scope whose config names none. It is runc's and not a name of our own: scripts and
+/// monitors of people who used runc look for `runc-ID.scope`.
 const DEFAULT_PREFIX: &str = "runc";
 
 /// How long a unit's name may be: systemd's UNIT_NAME_MAX without the final NUL.
@@ -24,9 +25,9 @@ pub struct Unit {
 impl Unit {
     /// Takes apart a `cgroupsPath` of the form `slice:prefix:name`.
     ///
-    /// The unit is the scope `prefix-name.scope`, or the slice `name` if that ends in `.slice`. An empty `slice` is
-    /// `system.slice`, or `user.slice` for the manager of a user (`rootless`). An empty `cgroups_path` stands for `:runc:ID`, as
-    /// with runc.
+    /// The unit is the scope `prefix-name.scope`, or the slice `name` if that ends in `.slice`. An empty
+    /// `slice` is `system.slice`, or `user.slice` for the manager of a user (`rootless`). An empty
+    /// `cgroups_path` stands for `:runc:ID`, as with runc.
     ///
     /// # Errors
     /// There are not three parts; or systemd would refuse the name of the slice or of the unit.
@@ -35,7 +36,8 @@ impl Unit {
             ("container id (with no linux.cgroupsPath)", ["", DEFAULT_PREFIX, id])
         } else {
             let parts: Vec<&str> = cgroups_path.split(':').collect();
-            let parts = <[&str; 3]>::try_from(parts).map_err(|_| Repr::Format { path: cgroups_path.to_owned() })?;
+            let parts =
+                <[&str; 3]>::try_from(parts).map_err(|_| Repr::Format { path: cgroups_path.to_owned() })?;
             ("linux.cgroupsPath", parts)
         };
         let slice = match (slice, rootless) {
@@ -72,8 +74,8 @@ impl Unit {
 
     /// Returns the path of the unit's cgroup below the mount point, starting with `/`.
     ///
-    /// `control_group` is the cgroup of the manager: empty for the system's, and [`Manager::control_group`] for a user's.
-    /// A slice is where its own name says: systemd looks at nothing else.
+    /// `control_group` is the cgroup of the manager: empty for the system's, and [`Manager::control_group`]
+    /// for a user's. A slice is where its own name says: systemd looks at nothing else.
     ///
     /// [`Manager::control_group`]: super::Manager::control_group
     pub fn path(&self, control_group: &str) -> PathBuf {
@@ -88,10 +90,12 @@ impl Unit {
         PathBuf::from(path.replace("//", "/"))
     }
 
-    /// Returns the properties that the unit of every container has: description, place, delegation of the cgroup (of a scope:
-    /// the container or the runtime makes cgroups below), accounting, and no dependencies on targets that systemd would add.
+    /// Returns the properties that the unit of every container has: description, place, delegation of the
+    /// cgroup (of a scope: the container or the runtime makes cgroups below), accounting, and no dependencies
+    /// on targets that systemd would add.
     ///
-    /// `legacy` is for a machine whose controllers are v1 hierarchies: there the accounting of disks has another name.
+    /// `legacy` is for a machine whose controllers are v1 hierarchies: there the accounting of disks has
+    /// another name.
     pub fn properties(&self, id: &str, legacy: bool) -> Vec<Property> {
         let mut properties = vec![Property::new("Description", format!("libcontainer container {id}"))];
         if self.is_slice() {
@@ -109,7 +113,8 @@ impl Unit {
     }
 }
 
-/// Returns the path of a slice's cgroup: `a-b.slice` is at `/a.slice/a-b.slice`, and `-.slice` is the root (systemd.slice(5)).
+/// Returns the path of a slice's cgroup: `a-b.slice` is at `/a.slice/a-b.slice`, and `-.slice` is the root
+/// (systemd.slice(5)).
 fn expand_slice(slice: &str) -> Result<String, Error> {
     let invalid = || Repr::Slice { slice: slice.to_owned() };
     let stem = slice.strip_suffix(".slice").filter(|stem| !stem.contains('/')).ok_or_else(invalid)?;
@@ -189,7 +194,8 @@ mod tests {
             assert_eq!(error, format!("linux.cgroupsPath: {words} {path:?} instead"));
         }
         for slice in [".slice", "-a.slice", "a-.slice", "a--b.slice", "a", "a/b.slice", "system.scope"] {
-            let error = Unit::from_cgroups_path(&format!("{slice}:p:n"), "id", false).unwrap_err().to_string();
+            let error =
+                Unit::from_cgroups_path(&format!("{slice}:p:n"), "id", false).unwrap_err().to_string();
             assert_eq!(error, format!("linux.cgroupsPath: invalid slice name: {slice}"));
         }
         let error = Unit::from_cgroups_path("a.slice:p:a--b.slice", "id", false).unwrap_err().to_string();
@@ -205,7 +211,11 @@ mod tests {
                 "",
                 "linux.cgroupsPath: systemd takes no unit of the name \"p-n n.scope\": character ' '",
             ),
-            ("a+b.slice:p:n", "", "linux.cgroupsPath: systemd takes no unit of the name \"a+b.slice\": character '+'"),
+            (
+                "a+b.slice:p:n",
+                "",
+                "linux.cgroupsPath: systemd takes no unit of the name \"a+b.slice\": character '+'",
+            ),
             ("a.slice:p:../x", "", "character '/'"),
             ("a.slice:p:\u{e4}", "", "character '\u{e4}'"),
             (
@@ -239,7 +249,13 @@ mod tests {
             all.extend(["TasksAccounting=true", "DefaultDependencies=false"].map(str::to_owned));
             all
         };
-        assert_eq!(names(&unit("a.slice:p:n"), false), common("IOAccounting", &["Slice=\"a.slice\"", "Delegate=true"]));
-        assert_eq!(names(&unit("a.slice:p:a-b.slice"), true), common("BlockIOAccounting", &["Wants=[\"a.slice\"]"]));
+        assert_eq!(
+            names(&unit("a.slice:p:n"), false),
+            common("IOAccounting", &["Slice=\"a.slice\"", "Delegate=true"])
+        );
+        assert_eq!(
+            names(&unit("a.slice:p:a-b.slice"), true),
+            common("BlockIOAccounting", &["Wants=[\"a.slice\"]"])
+        );
     }
 }

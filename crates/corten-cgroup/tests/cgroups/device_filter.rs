@@ -84,7 +84,12 @@ fn rule() -> impl Strategy<Value = Rule> {
 }
 
 fn all_requests() -> impl Iterator<Item = Request> {
-    (0..2 * 3 * 3 * 7).map(|n| Request { block: n % 2 == 1, major: n / 2 % 3, minor: n / 6 % 3, access: n / 18 + 1 })
+    (0..2 * 3 * 3 * 7).map(|n| Request {
+        block: n % 2 == 1,
+        major: n / 2 % 3,
+        minor: n / 6 % 3,
+        access: n / 18 + 1,
+    })
 }
 
 proptest! {
@@ -114,12 +119,15 @@ fn the_last_word_on_everything_makes_what_was_before_superfluous() {
 #[test]
 fn more_devices_than_a_jump_passes() {
     let access = Access { read: true, write: false, mknod: false };
-    let rule = |major, minor| Rule { allow: true, kind: Kind::Char, major: Some(major), minor: Some(minor), access };
+    let rule =
+        |major, minor| Rule { allow: true, kind: Kind::Char, major: Some(major), minor: Some(minor), access };
     let mut rules: Vec<Rule> = (0..5_000).map(|minor| rule(1, minor)).collect();
     rules.extend((2..5_000).map(|major| rule(major, 7)));
     let filter = Filter::compile(&rules);
     assert!(filter.instructions().len() > 1 << 15);
-    for (major, minor) in [(1, 0), (1, 2_500), (1, 4_999), (2, 7), (4_999, 7), (0, 0), (1, 5_000), (3, 6), (5_000, 7)] {
+    for (major, minor) in
+        [(1, 0), (1, 2_500), (1, 4_999), (2, 7), (4_999, 7), (0, 0), (1, 5_000), (3, 6), (5_000, 7)]
+    {
         for block in [false, true] {
             let request = Request { block, major, minor, access: 2 };
             assert_eq!(interpret(filter.instructions(), request), model(&rules, request), "{request:?}");
@@ -137,8 +145,16 @@ fn the_program_is_short() {
     for kind in [Kind::Char, Kind::Block] {
         rules.push(rule(true, kind, None, None, access(false, false, true)));
     }
-    let usable =
-        [(1, Some(3)), (1, Some(5)), (1, Some(7)), (5, Some(0)), (1, Some(8)), (1, Some(9)), (136, None), (5, Some(2))];
+    let usable = [
+        (1, Some(3)),
+        (1, Some(5)),
+        (1, Some(7)),
+        (5, Some(0)),
+        (1, Some(8)),
+        (1, Some(9)),
+        (136, None),
+        (5, Some(2)),
+    ];
     rules.extend(usable.map(|(major, minor)| rule(true, Kind::Char, Some(major), minor, all)));
     // Six to read the request; the kind; three majors; seven minors, each with its answer; one more; four for
     // "only mknod".

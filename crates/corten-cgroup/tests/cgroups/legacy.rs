@@ -16,7 +16,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The hierarchies, if cgroups can be made there.
 fn hierarchies() -> Option<Hierarchies> {
-    let root = fs::metadata("/proc/self").map(|meta| std::os::unix::fs::MetadataExt::uid(&meta)).unwrap_or(1) == 0;
+    let root =
+        fs::metadata("/proc/self").map(|meta| std::os::unix::fs::MetadataExt::uid(&meta)).unwrap_or(1) == 0;
     if !root {
         println!("skipped: cgroups need root");
         return None;
@@ -76,8 +77,12 @@ struct Shell {
 
 impl Shell {
     fn start() -> Self {
-        let mut child =
-            Command::new("sh").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = Command::new("sh")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let (stdin, stdout) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
         Self { child, stdin, stdout }
     }
@@ -115,7 +120,10 @@ fn cgroups_are_made_entered_and_removed() {
     assert_eq!(busy, "container's cgroup is not empty: 1 process(es) found");
     assert!(hierarchies.complete(&paths).unwrap().populated().unwrap());
     let early = hierarchies.open(&paths).unwrap().remove(Duration::from_millis(30)).unwrap_err().to_string();
-    assert!(early.contains("freezer") && early.contains("still has processes") && early.contains("; "), "{early}");
+    assert!(
+        early.contains("freezer") && early.contains("still has processes") && early.contains("; "),
+        "{early}"
+    );
     cgroups.kill(DEADLINE).unwrap();
     assert!(!cgroups.populated().unwrap());
     child.wait().unwrap();
@@ -190,7 +198,8 @@ fn a_failure_half_way_leaves_nothing() {
     assert_eq!(left(&hierarchies, &top).len(), 2);
     fs::write(frozen.join("freezer.state"), "THAWED").unwrap();
     // A file is no directory, anywhere: the parent that was made before it is removed.
-    let through_file: Paths = paths.iter().map(|(name, path)| (name.clone(), path.join("made/cgroup.procs"))).collect();
+    let through_file: Paths =
+        paths.iter().map(|(name, path)| (name.clone(), path.join("made/cgroup.procs"))).collect();
     let error = hierarchies.create(&through_file).unwrap_err().to_string();
     assert!(error.contains("made/cgroup.procs"), "{error}");
     assert_eq!(left(&hierarchies, &paths["freezer"].join("made")), Vec::<PathBuf>::new());
@@ -323,7 +332,8 @@ fn cgroups_of_any_depth_and_name_are_removed() {
 }
 
 fn rule(allow: bool, minor: Option<u32>, letters: &str) -> Rule {
-    let access = Access { read: letters.contains('r'), write: letters.contains('w'), mknod: letters.contains('m') };
+    let access =
+        Access { read: letters.contains('r'), write: letters.contains('w'), mknod: letters.contains('m') };
     Rule { allow, kind: Kind::Char, major: Some(1), minor, access }
 }
 
@@ -345,12 +355,15 @@ fn devices_are_refused_until_they_are_allowed() {
     assert!(shell.can(": <> /dev/null"));
     assert!(!shell.can(": < /dev/full") && !shell.can(&node));
     // One more, one less.
-    cgroups.set_devices(&[usual[0], usual[1], rule(true, Some(5), "r"), rule(true, Some(7), "rm")], DEADLINE).unwrap();
+    cgroups
+        .set_devices(&[usual[0], usual[1], rule(true, Some(5), "r"), rule(true, Some(7), "rm")], DEADLINE)
+        .unwrap();
     assert!(shell.can(": < /dev/full") && !shell.can(": > /dev/full") && shell.can(&node));
     assert!(shell.can(": < /dev/zero") && !shell.can(": <> /dev/zero"));
     // What v1 cannot express changes nothing.
     let before = list();
-    let error = cgroups.set_devices(&[rule(true, None, "rw"), rule(false, Some(3), "w")], DEADLINE).unwrap_err();
+    let error =
+        cgroups.set_devices(&[rule(true, None, "rw"), rule(false, Some(3), "w")], DEADLINE).unwrap_err();
     assert!(error.to_string().contains("\"deny c 1:3 w\""), "{error}");
     assert_eq!(list(), before);
     // All but one, and all: the shell goes on.
@@ -408,7 +421,10 @@ fn again(part: &str, script: &str) -> bool {
 #[test]
 fn a_hierarchy_that_is_refused_is_an_error() {
     if hierarchies().is_some() {
-        assert!(again("legacy::in_mounts::one_is_read_only", "mount -o remount,bind,ro /sys/fs/cgroup/memory"));
+        assert!(again(
+            "legacy::in_mounts::one_is_read_only",
+            "mount -o remount,bind,ro /sys/fs/cgroup/memory"
+        ));
     }
 }
 

@@ -79,10 +79,11 @@ impl Test {
     /// Where the files of a controller are.
     fn directory(&self, controller: &str) -> PathBuf {
         match self.location.legacy.iter().find(|(name, _)| name.split(',').any(|name| name == controller)) {
-            Some((_, path)) => Path::new("/sys/fs/cgroup").join(controller).join(path.strip_prefix("/").unwrap()),
-            None => {
-                unified_mount(&self.machine).join(self.location.unified.as_ref().unwrap().strip_prefix("/").unwrap())
+            Some((_, path)) => {
+                Path::new("/sys/fs/cgroup").join(controller).join(path.strip_prefix("/").unwrap())
             }
+            None => unified_mount(&self.machine)
+                .join(self.location.unified.as_ref().unwrap().strip_prefix("/").unwrap()),
         }
     }
 
@@ -114,7 +115,10 @@ fn text(bytes: &[u8]) -> String {
 fn memory_is_limited() {
     let Some(test) = Test::new(&["memory"]) else { return };
     let limit = Some(16 << 20);
-    test.limit(&Resources { memory: Memory { limit, swap: limit, ..Memory::default() }, ..Resources::default() });
+    test.limit(&Resources {
+        memory: Memory { limit, swap: limit, ..Memory::default() },
+        ..Resources::default()
+    });
     assert_eq!(test.cgroups.oom_kills().unwrap(), 0);
     assert!(test.run("dd if=/dev/zero of=/dev/null bs=4M count=1 2> /dev/null").status.success());
     let killed = test.run("exec dd if=/dev/zero of=/dev/null bs=64M count=1");
@@ -125,8 +129,13 @@ fn memory_is_limited() {
 #[test]
 fn processor_time_and_processors_are_limited() {
     let Some(test) = Test::new(&["cpu", "cpuset"]) else { return };
-    let cpu =
-        Cpu { quota: Some(5000), period: Some(50_000), cpus: "0".to_owned(), mems: "0".to_owned(), ..Cpu::default() };
+    let cpu = Cpu {
+        quota: Some(5000),
+        period: Some(50_000),
+        cpus: "0".to_owned(),
+        mems: "0".to_owned(),
+        ..Cpu::default()
+    };
     test.limit(&Resources { cpu, ..Resources::default() });
     let allowed = test.run("grep Cpus_allowed_list /proc/self/status");
     assert_eq!(text(&allowed.stdout), "Cpus_allowed_list:\t0\n");
@@ -245,7 +254,10 @@ fn an_update_can_be_taken_back() {
                         .iter()
                         .any(|part| name.contains(part))
             };
-            entries.filter(is_limit).map(|path| (path.clone(), fs::read_to_string(path).unwrap_or_default())).collect()
+            entries
+                .filter(is_limit)
+                .map(|path| (path.clone(), fs::read_to_string(path).unwrap_or_default()))
+                .collect()
         };
         let mut seen: Vec<_> = files.into_iter().flat_map(read).collect();
         seen.sort();
@@ -265,7 +277,8 @@ fn an_update_can_be_taken_back() {
         ..Resources::default()
     };
     if let Some((major, minor)) = a_disk().filter(|_| test.machine.legacy_controllers().contains("blkio")) {
-        wanted.io = Io { throttle_read_bps: vec![ThrottleDevice { major, minor, rate: 1 << 20 }], ..Io::default() };
+        wanted.io =
+            Io { throttle_read_bps: vec![ThrottleDevice { major, minor, rate: 1 << 20 }], ..Io::default() };
     }
     let settings = test.settings(&wanted);
     let back = test.cgroups.update(&settings).unwrap();
@@ -299,7 +312,8 @@ fn the_example_limits_a_command() {
         let output = Command::new(&example).args(arguments).stdin(Stdio::null()).output().unwrap();
         (output.status.code(), text(&output.stdout), text(&output.stderr))
     };
-    let (code, stdout, stderr) = limit(&["--memory", "33554432", "sh", "-c", "echo out; sleep 1000 & exit 3"]);
+    let (code, stdout, stderr) =
+        limit(&["--memory", "33554432", "sh", "-c", "echo out; sleep 1000 & exit 3"]);
     assert_eq!((code, stdout.as_str()), (Some(3), "out\n"), "{stderr}");
     let dd = ["dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"];
     let (code, _, stderr) = limit(&[&["--memory", "33554432"][..], &dd].concat());

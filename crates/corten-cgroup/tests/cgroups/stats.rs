@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use corten_cgroup::stats::{
-    Cpu, Cpuset, Hugetlb, HugetlbUsage, Io, IoEntry, MemoryUsage, Misc, Occurrence, OomWatcher, Pids, Psi, Rdma,
-    RdmaEntry, Stall, Stats, legacy_oom_kills,
+    Cpu, Cpuset, Hugetlb, HugetlbUsage, Io, IoEntry, MemoryUsage, Misc, Occurrence, OomWatcher, Pids, Psi,
+    Rdma, RdmaEntry, Stall, Stats, legacy_oom_kills,
 };
 use corten_cgroup::{Cgroup, Error, Hierarchy};
 use nix::sys::signal::{Signal, kill};
@@ -58,8 +58,7 @@ fn an_empty_directory_has_no_statistics() {
 fn processor_time_is_in_nanoseconds() {
     let stat = "usage_usec 7000\nuser_usec 4000\nsystem_usec 3000\nnice_usec 9\nnr_periods 20\nnr_throttled 5\n\
                 throttled_usec 11\nnr_bursts 2\nburst_usec 8\n";
-    let pressure =
-        "some avg10=1.50 avg60=0.00 avg300=99.99 total=12345\nfull avg10=0.00 avg60=0.25 avg300=0.00 total=6\n";
+    let pressure = "some avg10=1.50 avg60=0.00 avg300=99.99 total=12345\nfull avg10=0.00 avg60=0.25 avg300=0.00 total=6\n";
     let stats = read(tree(&[("cpu.stat", stat), ("cpu.pressure", pressure)]).path()).unwrap();
     let expected = Cpu {
         total_ns: 7_000_000,
@@ -80,7 +79,10 @@ fn processor_time_is_in_nanoseconds() {
 
     let root = tree(&[]);
     for (file, text) in [
-        ("cpu/cpu.stat", "nr_periods 20\nnr_throttled 5\nthrottled_time 11\nnr_bursts 2\nburst_time 8\nwait_sum 3\n"),
+        (
+            "cpu/cpu.stat",
+            "nr_periods 20\nnr_throttled 5\nthrottled_time 11\nnr_bursts 2\nburst_time 8\nwait_sum 3\n",
+        ),
         ("cpuacct/cpuacct.usage", "7000000\n"),
         ("cpuacct/cpuacct.stat", "user 4\nsystem 3\n"),
         ("cpuacct/cpuacct.usage_percpu", "6000000 1000000 \n"),
@@ -109,7 +111,8 @@ fn processor_time_is_in_nanoseconds() {
 fn memory_of_cgroup2_adds_up() {
     let stat = ("memory.stat", "anon 100\nfile 4096\nslab 7\npgfault 9\n");
     let limited = [stat, ("memory.current", "8192\n"), ("memory.max", "65536\n"), ("memory.peak", "9000\n")];
-    let swap = [("memory.swap.current", "1000\n"), ("memory.swap.max", "2000\n"), ("memory.swap.peak", "1500\n")];
+    let swap =
+        [("memory.swap.current", "1000\n"), ("memory.swap.max", "2000\n"), ("memory.swap.peak", "1500\n")];
     let memory = read(tree(&[&limited[..], &swap[..]].concat()).path()).unwrap().memory.unwrap();
     assert_eq!(memory.cache, 4096);
     assert_eq!(memory.usage, MemoryUsage { usage: 8192, max_usage: 9000, failures: 0, limit: 65536 });
@@ -140,9 +143,13 @@ fn memory_of_v1_has_four_kinds() {
     let root = tree(&[]);
     let memory = root.path().join("memory");
     fs::create_dir(&memory).unwrap();
-    fs::write(memory.join("memory.stat"), "cache 5\nrss 6\ntotal_cache 50\nhierarchical_memory_limit 99\n").unwrap();
-    for (kind, base) in [("memory", 100), ("memory.memsw", 200), ("memory.kmem", 300), ("memory.kmem.tcp", 400)] {
-        for (name, number) in [("usage_in_bytes", 0), ("max_usage_in_bytes", 1), ("failcnt", 2), ("limit_in_bytes", 3)]
+    fs::write(memory.join("memory.stat"), "cache 5\nrss 6\ntotal_cache 50\nhierarchical_memory_limit 99\n")
+        .unwrap();
+    for (kind, base) in
+        [("memory", 100), ("memory.memsw", 200), ("memory.kmem", 300), ("memory.kmem.tcp", 400)]
+    {
+        for (name, number) in
+            [("usage_in_bytes", 0), ("max_usage_in_bytes", 1), ("failcnt", 2), ("limit_in_bytes", 3)]
         {
             fs::write(memory.join(format!("{kind}.{name}")), format!("{}\n", base + number)).unwrap();
         }
@@ -150,7 +157,10 @@ fn memory_of_v1_has_four_kinds() {
     let usage = |base| MemoryUsage { usage: base, max_usage: base + 1, failures: base + 2, limit: base + 3 };
     let read = read_legacy(root.path()).unwrap().memory.unwrap();
     assert_eq!((read.cache, read.usage, read.swap), (5, usage(100), None));
-    assert_eq!((read.with_swap, read.kernel, read.kernel_tcp), (Some(usage(200)), Some(usage(300)), Some(usage(400))));
+    assert_eq!(
+        (read.with_swap, read.kernel, read.kernel_tcp),
+        (Some(usage(200)), Some(usage(300)), Some(usage(400)))
+    );
     // What kernels leave out.
     fs::remove_file(memory.join("memory.kmem.limit_in_bytes")).unwrap();
     fs::remove_file(memory.join("memory.memsw.usage_in_bytes")).unwrap();
@@ -164,18 +174,23 @@ fn tasks_are_counted_in_one_way_or_another() {
     let procs = ("cgroup.procs", "7\n8\n");
     let limited = [("pids.current", "3\n"), ("pids.max", "10\n"), procs];
     assert_eq!(pids(&limited), Some(Pids { current: 3, limit: 10 }));
-    assert_eq!(pids(&[("pids.current", "3\n"), ("pids.max", "max\n")]), Some(Pids { current: 3, limit: u64::MAX }));
+    assert_eq!(
+        pids(&[("pids.current", "3\n"), ("pids.max", "max\n")]),
+        Some(Pids { current: 3, limit: u64::MAX })
+    );
     assert_eq!(pids(&[procs]), Some(Pids { current: 2, limit: u64::MAX }));
     assert_eq!(pids(&[("cgroup.threads", "7\n8\n9\n")]), Some(Pids { current: 3, limit: u64::MAX }));
 }
 
 #[test]
 fn transfers_are_listed_by_device() {
-    let stat =
-        "8:16 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6\n253:10 253:5 rbytes=0 wbytes=4096 rios=0 wios=1\n8:0 \n";
+    let stat = "8:16 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6\n253:10 253:5 rbytes=0 wbytes=4096 rios=0 wios=1\n8:0 \n";
     let io = read(tree(&[("io.stat", stat)]).path()).unwrap().io.unwrap();
     let (read_bytes, written) = (entry(8, 16, "Read", 1), entry(8, 16, "Write", 2));
-    assert_eq!(io.service_bytes, [read_bytes, written, entry(253, 5, "Read", 0), entry(253, 5, "Write", 4096)]);
+    assert_eq!(
+        io.service_bytes,
+        [read_bytes, written, entry(253, 5, "Read", 0), entry(253, 5, "Write", 4096)]
+    );
     let requests = [entry(8, 16, "Read", 3), entry(8, 16, "Write", 4)];
     assert_eq!(io.serviced, [&requests[..], &[entry(253, 5, "Read", 0), entry(253, 5, "Write", 1)]].concat());
     assert_eq!(Io { service_bytes: vec![], serviced: vec![], ..io }, Io::default());
@@ -203,7 +218,8 @@ fn transfers_of_v1_come_from_whoever_counts() {
     write("blkio.sectors_recursive", "8:0 77\n");
     assert_eq!((io().serviced, io().sectors), (vec![entry(8, 0, "Sync", 3)], vec![entry(8, 0, "", 77)]));
     write("blkio.bfq.io_serviced_recursive", "8:0 Write 4\nTotal 4\n");
-    for (file, number) in [("io_queued", 5), ("io_service_time", 6), ("io_wait_time", 7), ("io_merged", 8), ("time", 9)]
+    for (file, number) in
+        [("io_queued", 5), ("io_service_time", 6), ("io_wait_time", 7), ("io_merged", 8), ("time", 9)]
     {
         write(&format!("blkio.bfq.{file}_recursive"), &format!("8:0 {number}\n"));
     }
@@ -458,7 +474,10 @@ fn a_busy_v1_cgroup_has_used_its_processor_time() {
     let cpu = stats();
     let spent = u64::try_from(before.elapsed().as_nanos()).unwrap();
     assert!(cpu.total_ns > 10_000_000 && cpu.total_ns < spent, "{cpu:?} in {spent} ns");
-    assert!(cpu.throttled_ns > 0 && cpu.throttled_ns < spent && cpu.periods >= cpu.throttled_periods, "{cpu:?}");
+    assert!(
+        cpu.throttled_ns > 0 && cpu.throttled_ns < spent && cpu.periods >= cpu.throttled_periods,
+        "{cpu:?}"
+    );
     assert_eq!(cpu.per_cpu_ns.len(), cpu.per_cpu_user_ns.len());
     let parts: u64 = cpu.per_cpu_ns.iter().sum();
     assert!(parts.abs_diff(cpu.total_ns) < 50_000_000, "{cpu:?}");
@@ -519,7 +538,8 @@ fn v1_tasks_and_cpusets_are_read() {
         pids.write("pids.max", "7");
         pids.start("sleep 1000 & sleep 1000");
         let directory = pids.open();
-        let stats = || Stats::read_legacy(&|name| (name == "pids").then(|| directory.as_fd())).unwrap().pids.unwrap();
+        let stats =
+            || Stats::read_legacy(&|name| (name == "pids").then(|| directory.as_fd())).unwrap().pids.unwrap();
         until("not three tasks", || stats() == Pids { current: 3, limit: 7 });
     }
     if let Some(cpuset) = Legacy::new("cpuset") {
@@ -561,7 +581,10 @@ fn a_cgroup_of_cgroup2_is_watched_until_it_is_empty() {
     let read = stats();
     let (cpu, pids) = (read.cpu.unwrap(), read.pids.unwrap());
     let spent = u64::try_from(before.elapsed().as_nanos()).unwrap();
-    assert!(cpu.total_ns < spent && (cpu.user_ns + cpu.kernel_ns).abs_diff(cpu.total_ns) < 1_000_000, "{cpu:?}");
+    assert!(
+        cpu.total_ns < spent && (cpu.user_ns + cpu.kernel_ns).abs_diff(cpu.total_ns) < 1_000_000,
+        "{cpu:?}"
+    );
     assert_eq!((pids.current, pids.limit), (1, u64::MAX));
     assert_eq!(read.pressure.cpu.is_some(), on_host(&cgroup).join("cpu.pressure").exists());
     let sizes = fs::read_dir(on_host(&cgroup)).unwrap().filter(|entry| {

@@ -37,7 +37,8 @@ impl Opener {
     fn start() -> Self {
         let script = r#"while read -r path; do if (: < "$path") 2>&1; then echo opened; fi; done"#;
         let mut command = Command::new("sh");
-        let mut child = command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (ask, answers) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
         Self { child, ask, answers }
     }

@@ -14,7 +14,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The hierarchy, if cgroups can be made here.
 fn hierarchy() -> Option<Hierarchy> {
-    let root = fs::metadata("/proc/self").map(|meta| std::os::unix::fs::MetadataExt::uid(&meta)).unwrap_or(1) == 0;
+    let root =
+        fs::metadata("/proc/self").map(|meta| std::os::unix::fs::MetadataExt::uid(&meta)).unwrap_or(1) == 0;
     if !root {
         println!("skipped: cgroups need root");
         return None;
@@ -30,7 +31,11 @@ fn hierarchy() -> Option<Hierarchy> {
 
 fn unique() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    PathBuf::from(format!("/corten-cgroup-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)))
+    PathBuf::from(format!(
+        "/corten-cgroup-test-{}-{}",
+        std::process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    ))
 }
 
 fn on_host(hierarchy: &Hierarchy, path: &Path) -> PathBuf {
@@ -116,8 +121,12 @@ fn processes_are_seen_killed_and_their_cgroups_removed() {
     assert!(cgroup.populated().unwrap());
     assert!(cgroup.pids().unwrap().len() >= 2);
     let busy = hierarchy.create(&path).unwrap_err().to_string();
-    assert!(busy.starts_with("container's cgroup is not empty: ") && busy.ends_with(" process(es) found"), "{busy}");
-    let early = hierarchy.open(&path).unwrap().unwrap().remove(Duration::from_millis(50)).unwrap_err().to_string();
+    assert!(
+        busy.starts_with("container's cgroup is not empty: ") && busy.ends_with(" process(es) found"),
+        "{busy}"
+    );
+    let early =
+        hierarchy.open(&path).unwrap().unwrap().remove(Duration::from_millis(50)).unwrap_err().to_string();
     assert!(early.contains("still has processes"), "{early}");
     cgroup.kill(DEADLINE).unwrap();
     for child in &mut children {

@@ -28,7 +28,8 @@ pub unsafe fn syscall(number: usize, args: [usize; 6]) -> isize {
 /// As memcpy(3), but `from` may overlap `to` from above.
 #[inline(always)]
 pub unsafe fn copy(to: *mut u8, from: *const u8, length: usize) {
-    let words = if length >= 8 && (to as usize).wrapping_sub(from as usize) % 8 == 0 { length / 8 } else { 0 };
+    let words =
+        if length >= 8 && (to as usize).wrapping_sub(from as usize) % 8 == 0 { length / 8 } else { 0 };
     for at in 0..words {
         let (to, from) = (to.cast::<[u8; 8]>(), from.cast::<[u8; 8]>());
         // SAFETY: the caller promises `length` valid bytes at both, and bytes have no alignment; what is read

@@ -126,7 +126,9 @@ impl Kernel {
                 self.or_errno(|this, most| unsafe { this.fill(second, third.min(most.into())) })
             }
             // SAFETY: as above.
-            nr::READLINKAT => self.or_errno(|this, most| unsafe { this.fill(third, fourth.min(most.into())) }),
+            nr::READLINKAT => {
+                self.or_errno(|this, most| unsafe { this.fill(third, fourth.min(most.into())) })
+            }
             nr::GETCWD => self.or_errno(|this, most| {
                 // SAFETY: as above, and one byte is left for NUL.
                 unsafe { this.fill(first, second.saturating_sub(1).min(most.into())) + 1 }

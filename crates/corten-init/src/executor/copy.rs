@@ -83,7 +83,8 @@ impl Executor<'_> {
             sys::S_IFREG => copy_file(from, to, name, &stat),
             sys::S_IFLNK => {
                 let mut target = [0; 4096];
-                let length = sys::readlinkat(from, name, target.split_last_mut().map_or(&mut [], |(_, head)| head));
+                let length =
+                    sys::readlinkat(from, name, target.split_last_mut().map_or(&mut [], |(_, head)| head));
                 length.of(Call::Readlinkat)?;
                 let target = CStr::from_bytes_until_nul(&target).unwrap_or(c"");
                 sys::symlinkat(target, to, name).of(Call::Symlinkat)?;
@@ -103,11 +104,13 @@ fn open_directory(dir: Fd, name: &CStr) -> Outcome<Fd> {
 }
 
 fn copy_file(from: Fd, to: Fd, name: &CStr, stat: &Stat) -> Outcome {
-    let source = sys::open_name(from, name, sys::O_RDONLY | sys::O_NONBLOCK | sys::O_NOCTTY, 0).of(Call::Openat)?;
+    let source =
+        sys::open_name(from, name, sys::O_RDONLY | sys::O_NONBLOCK | sys::O_NOCTTY, 0).of(Call::Openat)?;
     if sys::stat(source).of(Call::Fstat)?.mode & sys::S_IFMT != sys::S_IFREG {
         return Err(Failure { call: Call::Openat, errno: Errno::ENODEV });
     }
-    let copy = sys::open_name(to, name, sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL, 0o600).of(Call::Openat)?;
+    let copy =
+        sys::open_name(to, name, sys::O_WRONLY | sys::O_CREAT | sys::O_EXCL, 0o600).of(Call::Openat)?;
     let mut buffer = [0; BUFFER];
     loop {
         let length = sys::read(source, &mut buffer).of(Call::Read)?;

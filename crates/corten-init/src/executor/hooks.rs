@@ -92,8 +92,11 @@ impl Executor<'_> {
         self.push_number(u64::try_from(number).unwrap_or(0));
         for ((fd, slot), name) in outputs.into_iter().zip([&b", stdout: "[..], b", stderr: "]) {
             let mut shown = [0; OUTPUT_SHOWN];
-            let length =
-                if slot.is_none() && sys::rewind(fd).is_ok() { sys::read(fd, &mut shown).unwrap_or(0) } else { 0 };
+            let length = if slot.is_none() && sys::rewind(fd).is_ok() {
+                sys::read(fd, &mut shown).unwrap_or(0)
+            } else {
+                0
+            };
             let said = shown.get(..length).unwrap_or_default();
             let said = said.strip_suffix(b"\n").unwrap_or(said);
             // Bounded by construction: two outputs of 256 bytes.

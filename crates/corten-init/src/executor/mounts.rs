@@ -39,7 +39,9 @@ impl Executor<'_> {
         let mount = self.fd(mount)?;
         let changed = match sys::mount_setattr(Some(mount), recursive, set, clear | unnamed, propagation) {
             // What nobody asked to be cleared and the kernel keeps (mount_namespaces(7), locked flags) stays.
-            Err(Errno::EPERM) if unnamed != 0 => sys::mount_setattr(Some(mount), recursive, set, clear, propagation),
+            Err(Errno::EPERM) if unnamed != 0 => {
+                sys::mount_setattr(Some(mount), recursive, set, clear, propagation)
+            }
             other => other,
         };
         if changed == Err(Errno::EPERM) && clear != 0 {
@@ -48,7 +50,12 @@ impl Executor<'_> {
         changed.of(Call::MountSetattr)
     }
 
-    pub(super) fn root_attributes(&mut self, set: Attributes, propagation: Propagation, recursive: bool) -> Outcome {
+    pub(super) fn root_attributes(
+        &mut self,
+        set: Attributes,
+        propagation: Propagation,
+        recursive: bool,
+    ) -> Outcome {
         sys::mount_setattr(Some(self.root), recursive, set.0, 0, propagation.0).of(Call::MountSetattr)
     }
 
@@ -104,7 +111,8 @@ impl Executor<'_> {
     /// Takes every procfs and sysfs out of the namespace, or covers it where it is locked.
     pub(super) fn hide_host_mounts(&mut self, proc: Slot) -> Outcome {
         let resolve = sys::RESOLVE_BENEATH | sys::RESOLVE_NO_XDEV | sys::RESOLVE_NO_MAGICLINKS;
-        let table = sys::openat2(self.fd(proc)?, c"self/mountinfo", sys::O_RDONLY, 0, resolve).of(Call::Openat2)?;
+        let table =
+            sys::openat2(self.fd(proc)?, c"self/mountinfo", sys::O_RDONLY, 0, resolve).of(Call::Openat2)?;
         let mut covered = 0;
         // Each turn takes one away or covers one, so that it ends; the bound is for a table that somebody
         // else makes longer.
@@ -274,12 +282,20 @@ impl Executor<'_> {
 
     pub(super) fn sysctl(&mut self, proc: Slot, path: &'static CStr, value: &'static CStr) -> Outcome {
         self.detail.set_cut(path.to_bytes());
-        let resolve =
-            sys::RESOLVE_BENEATH | sys::RESOLVE_NO_XDEV | sys::RESOLVE_NO_MAGICLINKS | sys::RESOLVE_NO_SYMLINKS;
+        let resolve = sys::RESOLVE_BENEATH
+            | sys::RESOLVE_NO_XDEV
+            | sys::RESOLVE_NO_MAGICLINKS
+            | sys::RESOLVE_NO_SYMLINKS;
         super::process::write_below(self.fd(proc)?, path, value, resolve)
     }
 
-    pub(super) fn mask_path(&mut self, base: Option<Slot>, path: &'static CStr, null: Slot, empty: Slot) -> Outcome {
+    pub(super) fn mask_path(
+        &mut self,
+        base: Option<Slot>,
+        path: &'static CStr,
+        null: Slot,
+        empty: Slot,
+    ) -> Outcome {
         self.detail.set_cut(path.to_bytes());
         let Some(target) = self.open_if_there(base, path)? else { return Ok(()) };
         let directory = sys::stat(target).of(Call::Fstat)?.mode & sys::S_IFMT == sys::S_IFDIR;

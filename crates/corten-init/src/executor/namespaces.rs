@@ -64,7 +64,8 @@ impl Executor<'_> {
             sys::clone_sibling(flags.0, cgroup).of(Call::Clone3)?
         };
         if let Some((pid, clone)) = made {
-            let is_told = self.tell_with(&Message::Cloned, clone).and_then(|()| sys::write(tell, &[1]).of(Call::Write));
+            let is_told =
+                self.tell_with(&Message::Cloned, clone).and_then(|()| sys::write(tell, &[1]).of(Call::Write));
             let Err(failure) = is_told else { sys::exit(0) };
             // The runtime, whose child it is, reaps it.
             sys::kill(clone).ok();

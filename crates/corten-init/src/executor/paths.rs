@@ -72,7 +72,13 @@ impl Executor<'_> {
     /// Opens what was looked at, for good: by its name in the procfs of the slot, which leads to the very
     /// file whatever has become of its own. Without a procfs it is looked for once more, and must be the
     /// same.
-    pub(super) fn open_seen(&self, seen: Fd, proc: Option<Slot>, flags: u64, place: Place<'_>) -> sys::Result<Fd> {
+    pub(super) fn open_seen(
+        &self,
+        seen: Fd,
+        proc: Option<Slot>,
+        flags: u64,
+        place: Place<'_>,
+    ) -> sys::Result<Fd> {
         if let Some(proc) = proc {
             let proc = self.fd(proc).map_err(|failure| failure.errno)?;
             return sys::openat2(proc, name_in_proc(seen)?.as_cstr(), flags, 0, 0);
@@ -134,7 +140,9 @@ impl Executor<'_> {
             };
             let next = match sys::openat2(here, single.as_cstr(), flags, 0, BELOW) {
                 // "No such file" would be told of a program, by engines.
-                Err(Errno::ENOENT) if is_readonly => return Err(Failure { call: Call::Mkdirat, errno: Errno::EROFS }),
+                Err(Errno::ENOENT) if is_readonly => {
+                    return Err(Failure { call: Call::Mkdirat, errno: Errno::EROFS });
+                }
                 // A link, or the `..` of one: let the kernel resolve it, inside the root.
                 Err(Errno::ELOOP | Errno::EXDEV) if resolve == IN_ROOT => {
                     match sys::openat2(self.root, walked.as_cstr(), flags, 0, IN_ROOT) {
@@ -219,7 +227,13 @@ impl Executor<'_> {
         }
     }
 
-    pub(super) fn open_target(&mut self, path: &'static CStr, target: Target, in_proc: bool, slot: Slot) -> Outcome {
+    pub(super) fn open_target(
+        &mut self,
+        path: &'static CStr,
+        target: Target,
+        in_proc: bool,
+        slot: Slot,
+    ) -> Outcome {
         self.detail.set_cut(path.to_bytes());
         self.target_made = false;
         let directory = match target {
@@ -305,7 +319,9 @@ impl Executor<'_> {
                 // What somebody else has put there meanwhile is not given away.
                 let node = sys::open_name(parent, name, sys::O_PATH, 0).of(Call::Openat)?;
                 let stat = sys::stat(node).of(Call::Fstat)?;
-                if (stat.mode & sys::S_IFMT, stat.rdev_major, stat.rdev_minor) != (mode & sys::S_IFMT, major, minor) {
+                if (stat.mode & sys::S_IFMT, stat.rdev_major, stat.rdev_minor)
+                    != (mode & sys::S_IFMT, major, minor)
+                {
                     return Err(Failure { call: Call::Fstat, errno: Errno::ENODEV });
                 }
                 sys::chown_name(node, c"", uid, gid).of(Call::Fchownat)?;

@@ -9,7 +9,8 @@ use super::paths::IN_ROOT;
 use super::{Executor, Failure, OfCall, Outcome, Text, exec_arrays};
 use crate::message::Message;
 use crate::operand::{
-    CallersGroups, CapabilitySet, Filter, FilterFlags, Ids, Mask, Mode, Resource, SchedulerFlags, Slot, Strings,
+    CallersGroups, CapabilitySet, Filter, FilterFlags, Ids, Mask, Mode, Resource, SchedulerFlags, Slot,
+    Strings,
 };
 use crate::step::Call;
 use crate::sys::{self, Errno, Fd};
@@ -33,7 +34,11 @@ pub(super) fn write_below(directory: Fd, path: &CStr, value: &CStr, resolve: u64
     let file = sys::openat2(directory, path, sys::O_WRONLY, 0, resolve).of(Call::Openat2)?;
     let written = sys::write(file, value.to_bytes()).of(Call::Write)?;
     sys::close(file);
-    if written == value.count_bytes() { Ok(()) } else { Err(Failure { call: Call::Write, errno: Errno::EINVAL }) }
+    if written == value.count_bytes() {
+        Ok(())
+    } else {
+        Err(Failure { call: Call::Write, errno: Errno::EINVAL })
+    }
 }
 
 impl Executor<'_> {
@@ -77,7 +82,8 @@ impl Executor<'_> {
         deadline: u64,
         period: u64,
     ) -> Outcome {
-        sys::sched_setattr(policy, flags.0, nice, priority, [runtime, deadline, period]).of(Call::SchedSetattr)
+        sys::sched_setattr(policy, flags.0, nice, priority, [runtime, deadline, period])
+            .of(Call::SchedSetattr)
     }
 
     pub(super) fn io_priority(&mut self, value: u64) -> Outcome {
@@ -262,8 +268,12 @@ impl Executor<'_> {
             Err(Failure { errno: Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP, .. }) => Ok(()),
             // As with runc the container is made, and somebody hears of it.
             Err(Failure { call, errno: Errno(errno) }) => {
-                let warned =
-                    Message::Warned { call, errno, item: b"process.env: HOME=/", detail: self.detail.as_bytes() };
+                let warned = Message::Warned {
+                    call,
+                    errno,
+                    item: b"process.env: HOME=/",
+                    detail: self.detail.as_bytes(),
+                };
                 self.tell(&warned).ok();
                 Ok(())
             }
@@ -279,7 +289,8 @@ impl Executor<'_> {
             return Ok(());
         }
         let flags = sys::O_RDONLY | sys::O_NOCTTY | sys::O_NONBLOCK;
-        let file = self.open_seen(seen, proc, flags, (self.root, c"/etc/passwd", IN_ROOT)).of(Call::Openat2)?;
+        let file =
+            self.open_seen(seen, proc, flags, (self.root, c"/etc/passwd", IN_ROOT)).of(Call::Openat2)?;
         sys::close(seen);
         let mut line = Text::<1024>::new();
         let mut too_long = false;
@@ -371,7 +382,11 @@ impl Executor<'_> {
         sys::may_execute(path)
     }
 
-    pub(super) fn exec(&mut self, arguments: Strings<&'static [u8]>, environment: Strings<&'static [u8]>) -> Outcome {
+    pub(super) fn exec(
+        &mut self,
+        arguments: Strings<&'static [u8]>,
+        environment: Strings<&'static [u8]>,
+    ) -> Outcome {
         let (argv, envp) = exec_arrays(arguments, environment, self.home())?;
         self.detail.set_cut(self.program.as_bytes());
         // SAFETY: the addresses are those of strings that end with NUL, of the mapped program and of `home`;

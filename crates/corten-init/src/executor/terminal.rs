@@ -26,7 +26,8 @@ impl Executor<'_> {
         // In a devpts there are terminals alone: opening a device of the attacker's choice might do
         // something.
         let resolve = sys::RESOLVE_BENEATH | sys::RESOLVE_NO_XDEV | sys::RESOLVE_NO_SYMLINKS;
-        let terminal = sys::openat2(directory, name, sys::O_RDWR | sys::O_NOCTTY, 0, resolve).of(Call::Openat2)?;
+        let terminal =
+            sys::openat2(directory, name, sys::O_RDWR | sys::O_NOCTTY, 0, resolve).of(Call::Openat2)?;
         sys::close(directory);
         check_multiplexer(terminal)?;
         sys::unlock_terminal(terminal).of(Call::Ioctl)?;

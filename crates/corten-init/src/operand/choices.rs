@@ -121,7 +121,9 @@ impl fmt::Display for TreeFlags {
 impl Operand for TreeFlags {
     #[cfg(not(corten_freestanding))]
     fn write(&self, out: &mut Vec<u8>) -> Option<()> {
-        [self.recursive, self.directory, self.link_itself, self.unbindable].iter().try_for_each(|flag| flag.write(out))
+        [self.recursive, self.directory, self.link_itself, self.unbindable]
+            .iter()
+            .try_for_each(|flag| flag.write(out))
     }
 
     fn print(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -176,9 +176,14 @@ fn print_ranges(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
 
 fn print_mask(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
     let words = bytes.as_chunks::<8>().0;
-    let has = |bit: usize| words.get(bit / 64).is_some_and(|word| u64::from_ne_bytes(*word) >> (bit % 64) & 1 == 1);
+    let has =
+        |bit: usize| words.get(bit / 64).is_some_and(|word| u64::from_ne_bytes(*word) >> (bit % 64) & 1 == 1);
     let firsts = (0..words.len() * 64).filter(|bit| has(*bit) && !bit.checked_sub(1).is_some_and(has));
-    separated(f, ",", firsts.map(|first| Range([first, (first..).take_while(|bit| has(*bit)).last().unwrap_or(first)])))
+    separated(
+        f,
+        ",",
+        firsts.map(|first| Range([first, (first..).take_while(|bit| has(*bit)).last().unwrap_or(first)])),
+    )
 }
 
 fn print_filter(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {

@@ -42,7 +42,8 @@ pub fn open_tree_at(path: &CStr, recursive: bool, follow: bool) -> Result<Fd> {
 }
 
 pub fn open_tree(from: Fd, recursive: bool) -> Result<Fd> {
-    let flags = OPEN_TREE_CLONE | AT_EMPTY_PATH | OPEN_TREE_CLOEXEC | if recursive { AT_RECURSIVE } else { 0 };
+    let flags =
+        OPEN_TREE_CLONE | AT_EMPTY_PATH | OPEN_TREE_CLOEXEC | if recursive { AT_RECURSIVE } else { 0 };
     // SAFETY: the path is an empty constant string.
     unsafe { call(nr::OPEN_TREE, [from.arg(), text(c""), flags]) }.and_then(fd)
 }
@@ -57,7 +58,8 @@ pub fn move_mount(mount: Fd, target: Fd) -> Result<()> {
 /// Attaches a detached mount over `/`.
 pub fn move_mount_to_root(mount: Fd) -> Result<()> {
     // SAFETY: both paths are constant strings.
-    unsafe { call(nr::MOVE_MOUNT, [mount.arg(), text(c""), HERE, text(c"/"), MOVE_MOUNT_F_EMPTY_PATH]) }.map(drop)
+    unsafe { call(nr::MOVE_MOUNT, [mount.arg(), text(c""), HERE, text(c"/"), MOVE_MOUNT_F_EMPTY_PATH]) }
+        .map(drop)
 }
 
 #[repr(C)]
@@ -70,7 +72,13 @@ struct MountAttributes {
 }
 
 /// Changes a mount, or its whole tree. `None` is `/`.
-pub fn mount_setattr(mount: Option<Fd>, recursive: bool, set: u64, clear: u64, propagation: u64) -> Result<()> {
+pub fn mount_setattr(
+    mount: Option<Fd>,
+    recursive: bool,
+    set: u64,
+    clear: u64,
+    propagation: u64,
+) -> Result<()> {
     let attributes = MountAttributes { set, clear, propagation, userns_fd: 0 };
     let (dir, path, flags) = match mount {
         Some(fd) => (fd.arg(), c"", AT_EMPTY_PATH),
@@ -106,7 +114,8 @@ pub fn fsconfig_create(context: Fd) -> Result<()> {
 }
 
 pub fn fsmount(context: Fd, attributes: u64) -> Result<Fd> {
-    plain(nr::FSMOUNT, [context.arg(), FSMOUNT_CLOEXEC, usize::try_from(attributes).unwrap_or(0)]).and_then(fd)
+    plain(nr::FSMOUNT, [context.arg(), FSMOUNT_CLOEXEC, usize::try_from(attributes).unwrap_or(0)])
+        .and_then(fd)
 }
 
 /// Opens the superblock of the filesystem that is mounted at the fd.

@@ -142,7 +142,10 @@ pub fn fork() -> Result<Option<Fd>> {
     // SAFETY: the stack is null, so that the child goes on on its copy of this one; the kernel writes the
     // pidfd to an int that outlives the call.
     let pid = unsafe {
-        call(nr::CLONE, [usize::try_from(CLONE_PIDFD).unwrap_or(0) | SIGCHLD, 0, &raw mut pidfd as usize, 0, 0])
+        call(
+            nr::CLONE,
+            [usize::try_from(CLONE_PIDFD).unwrap_or(0) | SIGCHLD, 0, &raw mut pidfd as usize, 0, 0],
+        )
     }?;
     Ok((pid != 0).then_some(Fd(pidfd)))
 }
@@ -185,7 +188,8 @@ pub fn kill(pidfd: Fd) -> Result<()> {
 
 /// A word that this process and its children share.
 pub fn shared_word() -> Result<&'static core::sync::atomic::AtomicI32> {
-    let address = plain(nr::MMAP, [0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, usize::MAX, 0])?;
+    let address =
+        plain(nr::MMAP, [0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, usize::MAX, 0])?;
     // SAFETY: the mapping is fresh, page aligned and zeroed, and is never unmapped; it is only used as this
     // atomic.
     Ok(unsafe { &*(address as *const core::sync::atomic::AtomicI32) })
@@ -222,8 +226,13 @@ pub fn let_user_search(keyring: usize) -> Result<()> {
 pub fn prlimit(resource: u64, soft: u64, hard: u64) -> Result<()> {
     let limit = [soft, hard];
     // SAFETY: `limit` is a struct rlimit64 and outlives the call; the old limit is not asked for.
-    unsafe { call(nr::PRLIMIT64, [0, usize::try_from(resource).unwrap_or(usize::MAX), &raw const limit as usize, 0]) }
-        .map(drop)
+    unsafe {
+        call(
+            nr::PRLIMIT64,
+            [0, usize::try_from(resource).unwrap_or(usize::MAX), &raw const limit as usize, 0],
+        )
+    }
+    .map(drop)
 }
 
 pub fn sched_setattr(policy: u32, flags: u64, nice: i32, priority: u32, times: [u64; 3]) -> Result<()> {
@@ -232,7 +241,8 @@ pub fn sched_setattr(policy: u32, flags: u64, nice: i32, priority: u32, times: [
     // values, so that they are zero as with runc.
     let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
     let [runtime, deadline, period] = times;
-    let attributes = [pair(56, policy), flags, pair(nice.cast_unsigned(), priority), runtime, deadline, period, 0];
+    let attributes =
+        [pair(56, policy), flags, pair(nice.cast_unsigned(), priority), runtime, deadline, period, 0];
     // SAFETY: the structure has the size that it says and outlives the call.
     unsafe { call(nr::SCHED_SETATTR, [0, &raw const attributes as usize, 0]) }.map(drop)
 }
@@ -332,7 +342,10 @@ pub fn seccomp_filter(flags: u64, program: &[u8]) -> Result<i32> {
     // SAFETY: `header` is a struct sock_fprog whose filter has `length` instructions of 8 bytes (the kernel
     // copies them byte by byte); both outlive the call.
     unsafe {
-        call(nr::SECCOMP, [SECCOMP_SET_MODE_FILTER, usize::try_from(flags).unwrap_or(0), &raw const header as usize])
+        call(
+            nr::SECCOMP,
+            [SECCOMP_SET_MODE_FILTER, usize::try_from(flags).unwrap_or(0), &raw const header as usize],
+        )
     }
     .map(|listener| i32::try_from(listener).unwrap_or(-1))
 }
@@ -361,8 +374,10 @@ fn changed_id(id: u32) -> Result<usize> {
 pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> Result<()> {
     let (low, high) = (|set: u64| (set & 0xffff_ffff) as u32, |set: u64| (set >> 32) as u32);
     let header = [_LINUX_CAPABILITY_VERSION_3, 0];
-    let data =
-        [[low(effective), low(permitted), low(inheritable)], [high(effective), high(permitted), high(inheritable)]];
+    let data = [
+        [low(effective), low(permitted), low(inheritable)],
+        [high(effective), high(permitted), high(inheritable)],
+    ];
     // SAFETY: header and data are laid out as capset(2) wants for version 3 and outlive the call.
     unsafe { call(nr::CAPSET, [&raw const header as usize, &raw const data as usize]) }.map(drop)
 }
@@ -413,7 +428,8 @@ pub fn loopback_up() -> Result<()> {
     }
     request[16] = IFF_UP;
     // SAFETY: the request has the 40 bytes of struct ifreq and outlives the call.
-    let result = unsafe { call(nr::IOCTL, [socket.arg(), SIOCSIFFLAGS, request.as_ptr() as usize]) }.map(drop);
+    let result =
+        unsafe { call(nr::IOCTL, [socket.arg(), SIOCSIFFLAGS, request.as_ptr() as usize]) }.map(drop);
     close(socket);
     result
 }

@@ -86,7 +86,8 @@ impl Directories {
     /// Writes what stdio was.
     pub(crate) fn write_descriptors(&self, descriptors: &[String]) -> Result<(), CriuError> {
         let written = serde_json::to_vec(descriptors).map_err(ImagesError::from).and_then(|json| {
-            let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let flags =
+                OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
             let file = openat(&self.images, DESCRIPTORS, flags, Mode::S_IRUSR | Mode::S_IWUSR)
                 .map_err(|errno| SysError::new(errno, || "openat(O_CREAT)".to_owned()))?;
             let written = File::from(file).write_all(&json);

@@ -84,7 +84,9 @@ fn reason(why: &str, log: Option<&PathBuf>) -> String {
 impl Failure for CriuError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Missing | Self::Old { .. } | Self::Lacks { .. } | Self::Namespace { .. } => ErrorKind::Unsupported,
+            Self::Missing | Self::Old { .. } | Self::Lacks { .. } | Self::Namespace { .. } => {
+                ErrorKind::Unsupported
+            }
             Self::Images { .. } => ErrorKind::InvalidConfig,
             Self::Protocol => ErrorKind::Internal,
             _ => ErrorKind::Kernel,

@@ -36,12 +36,19 @@ mod tests {
         let found = errors(log);
         assert_eq!(
             found,
-            ["criu/cr-restore.c:1237: Can't fork for 32760: File exists", "criu/cr-restore.c:2331: Restoring FAILED."]
+            [
+                "criu/cr-restore.c:1237: Can't fork for 32760: File exists",
+                "criu/cr-restore.c:2331: Restoring FAILED."
+            ]
         );
         assert!(errors("").is_empty() && errors("all is well\nError\n").is_empty());
-        let many: String =
-            (0..9).map(|number| format!("Error (a.c:{number}): no\nError (b.c:1): exited, status=1\n")).collect();
+        let many: String = (0..9)
+            .map(|number| format!("Error (a.c:{number}): no\nError (b.c:1): exited, status=1\n"))
+            .collect();
         assert_eq!(errors(&many), ["a.c:0: no", "a.c:1: no", "a.c:2: no", "...", "a.c:7: no", "a.c:8: no"]);
-        assert_eq!(errors("Error (a.c:1): no\nError (b.c:2): yes\nError (a.c:1): no\n"), ["a.c:1: no", "b.c:2: yes"]);
+        assert_eq!(
+            errors("Error (a.c:1): no\nError (b.c:2): yes\nError (a.c:1): no\n"),
+            ["a.c:1: no", "b.c:2: yes"]
+        );
     }
 }

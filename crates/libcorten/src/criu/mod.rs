@@ -34,7 +34,8 @@ use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, recvmsg, sendmsg, shutdown, socketpair,
+    AddressFamily, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, recvmsg, sendmsg, shutdown,
+    socketpair,
 };
 use nix::unistd::Pid;
 use prost::Message;
@@ -105,11 +106,15 @@ pub(crate) fn check_features(wanted: Features) -> Result<(), CriuError> {
     let found = ask(&request)?.features.unwrap_or_default();
     let lacks = |wanted: Option<bool>, found: Option<bool>| wanted == Some(true) && found != Some(true);
     if lacks(wanted.mem_track, found.mem_track) {
-        let meaning = "pre-dump and parent images need a kernel that tracks changes of memory, CONFIG_MEM_SOFT_DIRTY";
+        let meaning =
+            "pre-dump and parent images need a kernel that tracks changes of memory, CONFIG_MEM_SOFT_DIRTY";
         return Err(CriuError::Lacks { name: "MemTrack", meaning });
     }
     if lacks(wanted.lazy_pages, found.lazy_pages) {
-        return Err(CriuError::Lacks { name: "LazyPages", meaning: "they need a kernel with userfaultfd(2)" });
+        return Err(CriuError::Lacks {
+            name: "LazyPages",
+            meaning: "they need a kernel with userfaultfd(2)",
+        });
     }
     Ok(())
 }
@@ -123,8 +128,9 @@ fn ask(request: &Request) -> Result<Response, CriuError> {
 
 impl Criu {
     pub(crate) fn start(start: Start<'_>) -> Result<Self, CriuError> {
-        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
-            .map_err(|errno| SysError::new(errno, || "socketpair(AF_UNIX, SOCK_SEQPACKET)".to_owned()))?;
+        let (ours, theirs) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+                .map_err(|errno| SysError::new(errno, || "socketpair(AF_UNIX, SOCK_SEQPACKET)".to_owned()))?;
         let mut command = Command::new("criu");
         command.arg("swrk").arg(theirs.as_raw_fd().to_string());
         let mut said = None;
@@ -132,7 +138,9 @@ impl Criu {
             command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
         } else {
             let file = sys::memfd(c"criu-stderr")?;
-            let copy = file.try_clone().map_err(|error| SysError::from_io(&error, || "dup(criu-stderr)".to_owned()))?;
+            let copy = file
+                .try_clone()
+                .map_err(|error| SysError::from_io(&error, || "dup(criu-stderr)".to_owned()))?;
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(copy);
             said = Some(file);
         }
@@ -222,7 +230,13 @@ impl Criu {
 
     fn send(&self, request: &Request) -> Result<(), CriuError> {
         let bytes = request.encode_to_vec();
-        match sendmsg::<()>(self.socket.as_raw_fd(), &[IoSlice::new(&bytes)], &[], MsgFlags::MSG_NOSIGNAL, None) {
+        match sendmsg::<()>(
+            self.socket.as_raw_fd(),
+            &[IoSlice::new(&bytes)],
+            &[],
+            MsgFlags::MSG_NOSIGNAL,
+            None,
+        ) {
             // Why it has gone is heard next.
             Ok(_) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
             Err(errno) => Err(SysError::new(errno, || "sendmsg(criu)".to_owned()).into()),
@@ -324,6 +338,7 @@ pub(crate) fn in_own_mounts<T: Send, E: From<CriuError> + Send>(
 }
 
 fn bind(source: &Path, target: &Path) -> Result<(), CriuError> {
-    mount(Some(source), target, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
-        .map_err(|errno| SysError::new(errno, || format!("mount({source:?}, {target:?}, MS_BIND|MS_REC)")).into())
+    mount(Some(source), target, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>).map_err(
+        |errno| SysError::new(errno, || format!("mount({source:?}, {target:?}, MS_BIND|MS_REC)")).into(),
+    )
 }

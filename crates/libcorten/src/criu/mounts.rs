@@ -48,7 +48,12 @@ pub(crate) fn of_running(
 }
 
 /// The sources of what is external, by names.
-pub(crate) fn to_restore(spec: &Spec, bundle: &Path, rootfs: &Path, legacy: &[LegacyHierarchy]) -> Vec<ExternalMount> {
+pub(crate) fn to_restore(
+    spec: &Spec,
+    bundle: &Path,
+    rootfs: &Path,
+    legacy: &[LegacyHierarchy],
+) -> Vec<ExternalMount> {
     let mut external: Vec<_> = named(spec, rootfs, legacy)
         .into_iter()
         .map(|(name, source)| ExternalMount { key: text(&name), value: text(&bundle.join(source)) })
@@ -67,7 +72,9 @@ fn named(spec: &Spec, rootfs: &Path, legacy: &[LegacyHierarchy]) -> Vec<(PathBuf
         let name = resolve(rootfs, mount.destination());
         if is_bind(mount) {
             named.push((name, mount.source().clone().unwrap_or_default()));
-        } else if mount.typ().as_deref() == Some("cgroup") && namespace(spec, LinuxNamespaceType::Cgroup).is_none() {
+        } else if mount.typ().as_deref() == Some("cgroup")
+            && namespace(spec, LinuxNamespaceType::Cgroup).is_none()
+        {
             named.extend(legacy.iter().map(|hierarchy| (name.join(&hierarchy.name), hierarchy.path.clone())));
         }
     }
@@ -80,7 +87,8 @@ fn masked_paths(spec: &Spec) -> impl Iterator<Item = &String> {
 }
 
 fn devices(spec: &Spec) -> impl Iterator<Item = PathBuf> {
-    let listed = spec.linux().as_ref().and_then(|linux: &Linux| linux.devices().as_ref()).into_iter().flatten();
+    let listed =
+        spec.linux().as_ref().and_then(|linux: &Linux| linux.devices().as_ref()).into_iter().flatten();
     DEVICES.iter().map(PathBuf::from).chain(listed.map(|device| device.path().clone()))
 }
 
@@ -91,7 +99,8 @@ fn text(path: &Path) -> String {
 fn is_null_device(root: &OwnedFd, path: &str) -> bool {
     let found = open_in(root, Path::new(path)).and_then(|fd| fstat(&fd));
     found.is_ok_and(|found| {
-        SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFCHR && found.st_rdev == makedev(1, 3)
+        SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFCHR
+            && found.st_rdev == makedev(1, 3)
     })
 }
 
@@ -173,8 +182,10 @@ fn is_on_tmpfs(mount: &Mount, mounts: &[&Mount]) -> bool {
 
 /// Opens a path in a root, after making what is missing of it.
 fn make_in(root: &OwnedFd, path: &Path, is_file: bool) -> nix::Result<OwnedFd> {
-    let names: Vec<_> =
-        path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir)).collect();
+    let names: Vec<_> = path
+        .components()
+        .filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir))
+        .collect();
     let mut here = PathBuf::from(".");
     let mut directory = open_in(root, &here)?;
     for (index, name) in names.iter().enumerate() {
@@ -184,7 +195,11 @@ fn make_in(root: &OwnedFd, path: &Path, is_file: bool) -> nix::Result<OwnedFd> {
             Err(Errno::ENOENT) => {
                 let name = name.as_os_str();
                 if is_file && index + 1 == names.len() {
-                    let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+                    let flags = OFlag::O_CREAT
+                        | OFlag::O_EXCL
+                        | OFlag::O_NOFOLLOW
+                        | OFlag::O_WRONLY
+                        | OFlag::O_CLOEXEC;
                     openat(&directory, name, flags, Mode::from_bits_truncate(0o644))?;
                 } else {
                     mkdirat(&directory, name, Mode::from_bits_truncate(0o755))?;

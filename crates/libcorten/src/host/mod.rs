@@ -84,7 +84,9 @@ impl Probe<'_> {
         let path = spec.linux().as_ref().and_then(|linux| linux.cgroups_path().as_deref());
         match (request.options.cgroup_manager, self.systemd) {
             (CgroupManager::Disabled, _) => Ok(Location::default()),
-            (CgroupManager::Systemd, Some(manager)) => unit(self.machine, manager, path, request.id, own.rootless),
+            (CgroupManager::Systemd, Some(manager)) => {
+                unit(self.machine, manager, path, request.id, own.rootless)
+            }
             _ => self.machine.locate(path, request.id).map_err(Error::from),
         }
     }
@@ -97,7 +99,8 @@ impl Probe<'_> {
         own: Privileges,
         cgroups: &Location,
     ) -> Result<(Vec<LegacyHierarchy>, Links)> {
-        let shows_cgroups = spec.mounts().iter().flatten().any(|mount| mount.typ().as_deref() == Some("cgroup"));
+        let shows_cgroups =
+            spec.mounts().iter().flatten().any(|mount| mount.typ().as_deref() == Some("cgroup"));
         if !shows_cgroups || self.machine.layout() == Layout::Unified {
             return Ok((Vec::new(), Links::new()));
         }
@@ -120,7 +123,8 @@ struct Mounts {
 /// template in this directory.
 fn mounts(own: Privileges, template: Option<&Path>) -> Mounts {
     // Without `pivot_root(2)` the root is changed by chroot(2).
-    let may_chroot = caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_CHROOT).unwrap_or(false);
+    let may_chroot =
+        caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_CHROOT).unwrap_or(false);
     if own.rootless || !own.may_mount || !may_chroot {
         return Mounts::default();
     }
@@ -174,7 +178,9 @@ fn has_mounted_mount_namespaces() -> Result<bool> {
 /// Whether one of these mounts is a mount namespace.
 pub(crate) fn has_namespace_root(mountinfo: &[u8]) -> bool {
     // The fourth field is the root of the mount: `mnt:[4026531841]` (proc_pid_mountinfo(5)).
-    let is_one = |mount: &[u8]| mount.split(|byte| *byte == b' ').nth(3).is_some_and(|root| root.starts_with(b"mnt:["));
+    let is_one = |mount: &[u8]| {
+        mount.split(|byte| *byte == b' ').nth(3).is_some_and(|root| root.starts_with(b"mnt:["))
+    };
     mountinfo.split(|byte| *byte == b'\n').any(is_one)
 }
 
@@ -182,13 +188,19 @@ pub(crate) fn has_namespace_root(mountinfo: &[u8]) -> bool {
 pub(crate) fn kernel_version() -> (u32, u32) {
     let release = nix::sys::utsname::uname().map(|name| name.release().to_owned()).unwrap_or_default();
     let release = release.to_string_lossy();
-    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit()).map(|digits| digits.parse().unwrap_or(0));
+    let mut numbers =
+        release.split(|letter: char| !letter.is_ascii_digit()).map(|digits| digits.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// Probes what the plan of a process needs that joins a container: `spec` is the container's config with that
 /// process, `cgroups` where it is to be.
-pub(crate) fn exec_facts(spec: &Spec, request: &Request<'_>, root: &Path, cgroups: Location) -> Result<Facts> {
+pub(crate) fn exec_facts(
+    spec: &Spec,
+    request: &Request<'_>,
+    root: &Path,
+    cgroups: Location,
+) -> Result<Facts> {
     let own = privileges()?;
     let Security { apparmor, selinux, seccomp } = security(spec, root)?;
     let preserved_fds = preserved_fds(request.options)?;
@@ -275,7 +287,13 @@ fn notify_directory(root: &Path, id: &str) -> Result<PathBuf> {
 }
 
 /// Where the unit of a container is to be.
-fn unit(machine: &Machine, manager: &Systemd, path: Option<&Path>, id: &str, rootless: bool) -> Result<Location> {
+fn unit(
+    machine: &Machine,
+    manager: &Systemd,
+    path: Option<&Path>,
+    id: &str,
+    rootless: bool,
+) -> Result<Location> {
     let path = path.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
     let unit = Unit::from_cgroups_path(&path, id, rootless)
         .map_err(|error| Error::of_kind(ErrorKind::InvalidConfig, error))?;
@@ -383,7 +401,8 @@ pub(crate) fn legacy_hierarchies(cgroups: &Location) -> Result<(Vec<LegacyHierar
         hierarchies.push(LegacyHierarchy { path, is_own, options: mount.options, name });
     }
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    let links = found.links.iter().map(|(name, target)| (text(name.as_ref()), text(target.as_ref()))).collect();
+    let links =
+        found.links.iter().map(|(name, target)| (text(name.as_ref()), text(target.as_ref()))).collect();
     Ok((hierarchies, links))
 }
 

@@ -9,7 +9,8 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::SendTimeout;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg, setsockopt, socket,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg, setsockopt,
+    socket,
 };
 use nix::sys::time::TimeVal;
 
@@ -26,8 +27,8 @@ pub(super) fn send(path: &Path, data: &[u8], fd: BorrowedFd<'_>) -> Result<(), S
     let late = |errno| if errno == Errno::EAGAIN { Errno::ETIMEDOUT } else { errno };
     let failed = |call: &'static str| move |errno| SysError::new(late(errno), || format!("{call}({path:?})"));
     let address = UnixAddr::new(path).map_err(failed("connect"))?;
-    let socket =
-        socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).map_err(failed("socket"))?;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
+        .map_err(failed("socket"))?;
     setsockopt(&socket, SendTimeout, &TimeVal::new(DEADLINE_SECONDS, 0)).map_err(failed("setsockopt"))?;
     connect(socket.as_raw_fd(), &address).map_err(failed("connect"))?;
     let (fds, whole) = ([fd.as_raw_fd()], [IoSlice::new(data)]);

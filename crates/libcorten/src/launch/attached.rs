@@ -73,7 +73,9 @@ impl<'a> Attached<'a> {
                 unless_died(self.channel.release_with(SyncPoint::Made, &[made.as_raw_fd()]))
             }
             HostStep::RunHooks { kind, hooks } => self.run_hooks(*kind, hooks),
-            HostStep::SendSeccompListener { path, metadata } => self.send_listener(path, metadata.as_deref(), at),
+            HostStep::SendSeccompListener { path, metadata } => {
+                self.send_listener(path, metadata.as_deref(), at)
+            }
             HostStep::SendPidfd { path, name } => {
                 agents::send(path, name.as_bytes(), self.init.pidfd().as_fd()).map_err(at)
             }
@@ -89,7 +91,9 @@ impl<'a> Attached<'a> {
             }
             HostStep::Await { point } => self.channel.await_point(*point, self.work.deadline()),
             HostStep::Release { point: SyncPoint::Hooks } => self.release_hooks(),
-            HostStep::Release { point: SyncPoint::Devices } => unless_died(self.channel.release(SyncPoint::Devices)),
+            HostStep::Release { point: SyncPoint::Devices } => {
+                unless_died(self.channel.release(SyncPoint::Devices))
+            }
             HostStep::Release { point: SyncPoint::Ready } => self.release_ready(),
             HostStep::Release { point } => self.channel.release(*point),
             HostStep::AwaitExec => self.await_exec(),
@@ -123,11 +127,13 @@ impl<'a> Attached<'a> {
                 Err(_) if target.has_ended() => Err(LaunchError::ContainerEnded),
                 given => given.map_err(at),
             },
-            Subject::Container(_) => match stdio::give(stdio, uid, self.init.pid().as_raw(), self.init.pidfd()) {
-                // What it has failed at is heard next.
-                Err(_) if sys::wait_ended(self.init.pidfd(), Duration::ZERO).unwrap_or(false) => Ok(()),
-                given => given.map_err(at),
-            },
+            Subject::Container(_) => {
+                match stdio::give(stdio, uid, self.init.pid().as_raw(), self.init.pidfd()) {
+                    // What it has failed at is heard next.
+                    Err(_) if sys::wait_ended(self.init.pidfd(), Duration::ZERO).unwrap_or(false) => Ok(()),
+                    given => given.map_err(at),
+                }
+            }
         }
     }
 

@@ -68,13 +68,18 @@ impl Work<'_> {
         let path = location.unified.as_deref().unwrap_or(Path::new(""));
         let cgroup = opened.unified().ok_or_else(|| missing_cgroup(path))?;
         let fd = cgroup.as_fd().try_clone_to_owned();
-        let fd = fd.map_err(|error| SysError::from_io(&error, || "fcntl(cgroup, F_DUPFD_CLOEXEC)".to_owned()))?;
+        let fd =
+            fd.map_err(|error| SysError::from_io(&error, || "fcntl(cgroup, F_DUPFD_CLOEXEC)".to_owned()))?;
         self.slots.put(slot, fd);
         Ok(())
     }
 
     /// Opens the container's cgroup as a detached mount.
-    pub(super) fn open_cgroup(&mut self, slot: Slot, at: impl Fn(SysError) -> LaunchError) -> Result<(), LaunchError> {
+    pub(super) fn open_cgroup(
+        &mut self,
+        slot: Slot,
+        at: impl Fn(SysError) -> LaunchError,
+    ) -> Result<(), LaunchError> {
         let opened = self.launch.host.machine.open(&self.record().cgroups).map_err(LaunchError::Cgroup)?;
         let tree = sys::clone_tree(required(opened.unified())?).map_err(at)?;
         self.slots.put(slot, tree);
@@ -180,7 +185,11 @@ impl Work<'_> {
         }
     }
 
-    pub(super) fn load_device_filter(&mut self, rules: &[device::Rule], optional: bool) -> Result<(), LaunchError> {
+    pub(super) fn load_device_filter(
+        &mut self,
+        rules: &[device::Rule],
+        optional: bool,
+    ) -> Result<(), LaunchError> {
         let Some(cgroups) = &self.around.cgroups else { return Ok(()) };
         match cgroups.prepare_devices(rules) {
             Ok(devices) => self.around.devices = Some(devices),
@@ -191,7 +200,9 @@ impl Work<'_> {
     }
 
     pub(super) fn attach_device_filter(&self, optional: bool) -> Result<(), LaunchError> {
-        let (Some(cgroups), Some(devices)) = (&self.around.cgroups, &self.around.devices) else { return Ok(()) };
+        let (Some(cgroups), Some(devices)) = (&self.around.cgroups, &self.around.devices) else {
+            return Ok(());
+        };
         match cgroups.set_prepared_devices(devices) {
             Err(error) if optional && error.is_refused() => Ok(()),
             other => other.map_err(LaunchError::Devices),

@@ -48,7 +48,9 @@ pub(crate) enum LaunchError {
     #[error("interrupted")]
     Cancelled,
     /// Init was kept from running.
-    #[error("container init did not reach {what:?}: for {seconds} s it was stopped or traced by another process")]
+    #[error(
+        "container init did not reach {what:?}: for {seconds} s it was stopped or traced by another process"
+    )]
     Held { what: &'static str, seconds: u64 },
     /// Init said what it should not.
     #[error("container init does not keep to the protocol")]
@@ -151,9 +153,10 @@ impl Failed {
             LaunchError::Left { .. } => self,
             error => match directory.remove() {
                 Ok(()) => Self { error, ..self },
-                Err(left) => {
-                    Self { error: LaunchError::Left { cause: Box::new(error), left: chain(&left) }, again: None }
-                }
+                Err(left) => Self {
+                    error: LaunchError::Left { cause: Box::new(error), left: chain(&left) },
+                    again: None,
+                },
             },
         }
     }
@@ -277,7 +280,8 @@ impl LaunchError {
 }
 
 /// runc's words, which users search for.
-const NO_PERMISSION: &str = ": rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
+const NO_PERMISSION: &str =
+    ": rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
 
 fn is_refused(error: &corten_cgroup::Error) -> bool {
     error.is_refused() && !nix::unistd::geteuid().is_root()
@@ -341,7 +345,9 @@ impl InitFailure {
         let (item, detail) = (String::from_utf8_lossy(item), String::from_utf8_lossy(detail).into_owned());
         let (sentence, is_all) = match call {
             Call::FindProgram => program(errno, &detail),
-            Call::Hook | Call::HookTimeout | Call::Execve if item.starts_with("hooks.") => hook(call, &item, &detail),
+            Call::Hook | Call::HookTimeout | Call::Execve if item.starts_with("hooks.") => {
+                hook(call, &item, &detail)
+            }
             Call::Execve => (format!("exec {detail}"), false),
             _ if detail.is_empty() => (format!("{item}: {}", call.name()), false),
             _ => (format!("{item}: {} {detail:?}", call.name()), false),
@@ -354,7 +360,8 @@ impl InitFailure {
 
 /// runc's words for a hook that init ran, and whether they say it all. `item`: `hooks.createContainer[0]`.
 fn hook(call: Call, item: &str, detail: &str) -> (String, bool) {
-    let (kind, index) = item.trim_start_matches("hooks.").trim_end_matches(']').split_once('[').unwrap_or((item, ""));
+    let (kind, index) =
+        item.trim_start_matches("hooks.").trim_end_matches(']').split_once('[').unwrap_or((item, ""));
     let head = format!("error running {kind} hook #{index}");
     let detail = &match detail.strip_prefix("signal ").and_then(|rest| rest.split_once(',')) {
         Some((number, rest)) => format!("signal: {},{rest}", signal_words(number.parse().unwrap_or(0))),

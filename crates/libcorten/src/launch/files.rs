@@ -20,8 +20,8 @@ use crate::sys::SysError;
 /// are short.
 pub(super) fn listen_for_start(directory: &StateDirectory) -> Result<OwnedFd, SysError> {
     let failed = |call: &'static str| move |errno| SysError::new(errno, || format!("{call}(start.sock)"));
-    let listener =
-        socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).map_err(failed("socket"))?;
+    let listener = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
+        .map_err(failed("socket"))?;
     let path = directory.file_by_fd(crate::state::START_SOCKET);
     let address = UnixAddr::new(&path).map_err(failed("bind"))?;
     bind(listener.as_raw_fd(), &address).map_err(failed("bind"))?;
@@ -39,7 +39,8 @@ pub(super) fn pid_inside(pid: i32) -> i32 {
 pub(super) fn write_proc(pid: Pid, file: &str, text: &str) -> Result<(), SysError> {
     let path = format!("/proc/{pid}/{file}");
     let call = || format!("write({path:?}, {text:?})");
-    let mut file = OpenOptions::new().write(true).open(&path).map_err(|error| SysError::from_io(&error, call))?;
+    let mut file =
+        OpenOptions::new().write(true).open(&path).map_err(|error| SysError::from_io(&error, call))?;
     file.write_all(text.as_bytes()).map_err(|error| SysError::from_io(&error, call))
 }
 
@@ -48,8 +49,10 @@ pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<(), SysError> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     // Nobody else's: what a killed runtime has left is in nobody's way.
     let new = path.with_file_name(format!(".{name}.{}", std::process::id()));
-    let opened = OpenOptions::new().write(true).create_new(true).mode(0o666).custom_flags(libc::O_CLOEXEC).open(&new);
-    let mut file = opened.map_err(|error| SysError::from_io(&error, || format!("open({new:?}, O_CREAT|O_EXCL)")))?;
+    let opened =
+        OpenOptions::new().write(true).create_new(true).mode(0o666).custom_flags(libc::O_CLOEXEC).open(&new);
+    let mut file =
+        opened.map_err(|error| SysError::from_io(&error, || format!("open({new:?}, O_CREAT|O_EXCL)")))?;
     let written = file
         .write_all(pid.to_string().as_bytes())
         .map_err(|error| SysError::from_io(&error, || format!("write({new:?})")))

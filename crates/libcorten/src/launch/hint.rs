@@ -61,12 +61,12 @@ fn of_init(failure: &InitFailure) -> Option<String> {
             "in a user namespace the kernel mounts {kind} only where one is visible with nothing mounted over parts of it, as \
              outer containers have: bind-mount that one, or unmask it outside"
         )),
-        Call::Fsconfig if errno == Errno::EPERM && kind == "proc" => {
-            Some("in a user namespace a new procfs needs a new PID namespace; else bind-mount /proc".to_owned())
-        }
-        Call::Fsopen if errno == Errno::EPERM && kind == "sysfs" => {
-            Some("in a user namespace a new sysfs needs a new network namespace; else bind-mount /sys".to_owned())
-        }
+        Call::Fsconfig if errno == Errno::EPERM && kind == "proc" => Some(
+            "in a user namespace a new procfs needs a new PID namespace; else bind-mount /proc".to_owned(),
+        ),
+        Call::Fsopen if errno == Errno::EPERM && kind == "sysfs" => Some(
+            "in a user namespace a new sysfs needs a new network namespace; else bind-mount /sys".to_owned(),
+        ),
         Call::Keyctl if errno == Errno::EDQUOT => Some(KEYS.to_owned()),
         _ if matches!(errno, Errno::EPERM | Errno::EACCES) => restriction(),
         _ => None,

@@ -66,7 +66,8 @@ pub(super) fn write(
     let [of_uids, of_gids] = fields;
     write_one(pid, of_uids, "uid_map", "newuidmap", uids)?;
     // Whoever maps nothing but the own group without privileges gives up setgroups(2) for it. runc's rule.
-    if matches!(gids, [only] if only.size() == 1 && only.host_id() == getegid().as_raw()) && !may_set_groups() {
+    if matches!(gids, [only] if only.size() == 1 && only.host_id() == getegid().as_raw()) && !may_set_groups()
+    {
         let denied = write_proc(pid, "setgroups", "deny");
         denied.map_err(|source| IdMapError::Call { field: of_gids.to_owned(), source })?;
     }
@@ -76,7 +77,8 @@ pub(super) fn write(
 /// Checks that the user namespace of a process has this map, in whatever pieces.
 pub(super) fn check(pid: Pid, file: &str, maps: &[LinuxIdMapping]) -> Result<(), SysError> {
     let path = format!("/proc/{pid}/{file}");
-    let text = std::fs::read_to_string(&path).map_err(|error| SysError::from_io(&error, || Call::read(&path)))?;
+    let text =
+        std::fs::read_to_string(&path).map_err(|error| SysError::from_io(&error, || Call::read(&path)))?;
     let asked = maps.iter().map(|map| (map.container_id(), map.host_id(), map.size()));
     if joined_up(ranges(&text)) == joined_up(asked) {
         return Ok(());
@@ -99,7 +101,8 @@ fn joined_up(ranges: impl Iterator<Item = (u32, u32, u32)>) -> Vec<(u32, u32, u3
     let mut sorted: Vec<_> = ranges.collect();
     sorted.sort_unstable();
     sorted.dedup_by(|(inside, outside, size), (first, host, length)| {
-        let goes_on = first.checked_add(*length) == Some(*inside) && host.checked_add(*length) == Some(*outside);
+        let goes_on =
+            first.checked_add(*length) == Some(*inside) && host.checked_add(*length) == Some(*outside);
         if goes_on {
             *length = length.saturating_add(*size);
         }
@@ -109,7 +112,11 @@ fn joined_up(ranges: impl Iterator<Item = (u32, u32, u32)>) -> Vec<(u32, u32, u3
 }
 
 /// Makes a user namespace with these maps, which this field asks for.
-pub(super) fn namespace(field: &str, uids: &[LinuxIdMapping], gids: &[LinuxIdMapping]) -> Result<OwnedFd, IdMapError> {
+pub(super) fn namespace(
+    field: &str,
+    uids: &[LinuxIdMapping],
+    gids: &[LinuxIdMapping],
+) -> Result<OwnedFd, IdMapError> {
     let failed = |source| IdMapError::Call { field: field.to_owned(), source };
     let holder = UserNamespaceHolder::start().map_err(failed)?;
     write(holder.pid(), [field; 2], uids, gids)?;
@@ -120,7 +127,13 @@ fn may_set_groups() -> bool {
     caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SETGID).unwrap_or(false)
 }
 
-fn write_one(pid: Pid, field: &str, file: &str, tool: &'static str, maps: &[LinuxIdMapping]) -> Result<(), IdMapError> {
+fn write_one(
+    pid: Pid,
+    field: &str,
+    file: &str,
+    tool: &'static str,
+    maps: &[LinuxIdMapping],
+) -> Result<(), IdMapError> {
     let text: String = maps.iter().map(id_map_line).collect();
     match write_proc(pid, file, &text) {
         Err(error) if error.errno.0 == Errno::EPERM => map_by_tool(pid, field, tool, maps),

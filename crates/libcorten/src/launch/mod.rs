@@ -98,7 +98,9 @@ impl JoinTarget {
 
     /// A pidfd of init's for the process.
     fn open(&self) -> Result<OwnedFd, SysError> {
-        self.pidfd.try_clone().map_err(|error| SysError::from_io(&error, || "fcntl(F_DUPFD_CLOEXEC)".to_owned()))
+        self.pidfd
+            .try_clone()
+            .map_err(|error| SysError::from_io(&error, || "fcntl(F_DUPFD_CLOEXEC)".to_owned()))
     }
 
     /// The root directory of init.

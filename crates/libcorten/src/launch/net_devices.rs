@@ -13,7 +13,9 @@ mod rtnetlink;
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope};
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, AddressScope,
+};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
@@ -102,7 +104,10 @@ fn is_template(name: &str) -> bool {
 /// # Errors
 /// All names are judged before anything is moved. After that, the devices before the failed one are inside;
 /// so may be the failed one.
-pub(crate) fn move_devices(namespace: BorrowedFd<'_>, devices: &[(String, String)]) -> Result<(), NetDeviceError> {
+pub(crate) fn move_devices(
+    namespace: BorrowedFd<'_>,
+    devices: &[(String, String)],
+) -> Result<(), NetDeviceError> {
     if devices.is_empty() {
         return Ok(());
     }
@@ -160,8 +165,9 @@ fn move_device(
 /// thread that enters it can end.
 fn open_inside(namespace: BorrowedFd<'_>) -> Result<Rtnetlink, SysError> {
     sys::in_a_thread(|| {
-        setns(namespace, CloneFlags::CLONE_NEWNET)
-            .map_err(|errno| SysError::new(errno, || format!("setns({}, CLONE_NEWNET)", namespace.as_raw_fd())))?;
+        setns(namespace, CloneFlags::CLONE_NEWNET).map_err(|errno| {
+            SysError::new(errno, || format!("setns({}, CLONE_NEWNET)", namespace.as_raw_fd()))
+        })?;
         Rtnetlink::open()
     })?
 }
@@ -175,7 +181,11 @@ fn index_of(socket: &mut Rtnetlink, name: &str) -> Result<u32, SysError> {
 }
 
 /// The addresses that stay valid elsewhere: permanent ones of global scope, as the spec has it.
-fn lasting_addresses(socket: &mut Rtnetlink, index: u32, name: &str) -> Result<Vec<AddressMessage>, SysError> {
+fn lasting_addresses(
+    socket: &mut Rtnetlink,
+    index: u32,
+    name: &str,
+) -> Result<Vec<AddressMessage>, SysError> {
     let mut addresses = socket.dump_addresses(index, || format!("rtnetlink(RTM_GETADDR, {name:?})"))?;
     addresses.retain(|address| {
         address.header.scope == AddressScope::Universe && flags_of(address).contains(AddressFlags::Permanent)
@@ -204,7 +214,9 @@ fn change_namespace(
     message.attributes.push(LinkAttribute::IfName(name.to_owned()));
     message.attributes.push(LinkAttribute::NetNsFd(namespace.as_raw_fd()));
     // The kernel takes the device down by itself, once nothing speaks against the move.
-    socket.set_link(message, || format!("rtnetlink(RTM_SETLINK, {device:?}, IFLA_NET_NS_FD, IFLA_IFNAME {name:?})"))
+    socket.set_link(message, || {
+        format!("rtnetlink(RTM_SETLINK, {device:?}, IFLA_NET_NS_FD, IFLA_IFNAME {name:?})")
+    })
 }
 
 fn rename(socket: &mut Rtnetlink, index: u32, name: &str, new: &str) -> Result<(), SysError> {
@@ -223,7 +235,12 @@ fn set_up(socket: &mut Rtnetlink, index: u32, name: &str) -> Result<(), SysError
 }
 
 /// Adds an address as it was outside, but for its label, which begins with the device's name there.
-fn add_address(socket: &mut Rtnetlink, index: u32, outside: &AddressMessage, name: &str) -> Result<(), SysError> {
+fn add_address(
+    socket: &mut Rtnetlink,
+    index: u32,
+    outside: &AddressMessage,
+    name: &str,
+) -> Result<(), SysError> {
     let flags = flags_of(outside) & CHOSEN_FLAGS;
     let mut message = AddressMessage::default();
     message.header = outside.header.clone();

@@ -53,10 +53,12 @@ pub(super) fn clone(source: &Path, how: OpenTree) -> Result<OwnedFd, SysError> {
 /// takes: there what the host has made unbindable can be copied. runc and crun begin with one.
 pub(super) fn or_of_slave(open: impl Fn() -> Result<OwnedFd, SysError> + Sync) -> Result<OwnedFd, SysError> {
     match open() {
-        Err(error) if error.errno.0 == Errno::EINVAL => match sys::in_a_thread(|| enter_slave().then(&open)) {
-            Ok(Some(opened)) => opened,
-            _ => Err(error),
-        },
+        Err(error) if error.errno.0 == Errno::EINVAL => {
+            match sys::in_a_thread(|| enter_slave().then(&open)) {
+                Ok(Some(opened)) => opened,
+                _ => Err(error),
+            }
+        }
         opened => opened,
     }
 }
@@ -87,7 +89,12 @@ pub(super) fn namespace_of(pid: Pid, kind: LinuxNamespaceType) -> Result<OwnedFd
 }
 
 /// Opens a namespace of this type.
-pub(super) fn namespace(path: &Path, kind: LinuxNamespaceType, flag: u64, foreign: bool) -> Result<OwnedFd, SysError> {
+pub(super) fn namespace(
+    path: &Path,
+    kind: LinuxNamespaceType,
+    flag: u64,
+    foreign: bool,
+) -> Result<OwnedFd, SysError> {
     // Looked at before it is opened for good: opening a fifo or a device of that name could wait or do
     // something.
     let look = open(path, libc::O_PATH)?;
@@ -96,10 +103,14 @@ pub(super) fn namespace(path: &Path, kind: LinuxNamespaceType, flag: u64, foreig
     }
     let namespace = open(&sys::path_by_fd(&look), 0)?;
     if sys::namespace_flag(&namespace)? != flag {
-        return Err(SysError::new(Errno::EINVAL, || format!("{path:?} is not a {} namespace", namespace_name(kind))));
+        return Err(SysError::new(Errno::EINVAL, || {
+            format!("{path:?} is not a {} namespace", namespace_name(kind))
+        }));
     }
     if foreign && is_hosts(&namespace, kind)? {
-        let text = || format!("{path:?} is the host's {} namespace, in which nothing may be set", namespace_name(kind));
+        let text = || {
+            format!("{path:?} is the host's {} namespace, in which nothing may be set", namespace_name(kind))
+        };
         return Err(SysError::new(Errno::EPERM, text));
     }
     Ok(namespace.into())
@@ -140,7 +151,12 @@ pub(super) fn root_of(pid: i32, pidfd: impl AsFd) -> Result<OwnedFd, SysError> {
 }
 
 /// Maps the ids of a tree, which this field asks for.
-pub(super) fn map_tree(tree: impl AsFd, field: &str, maps: &IdMapSource, recursive: bool) -> Result<(), IdMapError> {
+pub(super) fn map_tree(
+    tree: impl AsFd,
+    field: &str,
+    maps: &IdMapSource,
+    recursive: bool,
+) -> Result<(), IdMapError> {
     let failed = |source: SysError| IdMapError::Call { field: field.to_owned(), source };
     let namespace = match maps {
         IdMapSource::Maps { uids, gids } => id_maps::namespace(field, uids, gids)?,
@@ -160,6 +176,7 @@ pub(super) fn map_tree(tree: impl AsFd, field: &str, maps: &IdMapSource, recursi
 }
 
 fn open(path: &Path, flags: i32) -> Result<File, SysError> {
-    let opened = OpenOptions::new().read(true).custom_flags(flags | libc::O_NOCTTY | libc::O_NONBLOCK).open(path);
+    let opened =
+        OpenOptions::new().read(true).custom_flags(flags | libc::O_NOCTTY | libc::O_NONBLOCK).open(path);
     opened.map_err(|error| SysError::from_io(&error, || Call::open(path)))
 }

@@ -76,7 +76,9 @@ impl<'a> Preparing<'a> {
         };
         match InitProcess::start(&start) {
             // Not even the execveat fits into the cgroup.
-            Err(error) if error.errno.0 == Errno::ENOMEM && cgroups.is_some() => Err(LaunchError::OutOfMemory),
+            Err(error) if error.errno.0 == Errno::ENOMEM && cgroups.is_some() => {
+                Err(LaunchError::OutOfMemory)
+            }
             started => Ok(Started { init: started?, socket: ours }),
         }
     }

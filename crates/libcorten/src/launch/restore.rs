@@ -173,7 +173,12 @@ impl Restoring<'_> {
     fn start_criu(&mut self, restoration: &Restoration<'_>) -> Result<Criu, LaunchError> {
         let criu = Criu::start(Start {
             inherits_stdio: !restoration.terminal,
-            inherited: restoration.inherited.iter().chain(&restoration.null).map(AsRawFd::as_raw_fd).collect(),
+            inherited: restoration
+                .inherited
+                .iter()
+                .chain(&restoration.null)
+                .map(AsRawFd::as_raw_fd)
+                .collect(),
             root: Some((&restoration.rootfs, &restoration.root)),
             images: Some(restoration.images),
         })?;
@@ -274,7 +279,8 @@ fn stdio(descriptors: &[String], null: &[OwnedFd; 3]) -> Vec<InheritFd> {
 /// The cgroups that a process is in are where those of the images go.
 fn cgroup_roots(pid: i32) -> Result<Vec<CgroupRoot>, SysError> {
     let path = format!("/proc/{pid}/cgroup");
-    let text = std::fs::read_to_string(&path).map_err(|error| SysError::from_io(&error, || Call::read(&path)))?;
+    let text =
+        std::fs::read_to_string(&path).map_err(|error| SysError::from_io(&error, || Call::read(&path)))?;
     let mut roots = Vec::new();
     for line in text.lines() {
         let mut parts = line.splitn(3, ':').skip(1);

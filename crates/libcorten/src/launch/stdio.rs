@@ -38,8 +38,8 @@ impl Pipes {
             if !is_file_of_others(fd, uid) {
                 continue;
             }
-            let (read, write) =
-                pipe2(OFlag::O_CLOEXEC).map_err(|errno| SysError::new(errno, || "pipe2(stdio)".to_owned()))?;
+            let (read, write) = pipe2(OFlag::O_CLOEXEC)
+                .map_err(|errno| SysError::new(errno, || "pipe2(stdio)".to_owned()))?;
             let (process, caller) = if fd.as_raw_fd() == 0 { (read, write) } else { (write, read) };
             // Its own end alone: the process's blocks, as programs expect.
             fcntl(&caller, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))
@@ -66,7 +66,8 @@ impl Pipes {
     pub(super) fn describe(&self) -> Vec<String> {
         let (stdin, stdout, stderr) = (stdin(), stdout(), stderr());
         let link = |fd: BorrowedFd<'_>| std::fs::read_link(sys::path_by_fd(fd));
-        let text = |fd| link(fd).map_or_else(|_| "/dev/null".to_owned(), |link| link.to_string_lossy().into_owned());
+        let text =
+            |fd| link(fd).map_or_else(|_| "/dev/null".to_owned(), |link| link.to_string_lossy().into_owned());
         self.fds([stdin.as_fd(), stdout.as_fd(), stderr.as_fd()]).map(text).into()
     }
 }
@@ -74,7 +75,8 @@ impl Pipes {
 fn is_file_of_others(fd: BorrowedFd<'_>, uid: Option<u32>) -> bool {
     // What is closed is nobody's.
     fstat(fd).is_ok_and(|found| {
-        SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG && Some(found.st_uid) != uid
+        SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG
+            && Some(found.st_uid) != uid
     })
 }
 
@@ -83,7 +85,8 @@ fn is_file_of_others(fd: BorrowedFd<'_>, uid: Option<u32>) -> bool {
 /// that is not mapped is init's to complain of. `alive`: holds the pid while it is used.
 pub(super) fn give(pipes: &Pipes, uid: u32, pid: i32, alive: &OwnedFd) -> Result<(), SysError> {
     let path = format!("/proc/{pid}/uid_map");
-    let maps = std::fs::read_to_string(&path).map_err(|error| SysError::from_io(&error, || Call::open(&path)))?;
+    let maps =
+        std::fs::read_to_string(&path).map_err(|error| SysError::from_io(&error, || Call::open(&path)))?;
     if sys::wait_ended(alive, Duration::ZERO)? {
         return Err(SysError::new(Errno::ESRCH, || Call::open(&path)));
     }
@@ -94,7 +97,8 @@ pub(super) fn give(pipes: &Pipes, uid: u32, pid: i32, alive: &OwnedFd) -> Result
 }
 
 fn give_one(fd: BorrowedFd<'_>, owner: u32) -> Result<(), SysError> {
-    let failed = |call: &'static str| move |errno| SysError::new(errno, || format!("{call}({})", fd.as_raw_fd()));
+    let failed =
+        |call: &'static str| move |errno| SysError::new(errno, || format!("{call}({})", fd.as_raw_fd()));
     let found = fstat(fd).map_err(failed("fstat"))?;
     let kind = SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT;
     // Devices and FIFOs with a name are the host's: who owned a terminal could read what is typed there. A

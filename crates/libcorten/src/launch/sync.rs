@@ -256,7 +256,9 @@ impl Channel {
             }
         };
         let mut carried = None;
-        for message in received.cmsgs().map_err(|errno| SysError::new(errno, || format!("recvmsg({what})")))? {
+        for message in
+            received.cmsgs().map_err(|errno| SysError::new(errno, || format!("recvmsg({what})")))?
+        {
             if let ControlMessageOwned::ScmRights(fds) = message {
                 carried = fds.into_iter().map(crate::sys::adopt_received).next_back();
             }
@@ -304,7 +306,8 @@ mod tests {
     /// The runtime may be about to let init pass a point that init will never reach.
     #[test]
     fn what_init_has_failed_at_is_told_when_it_has_gone() {
-        let failed = Message::Failed { step: 1, call: Call::Read, errno: libc::EIO, item: b"linux", detail: b"" };
+        let failed =
+            Message::Failed { step: 1, call: Call::Read, errno: libc::EIO, item: b"linux", detail: b"" };
         for unread in [false, true] {
             let (mut channel, inits) = pair();
             say(&inits, &Message::Reached(SyncPoint::Cgroup));
@@ -324,7 +327,10 @@ mod tests {
     #[test]
     fn warnings_are_kept_beside_what_is_waited_for() {
         let (mut channel, inits) = pair();
-        say(&inits, &Message::Warned { call: Call::Read, errno: libc::EIO, item: b"process.env", detail: b"/x" });
+        say(
+            &inits,
+            &Message::Warned { call: Call::Read, errno: libc::EIO, item: b"process.env", detail: b"/x" },
+        );
         say(&inits, &Message::Reached(SyncPoint::Ready));
         channel.await_point(SyncPoint::Ready, Duration::ZERO).unwrap();
         assert_eq!(channel.into_warnings(), ["process.env: read \"/x\": input/output error"]);

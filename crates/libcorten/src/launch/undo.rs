@@ -41,13 +41,17 @@ impl Undo {
         }
         // Whoever removed the directory by force has removed the rest; what has these names now may be
         // another container's.
-        let is_lost = matches!(&work.launch.subject, Subject::Container(container) if container.directory.is_gone());
+        let is_lost =
+            matches!(&work.launch.subject, Subject::Container(container) if container.directory.is_gone());
         let cgroups = work.around.cgroups.take().filter(|_| !is_lost);
         // What ends below is killed here: that is no reason.
-        let patience = if matches!(cause, LaunchError::Died { .. }) { DEATH_DEADLINE } else { Duration::ZERO };
-        let has_ended = init.as_ref().is_some_and(|(_, pidfd)| sys::wait_ended(pidfd, patience).unwrap_or(false));
+        let patience =
+            if matches!(cause, LaunchError::Died { .. }) { DEATH_DEADLINE } else { Duration::ZERO };
+        let has_ended =
+            init.as_ref().is_some_and(|(_, pidfd)| sys::wait_ended(pidfd, patience).unwrap_or(false));
         // Before the cgroup is gone, and with it what it knows.
-        let out_of_memory = cgroups.as_ref().is_some_and(|cgroups| cgroups.oom_kills().is_ok_and(|count| count > 0));
+        let out_of_memory =
+            cgroups.as_ref().is_some_and(|cgroups| cgroups.oom_kills().is_ok_and(|count| count > 0));
         if let Some((pid, pidfd)) = &init {
             let release = || Ok(cgroups.as_ref().map_or(Ok(()), Cgroups::release_killed)?);
             let waited = remains::end(pidfd.as_fd(), release, || format!("process {pid}"), &mut left);
@@ -91,7 +95,12 @@ impl Undo {
 }
 
 /// Says how init ended, where that is all there is to say.
-fn explained(mut cause: LaunchError, waited: Option<Waited>, has_ended: bool, out_of_memory: bool) -> LaunchError {
+fn explained(
+    mut cause: LaunchError,
+    waited: Option<Waited>,
+    has_ended: bool,
+    out_of_memory: bool,
+) -> LaunchError {
     match waited {
         Some(_) if out_of_memory && matches!(cause, LaunchError::Died { .. }) => LaunchError::OutOfMemory,
         Some(waited) if has_ended => {

@@ -108,7 +108,8 @@ impl<'a> Work<'a> {
         planned: &Planned<HostStep>,
         observe: &mut dyn FnMut(&Planned<HostStep>),
     ) -> Result<(), LaunchError> {
-        let is_cancelled = |cancel: &Arc<OwnedFd>| sys::wait_readable(&**cancel, Duration::ZERO).unwrap_or(false);
+        let is_cancelled =
+            |cancel: &Arc<OwnedFd>| sys::wait_readable(&**cancel, Duration::ZERO).unwrap_or(false);
         if self.launch.options.cancel.as_ref().is_some_and(is_cancelled) {
             return Err(LaunchError::Cancelled);
         }
@@ -124,8 +125,12 @@ impl<'a> Work<'a> {
             HostStep::CreateCgroups { location, optional } => self.create_cgroups(location, *optional),
             HostStep::Limit { settings } => self.limit(settings),
             HostStep::OpenJoinedCgroup { location, slot } => self.open_joined_cgroup(location, *slot),
-            HostStep::OpenInit { slot } => self.target()?.open().map(|fd| self.slots.put(*slot, fd)).map_err(at),
-            HostStep::OpenInitRoot { slot } => self.target()?.root().map(|fd| self.slots.put(*slot, fd)).map_err(at),
+            HostStep::OpenInit { slot } => {
+                self.target()?.open().map(|fd| self.slots.put(*slot, fd)).map_err(at)
+            }
+            HostStep::OpenInitRoot { slot } => {
+                self.target()?.root().map(|fd| self.slots.put(*slot, fd)).map_err(at)
+            }
             HostStep::DelegateCgroup { uid } => self.delegate(*uid),
             HostStep::OpenCgroup { slot } => self.open_cgroup(*slot, at),
             HostStep::MakeMountTemplate { directory } => {
@@ -153,7 +158,9 @@ impl<'a> Work<'a> {
                 let namespace = open::namespace(path, *kind, flag.0, *foreign);
                 namespace.map(|fd| self.slots.put(*slot, fd)).map_err(at)
             }
-            HostStep::OpenHostProc { slot } => open::host_proc().map(|fd| self.slots.put(*slot, fd)).map_err(at),
+            HostStep::OpenHostProc { slot } => {
+                open::host_proc().map(|fd| self.slots.put(*slot, fd)).map_err(at)
+            }
             HostStep::OpenHookOutput { path, slot } => {
                 hooks::open_output(path).map(|file| self.slots.put(*slot, file.into())).map_err(at)
             }
@@ -229,7 +236,9 @@ impl<'a> Work<'a> {
                 let namespace = open::namespace_of(pid, LinuxNamespaceType::Network).map_err(at)?;
                 Ok(net_devices::move_devices(namespace.as_fd(), devices)?)
             }
-            HostStep::OomScoreAdjust { value } => write_proc(pid, "oom_score_adj", &value.to_string()).map_err(at),
+            HostStep::OomScoreAdjust { value } => {
+                write_proc(pid, "oom_score_adj", &value.to_string()).map_err(at)
+            }
             _ => self.step(planned),
         }
     }

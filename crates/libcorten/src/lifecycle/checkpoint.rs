@@ -180,7 +180,8 @@ impl ImageOptions {
 /// Most builds of CRIU take iptables, a program that newer systems do not have; nftables CRIU does itself.
 fn usable_lock() -> Option<NetworkLock> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let has_iptables = std::env::split_paths(&path).any(|directory| directory.join("iptables-restore").exists());
+    let has_iptables =
+        std::env::split_paths(&path).any(|directory| directory.join("iptables-restore").exists());
     (!has_iptables).then_some(NetworkLock::Nftables)
 }
 
@@ -209,7 +210,8 @@ impl Container {
         let images = &options.images;
         let status_fd = options.status_fd.map(open_status_fd).transpose()?;
         let cgroups = cgroups(&record)?;
-        let criu = Criu::start(Start { images: Some(images.directories(true, "dump.log")), ..Start::default() })?;
+        let criu =
+            Criu::start(Start { images: Some(images.directories(true, "dump.log")), ..Start::default() })?;
         check_parent(criu.directories()?, options.parent_path.as_deref())?;
         criu::check_version()?;
         let tracks = options.pre_dump || options.parent_path.is_some();
@@ -240,7 +242,12 @@ impl Container {
     }
 }
 
-fn dump(mut criu: Criu, pre_dump: bool, options: rpc::Options, status_fd: Option<OwnedFd>) -> Result<(), CriuError> {
+fn dump(
+    mut criu: Criu,
+    pre_dump: bool,
+    options: rpc::Options,
+    status_fd: Option<OwnedFd>,
+) -> Result<(), CriuError> {
     let kind = if pre_dump { Kind::PreDump } else { Kind::Dump };
     let request = Request { kind: kind.into(), options: Some(options), ..Request::default() };
     let mut status_fd = status_fd.map(std::fs::File::from);
@@ -297,10 +304,10 @@ fn request(
         request.parent_img = Some(parent.to_string_lossy().into_owned());
         request.track_mem = Some(true);
     }
-    request.page_server = options
-        .page_server
-        .as_ref()
-        .map(|server| rpc::PageServer { address: Some(server.address.clone()), port: Some(i32::from(server.port)) });
+    request.page_server = options.page_server.as_ref().map(|server| rpc::PageServer {
+        address: Some(server.address.clone()),
+        port: Some(i32::from(server.port)),
+    });
     for kind in [LinuxNamespaceType::Network, LinuxNamespaceType::Pid] {
         if namespace(spec, kind).is_some_and(is_joined) {
             let inode = inode(&format!("/proc/{}/ns/{kind}", record.pid))?;
@@ -328,16 +335,20 @@ fn stdio(record: &Record) -> Result<(Vec<String>, Vec<String>)> {
     for (fd, descriptor) in descriptors.iter_mut().enumerate() {
         let path = format!("/proc/{}/fd/{fd}", record.pid);
         // Closed, or a terminal, a pipe, a socket.
-        let is_file = std::fs::read_link(&path).is_ok_and(|link| link.is_absolute() && !link.starts_with("/dev/pts"));
+        let is_file =
+            std::fs::read_link(&path).is_ok_and(|link| link.is_absolute() && !link.starts_with("/dev/pts"));
         if !is_file {
             continue;
         }
         let info = format!("/proc/{}/fdinfo/{fd}", record.pid);
         let text = read(&info)?;
-        let mount =
-            text.lines().find_map(|line| line.strip_prefix("mnt_id:")).and_then(|id| id.trim().parse::<u64>().ok());
+        let mount = text
+            .lines()
+            .find_map(|line| line.strip_prefix("mnt_id:"))
+            .and_then(|id| id.trim().parse::<u64>().ok());
         if let Some(mount) = mount.filter(|mount| !own.contains(mount)) {
-            let found = std::fs::metadata(&path).map_err(|error| SysError::from_io(&error, || Call::stat(path)))?;
+            let found =
+                std::fs::metadata(&path).map_err(|error| SysError::from_io(&error, || Call::stat(path)))?;
             let name = format!("file[{mount:x}:{:x}]", found.ino());
             external.push(name.clone());
             let is_null = found.file_type().is_char_device() && found.rdev() == makedev(1, 3);

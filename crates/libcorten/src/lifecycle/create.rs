@@ -67,7 +67,8 @@ impl<'a> Creation<'a> {
 
     /// Begins with what takes longest, if the container is going to need it and this process may do it.
     pub(super) fn network(&self) -> Option<NetworkMaker> {
-        let may = caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_ADMIN).unwrap_or(false);
+        let may =
+            caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_ADMIN).unwrap_or(false);
         // Where no thread can be made, the plan's step says so.
         (may && has_network_of_its_own(self.bundle.spec())).then(|| NetworkMaker::start().ok()).flatten()
     }
@@ -90,7 +91,11 @@ impl<'a> Creation<'a> {
     }
 
     /// Carries a plan out, in a new state directory.
-    pub(super) fn launch(&self, plan: &Plan, observe: &mut dyn FnMut(&Planned<HostStep>)) -> Result<Container> {
+    pub(super) fn launch(
+        &self,
+        plan: &Plan,
+        observe: &mut dyn FnMut(&Planned<HostStep>),
+    ) -> Result<Container> {
         self.attempt(plan, None, Attempt::Last, observe).map_err(|unmade| unmade.error)
     }
 
@@ -156,7 +161,8 @@ impl From<Error> for Unmade {
 
 pub(super) fn new_record(id: &str, bundle: &Bundle, plan: &Plan) -> Record {
     let resources = bundle.spec().linux().as_ref().and_then(|linux| linux.resources().clone());
-    let annotations: BTreeMap<_, _> = bundle.spec().annotations().clone().unwrap_or_default().into_iter().collect();
+    let annotations: BTreeMap<_, _> =
+        bundle.spec().annotations().clone().unwrap_or_default().into_iter().collect();
     Record {
         version: Record::VERSION,
         oci_version: SPEC_VERSION.to_owned(),

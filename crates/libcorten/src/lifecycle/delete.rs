@@ -69,7 +69,11 @@ impl Container {
     ///
     /// # Errors
     /// As [`Container::delete`].
-    pub fn delete_observed(&self, force: bool, observe: &mut dyn FnMut(&Deletion<'_>)) -> Result<Vec<String>> {
+    pub fn delete_observed(
+        &self,
+        force: bool,
+        observe: &mut dyn FnMut(&Deletion<'_>),
+    ) -> Result<Vec<String>> {
         // Before the state is read, unless somebody has it.
         let lock = self.directory.try_lock()?;
         let mut warnings = Vec::new();
@@ -119,7 +123,12 @@ impl Container {
     }
 
     /// Ends and removes a container that this process has locked.
-    pub(super) fn destroy(&self, record: Record, lock: Option<Lock>, mut left: Vec<String>) -> Result<Vec<String>> {
+    pub(super) fn destroy(
+        &self,
+        record: Record,
+        lock: Option<Lock>,
+        mut left: Vec<String>,
+    ) -> Result<Vec<String>> {
         self.kill_init(&record, &mut left);
         self.remove(record, lock, left, &mut |_| {})
     }
@@ -187,7 +196,8 @@ impl Container {
         if record.pid != 0 {
             return;
         }
-        let pids = cgroups(record).and_then(|cgroups| cgroups.pids().map_err(Error::from)).unwrap_or_default();
+        let pids =
+            cgroups(record).and_then(|cgroups| cgroups.pids().map_err(Error::from)).unwrap_or_default();
         for pid in pids.into_iter().map(Pid::from_raw) {
             let Ok(pidfd) = sys::open_pidfd(pid) else { continue };
             if self.directory.is_open_in(pid) {

@@ -12,7 +12,9 @@ use super::{Container, Exit, LifecycleError};
 use crate::bundle::read_process;
 use crate::facts::{Facts, JoinFacts, WayIn};
 use crate::host;
-use crate::launch::{Again, Attempt, CannotStart, Failed, Host, JoinTarget, Launch, LaunchError, Launched, Subject};
+use crate::launch::{
+    Again, Attempt, CannotStart, Failed, Host, JoinTarget, Launch, LaunchError, Launched, Subject,
+};
 use crate::oci::{Capability, Process, Spec};
 use crate::plan::{HostStep, Planned, has_user_namespace};
 use crate::request::{Console, CreateOptions, Request};
@@ -158,7 +160,8 @@ impl Container {
             ..CreateOptions::default()
         };
         let bundle = record.bundle.clone();
-        let request = Request { id: &self.id, bundle: &bundle, wait_for_start: false, options: &request_options };
+        let request =
+            Request { id: &self.id, bundle: &bundle, wait_for_start: false, options: &request_options };
         let facts = host::exec_facts(&config, &request, &self.root, location(record, &options.cgroups)?)?;
         let by_systemd = facts.cgroups.user && facts.cgroups.unit.is_some();
         let systemd = by_systemd.then(|| host::systemd(true)).transpose()?;
@@ -211,8 +214,13 @@ impl Container {
             return Err(LifecycleError::ExecStopped.into());
         }
         let resctrl = record.resctrl.as_ref().map(GroupRecord::tasks).unwrap_or_default();
-        let facts =
-            JoinFacts { namespaces, follows_init: true, way_in: WayIn::Moved, below_unit: String::new(), resctrl };
+        let facts = JoinFacts {
+            namespaces,
+            follows_init: true,
+            way_in: WayIn::Moved,
+            below_unit: String::new(),
+            resctrl,
+        };
         let machine = if record.cgroups.is_empty() { Machine::none() } else { Machine::detect()? };
         Ok(JoinTarget { machine, record, pidfd, facts })
     }
@@ -242,8 +250,9 @@ fn location(record: &Record, cgroups: &[SubCgroup]) -> Result<Location> {
     let mut location = record.cgroups.clone();
     for SubCgroup { controllers, path } in cgroups {
         let controllers: Vec<_> = controllers.iter().map(String::as_str).collect();
-        location =
-            location.below(&controllers, path).map_err(|error| Error::of_kind(ErrorKind::InvalidConfig, error))?;
+        location = location
+            .below(&controllers, path)
+            .map_err(|error| Error::of_kind(ErrorKind::InvalidConfig, error))?;
     }
     Ok(location)
 }

@@ -211,17 +211,23 @@ fn wait(
         Err(errno) => return Err(SysError::new(errno, || "poll(console)".to_owned()).into()),
     }
     let mut reported = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
-    let mut next =
-        |wanted: bool| if wanted { reported.next().unwrap_or(PollFlags::empty()) } else { PollFlags::empty() };
+    let mut next = |wanted: bool| {
+        if wanted { reported.next().unwrap_or(PollFlags::empty()) } else { PollFlags::empty() }
+    };
     let (signal, ended) = (next(true), next(true));
-    let (input, master, output) = interest.unwrap_or((PollFlags::empty(), PollFlags::empty(), PollFlags::empty()));
-    let (input, master, output) = (next(!input.is_empty()), next(!master.is_empty()), next(!output.is_empty()));
+    let (input, master, output) =
+        interest.unwrap_or((PollFlags::empty(), PollFlags::empty(), PollFlags::empty()));
+    let (input, master, output) =
+        (next(!input.is_empty()), next(!master.is_empty()), next(!output.is_empty()));
     let ready = PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR;
     Ok(Events {
         signal: !signal.is_empty(),
         ended: !ended.is_empty(),
         input: input.intersects(ready),
-        master: MasterEvents { readable: master.intersects(ready), writable: master.contains(PollFlags::POLLOUT) },
+        master: MasterEvents {
+            readable: master.intersects(ready),
+            writable: master.contains(PollFlags::POLLOUT),
+        },
         output: output.intersects(PollFlags::POLLOUT | PollFlags::POLLERR | PollFlags::POLLHUP),
         copies: reported.map(|flags| !flags.is_empty()).collect(),
     })

@@ -74,8 +74,8 @@ impl Container {
     /// Whether the config gives the container a new PID namespace.
     fn has_own_pid_namespace(&self) -> Result<bool> {
         let config = spec::load(self.directory.open_config()?)?;
-        let own =
-            spec::namespace(&config, LinuxNamespaceType::Pid).is_some_and(|namespace| !spec::is_joined(namespace));
+        let own = spec::namespace(&config, LinuxNamespaceType::Pid)
+            .is_some_and(|namespace| !spec::is_joined(namespace));
         Ok(own)
     }
 
@@ -127,7 +127,10 @@ pub(super) fn release_killed(record: &Record) -> Result<()> {
 fn is_first_of_namespace(pid: i32) -> bool {
     let status = File::open(format!("/proc/{pid}/status")).and_then(read_whole).unwrap_or_default();
     let status = String::from_utf8_lossy(&status);
-    let mut numbers =
-        status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default().split_ascii_whitespace();
+    let mut numbers = status
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:"))
+        .unwrap_or_default()
+        .split_ascii_whitespace();
     numbers.next().is_some() && numbers.last() == Some("1")
 }

@@ -83,7 +83,9 @@ pub(crate) enum LifecycleError {
     NotStopped { id: String, status: Status },
     #[error("{left}")]
     Left { left: String },
-    #[error("{damage}, and {why}: what there is of the container is not known; end it, and remove {directory:?}")]
+    #[error(
+        "{damage}, and {why}: what there is of the container is not known; end it, and remove {directory:?}"
+    )]
     Lost { damage: String, why: String, directory: PathBuf },
 }
 
@@ -129,7 +131,13 @@ impl Runtime {
     ///
     /// # Errors
     /// The config asks for what cannot be, or the host cannot be looked at.
-    pub fn plan(&self, id: &str, bundle: &Bundle, options: &CreateOptions, wait_for_start: bool) -> Result<Plan> {
+    pub fn plan(
+        &self,
+        id: &str,
+        bundle: &Bundle,
+        options: &CreateOptions,
+        wait_for_start: bool,
+    ) -> Result<Plan> {
         Creation::new(self, id, bundle, options)?.plan(wait_for_start)
     }
 

@@ -42,7 +42,8 @@ impl Container {
         let options = CreateOptions::default();
         let bundle = &target.record.bundle;
         let request = Request { id: &self.id, bundle, wait_for_start: false, options: &options };
-        let facts = host::mount_facts(&config, bundle, target.record.cgroups.clone(), change == MountChange::Add)?;
+        let facts =
+            host::mount_facts(&config, bundle, target.record.cgroups.clone(), change == MountChange::Add)?;
         let plan = Plan::for_mounts(&config, &request, &facts, &target.facts, change)?;
         let launch = Launch {
             plan: &plan,

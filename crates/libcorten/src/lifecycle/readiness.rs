@@ -15,7 +15,8 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::sockopt::SendTimeout;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, sendmsg, setsockopt, socket,
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, recv, sendmsg,
+    setsockopt, socket,
 };
 use nix::sys::time::TimeVal;
 use nix::unistd::{Pid, pipe2};
@@ -118,8 +119,9 @@ struct ServiceManager {
 
 impl ServiceManager {
     fn connect(path: &Path) -> Result<Self, SysError> {
-        let failed =
-            |call: &'static str| move |errno| SysError::new(errno, || format!("{call}(NOTIFY_SOCKET {path:?})"));
+        let failed = |call: &'static str| {
+            move |errno| SysError::new(errno, || format!("{call}(NOTIFY_SOCKET {path:?})"))
+        };
         let address = match path.as_os_str().as_encoded_bytes().strip_prefix(b"@") {
             Some(name) => UnixAddr::new_abstract(name),
             None => UnixAddr::new(path),
@@ -163,9 +165,17 @@ mod tests {
         for message in ["READY=1", "READY=1\n", "STATUS=up\nREADY=1", "MAINPID=1\nREADY=1\nX=\n"] {
             assert!(says_ready(message.as_bytes()), "{message:?}");
         }
-        for message in
-            ["", "\n", "READY=0", "READY=11", "XREADY=1", "STATUS=READY=1", "READY=1 ", "ready=1", "READY=1\0"]
-        {
+        for message in [
+            "",
+            "\n",
+            "READY=0",
+            "READY=11",
+            "XREADY=1",
+            "STATUS=READY=1",
+            "READY=1 ",
+            "ready=1",
+            "READY=1\0",
+        ] {
             assert!(!says_ready(message.as_bytes()), "{message:?}");
         }
     }

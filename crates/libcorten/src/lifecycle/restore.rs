@@ -90,7 +90,9 @@ impl Runtime {
                 Ok(Container { id, root, directory, init, console, ends, readiness, warnings, refused: None })
             }
             // As at `create`: while something is left, the directory stays.
-            Err(Unrestored::Failed(Failed { error: error @ LaunchError::Left { .. }, .. })) => Err(error.into()),
+            Err(Unrestored::Failed(Failed { error: error @ LaunchError::Left { .. }, .. })) => {
+                Err(error.into())
+            }
             Err(unrestored) => {
                 directory.remove()?;
                 Err(match unrestored {
@@ -122,7 +124,8 @@ fn prepare<'a>(
     // CRIU wants a mount point of the container alone. In CRIU's mount namespace this one is free: nobody
     // looks for the state there.
     let root = directory.path();
-    let root = root.canonicalize().map_err(|error| SysError::from_io(&error, || format!("readlink({root:?})")))?;
+    let root =
+        root.canonicalize().map_err(|error| SysError::from_io(&error, || format!("readlink({root:?})")))?;
     let mut told = rpc::Options {
         root: Some(root.to_string_lossy().into_owned()),
         rst_sibling: Some(true),
@@ -164,11 +167,15 @@ fn join_namespaces(bundle: &Bundle, told: &mut rpc::Options) -> Result<Vec<Owned
         match kind {
             LinuxNamespaceType::Network | LinuxNamespaceType::Pid => {
                 let fd = open(&path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())
-                    .map_err(|errno| SysError::new(errno, || format!("linux.namespaces: open({path:?})")))?;
+                    .map_err(|errno| {
+                    SysError::new(errno, || format!("linux.namespaces: open({path:?})"))
+                })?;
                 told.inherit_fd.push(InheritFd { key: external_name(kind).to_owned(), fd: fd.as_raw_fd() });
                 inherited.push(fd);
             }
-            LinuxNamespaceType::Cgroup => return Err(CriuError::Namespace { kind: namespace_name(kind) }.into()),
+            LinuxNamespaceType::Cgroup => {
+                return Err(CriuError::Namespace { kind: namespace_name(kind) }.into());
+            }
             _ => {
                 let file = path.to_string_lossy().into_owned();
                 told.join_ns.push(JoinNamespace { kind: kind.to_string(), file });

@@ -88,7 +88,9 @@ impl Container {
                 let error = Error::from(error);
                 match self.destroy(record, Some(lock), Vec::new()) {
                     Ok(warnings) if warnings.is_empty() => Err(error),
-                    Ok(warnings) => Err(LifecycleError::Left { left: told(&error, &warnings.join("; ")) }.into()),
+                    Ok(warnings) => {
+                        Err(LifecycleError::Left { left: told(&error, &warnings.join("; ")) }.into())
+                    }
                     Err(left) => Err(LifecycleError::Left { left: told(&error, &left.chain()) }.into()),
                 }
             }
@@ -110,8 +112,8 @@ impl Container {
 
     fn connect(&self, peer: Peer) -> Result<Channel, SysError> {
         let call = |name: &'static str| move |errno| SysError::new(errno, || format!("{name}(start.sock)"));
-        let socket =
-            socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None).map_err(call("socket"))?;
+        let socket = socket(AddressFamily::Unix, SockType::SeqPacket, SockFlag::SOCK_CLOEXEC, None)
+            .map_err(call("socket"))?;
         let address = UnixAddr::new(&self.directory.file_by_fd(START_SOCKET)).map_err(call("connect"))?;
         connect(socket.as_raw_fd(), &address).map_err(call("connect"))?;
         Ok(Channel::new(socket, peer, None))

@@ -3,7 +3,9 @@
 use corten_cgroup::device::{Filter, Rule};
 use corten_cgroup::systemd::{Property, Unit, device_properties};
 use corten_cgroup::{Cgroups, LegacyControllers, Machine, Setting};
-use oci_spec::runtime::{LinuxCpu, LinuxIntelRdt, LinuxMemory, LinuxResources, LinuxThrottleDevice, LinuxWeightDevice};
+use oci_spec::runtime::{
+    LinuxCpu, LinuxIntelRdt, LinuxMemory, LinuxResources, LinuxThrottleDevice, LinuxWeightDevice,
+};
 
 use super::{Container, LifecycleError, cgroups};
 use crate::host::systemd;
@@ -47,8 +49,8 @@ impl Container {
         let change = Change::new(&record, [&before, &after], &update.resources)?;
         // What needs space, before anything is changed.
         self.directory.prepare(&Record { resources: Some(after), ..record.clone() })?;
-        let changed =
-            update_resctrl(&record, &update.intel_rdt).and_then(|()| change.make(|| Ok(self.directory.publish()?)));
+        let changed = update_resctrl(&record, &update.intel_rdt)
+            .and_then(|()| change.make(|| Ok(self.directory.publish()?)));
         changed.inspect_err(|_| self.directory.take_back(&record))
     }
 }
@@ -90,8 +92,10 @@ impl<'a> Change<'a> {
         let legacy = Machine::detect()?.legacy_controllers().clone();
         let new = limits(&now_only(after, update));
         let settings = new.settings(&legacy).map_err(wrong)?;
-        let properties = record.cgroups.unit.as_ref().map(|_| new.properties(&legacy)).transpose().map_err(wrong)?;
-        let devices = (after.devices() != before.devices()).then(|| resources.map(|list| device_rules(Some(list))));
+        let properties =
+            record.cgroups.unit.as_ref().map(|_| new.properties(&legacy)).transpose().map_err(wrong)?;
+        let devices =
+            (after.devices() != before.devices()).then(|| resources.map(|list| device_rules(Some(list))));
         Ok(Self { record, cgroups, legacy, settings, properties, devices })
     }
 
@@ -104,10 +108,13 @@ impl<'a> Change<'a> {
         let set = devices.map_or(Ok(()), |[_, after]| self.cgroups.set_devices(after).map_err(Error::from));
         told.and(set).and_then(|()| and_then()).map_err(|cause| {
             let restored = self.cgroups.apply(&old);
-            match restored.and_then(|()| devices.map_or(Ok(()), |[before, _]| self.cgroups.set_devices(before))) {
+            match restored
+                .and_then(|()| devices.map_or(Ok(()), |[before, _]| self.cgroups.set_devices(before)))
+            {
                 Ok(()) => cause,
                 Err(error) => {
-                    let left = format!("{}, and the old limits could not be restored: {error}", cause.chain());
+                    let left =
+                        format!("{}, and the old limits could not be restored: {error}", cause.chain());
                     LifecycleError::Left { left }.into()
                 }
             }
@@ -115,7 +122,9 @@ impl<'a> Change<'a> {
     }
 
     fn tell_systemd(&self) -> Result<()> {
-        let (Some(unit), Some(properties)) = (&self.record.cgroups.unit, &self.properties) else { return Ok(()) };
+        let (Some(unit), Some(properties)) = (&self.record.cgroups.unit, &self.properties) else {
+            return Ok(());
+        };
         let devices = self.devices.as_ref().map(|[_, after]| after.as_slice());
         tell_systemd(unit, self.record.cgroups.user, properties.clone(), devices, &self.legacy)?;
         // What it has rounded.
@@ -158,15 +167,30 @@ fn merged(before: &LinuxResources, update: &LinuxResources) -> LinuxResources {
         let mut now = before.block_io().clone().unwrap_or_default();
         now.set_weight(given(io.weight()).or(now.weight()));
         now.set_leaf_weight(given(io.leaf_weight()).or(now.leaf_weight()));
-        let same = |a: &LinuxWeightDevice, b: &LinuxWeightDevice| (a.major(), a.minor()) == (b.major(), b.minor());
+        let same =
+            |a: &LinuxWeightDevice, b: &LinuxWeightDevice| (a.major(), a.minor()) == (b.major(), b.minor());
         now.set_weight_device(upserted(now.weight_device(), io.weight_device(), same));
         let rates = |now: &Option<Vec<_>>, update: &Option<Vec<_>>| {
-            upserted(now, update, |a: &LinuxThrottleDevice, b| (a.major(), a.minor()) == (b.major(), b.minor()))
+            upserted(now, update, |a: &LinuxThrottleDevice, b| {
+                (a.major(), a.minor()) == (b.major(), b.minor())
+            })
         };
-        now.set_throttle_read_bps_device(rates(now.throttle_read_bps_device(), io.throttle_read_bps_device()));
-        now.set_throttle_write_bps_device(rates(now.throttle_write_bps_device(), io.throttle_write_bps_device()));
-        now.set_throttle_read_iops_device(rates(now.throttle_read_iops_device(), io.throttle_read_iops_device()));
-        now.set_throttle_write_iops_device(rates(now.throttle_write_iops_device(), io.throttle_write_iops_device()));
+        now.set_throttle_read_bps_device(rates(
+            now.throttle_read_bps_device(),
+            io.throttle_read_bps_device(),
+        ));
+        now.set_throttle_write_bps_device(rates(
+            now.throttle_write_bps_device(),
+            io.throttle_write_bps_device(),
+        ));
+        now.set_throttle_read_iops_device(rates(
+            now.throttle_read_iops_device(),
+            io.throttle_read_iops_device(),
+        ));
+        now.set_throttle_write_iops_device(rates(
+            now.throttle_write_iops_device(),
+            io.throttle_write_iops_device(),
+        ));
         after.set_block_io(Some(now));
     }
     if update.pids().is_some() {
@@ -229,7 +253,11 @@ fn merged_memory(mut now: LinuxMemory, update: &LinuxMemory) -> LinuxMemory {
 }
 
 /// The list with the devices of another in the places of theirs.
-fn upserted<T: Clone>(now: &Option<Vec<T>>, update: &Option<Vec<T>>, same: impl Fn(&T, &T) -> bool) -> Option<Vec<T>> {
+fn upserted<T: Clone>(
+    now: &Option<Vec<T>>,
+    update: &Option<Vec<T>>,
+    same: impl Fn(&T, &T) -> bool,
+) -> Option<Vec<T>> {
     let mut list = now.clone().unwrap_or_default();
     for device in update.iter().flatten() {
         list.retain(|other| !same(other, device));

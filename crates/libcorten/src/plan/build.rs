@@ -16,7 +16,9 @@ use super::builder::{Builder, Meeting, slot};
 use super::decisions::{Decisions, NetworkNamespace, Procfs, has_new, own_oom_score, writes_kernel_files};
 use super::paths::{path_in_root, text};
 use super::phases::{HostPhase, InsidePhase};
-use super::{Facts, HostStep, PlanError, Request, cgroups, devices, hooks, mounts, namespaces, process, root};
+use super::{
+    Facts, HostStep, PlanError, Request, cgroups, devices, hooks, mounts, namespaces, process, root,
+};
 
 /// What runs when the config has no process: nothing, as root.
 static NO_PROCESS: LazyLock<Process> = LazyLock::new(|| {
@@ -191,7 +193,11 @@ fn console(b: &mut Builder<'_>) -> Result<(), PlanError> {
         item,
         Step::OpenTarget { path: c"/dev/console".into(), target, in_proc: false, slot: slot::TARGET },
     );
-    b.inside(InsidePhase::Terminal, item, Step::MoveMount { mount: slot::MOUNT, target: slot::TARGET, keep: false });
+    b.inside(
+        InsidePhase::Terminal,
+        item,
+        Step::MoveMount { mount: slot::MOUNT, target: slot::TARGET, keep: false },
+    );
     Ok(())
 }
 
@@ -251,7 +257,9 @@ pub(super) fn kernel_files(b: &mut Builder<'_>, process: &Process) -> Result<(),
         let value = text("process.apparmorProfile", format!("exec {profile}"))?;
         own(b, c"process.apparmorProfile", c"self/attr/apparmor/exec", value);
     }
-    if let Some(label) = process.selinux_label().as_deref().filter(|label| !label.is_empty() && b.facts.selinux) {
+    if let Some(label) =
+        process.selinux_label().as_deref().filter(|label| !label.is_empty() && b.facts.selinux)
+    {
         own(b, c"process.selinuxLabel", c"self/attr/exec", text("process.selinuxLabel", label)?);
         if !b.request.options.no_new_keyring {
             own(b, c"process.selinuxLabel", c"self/attr/keycreate", text("process.selinuxLabel", label)?);
@@ -271,7 +279,9 @@ pub(super) fn keyring(b: &mut Builder<'_>) -> Result<(), PlanError> {
 }
 
 fn sysctls(b: &mut Builder<'_>) -> Result<(), PlanError> {
-    let Some(sysctls) = b.spec.linux().as_ref().and_then(|linux| linux.sysctl().as_ref()) else { return Ok(()) };
+    let Some(sysctls) = b.spec.linux().as_ref().and_then(|linux| linux.sysctl().as_ref()) else {
+        return Ok(());
+    };
     // A map has no order; a plan has.
     let mut sysctls: Vec<_> = sysctls.iter().collect();
     sysctls.sort();
@@ -280,7 +290,11 @@ fn sysctls(b: &mut Builder<'_>) -> Result<(), PlanError> {
         let path = sysctl_file(key).ok_or(PlanError::Missing { item: "linux.sysctl" })?;
         let path = text(&item, format!("sys/{path}"))?;
         let value = text(&item, value.as_str())?;
-        b.inside(InsidePhase::KernelFiles, text(&item, item.as_str())?, Step::Sysctl { proc: slot::PROC, path, value });
+        b.inside(
+            InsidePhase::KernelFiles,
+            text(&item, item.as_str())?,
+            Step::Sysctl { proc: slot::PROC, path, value },
+        );
     }
     Ok(())
 }
@@ -302,7 +316,11 @@ fn hide(b: &mut Builder<'_>) -> Result<(), PlanError> {
     for (index, path) in masked.iter().enumerate() {
         let item = item_at("linux.maskedPaths", index)?;
         let (base, path) = kept_path(b, "linux.maskedPaths", path)?;
-        b.inside(InsidePhase::Hide, item, Step::MaskPath { base, path, null: slot::NULL, empty: slot::EMPTY });
+        b.inside(
+            InsidePhase::Hide,
+            item,
+            Step::MaskPath { base, path, null: slot::NULL, empty: slot::EMPTY },
+        );
     }
     Ok(())
 }
@@ -312,7 +330,8 @@ fn hide(b: &mut Builder<'_>) -> Result<(), PlanError> {
 fn kept_path(b: &Builder<'_>, field: &str, path: &str) -> Result<(Option<Slot>, CString), PlanError> {
     let whole = path_in_root(field, Path::new(path))?;
     let words = whole.to_string_lossy();
-    let inside = |kept: &str| words.strip_prefix(kept).filter(|rest| rest.starts_with('/')).map(str::to_owned);
+    let inside =
+        |kept: &str| words.strip_prefix(kept).filter(|rest| rest.starts_with('/')).map(str::to_owned);
     let found = b.ledger.kept.iter().find_map(|(kept, slot)| Some((*slot, inside(kept)?)));
     match found {
         Some((slot, rest)) => Ok((Some(slot), text(field, rest)?)),
@@ -339,7 +358,11 @@ fn restrict(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
 }
 
 /// What limits the process alone: OOM score, resources.
-pub(super) fn restrict_process(b: &mut Builder<'_>, phase: HostPhase, process: &Process) -> Result<(), PlanError> {
+pub(super) fn restrict_process(
+    b: &mut Builder<'_>,
+    phase: HostPhase,
+    process: &Process,
+) -> Result<(), PlanError> {
     if let Some(value) = process.oom_score_adj().filter(|_| b.facts.privileged) {
         b.host(phase, c"process.oomScoreAdj", HostStep::OomScoreAdjust { value });
     }

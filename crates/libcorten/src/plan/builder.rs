@@ -294,7 +294,8 @@ impl<'a> Builder<'a> {
         let sysctls = self.spec.linux().as_ref().and_then(|linux| linux.sysctl().as_ref());
         let mut sysctls = sysctls.into_iter().flatten();
         sysctls.any(|(key, _)| sysctl_file(key).is_some_and(|file| sysctl_namespace(&file) == Ok(kind)))
-            || kind == LinuxNamespaceType::Uts && (named(self.spec.hostname()) || named(self.spec.domainname()))
+            || kind == LinuxNamespaceType::Uts
+                && (named(self.spec.hostname()) || named(self.spec.domainname()))
             || kind == LinuxNamespaceType::Network && !self.net_devices().is_empty()
             || kind == LinuxNamespaceType::Mount
     }

@@ -13,7 +13,8 @@ use crate::oci::LinuxNamespaceType;
 use super::builder::{Builder, SLAVE, slot};
 use super::decisions::{CgroupMounts, has_new};
 use super::mounts::{
-    Entry, attach, attach_entry, change, open_target, option_block, own_attributes, set_propagation, tree_attributes,
+    Entry, attach, attach_entry, change, open_target, option_block, own_attributes, set_propagation,
+    tree_attributes,
 };
 use super::namespaces;
 use super::paths::{block, text};
@@ -34,7 +35,11 @@ pub(super) fn cgroup(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanE
     }
     // No flags for the superblock: there is one for the whole machine. Options of cgroup2 the kernel takes
     // from its first cgroup namespace alone.
-    b.inside(InsidePhase::Mounts, entry.item.clone(), cgroup_fs(entry.options.set, c"cgroup2", &entry.options.data)?);
+    b.inside(
+        InsidePhase::Mounts,
+        entry.item.clone(),
+        cgroup_fs(entry.options.set, c"cgroup2", &entry.options.data)?,
+    );
     tree_attributes(b, entry, slot::MOUNT);
     attach_entry(b, entry, slot::MOUNT, false);
     Ok(())
@@ -111,7 +116,11 @@ fn legacy_cgroups(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanErro
 
 /// Shows one hierarchy; returns the slot of the mount. A cgroup that is not the container's own is read-only
 /// whatever the options say.
-fn legacy_cgroup(b: &mut Builder<'_>, entry: &Entry<'_>, hierarchy: &LegacyHierarchy) -> Result<Slot, PlanError> {
+fn legacy_cgroup(
+    b: &mut Builder<'_>,
+    entry: &Entry<'_>,
+    hierarchy: &LegacyHierarchy,
+) -> Result<Slot, PlanError> {
     let set = entry.options.set | if hierarchy.is_own { 0 } else { libc::MOUNT_ATTR_RDONLY };
     if has_new(b.spec, LinuxNamespaceType::Cgroup) {
         let words: Vec<_> = hierarchy.options.iter().map(|option| word(option)).collect();
@@ -136,7 +145,11 @@ fn word(option: &str) -> (String, Option<String>) {
     }
 }
 
-fn cgroup_fs(attributes: u64, fstype: &std::ffi::CStr, words: &[(String, Option<String>)]) -> Result<Step, PlanError> {
+fn cgroup_fs(
+    attributes: u64,
+    fstype: &std::ffi::CStr,
+    words: &[(String, Option<String>)],
+) -> Result<Step, PlanError> {
     Ok(Step::MountFs {
         fstype: fstype.into(),
         source: c"cgroup".into(),

@@ -40,7 +40,8 @@ pub(super) fn enter(b: &mut Builder<'_>) -> Result<Limits, PlanError> {
     let settings = limits.settings(&facts.legacy_controllers).map_err(PlanError::Limit)?;
     if facts.cgroups.is_empty() {
         if !settings.iter().all(Setting::is_no_limit) {
-            b.warnings.push("linux.resources: not in force, as the container gets no cgroup of its own".to_owned());
+            b.warnings
+                .push("linux.resources: not in force, as the container gets no cgroup of its own".to_owned());
         }
         return Ok(Limits::default());
     }
@@ -53,7 +54,8 @@ pub(super) fn enter(b: &mut Builder<'_>) -> Result<Limits, PlanError> {
         properties.extend(limits.properties(&facts.legacy_controllers).map_err(PlanError::Limit)?);
         if let Some(version) = facts.systemd_version.filter(|_| !facts.cgroups.user) {
             let has_filter = !facts.legacy_controllers.contains("devices");
-            properties.extend(device_properties(&devices::rules(resources(b)), version, has_filter).properties);
+            properties
+                .extend(device_properties(&devices::rules(resources(b)), version, has_filter).properties);
         }
     }
     let limits = Limits { settings, properties };
@@ -149,7 +151,11 @@ pub(super) fn make(b: &mut Builder<'_>, limits: &Limits) {
     if facts.cgroups.unit.is_none() || b.decisions.cgroup_mounts == CgroupMounts::Own {
         let asked_for = b.spec.linux().as_ref().is_some_and(|linux| linux.cgroups_path().is_some());
         let optional = facts.rootless && !asked_for && limits.settings.iter().all(Setting::is_no_limit);
-        b.host(HostPhase::Cgroups, item, HostStep::CreateCgroups { location: facts.cgroups.clone(), optional });
+        b.host(
+            HostPhase::Cgroups,
+            item,
+            HostStep::CreateCgroups { location: facts.cgroups.clone(), optional },
+        );
     }
     if facts.cgroups.unit.is_none() {
         // While it clones itself init is two processes, of which the limit may allow but one.
@@ -203,7 +209,8 @@ fn resources<'a>(b: &Builder<'a>) -> Option<&'a LinuxResources> {
 /// What every container's unit has, then what annotations ask for; limits come after, and have the last word.
 fn unit_properties(b: &Builder<'_>, unit: &Unit) -> Result<Vec<Property>, PlanError> {
     let mut properties = unit.properties(b.request.id, !b.facts.legacy_controllers.is_empty());
-    let annotations = b.spec.annotations().iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
+    let annotations =
+        b.spec.annotations().iter().flatten().map(|(key, value)| (key.as_str(), value.as_str()));
     properties.extend(annotation_properties(annotations).map_err(PlanError::Systemd)?);
     Ok(properties)
 }

@@ -162,7 +162,9 @@ impl HostStep {
             | Self::OpenInit { .. }
             | Self::OpenInitRoot { .. }
             | Self::OpenJoinedCgroup { .. } => Side::Before,
-            Self::CloneInit { .. } | Self::Limit { .. } | Self::OpenTree { .. } | Self::MapTree { .. } => Side::Either,
+            Self::CloneInit { .. } | Self::Limit { .. } | Self::OpenTree { .. } | Self::MapTree { .. } => {
+                Side::Either
+            }
             _ => Side::After,
         }
     }
@@ -170,12 +172,15 @@ impl HostStep {
     /// Where init must wait while this is done.
     fn meets_at(&self) -> Option<SyncPoint> {
         match self {
-            Self::StartUnit { .. } | Self::JoinCgroups | Self::JoinContainer { .. } | Self::AttachToUnit { .. } => {
-                Some(SyncPoint::Cgroup)
-            }
+            Self::StartUnit { .. }
+            | Self::JoinCgroups
+            | Self::JoinContainer { .. }
+            | Self::AttachToUnit { .. } => Some(SyncPoint::Cgroup),
             Self::WriteIdMaps { .. } => Some(SyncPoint::Mapped),
             Self::MoveNetDevices { .. } => Some(SyncPoint::Network),
-            Self::RunHooks { kind, .. } if *kind != crate::spec::HookKind::Poststart => Some(SyncPoint::Hooks),
+            Self::RunHooks { kind, .. } if *kind != crate::spec::HookKind::Poststart => {
+                Some(SyncPoint::Hooks)
+            }
             Self::RecordCreated | Self::PidFile { .. } | Self::SendPidfd { .. } => Some(SyncPoint::Ready),
             _ => None,
         }
@@ -269,7 +274,8 @@ fn check_needs<T>(
 
 /// The exec, or the end, is the last step and the only one of its kind.
 fn check_end(inside: &[Planned<OwnedStep>]) -> Result<(), PlanFault> {
-    let ends = |planned: &Planned<OwnedStep>| matches!(planned.step, OwnedStep::Exec { .. } | OwnedStep::End {});
+    let ends =
+        |planned: &Planned<OwnedStep>| matches!(planned.step, OwnedStep::Exec { .. } | OwnedStep::End {});
     match inside.iter().position(ends) {
         Some(index) if index + 1 == inside.len() => Ok(()),
         _ => Err(PlanFault::End),

@@ -13,8 +13,10 @@ use crate::oci::Spec;
 use crate::{Console, CreateOptions, seccomp, spec};
 
 /// What runc's and Docker's configs are.
-const CONFIGS: [&str; 2] =
-    [include_str!("../../tests/data/default-config.json"), include_str!("../../tests/data/docker-config.json")];
+const CONFIGS: [&str; 2] = [
+    include_str!("../../tests/data/default-config.json"),
+    include_str!("../../tests/data/docker-config.json"),
+];
 
 /// What is planned.
 #[derive(Debug)]
@@ -165,7 +167,8 @@ fn facts(dice: &mut Dice, joins: bool) -> Facts {
             1 => Some(BareMounts::Empty),
             _ => Some(BareMounts::Template("/run/corten/@mounts/empty".into())),
         };
-        facts.missing_template = (facts.bare_mounts.is_none() && dice.one_in(2)).then(|| "/run/corten/@mounts".into());
+        facts.missing_template =
+            (facts.bare_mounts.is_none() && dice.one_in(2)).then(|| "/run/corten/@mounts".into());
         facts.finds_own_mounts = !dice.one_in(4);
     }
     facts.copies_mounts = dice.one_in(8);
@@ -178,7 +181,9 @@ fn facts(dice: &mut Dice, joins: bool) -> Facts {
 
 fn options(dice: &mut Dice, joins: bool) -> CreateOptions {
     CreateOptions {
-        console: dice.choose(&[Console::None, Console::Master, Console::Socket("/run/console".into())]).clone(),
+        console: dice
+            .choose(&[Console::None, Console::Master, Console::Socket("/run/console".into())])
+            .clone(),
         pid_file: dice.one_in(3).then(|| "/run/pid".into()),
         pidfd_socket: dice.one_in(3).then(|| "/run/pidfd".into()),
         foreground: dice.one_in(3),
@@ -213,7 +218,9 @@ fn config(dice: &mut Dice, options: &CreateOptions, joins: bool) -> Value {
     match dice.below(12) {
         0 => config["mounts"] = json!([{ "destination": "/proc", "type": "proc", "source": "proc" }]),
         1 => push(&mut config["mounts"], json!({ "destination": "/t", "type": "tmpfs", "options": ["ro"] })),
-        2 => push(&mut config["mounts"], json!({ "destination": "/c", "type": "cgroup", "source": "cgroup" })),
+        2 => {
+            push(&mut config["mounts"], json!({ "destination": "/c", "type": "cgroup", "source": "cgroup" }))
+        }
         3 => push(&mut config["process"]["rlimits"], json!({ "type": "RLIMIT_NPROC", "soft": 9, "hard": 9 })),
         _ => {}
     }
@@ -231,7 +238,8 @@ fn config(dice: &mut Dice, options: &CreateOptions, joins: bool) -> Value {
 fn change(config: &mut Value, dice: &mut Dice) {
     let path = *dice.choose(&["/", "/proc", "/proc/self/fd", "/sys", "/dev", "/dev/pts", "/etc", "/a//b/."]);
     let id = *dice.choose(&[0, 1, 1000, 65_535]);
-    match dice.below(31) {
+    let change = dice.below(31);
+    match change {
         0..5 => push(&mut config["mounts"], mount(dice)),
         5 => drop(config["mounts"].as_array_mut().and_then(Vec::pop)),
         6 => {
@@ -266,7 +274,12 @@ fn change(config: &mut Value, dice: &mut Dice) {
             );
         }
         12 => {
-            let key = *dice.choose(&["net.ipv4.ip_forward", "kernel.msgmax", "kernel.domainname", "fs.mqueue.msg_max"]);
+            let key = *dice.choose(&[
+                "net.ipv4.ip_forward",
+                "kernel.msgmax",
+                "kernel.domainname",
+                "fs.mqueue.msg_max",
+            ]);
             config["linux"]["sysctl"] = json!({ key: "1" });
         }
         13 => {
@@ -278,10 +291,19 @@ fn change(config: &mut Value, dice: &mut Dice) {
             let devices = json!([{ "name": "a" }, { "name": "" }]);
             config["linux"]["netDevices"] = json!({ "eth7": devices[dice.below(2)] });
         }
+        _ => change_process(config, change, path, id, dice),
+    }
+}
+
+/// The same, of the process and what belongs to it.
+fn change_process(config: &mut Value, change: usize, path: &str, id: u32, dice: &mut Dice) {
+    match change {
         16 => config["process"]["cwd"] = path.into(),
         17 => config["process"]["args"] = json!([path]),
         18 => push(&mut config["process"]["env"], "HOME=/x".into()),
-        19 => config["process"]["user"] = json!({ "uid": id, "gid": id, "additionalGids": [id], "umask": 18 }),
+        19 => {
+            config["process"]["user"] = json!({ "uid": id, "gid": id, "additionalGids": [id], "umask": 18 })
+        }
         20 => {
             let kind = dice.choose(&["RLIMIT_CORE", "RLIMIT_NPROC", "RLIMIT_AS"]);
             push(&mut config["process"]["rlimits"], json!({ "type": kind, "soft": 1, "hard": id.max(1) }));
@@ -293,14 +315,18 @@ fn change(config: &mut Value, dice: &mut Dice) {
             config["process"]["selinuxLabel"] = "u:r:t:s0".into();
         }
         24 | 25 => {
-            let kinds = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+            let kinds =
+                ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
             let hook = json!({ "path": "/bin/hook", "args": ["a"], "timeout": 7 });
             push(&mut config["hooks"][*dice.choose(&kinds)], hook);
             if dice.one_in(3) {
                 config["annotations"]["run.oci.hooks.stdout"] = "/run/out".into();
             }
         }
-        26 => config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent" }),
+        26 => {
+            config["linux"]["seccomp"] =
+                json!({ "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/run/agent" })
+        }
         27 => config["process"]["execCPUAffinity"] = json!({ "initial": "0", "final": "1,3" }),
         28 => {
             config["linux"]["intelRdt"] = json!({ "closID": "class" });
@@ -342,7 +368,8 @@ fn mount(dice: &mut Dice) -> Value {
         _ if bind => &["/proc", "/sys", "/dev", "/dev/pts", "/m", "/m/n", "/etc/hosts"],
         _ => &["/sys", "/dev", "/dev/pts", "/sys/fs/cgroup", "/m", "/m/n", "/etc"],
     };
-    let sources = ["/src", "/src/below", "/proc/self/fd/7", "/bundle/rootfs/x", "relative", "/proc/7/root", "/dev/x"];
+    let sources =
+        ["/src", "/src/below", "/proc/self/fd/7", "/bundle/rootfs/x", "relative", "/proc/7/root", "/dev/x"];
     let mut chosen = if bind { vec!["bind"] } else { Vec::new() };
     chosen.extend((0..dice.below(3)).map(|_| *dice.choose(&common)));
     if dice.one_in(2) {

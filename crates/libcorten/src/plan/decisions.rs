@@ -17,8 +17,8 @@ use crate::request::Request;
 use crate::spec::{asks_for_bind, clean_in_root, is_joined, namespace};
 
 pub(crate) use kinds::{
-    Appearance, CgroupEntry, CgroupMounts, DeviceFilter, MountNamespace, NetworkNamespace, Procfs, RootMethod,
-    SeccompFilter, Sources, UserNamespace,
+    Appearance, CgroupEntry, CgroupMounts, DeviceFilter, MountNamespace, NetworkNamespace, Procfs,
+    RootMethod, SeccompFilter, Sources, UserNamespace,
 };
 
 use super::builder::SLAVE;
@@ -160,8 +160,10 @@ impl Decisions {
         let clones = namespaces::has_pid(running.namespaces);
         let seccomp = seccomp_filter(spec, facts, process);
         let in_user_namespace = joining.user_namespace != UserNamespace::Same;
-        let appears_last =
-            clones && !in_user_namespace && facts.privileged && process::can_appear_last(facts, process, seccomp);
+        let appears_last = clones
+            && !in_user_namespace
+            && facts.privileged
+            && process::can_appear_last(facts, process, seccomp);
         Self {
             cgroup_entry: match running.way_in {
                 _ if facts.cgroups.is_empty() => CgroupEntry::None,
@@ -221,7 +223,11 @@ impl Decisions {
             user_namespace: user,
             mount_namespace: if joins(Type::Mount) { MountNamespace::Joined } else { MountNamespace::Same },
             mount_template: None,
-            network_namespace: if joins(Type::Network) { NetworkNamespace::Joined } else { NetworkNamespace::Same },
+            network_namespace: if joins(Type::Network) {
+                NetworkNamespace::Joined
+            } else {
+                NetworkNamespace::Same
+            },
             appearance: None,
             clones_itself: false,
             root: if joins(Type::Mount) { RootMethod::Joined } else { RootMethod::Detached },
@@ -237,7 +243,8 @@ impl Decisions {
     /// All decisions by name, in words.
     pub(super) fn described(&self) -> Vec<(&'static str, String)> {
         let yes_or_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
-        let template = self.mount_template.as_ref().map(|path| ("mount_template", path.display().to_string()));
+        let template =
+            self.mount_template.as_ref().map(|path| ("mount_template", path.display().to_string()));
         let mut described = vec![
             ("cgroups", places(&self.cgroups)),
             ("cgroup_entry", self.cgroup_entry.words().to_owned()),
@@ -286,7 +293,9 @@ impl Known<'_> {
             && *user == UserNamespace::Same
             && !request.options.no_pivot
             && !facts.copies_mounts;
-        let Some(root) = spec.root().as_ref().filter(|_| wants_new && !hooks::see_the_root(spec)) else { return false };
+        let Some(root) = spec.root().as_ref().filter(|_| wants_new && !hooks::see_the_root(spec)) else {
+            return false;
+        };
         let root = request.bundle.join(root.path());
         let is_plain = |source: &Path| {
             let source = request.bundle.join(source);
@@ -348,7 +357,8 @@ impl Known<'_> {
     }
 
     fn own_dev(&self) -> bool {
-        let is_dev = |mount: &Mount| in_root(self.spec, self.request, mount.destination()) == Path::new("/dev");
+        let is_dev =
+            |mount: &Mount| in_root(self.spec, self.request, mount.destination()) == Path::new("/dev");
         !self.mounts().any(|mount| asks_for_bind(mount) && is_dev(mount))
     }
 
@@ -411,7 +421,8 @@ pub(super) fn writes_kernel_files(spec: &Spec, facts: &Facts) -> bool {
     let process = spec.process().as_ref();
     sysctls.is_some_and(|sysctls| !sysctls.is_empty())
         || process.is_some_and(|process| {
-            named(process.apparmor_profile()) && facts.apparmor || named(process.selinux_label()) && facts.selinux
+            named(process.apparmor_profile()) && facts.apparmor
+                || named(process.selinux_label()) && facts.selinux
         })
 }
 

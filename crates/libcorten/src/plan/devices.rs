@@ -57,7 +57,13 @@ fn default_devices(b: &mut Builder<'_>, listed: &[LinuxDevice]) -> Result<(), Pl
             continue;
         }
         let item = CString::from(c"default devices");
-        let node = Node { path, kind: libc::S_IFCHR, mode: 0o666, number: (major.into(), minor.into()), owner: (0, 0) };
+        let node = Node {
+            path,
+            kind: libc::S_IFCHR,
+            mode: 0o666,
+            number: (major.into(), minor.into()),
+            owner: (0, 0),
+        };
         make(b, &item, &node)?;
     }
     Ok(())
@@ -84,7 +90,8 @@ fn listed_devices(b: &mut Builder<'_>, listed: &[LinuxDevice], in_dev: bool) -> 
             }
         };
         let range = |value: i64| {
-            u64::try_from(value).map_err(|_| PlanError::Range { item: format!("linux.devices[{index}]"), value })
+            u64::try_from(value)
+                .map_err(|_| PlanError::Range { item: format!("linux.devices[{index}]"), value })
         };
         let fifo = kind == libc::S_IFIFO;
         let number = if fifo { (0, 0) } else { (range(device.major())?, range(device.minor())?) };
@@ -221,6 +228,10 @@ fn rule(listed: &crate::oci::LinuxDeviceCgroup) -> Rule {
         // -1 is runc's word for "any".
         major: listed.major().and_then(|number| u32::try_from(number).ok()),
         minor: listed.minor().and_then(|number| u32::try_from(number).ok()),
-        access: Access { read: access.contains('r'), write: access.contains('w'), mknod: access.contains('m') },
+        access: Access {
+            read: access.contains('r'),
+            write: access.contains('w'),
+            mknod: access.contains('m'),
+        },
     }
 }

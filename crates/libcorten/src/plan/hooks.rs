@@ -18,7 +18,8 @@ use super::phases::{HostPhase, InsidePhase};
 use super::{HostStep, PlanError, cgroups};
 
 /// What names the files for the output of hooks that init runs, and where init finds them.
-const OUTPUTS: [(&str, Slot); 2] = [(HOOK_OUTPUTS[0], slot::HOOK_STDOUT), (HOOK_OUTPUTS[1], slot::HOOK_STDERR)];
+const OUTPUTS: [(&str, Slot); 2] =
+    [(HOOK_OUTPUTS[0], slot::HOOK_STDOUT), (HOOK_OUTPUTS[1], slot::HOOK_STDERR)];
 
 /// Those that run before the program does.
 const BEFORE_EXEC: [HookKind; 4] =
@@ -62,7 +63,8 @@ pub(super) fn start(b: &mut Builder<'_>, environment: &[String]) -> Result<(), P
     run(b, HookKind::StartContainer, hooks, slot::STATE_CREATED, environment)
 }
 
-/// Whether there are hooks that run before the program, so that init waits at [`Hooks`](corten_init::SyncPoint::Hooks).
+/// Whether there are hooks that run before the program, so that init waits at
+/// [`Hooks`](corten_init::SyncPoint::Hooks).
 pub(super) fn any_before_start(spec: &Spec) -> bool {
     BEFORE_EXEC.iter().any(|kind| !kind.of(spec.hooks().as_ref()).is_empty())
 }

@@ -49,7 +49,11 @@ impl LockedFlags {
 
     /// Says what a mount with these words in `mountinfo` would lose. `is_source`: it is the source, not a
     /// mount below it.
-    pub(crate) fn refusal<'a>(self, words: impl Iterator<Item = &'a str> + Clone, is_source: bool) -> Option<String> {
+    pub(crate) fn refusal<'a>(
+        self,
+        words: impl Iterator<Item = &'a str> + Clone,
+        is_source: bool,
+    ) -> Option<String> {
         self.own.refusal(words.clone()).filter(|_| is_source).or_else(|| self.tree.refusal(words))
     }
 }
@@ -61,7 +65,8 @@ impl Change {
     }
 
     fn touches(self) -> bool {
-        let lockable = LOCKABLE.iter().fold(MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME, |all, (flag, _)| all | flag);
+        let lockable =
+            LOCKABLE.iter().fold(MOUNT_ATTR__ATIME | MOUNT_ATTR_NODIRATIME, |all, (flag, _)| all | flag);
         self.clear & lockable != 0 || self.set & MOUNT_ATTR_NODIRATIME != 0
     }
 
@@ -81,7 +86,9 @@ impl Change {
         let directories = if has("nodiratime") { self.clear } else { self.set };
         match (other, directories & MOUNT_ATTR_NODIRATIME != 0) {
             (true, _) => Some(format!("cannot change locked atime flags {name}")),
-            (false, true) if has("nodiratime") => Some("cannot change locked atime flags nodiratime".to_owned()),
+            (false, true) if has("nodiratime") => {
+                Some("cannot change locked atime flags nodiratime".to_owned())
+            }
             (false, true) => Some(format!("cannot add nodiratime to locked atime flags {name}")),
             (false, false) => None,
         }

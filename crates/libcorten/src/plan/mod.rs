@@ -43,8 +43,9 @@ use crate::request::Request;
 
 pub use check::{At, PlanFault};
 pub use corten_init::{
-    Attributes, CallersGroups, CapabilitySet, Filter, FilterFlags, Ids, Mask, Mode, Namespaces, Options, OwnedStep,
-    Propagation, Ranges, Resource, Role, SchedulerFlags, Slot, SlotRange, Slots, Strings, SyncPoint, Target, TreeFlags,
+    Attributes, CallersGroups, CapabilitySet, Filter, FilterFlags, Ids, Mask, Mode, Namespaces, Options,
+    OwnedStep, Propagation, Ranges, Resource, Role, SchedulerFlags, Slot, SlotRange, Slots, Strings,
+    SyncPoint, Target, TreeFlags,
 };
 use decisions::Decisions;
 pub(crate) use decisions::{HOOKS_DEADLINE, has_network_of_its_own};
@@ -92,7 +93,11 @@ impl Plan {
     }
 
     /// Works the plan out.
-    pub(crate) fn new(spec: &crate::oci::Spec, request: &Request<'_>, facts: &Facts) -> Result<Self, PlanError> {
+    pub(crate) fn new(
+        spec: &crate::oci::Spec,
+        request: &Request<'_>,
+        facts: &Facts,
+    ) -> Result<Self, PlanError> {
         Ok(build::container(spec, request, facts)?.finish())
     }
 

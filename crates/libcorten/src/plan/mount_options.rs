@@ -11,8 +11,8 @@
 
 use libc::{
     MOUNT_ATTR__ATIME, MOUNT_ATTR_NOATIME, MOUNT_ATTR_NODEV, MOUNT_ATTR_NODIRATIME, MOUNT_ATTR_NOEXEC,
-    MOUNT_ATTR_NOSUID, MOUNT_ATTR_NOSYMFOLLOW, MOUNT_ATTR_RDONLY, MOUNT_ATTR_RELATIME, MOUNT_ATTR_STRICTATIME,
-    MS_PRIVATE, MS_SHARED, MS_SLAVE, MS_UNBINDABLE,
+    MOUNT_ATTR_NOSUID, MOUNT_ATTR_NOSYMFOLLOW, MOUNT_ATTR_RDONLY, MOUNT_ATTR_RELATIME,
+    MOUNT_ATTR_STRICTATIME, MS_PRIVATE, MS_SHARED, MS_SLAVE, MS_UNBINDABLE,
 };
 
 use crate::error::{ErrorKind, Failure};
@@ -67,8 +67,11 @@ impl MountOptions {
     /// runc and crun: a bind mount with any attribute option has exactly those that are named, atime
     /// excepted; without any it keeps those of its source.
     pub(crate) fn unnamed(&self) -> u64 {
-        const LOST: u64 =
-            MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC | MOUNT_ATTR_NOSYMFOLLOW;
+        const LOST: u64 = MOUNT_ATTR_RDONLY
+            | MOUNT_ATTR_NOSUID
+            | MOUNT_ATTR_NODEV
+            | MOUNT_ATTR_NOEXEC
+            | MOUNT_ATTR_NOSYMFOLLOW;
         if self.bind.is_some() && self.names_attributes { LOST & !self.set & !self.clear } else { 0 }
     }
 }
@@ -125,7 +128,9 @@ pub(crate) enum MountOptionError {
         option: String,
     },
     /// Options that mean opposite things.
-    #[error("mounts[{index}].options: copy-symlink is mutually exclusive with src-nofollow and dest-nofollow")]
+    #[error(
+        "mounts[{index}].options: copy-symlink is mutually exclusive with src-nofollow and dest-nofollow"
+    )]
     CopyAndNoFollow {
         /// Position in `mounts`.
         index: usize,
@@ -361,7 +366,8 @@ pub(crate) fn parse(
     for option in options {
         let Ok(row) = OPTIONS.binary_search_by_key(&option.as_str(), |(name, _)| name) else {
             if let Some(id_map) = own_id_map(option) {
-                let id_map = id_map.ok_or_else(|| MountOptionError::IdMap { index, option: option.clone() })?;
+                let id_map =
+                    id_map.ok_or_else(|| MountOptionError::IdMap { index, option: option.clone() })?;
                 parsed.id_map = Some(id_map);
                 continue;
             }
@@ -375,7 +381,9 @@ pub(crate) fn parse(
     if parsed.bind.is_some() {
         // A bind mount has no superblock of its own. runc refuses such options, crun and mount(2) pass over
         // them.
-        let word = |(key, value): (String, Option<String>)| value.map_or(key.clone(), |value| format!("{key}={value}"));
+        let word = |(key, value): (String, Option<String>)| {
+            value.map_or(key.clone(), |value| format!("{key}={value}"))
+        };
         parsed.without_effect = std::mem::take(&mut parsed.data).into_iter().map(word).collect();
         parsed.superblock.clear();
     } else if read_only == Some(true) {
@@ -403,7 +411,9 @@ fn check(index: usize, mount_type: Option<&str>, parsed: &MountOptions) -> Resul
         ("dest-nofollow", parsed.destination_nofollow),
     ];
     match for_binds.into_iter().find(|(_, given)| *given) {
-        Some((option, _)) if parsed.bind.is_none() => return Err(MountOptionError::BindOnly { index, option }),
+        Some((option, _)) if parsed.bind.is_none() => {
+            return Err(MountOptionError::BindOnly { index, option });
+        }
         _ => {}
     }
     if parsed.copy_up && (parsed.bind.is_some() || mount_type != Some("tmpfs")) {
@@ -459,14 +469,17 @@ fn apply(meaning: Meaning, parsed: &mut MountOptions, read_only: &mut Option<boo
         Meaning::ReadOnly(on) => {
             *read_only = Some(on);
             parsed.names_attributes = true;
-            let change = if on { AttrChange::Set(MOUNT_ATTR_RDONLY) } else { AttrChange::Clear(MOUNT_ATTR_RDONLY) };
+            let change =
+                if on { AttrChange::Set(MOUNT_ATTR_RDONLY) } else { AttrChange::Clear(MOUNT_ATTR_RDONLY) };
             change.apply(&mut parsed.set, &mut parsed.clear);
         }
         Meaning::Attr(change) => {
             parsed.names_attributes = true;
             change.apply(&mut parsed.set, &mut parsed.clear);
         }
-        Meaning::RecursiveAttr(change) => change.apply(&mut parsed.recursive_set, &mut parsed.recursive_clear),
+        Meaning::RecursiveAttr(change) => {
+            change.apply(&mut parsed.recursive_set, &mut parsed.recursive_clear)
+        }
         Meaning::Superblock { word, on } => {
             parsed.superblock.retain(|present| present != word);
             if on {

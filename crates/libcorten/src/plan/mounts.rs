@@ -112,7 +112,8 @@ fn notify_directory(b: &mut Builder<'_>) -> Result<(), PlanError> {
 pub(super) fn remove(b: &mut Builder<'_>) -> Result<(), PlanError> {
     let Some(mounts) = b.spec.mounts().as_ref() else { return Ok(()) };
     for (index, mount) in mounts.iter().enumerate().rev() {
-        let path = text("mounts", in_root(b.spec, b.request, mount.destination()).as_os_str().as_encoded_bytes())?;
+        let path =
+            text("mounts", in_root(b.spec, b.request, mount.destination()).as_os_str().as_encoded_bytes())?;
         if path.as_bytes() == b"/" {
             return Err(PlanError::Unsupported {
                 item: format!("mounts[{index}].destination"),
@@ -191,7 +192,11 @@ pub(super) fn attach_entry(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot, 
         propagate(b, entry, mount);
     }
     let kept = keep || late;
-    b.inside(InsidePhase::Mounts, entry.item.clone(), Step::MoveMount { mount, target: slot::TARGET, keep: kept });
+    b.inside(
+        InsidePhase::Mounts,
+        entry.item.clone(),
+        Step::MoveMount { mount, target: slot::TARGET, keep: kept },
+    );
     if late {
         propagate(b, entry, mount);
         if !keep {
@@ -222,7 +227,8 @@ fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     };
     // CVE-2019-19921: a link at /proc or /sys would take the mount elsewhere and leave the masked paths
     // unmasked.
-    let target = if matches!(entry.fstype, "proc" | "sysfs") { Target::PlainDirectory } else { Target::Directory };
+    let target =
+        if matches!(entry.fstype, "proc" | "sysfs") { Target::PlainDirectory } else { Target::Directory };
     if !WITHOUT_NETWORK.contains(&entry.fstype) {
         namespaces::enter_network(b, InsidePhase::Mounts);
     }
@@ -237,7 +243,8 @@ fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
         attributes &= !libc::MOUNT_ATTR_RDONLY;
         words.retain(|(word, _)| word != "ro");
     }
-    let source = entry.source.map_or_else(|| entry.fstype.to_owned(), |source| source.to_string_lossy().into_owned());
+    let source =
+        entry.source.map_or_else(|| entry.fstype.to_owned(), |source| source.to_string_lossy().into_owned());
     let item = entry.item.to_string_lossy();
     let step = Step::MountFs {
         fstype: text(&item, entry.fstype)?,
@@ -268,8 +275,9 @@ fn filesystem(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
 
 /// What is mounted here hides what was kept for the masks.
 fn covers(b: &mut Builder<'_>, destination: &str) {
-    let hidden =
-        |kept: &str| kept.strip_prefix(destination).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let hidden = |kept: &str| {
+        kept.strip_prefix(destination).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
     b.ledger.kept.retain(|(kept, _)| !hidden(kept));
     b.ledger.dev = b.ledger.dev.filter(|_| !hidden("/dev"));
 }
@@ -280,7 +288,9 @@ fn fs_words(b: &Builder<'_>, entry: &Entry<'_>) -> Vec<(String, Option<String>)>
     for (key, value) in &entry.options.data {
         match value.as_deref() {
             // fsconfig(2) takes 255 bytes at most, a layer at a time.
-            Some(layers) if entry.fstype == "overlay" && key == "lowerdir" && layers.len() > FSCONFIG_STRING_MAX => {
+            Some(layers)
+                if entry.fstype == "overlay" && key == "lowerdir" && layers.len() > FSCONFIG_STRING_MAX =>
+            {
                 let layers = overlay_layers(layers).into_iter();
                 words.extend(layers.map(|(key, layer)| (key.to_owned(), Some(layer))));
             }
@@ -327,7 +337,10 @@ fn overlay_layers(text: &str) -> Vec<(&'static str, String)> {
 }
 
 /// Options as the executor reads them: a string begins with `=`, a flag has none.
-pub(super) fn option_block(item: &str, words: &[(String, Option<String>)]) -> Result<Options<Vec<u8>>, PlanError> {
+pub(super) fn option_block(
+    item: &str,
+    words: &[(String, Option<String>)],
+) -> Result<Options<Vec<u8>>, PlanError> {
     let value = |value: &Option<String>| value.as_ref().map(|value| format!("={value}")).unwrap_or_default();
     let pairs: Vec<String> = words.iter().flat_map(|(key, given)| [key.clone(), value(given)]).collect();
     block(item, pairs.iter().map(String::as_str)).map(Options)
@@ -365,7 +378,12 @@ fn keep_flags(entries: &mut [Entry<'_>]) {
 
 /// A bind mount: the runtime opens the source, or init, which may have `opened` it by now; init attaches the
 /// copy.
-fn bind_mount(b: &mut Builder<'_>, entry: &Entry<'_>, recursive: bool, opened: Option<Slot>) -> Result<(), PlanError> {
+fn bind_mount(
+    b: &mut Builder<'_>,
+    entry: &Entry<'_>,
+    recursive: bool,
+    opened: Option<Slot>,
+) -> Result<(), PlanError> {
     if let Some(target) = sources::copied_link(b, entry) {
         let (path, target) = (entry.path()?, text("mounts", target.as_os_str().as_encoded_bytes())?);
         b.inside(InsidePhase::Mounts, entry.item.clone(), Step::CopyLink { path, target });
@@ -386,7 +404,8 @@ fn bind_mount(b: &mut Builder<'_>, entry: &Entry<'_>, recursive: bool, opened: O
         b.inside(InsidePhase::Mounts, entry.item.clone(), Step::CheckProc { mount: tree });
     }
     covers(b, &entry.destination);
-    let target = if entry.options.destination_nofollow { Target::LinkItself(tree) } else { Target::Like(tree) };
+    let target =
+        if entry.options.destination_nofollow { Target::LinkItself(tree) } else { Target::Like(tree) };
     open_target(b, &entry.item, entry.path()?, target);
     // The host's procfs and sysfs, too, are what masked and readonly paths are in.
     let keep = matches!(entry.destination.as_str(), "/proc" | "/sys");
@@ -435,7 +454,14 @@ pub(super) fn tree_attributes(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slo
     let (set, clear) = (entry.options.recursive_set, entry.options.recursive_clear);
     if (set, clear) != (0, 0) {
         let (set, clear, unnamed) = (Attributes(set), Attributes(clear), Attributes::NONE);
-        let step = Step::SetAttributes { mount, set, clear, unnamed, propagation: Propagation::NONE, recursive: true };
+        let step = Step::SetAttributes {
+            mount,
+            set,
+            clear,
+            unnamed,
+            propagation: Propagation::NONE,
+            recursive: true,
+        };
         b.inside(InsidePhase::Mounts, entry.item.clone(), step);
     }
 }
@@ -443,7 +469,14 @@ pub(super) fn tree_attributes(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slo
 /// Sets attributes of a mount and changes its propagation, or those of its whole tree; clears none.
 pub(super) fn change(mount: Slot, set: u64, propagation: u64, recursive: bool) -> Step {
     let (set, propagation) = (Attributes(set), Propagation(propagation));
-    Step::SetAttributes { mount, set, clear: Attributes::NONE, unnamed: Attributes::NONE, propagation, recursive }
+    Step::SetAttributes {
+        mount,
+        set,
+        clear: Attributes::NONE,
+        unnamed: Attributes::NONE,
+        propagation,
+        recursive,
+    }
 }
 
 /// Sets the propagation of a whole tree.
@@ -472,7 +505,8 @@ pub(super) fn late_readonly(b: &mut Builder<'_>) -> Result<(), PlanError> {
 /// An empty directory that nothing can be put in: one for all masked directories.
 pub(super) fn empty_directory(b: &Builder<'_>, attributes: u64, slot: Slot) -> Result<Step, PlanError> {
     let mut options = ["ro", "", "nr_blocks", "=1", "nr_inodes", "=1"].map(str::to_owned).to_vec();
-    options.extend(mount_label(b).into_iter().flat_map(|(kind, label)| [kind.to_owned(), format!("={label}")]));
+    options
+        .extend(mount_label(b).into_iter().flat_map(|(kind, label)| [kind.to_owned(), format!("={label}")]));
     Ok(Step::MountFs {
         fstype: c"tmpfs".into(),
         source: c"tmpfs".into(),

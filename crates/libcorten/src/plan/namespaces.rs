@@ -106,7 +106,11 @@ pub(super) fn enter_network(b: &mut Builder<'_>, phase: InsidePhase) {
     if let Some(slot) = b.ledger.network.take() {
         let steps = (HostStep::MakeNetwork, Step::TakeNetwork { slot });
         b.hand_over((HostPhase::Network, phase), c"linux.namespaces", steps);
-        b.inside(phase, c"linux.namespaces", Step::Join { namespace: slot, kind: Namespaces(flag(Type::Network)) });
+        b.inside(
+            phase,
+            c"linux.namespaces",
+            Step::Join { namespace: slot, kind: Namespaces(flag(Type::Network)) },
+        );
     }
 }
 
@@ -196,7 +200,11 @@ fn clone_into_new(b: &mut Builder<'_>, new: u64) -> Result<(), PlanError> {
     become_root(b);
     // Made by the namespace's root they are its own: of an IPC namespace, for one, the owner stays who made
     // it.
-    b.inside(InsidePhase::EnterNamespaces, item, Step::Unshare { flags: Namespaces(new & !with_clone & !time) });
+    b.inside(
+        InsidePhase::EnterNamespaces,
+        item,
+        Step::Unshare { flags: Namespaces(new & !with_clone & !time) },
+    );
     if new_time {
         b.clone_again(ENTER, item, Step::CloneAgain { flags: Namespaces(new & flag(Type::Pid)) });
     }
@@ -213,7 +221,11 @@ fn clone_beside_joined(b: &mut Builder<'_>, new: u64) -> Result<(), PlanError> {
         become_root(b);
     }
     let with_clone = if b.decisions.mount_namespace.is_empty() { flag(Type::Mount) } else { 0 };
-    b.clone_again(ENTER, c"linux.namespaces", Step::CloneAgain { flags: Namespaces(new & !time & !with_clone) });
+    b.clone_again(
+        ENTER,
+        c"linux.namespaces",
+        Step::CloneAgain { flags: Namespaces(new & !time & !with_clone) },
+    );
     if b.decisions.user_namespace == UserNamespace::Joined {
         check_maps(b);
     }
@@ -240,7 +252,13 @@ fn unshare_mounts(b: &mut Builder<'_>, new: u64) -> u64 {
 
 /// Opens a mount namespace.
 pub(super) fn open_mounts(path: PathBuf, slot: Slot) -> HostStep {
-    HostStep::OpenNamespace { path, kind: Type::Mount, flag: Namespaces(flag(Type::Mount)), foreign: false, slot }
+    HostStep::OpenNamespace {
+        path,
+        kind: Type::Mount,
+        flag: Namespaces(flag(Type::Mount)),
+        foreign: false,
+        slot,
+    }
 }
 
 fn add_joins(b: &mut Builder<'_>, joins: impl IntoIterator<Item = Join>) {
@@ -264,13 +282,22 @@ fn map_ids(b: &mut Builder<'_>) {
 /// mapped mounts are worked out with them.
 fn check_maps(b: &mut Builder<'_>) {
     let linux = b.spec.linux().as_ref();
-    let list = |maps: Option<&Option<Vec<LinuxIdMapping>>>| maps.cloned().flatten().filter(|maps| !maps.is_empty());
+    let list =
+        |maps: Option<&Option<Vec<LinuxIdMapping>>>| maps.cloned().flatten().filter(|maps| !maps.is_empty());
     let (uids, gids) = (list(linux.map(Linux::uid_mappings)), list(linux.map(Linux::gid_mappings)));
     if let Some(maps) = uids {
-        b.host(HostPhase::EnterNamespaces, c"linux.uidMappings", HostStep::CheckIdMap { file: "uid_map", maps });
+        b.host(
+            HostPhase::EnterNamespaces,
+            c"linux.uidMappings",
+            HostStep::CheckIdMap { file: "uid_map", maps },
+        );
     }
     if let Some(maps) = gids {
-        b.host(HostPhase::EnterNamespaces, c"linux.gidMappings", HostStep::CheckIdMap { file: "gid_map", maps });
+        b.host(
+            HostPhase::EnterNamespaces,
+            c"linux.gidMappings",
+            HostStep::CheckIdMap { file: "gid_map", maps },
+        );
     }
 }
 
@@ -286,12 +313,18 @@ fn become_root(b: &mut Builder<'_>) {
 /// process that is not dumpable belong to the root of the runtime's user namespace, and are written by that
 /// root alone (proc(5), `/proc/pid`).
 fn time_offsets(b: &mut Builder<'_>) -> Result<(), PlanError> {
-    b.inside(InsidePhase::EnterNamespaces, c"linux.namespaces", Step::Unshare { flags: Namespaces(flag(Type::Time)) });
+    b.inside(
+        InsidePhase::EnterNamespaces,
+        c"linux.namespaces",
+        Step::Unshare { flags: Namespaces(flag(Type::Time)) },
+    );
     let offsets = b.spec.linux().as_ref().and_then(|linux| linux.time_offsets().as_ref());
     let Some(offsets) = offsets.filter(|offsets| !offsets.is_empty()) else { return Ok(()) };
     let mut lines: Vec<String> = offsets
         .iter()
-        .map(|(clock, offset)| format!("{clock} {} {}\n", offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0)))
+        .map(|(clock, offset)| {
+            format!("{clock} {} {}\n", offset.secs().unwrap_or(0), offset.nanosecs().unwrap_or(0))
+        })
         .collect();
     // A map has no order; a plan has.
     lines.sort();
@@ -378,6 +411,10 @@ pub(super) fn open_device(
         return Ok(());
     }
     open_tree(b, item, path, TreeFlags::default(), slot)?;
-    b.inside(InsidePhase::Sources, item.clone(), Step::CheckDevice { device: slot, mode: Mode(kind), major, minor });
+    b.inside(
+        InsidePhase::Sources,
+        item.clone(),
+        Step::CheckDevice { device: slot, mode: Mode(kind), major, minor },
+    );
     Ok(())
 }

@@ -18,7 +18,10 @@ pub(super) fn path_in_root(item: &str, path: &Path) -> Result<CString, PlanError
 }
 
 /// Makes a block of strings that each end with NUL.
-pub(super) fn block<'a>(item: &str, strings: impl IntoIterator<Item = &'a str>) -> Result<Vec<u8>, PlanError> {
+pub(super) fn block<'a>(
+    item: &str,
+    strings: impl IntoIterator<Item = &'a str>,
+) -> Result<Vec<u8>, PlanError> {
     let mut block = Vec::new();
     for string in strings {
         block.extend_from_slice(text(item, string)?.as_bytes_with_nul());

@@ -235,7 +235,8 @@ mod tests {
         steps: &BTreeSet<(&'static str, &'static str)>,
     ) {
         let rows = documented(heading);
-        let holds: Vec<String> = phases.iter().map(|(_, name, holds)| format!("{name}: {}", holds.trim())).collect();
+        let holds: Vec<String> =
+            phases.iter().map(|(_, name, holds)| format!("{name}: {}", holds.trim())).collect();
         let listed = rows.iter().filter_map(|row| match row {
             Row::Phase { name, holds } => Some(format!("{name}: {holds}")),
             Row::Step { .. } => None,
@@ -252,7 +253,10 @@ mod tests {
         assert_eq!(listed.len(), once.len(), "each step is listed once at a phase");
         let missing: Vec<_> = steps.difference(&once).collect();
         let idle: Vec<_> = once.difference(steps).collect();
-        assert!(missing.is_empty() && idle.is_empty(), "not in the document: {missing:?}; in no plan: {idle:?}");
+        assert!(
+            missing.is_empty() && idle.is_empty(),
+            "not in the document: {missing:?}; in no plan: {idle:?}"
+        );
     }
 
     /// `docs/lifecycle.md` has the phases as they are here, and each step at the phases that it can be at.

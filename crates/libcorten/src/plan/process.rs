@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use corten_init::{
-    CallersGroups, CapabilitySet, FilterFlags, Ids, Mode, Namespaces, OwnedStep as Step, Ranges, Resource, Slots,
-    Strings, SyncPoint,
+    CallersGroups, CapabilitySet, FilterFlags, Ids, Mode, Namespaces, OwnedStep as Step, Ranges, Resource,
+    Slots, Strings, SyncPoint,
 };
 
 use crate::oci::{Capability, PosixRlimit, PosixRlimitType, Process};
@@ -116,7 +116,11 @@ fn own_limits(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     let appears_last = b.decisions.appearance == Some(Appearance::Last);
     for Limit { item, resource, soft, hard } in limits(process)? {
         if !(appears_last && resource == PROCESSES) {
-            b.inside(InsidePhase::Limits, item, Step::ResourceLimit { resource: Resource(resource), soft, hard });
+            b.inside(
+                InsidePhase::Limits,
+                item,
+                Step::ResourceLimit { resource: Resource(resource), soft, hard },
+            );
         } else if may_grant(b, Capability::SysResource) {
             // For a moment the process is two. From here it can be lowered without privileges.
             let room = hard.saturating_add(1);
@@ -141,7 +145,11 @@ fn appear(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
     joining::session(b, InsidePhase::LastClone, process);
     for Limit { item, resource, soft, hard } in limits(process)? {
         if resource == PROCESSES {
-            b.inside(InsidePhase::LastClone, item, Step::ResourceLimit { resource: Resource(resource), soft, hard });
+            b.inside(
+                InsidePhase::LastClone,
+                item,
+                Step::ResourceLimit { resource: Resource(resource), soft, hard },
+            );
         }
     }
     Ok(())
@@ -154,7 +162,11 @@ fn change_user(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> 
     b.inside(InsidePhase::User, c"process.cwd", Step::WorkingDirectory { path, late: false });
     let groups = Ids::new(user.additional_gids().iter().flatten().copied());
     let keep_groups = callers_groups(b);
-    b.inside(InsidePhase::User, c"process.user", Step::User { uid: user.uid(), gid: user.gid(), groups, keep_groups });
+    b.inside(
+        InsidePhase::User,
+        c"process.user",
+        Step::User { uid: user.uid(), gid: user.gid(), groups, keep_groups },
+    );
     Ok(())
 }
 
@@ -212,7 +224,11 @@ fn give_up_capabilities(b: &mut Builder<'_>, phase: InsidePhase, sets: Capabilit
     let CapabilitySets { effective, permitted, inheritable, ambient, .. } = sets;
     set_capabilities(b, phase, [effective, permitted, inheritable]);
     if ambient != 0 {
-        b.inside(phase, c"process.capabilities.ambient", Step::AmbientCapabilities { set: CapabilitySet(ambient) });
+        b.inside(
+            phase,
+            c"process.capabilities.ambient",
+            Step::AmbientCapabilities { set: CapabilitySet(ambient) },
+        );
     }
 }
 
@@ -278,7 +294,8 @@ pub(super) fn can_appear_last(facts: &Facts, process: &Process, place: SeccompFi
     // `/proc/self` is nothing in the container's procfs until the process is in its PID namespace.
     let is_of_process = |path: &Path| path.starts_with("/proc") || path.starts_with("/dev");
     let program = process.args().iter().flatten().next();
-    let names_itself = is_of_process(process.cwd()) || program.is_some_and(|program| is_of_process(Path::new(program)));
+    let names_itself =
+        is_of_process(process.cwd()) || program.is_some_and(|program| is_of_process(Path::new(program)));
     process.scheduler().is_none() && !names_itself && !filtered
 }
 
@@ -286,7 +303,10 @@ pub(super) fn can_appear_last(facts: &Facts, process: &Process, place: SeccompFi
 /// begin a session.
 const AFTER_FILTER: [Call; 10] = [
     (libc::SYS_pipe2, [0; 6]),
-    (libc::SYS_clone, [(libc::CLONE_PARENT | libc::CLONE_PIDFD | libc::SIGCHLD).cast_unsigned() as u64, 0, 0, 0, 0, 0]),
+    (
+        libc::SYS_clone,
+        [(libc::CLONE_PARENT | libc::CLONE_PIDFD | libc::SIGCHLD).cast_unsigned() as u64, 0, 0, 0, 0, 0],
+    ),
     (libc::SYS_sendmsg, [0; 6]),
     (libc::SYS_close, [0; 6]),
     (libc::SYS_exit_group, [0; 6]),
@@ -337,7 +357,11 @@ fn scheduling(b: &mut Builder<'_>, process: &Process) -> Result<(), PlanError> {
         b.inside(InsidePhase::Limits, c"process.scheduler", kernel::scheduler(scheduler));
     }
     if let Some(priority) = process.io_priority() {
-        b.inside(InsidePhase::Limits, c"process.ioPriority", Step::IoPriority { value: kernel::io_priority(priority) });
+        b.inside(
+            InsidePhase::Limits,
+            c"process.ioPriority",
+            Step::IoPriority { value: kernel::io_priority(priority) },
+        );
     }
     let Some(linux) = b.spec.linux().as_ref() else { return Ok(()) };
     if let Some(personality) = linux.personality() {
@@ -398,7 +422,8 @@ fn environment(b: &Builder<'_>, process: &Process) -> Vec<String> {
     let name = |variable: &str| variable.split_once('=').map_or(variable, |(name, _)| name).to_owned();
     let listed: Vec<String> = process.env().iter().flatten().cloned().chain(sockets(b)).collect();
     let mut seen = HashSet::new();
-    let mut kept: Vec<String> = listed.into_iter().rev().filter(|variable| seen.insert(name(variable))).collect();
+    let mut kept: Vec<String> =
+        listed.into_iter().rev().filter(|variable| seen.insert(name(variable))).collect();
     kept.reverse();
     // runc: an empty home is none (opencontainers/runc#4704). Docker counts on it.
     kept.retain(|variable| variable != "HOME=");
@@ -436,17 +461,22 @@ fn capabilities(b: &Builder<'_>, process: &Process) -> CapabilitySets {
 /// runtime has. A runtime without privileges that is to make no user namespace fails before it comes to
 /// capabilities.
 fn may_grant(b: &Builder<'_>, capability: Capability) -> bool {
-    b.decisions.in_user_namespace() || !b.facts.privileged || b.facts.capabilities & 1 << number(capability) != 0
+    b.decisions.in_user_namespace()
+        || !b.facts.privileged
+        || b.facts.capabilities & 1 << number(capability) != 0
 }
 
 /// Says which capabilities are left out (config.md#linux-process: that is no error).
 pub(super) fn warn_of_capabilities(b: &mut Builder<'_>, process: &Process) {
     let Some(listed) = process.capabilities().as_ref() else { return };
-    let sets = [listed.bounding(), listed.effective(), listed.permitted(), listed.inheritable(), listed.ambient()];
+    let sets =
+        [listed.bounding(), listed.effective(), listed.permitted(), listed.inheritable(), listed.ambient()];
     let missing = sets.into_iter().flatten().flatten().filter(|one| !may_grant(b, **one));
     let missing: BTreeSet<String> = missing.map(|one| format!("CAP_{one}")).collect();
     for name in missing {
-        b.warnings.push(format!("process.capabilities: {name} is left out, as the runtime itself does not have it"));
+        b.warnings.push(format!(
+            "process.capabilities: {name} is left out, as the runtime itself does not have it"
+        ));
     }
     let has = |set: &Option<HashSet<Capability>>, one| set.iter().flatten().any(|other| *other == one);
     let bare = |one: &&Capability| !has(listed.permitted(), **one) || !has(listed.inheritable(), **one);

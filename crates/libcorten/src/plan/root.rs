@@ -51,7 +51,11 @@ pub(super) fn root(b: &mut Builder<'_>) -> Result<(), PlanError> {
         return Ok(());
     }
     if method != RootMethod::Move {
-        b.inside(InsidePhase::Root, c"linux.rootfsPropagation", Step::Propagation { flags: Propagation(SLAVE) });
+        b.inside(
+            InsidePhase::Root,
+            c"linux.rootfsPropagation",
+            Step::Propagation { flags: Propagation(SLAVE) },
+        );
     }
     if method == RootMethod::MoveOverHost {
         b.inside(InsidePhase::Root, c"root", Step::HideHostMounts { proc: slot::PROC });

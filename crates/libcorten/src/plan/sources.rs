@@ -84,7 +84,8 @@ fn take_sources(b: &mut Builder<'_>, entries: &[Entry<'_>]) -> Result<VecDeque<S
     if let Some(first) = taken.front().copied() {
         // Messages come in the order of their steps.
         namespaces::enter_network(b, InsidePhase::Mounts);
-        let (item, trees) = (&entries[0].item, SlotRange { first, count: taken.len().try_into().unwrap_or(0) });
+        let (item, trees) =
+            (&entries[0].item, SlotRange { first, count: taken.len().try_into().unwrap_or(0) });
         let steps = (HostStep::SendTrees { trees }, Step::TakeTrees { trees });
         b.hand_over((HostPhase::Trees, InsidePhase::Mounts), item, steps);
     }
@@ -105,8 +106,9 @@ pub(super) fn copied_link<'a>(b: &Builder<'a>, entry: &Entry<'_>) -> Option<&'a 
 /// What the options of a bind mount, and of the entries that mount it again, ask of flags that it keeps.
 /// `from`: it and all after it.
 fn locked_flags(entry: &Entry<'_>, from: &[Entry<'_>]) -> Option<LockedFlags> {
-    let again =
-        |other: &&Entry<'_>| other.keeps_flags && other.options.remount && other.destination == entry.destination;
+    let again = |other: &&Entry<'_>| {
+        other.keeps_flags && other.options.remount && other.destination == entry.destination
+    };
     let options = std::iter::once(entry).chain(from.iter().filter(again)).map(|entry| &entry.options);
     LockedFlags::of(options).filter(|_| entry.keeps_flags)
 }
@@ -131,8 +133,9 @@ pub(super) fn open(b: &mut Builder<'_>, entry: &Entry<'_>, recursive: bool) -> R
 /// says of a process: of the runtime itself, or `/proc/PID/root`, which leads into the caller's mount
 /// namespace, and not into a copy that init may have begun with.
 fn opened_in_turn(b: &Builder<'_>, entry: &Entry<'_>, source: &Path) -> bool {
-    let maps =
-        entry.mount.uid_mappings().is_some() || entry.mount.gid_mappings().is_some() || entry.options.id_map.is_some();
+    let maps = entry.mount.uid_mappings().is_some()
+        || entry.mount.gid_mappings().is_some()
+        || entry.options.id_map.is_some();
     let by_init = matches!(b.decisions.sources, Sources::Init | Sources::InitVisiting);
     by_init && !maps && !is_of_a_process(source)
 }
@@ -140,8 +143,10 @@ fn opened_in_turn(b: &Builder<'_>, entry: &Entry<'_>, source: &Path) -> bool {
 /// Whether a path is that of a process in procfs, or leads there by the names that `/dev` has for it.
 fn is_of_a_process(path: &Path) -> bool {
     let links = ["/dev/fd", "/dev/stdin", "/dev/stdout", "/dev/stderr", "/proc/self", "/proc/thread-self"];
-    let number = path.strip_prefix("/proc").ok().and_then(|below| below.iter().next()).and_then(OsStr::to_str);
-    links.iter().any(|link| path.starts_with(link)) || number.is_some_and(|number| number.parse::<u32>().is_ok())
+    let number =
+        path.strip_prefix("/proc").ok().and_then(|below| below.iter().next()).and_then(OsStr::to_str);
+    links.iter().any(|link| path.starts_with(link))
+        || number.is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
 /// `idmap`, `ridmap`, `uidMappings`: the runtime maps the tree before init gets it.
@@ -171,7 +176,9 @@ fn map_step(b: &Builder<'_>, entry: &Entry<'_>, tree: Slot) -> Result<Option<Hos
             IdMapSource::Maps { uids, gids }
         }
         None if !uids.is_empty() && !gids.is_empty() => IdMapSource::Maps { uids, gids },
-        None if uids.is_empty() != gids.is_empty() => return Err(PlanError::HalfIdMap { item: item("uidMappings") }),
+        None if uids.is_empty() != gids.is_empty() => {
+            return Err(PlanError::HalfIdMap { item: item("uidMappings") });
+        }
         None => match container_maps(b) {
             Some(maps) => maps,
             None => return Err(PlanError::HalfIdMap { item: item("options") }),
@@ -195,8 +202,10 @@ fn own_map(ranges: &[mount_options::Range], container: &[LinuxIdMapping]) -> Opt
         container.iter().find_map(within)
     };
     let mapping = |range: &mount_options::Range| {
-        let builder =
-            LinuxIdMappingBuilder::default().container_id(range.container).host_id(host(range)?).size(range.size);
+        let builder = LinuxIdMappingBuilder::default()
+            .container_id(range.container)
+            .host_id(host(range)?)
+            .size(range.size);
         builder.build().ok()
     };
     ranges.iter().map(mapping).collect()

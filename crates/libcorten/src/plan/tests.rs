@@ -16,7 +16,13 @@ fn location(path: &str) -> corten_cgroup::Location {
 fn facts() -> Facts {
     let filter = seccomp::Filter { flags: 4, program: vec![0; 8 * 10], notify: false };
     let bare_mounts = Some(BareMounts::Template("/run/corten/@mounts/empty".into()));
-    Facts { cgroups: location("/box"), seccomp: Some(filter), bare_mounts, finds_own_mounts: true, ..Facts::of_root() }
+    Facts {
+        cgroups: location("/box"),
+        seccomp: Some(filter),
+        bare_mounts,
+        finds_own_mounts: true,
+        ..Facts::of_root()
+    }
 }
 
 fn plan(config: &str, options: &CreateOptions, wait_for_start: bool) -> Plan {
@@ -41,7 +47,8 @@ fn golden_plan_of_dockers_config() {
 
 #[test]
 fn golden_plan_of_the_default_config() {
-    let options = CreateOptions { console: Console::Master, pid_file: Some("/run/pid".into()), ..Default::default() };
+    let options =
+        CreateOptions { console: Console::Master, pid_file: Some("/run/pid".into()), ..Default::default() };
     insta::assert_snapshot!(plan(DEFAULT, &options, false));
 }
 
@@ -49,7 +56,8 @@ fn golden_plan_of_the_default_config() {
 fn golden_plan_of_a_hybrid_machine() {
     let spec = spec::parse(DOCKER.as_bytes()).unwrap();
     let options = CreateOptions::default();
-    let request = Request { id: "box", bundle: Path::new("/bundle"), wait_for_start: true, options: &options };
+    let request =
+        Request { id: "box", bundle: Path::new("/bundle"), wait_for_start: true, options: &options };
     let hierarchy = |name: &str, options: &[&str]| LegacyHierarchy {
         name: name.to_owned(),
         options: options.iter().map(|option| (*option).to_owned()).collect(),
@@ -57,7 +65,10 @@ fn golden_plan_of_a_hybrid_machine() {
         is_own: false,
     };
     let facts = Facts {
-        legacy: vec![hierarchy("cpu,cpuacct", &["cpu", "cpuacct"]), hierarchy("systemd", &["none", "name=systemd"])],
+        legacy: vec![
+            hierarchy("cpu,cpuacct", &["cpu", "cpuacct"]),
+            hierarchy("systemd", &["none", "name=systemd"]),
+        ],
         legacy_links: vec![("cpu".to_owned(), "cpu,cpuacct".to_owned())],
         ..facts()
     };
@@ -85,7 +96,8 @@ fn golden_plan_of_a_process_that_joins() {
         console: Console::Socket("/run/console".into()),
         ..Default::default()
     };
-    let request = Request { id: "box", bundle: Path::new("/bundle"), wait_for_start: false, options: &options };
+    let request =
+        Request { id: "box", bundle: Path::new("/bundle"), wait_for_start: false, options: &options };
     let facts = Facts { seccomp: None, ..facts() };
     let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWNET;
     let namespaces = u64::from(namespaces.cast_unsigned());
@@ -106,14 +118,20 @@ fn golden_plan_of_a_process_that_joins() {
 fn golden_plan_of_a_process_that_is_counted_last() {
     let spec = spec::parse(DEFAULT.as_bytes()).unwrap();
     let options = CreateOptions { console: Console::Master, ..Default::default() };
-    let request = Request { id: "box", bundle: Path::new("/bundle"), wait_for_start: false, options: &options };
+    let request =
+        Request { id: "box", bundle: Path::new("/bundle"), wait_for_start: false, options: &options };
     let legacy = ["cpu,cpuacct", "devices", "pids"].map(|name| (name.to_owned(), "/box".into()));
     let cgroups = corten_cgroup::Location { legacy: legacy.into(), ..location("/box") };
     let facts = Facts { cgroups, seccomp: None, ..facts() };
     let namespaces = u64::from((libc::CLONE_NEWPID | libc::CLONE_NEWNS).cast_unsigned());
     let entry = WayIn::CountedLast;
-    let running =
-        JoinFacts { namespaces, follows_init: true, way_in: entry, below_unit: String::new(), resctrl: Vec::new() };
+    let running = JoinFacts {
+        namespaces,
+        follows_init: true,
+        way_in: entry,
+        below_unit: String::new(),
+        resctrl: Vec::new(),
+    };
     insta::assert_snapshot!(Plan::for_exec(&spec, &request, &facts, &running).unwrap());
 }
 
@@ -142,7 +160,8 @@ fn no_limit_on_processes_needs_no_cgroup() {
     for (limit, none) in [(0, true), (-1, true), (1, false), (7, false)] {
         assert_eq!(is_optional(&plan(limit, &rootless)), none, "{limit}");
         assert!(!is_optional(&plan(limit, &facts())), "{limit}");
-        let warned = plan(limit, &without).warnings.iter().any(|warning| warning.starts_with("linux.resources:"));
+        let warned =
+            plan(limit, &without).warnings.iter().any(|warning| warning.starts_with("linux.resources:"));
         assert_eq!(warned, !none, "{limit}");
     }
 }
@@ -152,7 +171,8 @@ fn no_limit_on_processes_needs_no_cgroup() {
 #[test]
 fn devices_are_restricted_before_init_opens_files_of_the_root() {
     let legacy = Facts { legacy_controllers: ["devices"].into_iter().collect(), ..facts() };
-    let hooks = r#""linux": {}, "hooks": { "prestart": [{ "path": "/p" }], "startContainer": [{ "path": "/s" }] },"#;
+    let hooks =
+        r#""linux": {}, "hooks": { "prestart": [{ "path": "/p" }], "startContainer": [{ "path": "/s" }] },"#;
     let disk = r#""linux": {}, "mounts": [{ "destination": "/m", "type": "ext4", "source": "/dev/sdx" }],"#;
     let cases = [(DEFAULT.to_owned(), facts()), (DOCKER.to_owned(), facts()), (DOCKER.to_owned(), legacy)];
     let minimal = |more: &str| {
@@ -165,14 +185,16 @@ fn devices_are_restricted_before_init_opens_files_of_the_root() {
     let options = CreateOptions { console: Console::Master, ..Default::default() };
     for (text, facts) in cases.into_iter().chain(more) {
         let spec = spec::parse(text.as_bytes()).unwrap();
-        let request = Request { id: "box", bundle: Path::new("/b"), wait_for_start: false, options: &options };
+        let request =
+            Request { id: "box", bundle: Path::new("/b"), wait_for_start: false, options: &options };
         let plan = Plan::new(&spec, &request, &facts).unwrap();
         let host: Vec<_> = plan.host.iter().map(|planned| &planned.step).collect();
         let filter = host.iter().position(|step| matches!(step, HostStep::DeviceFilter { .. })).unwrap();
         let told = |step: &HostStep| {
             matches!(
                 step,
-                HostStep::Release { point: SyncPoint::Devices | SyncPoint::Hooks } | HostStep::RunHooks { .. }
+                HostStep::Release { point: SyncPoint::Devices | SyncPoint::Hooks }
+                    | HostStep::RunHooks { .. }
             )
         };
         assert!(filter < host.iter().position(|step| told(step)).unwrap(), "{plan}");
@@ -183,7 +205,8 @@ fn devices_are_restricted_before_init_opens_files_of_the_root() {
             OwnedStep::AwaitHooks { .. } => true,
             _ => false,
         };
-        let opens = |step: &OwnedStep| matches!(step, OwnedStep::HomeFromPasswd { .. } | OwnedStep::OwnStdio { .. });
+        let opens =
+            |step: &OwnedStep| matches!(step, OwnedStep::HomeFromPasswd { .. } | OwnedStep::OwnStdio { .. });
         let waited = inside.iter().position(|step| waits(step)).unwrap();
         assert!(waited < inside.iter().position(|step| opens(step)).unwrap(), "{plan}");
     }
@@ -198,7 +221,8 @@ fn mount_namespaces_are_bare_unless_the_host_must_be_seen() {
         change(&mut config);
         let spec = spec::parse(config.to_string().as_bytes()).unwrap();
         let options = CreateOptions::default();
-        let request = Request { id: "box", bundle: Path::new("/bundle"), wait_for_start: true, options: &options };
+        let request =
+            Request { id: "box", bundle: Path::new("/bundle"), wait_for_start: true, options: &options };
         let mut facts = Facts { seccomp: None, ..facts() };
         change_facts(&mut facts);
         Plan::new(&spec, &request, &facts).unwrap()
@@ -221,7 +245,9 @@ fn mount_namespaces_are_bare_unless_the_host_must_be_seen() {
     assert!(names(&bound).contains(&"OwnMounts"));
     let empty = plan_with(&|_| {}, &|facts| facts.bare_mounts = Some(BareMounts::Empty));
     assert!(
-        empty.to_string().contains("Unshare              linux.namespaces                 flags=newns|empty_mntns"),
+        empty
+            .to_string()
+            .contains("Unshare              linux.namespaces                 flags=newns|empty_mntns"),
         "{empty}"
     );
 
@@ -266,12 +292,14 @@ fn each_mount_of_the_own_cgroup_has_one_to_show() {
     config["process"]["terminal"] = false.into();
     let maps = serde_json::json!([{ "containerID": 0, "hostID": 1000, "size": 10 }]);
     (config["linux"]["uidMappings"], config["linux"]["gidMappings"]) = (maps.clone(), maps);
-    config["linux"]["namespaces"] = serde_json::json!([{ "type": "mount" }, { "type": "pid" }, { "type": "user" }]);
+    config["linux"]["namespaces"] =
+        serde_json::json!([{ "type": "mount" }, { "type": "pid" }, { "type": "user" }]);
     let again = serde_json::json!({ "destination": "/again", "type": "cgroup", "source": "cgroup" });
     config["mounts"].as_array_mut().unwrap().push(again);
     let spec = spec::parse(config.to_string().as_bytes()).unwrap();
     let options = CreateOptions::default();
-    let request = Request { id: "box", bundle: Path::new("/bundle"), wait_for_start: true, options: &options };
+    let request =
+        Request { id: "box", bundle: Path::new("/bundle"), wait_for_start: true, options: &options };
     let opened = |facts: &Facts| -> Vec<&str> {
         let plan = Plan::new(&spec, &request, facts).unwrap();
         assert_eq!(plan.check(), Ok(()), "{plan}");
@@ -364,7 +392,8 @@ fn labels_of_security_modules() {
         };
         let labelled = format!("size =1k {kind} =u:r:t:s0:c1,c2 ");
         let covers = format!("ro  nr_blocks =1 nr_inodes =1 {kind} =u:r:t:s0:c1,c2 ");
-        let mounts = [("proc", ""), ("sysfs", ""), ("tmpfs", &labelled), ("mqueue", ""), ("tmpfs", &covers)].map(pair);
+        let mounts =
+            [("proc", ""), ("sysfs", ""), ("tmpfs", &labelled), ("mqueue", ""), ("tmpfs", &covers)].map(pair);
         assert_eq!(mounted(&plan(&annotations, &facts())), mounts);
     }
     let without = plan("{}", &Facts { apparmor: false, selinux: false, ..facts() });
@@ -396,12 +425,14 @@ fn why_there_is_no_plan() {
         (mount(rest), InvalidConfig, message)
     };
     let half = |rest: &str, name: &str| {
-        let message = format!("mounts[0].{name}: id-mapped mounts must have both uid and gid mappings specified");
+        let message =
+            format!("mounts[0].{name}: id-mapped mounts must have both uid and gid mappings specified");
         (mount(rest), InvalidConfig, message)
     };
     let bind = r#""source": "/a", "options": ["bind", "idmap"]"#;
     let ranges: Vec<_> = (0..341).map(|id| format!("{id}-{id}-1")).collect();
-    let many: String = (0..=65_517).map(|_| r#"{ "destination": "/m", "source": "/a", "type": "bind" },"#).collect();
+    let many: String =
+        (0..=65_517).map(|_| r#"{ "destination": "/m", "source": "/a", "type": "bind" },"#).collect();
     let cases = [
         inside_proc("/proc/self", "tmpfs"),
         inside_proc("/proc/sys/kernel", "bind"),
@@ -414,7 +445,10 @@ fn why_there_is_no_plan() {
         not_bind(r#""type": "tmpfs", "options": ["ridmap=uids=0-1-1;gids=0-1-1"]"#, "options"),
         not_bind(r#""source": "/a", "options": ["bind", "remount", "idmap"]"#, "options"),
         (
-            mount(&format!(r#""source": "/a", "options": ["bind", "idmap=uids={};gids=0-1-1"]"#, ranges.join("#"))),
+            mount(&format!(
+                r#""source": "/a", "options": ["bind", "idmap=uids={};gids=0-1-1"]"#,
+                ranges.join("#")
+            )),
             InvalidConfig,
             "mounts[0].options: must have at most 340 entries, found 341".to_owned(),
         ),
@@ -458,7 +492,8 @@ fn why_there_is_no_plan() {
     let config = |rest: &str| format!(r#"{{ "ociVersion": "1.3.0", "root": {{ "path": "rootfs" }}{rest} }}"#);
     let missing = (InvalidConfig, "process: missing".to_owned());
     assert_eq!(fail(&config(""), &options, &privileged), missing);
-    let mapped = config(&format!(r#", {process}, {}"#, mount(&format!(r#""source": "/a", "type": "bind", {maps}"#))));
+    let mapped =
+        config(&format!(r#", {process}, {}"#, mount(&format!(r#""source": "/a", "type": "bind", {maps}"#))));
     let message = "mounts[0].options: id-mapped mounts are not supported for rootless containers";
     let rootless = Facts { privileged: false, ..facts() };
     assert_eq!(fail(&mapped, &options, &rootless), (Unsupported, message.to_owned()));

@@ -199,7 +199,8 @@ impl Resctrl {
         Ok(Self { tree: Arc::new(tree.ok_or(ResctrlError::NotMounted)?) })
     }
 
-    /// The one at `root`, or what stands in for it: files and directories that the kernel would have are made there.
+    /// The one at `root`, or what stands in for it: files and directories that the kernel would have are made
+    /// there.
     #[cfg(test)]
     fn at(root: &Path) -> Result<Self, ResctrlError> {
         Ok(Self { tree: Arc::new(Tree::open(root).map_err(ResctrlError::call(ITEM))?) })
@@ -329,7 +330,11 @@ impl Group {
         let existing = self.tree.read(schemata).map_err(ResctrlError::call(self.item))?;
         // The kernel rounds bandwidths up to its steps, so that what it shows may be more than what was
         // written.
-        let step = self.tree.read(Path::new("info/MB/bandwidth_gran")).ok().and_then(|text| text.trim().parse().ok());
+        let step = self
+            .tree
+            .read(Path::new("info/MB/bandwidth_gran"))
+            .ok()
+            .and_then(|text| text.trim().parse().ok());
         match schemata::mismatch(&existing, wanted, step.unwrap_or(1)) {
             None => Ok(()),
             Some((item, wanted)) => {
@@ -382,7 +387,9 @@ pub(crate) fn remove(record: &GroupRecord) -> Result<(), Vec<ResctrlError>> {
     let removals = [(ITEM_MONITORING, &record.monitoring), (ITEM, &record.group)];
     let failed: Vec<_> = removals
         .into_iter()
-        .filter_map(|(item, path)| tree::remove_directory(path.as_deref()?).map_err(ResctrlError::call(item)).err())
+        .filter_map(|(item, path)| {
+            tree::remove_directory(path.as_deref()?).map_err(ResctrlError::call(item)).err()
+        })
         .collect();
     if failed.is_empty() { Ok(()) } else { Err(failed) }
 }

@@ -14,7 +14,11 @@ type Values<'a> = BTreeMap<(&'a str, u64), &'a str>;
 ///
 /// A later line overrules an earlier one, as it would if all were written. `step` is the kernel's step of
 /// bandwidths.
-pub(super) fn mismatch(existing: &str, wanted: &[(&'static str, String)], step: u64) -> Option<(&'static str, String)> {
+pub(super) fn mismatch(
+    existing: &str,
+    wanted: &[(&'static str, String)],
+    step: u64,
+) -> Option<(&'static str, String)> {
     let mut has = Values::new();
     existing.lines().filter_map(parse).for_each(|values| has.extend(values));
     let lines = || wanted.iter().flat_map(|(item, lines)| lines.lines().map(|line| (*item, line.trim())));

@@ -107,7 +107,8 @@ fn without_schemata_nothing_is_written_to_schemata() {
 #[test]
 fn schemata_are_written_in_the_specs_order() {
     let fake = Fake::new();
-    let rdt = json!({"schemata": ["L3:0=1", "", "L2:0=3"], "memBwSchema": "MB:0=50", "l3CacheSchema": "L3:0=ff"});
+    let rdt =
+        json!({"schemata": ["L3:0=1", "", "L2:0=3"], "memBwSchema": "MB:0=50", "l3CacheSchema": "L3:0=ff"});
     fake.prepare(rdt).unwrap();
     assert_eq!(fake.get("c1/schemata").unwrap(), "L3:0=ff\nMB:0=50\nL3:0=1\nL2:0=3\n");
 }
@@ -126,7 +127,11 @@ fn a_group_with_an_id_of_its_own_is_made_and_stays() {
     let monitoring = fake.path("gold/mon_groups/c2");
     assert_eq!(
         next.record(),
-        &GroupRecord { group: None, monitoring: Some(monitoring.clone()), schemata: Some(fake.path("gold/schemata")) }
+        &GroupRecord {
+            group: None,
+            monitoring: Some(monitoring.clone()),
+            schemata: Some(fake.path("gold/schemata"))
+        }
     );
     next.add(Pid::from_raw(8)).unwrap();
     super::remove(next.record()).unwrap();
@@ -155,8 +160,10 @@ fn a_group_that_exists_must_have_the_schemata() {
 fn a_group_without_schemata_must_exist() {
     let fake = Fake::new();
     let error = fake.prepare(json!({"closID": "gold"})).unwrap_err();
-    let expected =
-        format!("linux.intelRdt.closID: {:?} does not exist, and without schemata it is not made", fake.path("gold"));
+    let expected = format!(
+        "linux.intelRdt.closID: {:?} does not exist, and without schemata it is not made",
+        fake.path("gold")
+    );
     assert_eq!(chain(&error), expected);
     fs::create_dir(fake.path("gold")).unwrap();
     let group = fake.prepare(json!({"closID": "gold"})).unwrap();
@@ -203,8 +210,10 @@ fn a_monitoring_group_is_taken_over_only_when_empty() {
     assert!(group.record().monitoring.is_some());
     fake.put("gold/mon_groups/c1/tasks", "77\n");
     let error = fake.prepare(rdt).unwrap_err();
-    let expected =
-        format!("linux.intelRdt.enableMonitoring: mkdirat({:?}): file exists", fake.path("gold/mon_groups/c1"));
+    let expected = format!(
+        "linux.intelRdt.enableMonitoring: mkdirat({:?}): file exists",
+        fake.path("gold/mon_groups/c1")
+    );
     assert_eq!(chain(&error), expected);
     assert!(fake.path("gold/mon_groups/c1/tasks").exists());
 }
@@ -323,7 +332,11 @@ fn values_are_judged_by_field() {
         (json!({"closID": "info"}), "closID", "\"info\" cannot name a group"),
         (json!({"closID": "mon_groups"}), "closID", "\"mon_groups\" cannot name a group"),
         (json!({"l3CacheSchema": "L3:0=f\0"}), "l3CacheSchema", "\"L3:0=f\\0\" is not one line of text"),
-        (json!({"memBwSchema": "MB:0=1\nL3:0=f"}), "memBwSchema", "\"MB:0=1\\nL3:0=f\" is not one line of text"),
+        (
+            json!({"memBwSchema": "MB:0=1\nL3:0=f"}),
+            "memBwSchema",
+            "\"MB:0=1\\nL3:0=f\" is not one line of text",
+        ),
         (json!({"memBwSchema": "L3:0=f"}), "memBwSchema", "\"L3:0=f\" does not start with \"MB:\""),
         (json!({"schemata": ["L3:0=f", "a\nb"]}), "schemata", "\"a\\nb\" is not one line of text"),
     ] {

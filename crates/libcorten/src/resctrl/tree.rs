@@ -66,7 +66,8 @@ pub(crate) fn unescape(text: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let [first, after @ ..] = rest {
-        let digits = after.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        let digits =
+            after.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
         match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
             Some(byte) => {
                 bytes.push(byte);
@@ -85,9 +86,11 @@ impl Tree {
     pub(super) fn open(path: &Path) -> Result<Self, SysError> {
         let call = |call: &'static str| move || format!("{call}({path:?})");
         // The paths that are written down go through no symbolic link.
-        let path = std::fs::canonicalize(path).map_err(|error| SysError::from_io(&error, call("realpath")))?;
+        let path =
+            std::fs::canonicalize(path).map_err(|error| SysError::from_io(&error, call("realpath")))?;
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let root = nix::fcntl::open(&path, flags, Mode::empty()).map_err(|errno| SysError::new(errno, call("open")))?;
+        let root = nix::fcntl::open(&path, flags, Mode::empty())
+            .map_err(|errno| SysError::new(errno, call("open")))?;
         let is_stand_in = is_stand_in(&root).map_err(|errno| SysError::new(errno, call("fstatfs")))?;
         Ok(Self { root, path, is_stand_in })
     }
@@ -105,8 +108,9 @@ impl Tree {
         let failed = |call: &'static str, errno| {
             ResctrlError::call(ITEM)(SysError::new(errno, || format!("{call}({:?})", self.path)))
         };
-        let mut own = openat(&self.root, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
-            .map_err(|errno| failed("openat", errno))?;
+        let mut own =
+            openat(&self.root, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+                .map_err(|errno| failed("openat", errno))?;
         loop {
             own = match Lock::try_exclusive(own).map_err(|errno| failed("flock", errno))? {
                 Ok(lock) => return Ok(lock),
@@ -136,7 +140,8 @@ impl Tree {
     /// Writes to a file with one write(2), which is one command to the kernel.
     pub(super) fn write(&self, item: &'static str, relative: &Path, text: &str) -> Result<(), ResctrlError> {
         let more = if self.is_stand_in { OFlag::O_CREAT | OFlag::O_APPEND } else { OFlag::empty() };
-        let mut file = File::from(self.open_below(relative, OFlag::O_WRONLY | more).map_err(ResctrlError::call(item))?);
+        let mut file =
+            File::from(self.open_below(relative, OFlag::O_WRONLY | more).map_err(ResctrlError::call(item))?);
         let written = loop {
             match file.write(text.as_bytes()) {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
@@ -167,16 +172,20 @@ impl Tree {
 
     fn open_below(&self, relative: &Path, flags: OFlag) -> Result<OwnedFd, SysError> {
         let path = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
-        let mode = if flags.contains(OFlag::O_CREAT) { Mode::from_bits_truncate(0o644) } else { Mode::empty() };
+        let mode =
+            if flags.contains(OFlag::O_CREAT) { Mode::from_bits_truncate(0o644) } else { Mode::empty() };
         let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
-        let how = OpenHow::new().flags(flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).mode(mode).resolve(resolve);
+        let how =
+            OpenHow::new().flags(flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC).mode(mode).resolve(resolve);
         open_how(&self.root, path, how, &self.path_of(relative))
     }
 
     /// The error of a command that the kernel has judged, with what it says about it.
     fn refused(&self, item: &'static str, source: SysError) -> ResctrlError {
         let status = self.read(Path::new("info/last_cmd_status")).ok();
-        let status = status.map(|text| text.trim().replace('\n', "; ")).filter(|text| !text.is_empty() && text != "ok");
+        let status = status
+            .map(|text| text.trim().replace('\n', "; "))
+            .filter(|text| !text.is_empty() && text != "ok");
         ResctrlError::Call { item, status, source }
     }
 }
@@ -230,7 +239,9 @@ fn open_how(directory: impl AsFd, path: &Path, how: OpenHow, whole: &Path) -> Re
         match openat2(&directory, path, how) {
             Ok(fd) => return Ok(fd),
             Err(Errno::EINTR) => {}
-            Err(errno) => return Err(SysError::new(errno, || format!("openat2({whole:?}, RESOLVE_NO_SYMLINKS)"))),
+            Err(errno) => {
+                return Err(SysError::new(errno, || format!("openat2({whole:?}, RESOLVE_NO_SYMLINKS)")));
+            }
         }
     }
 }

@@ -23,7 +23,8 @@ impl Filter {
     pub(crate) fn allows(&self, (number, arguments): Call) -> bool {
         // struct seccomp_data: int nr, u32 arch, u64 instruction_pointer, u64 args[6].
         let mut data = [0; 64];
-        let words = [u32::try_from(number).unwrap_or(u32::MAX).to_ne_bytes(), ARCHITECTURE.to_ne_bytes()].concat();
+        let words =
+            [u32::try_from(number).unwrap_or(u32::MAX).to_ne_bytes(), ARCHITECTURE.to_ne_bytes()].concat();
         let arguments = arguments.iter().flat_map(|argument| argument.to_ne_bytes());
         for (to, from) in data.iter_mut().zip(words.into_iter().chain([0; 8]).chain(arguments)) {
             *to = from;
@@ -97,9 +98,12 @@ mod tests {
 
     #[test]
     fn no_program_is_no_answer() {
-        for program in
-            [vec![], vec![0; 8], vec![0x06], [0x05_u16.to_ne_bytes().to_vec(), vec![0, 0, 255, 255, 255, 255]].concat()]
-        {
+        for program in [
+            vec![],
+            vec![0; 8],
+            vec![0x06],
+            [0x05_u16.to_ne_bytes().to_vec(), vec![0, 0, 255, 255, 255, 255]].concat(),
+        ] {
             let filter = Filter { flags: 0, program, notify: false };
             assert!(!filter.allows((libc::SYS_read, [0; 6])));
         }

@@ -67,7 +67,8 @@ impl Assembler {
         let label = match self.returns.get(&value) {
             Some(label) => *label,
             None => {
-                let label = self.push(Instruction { code: BPF_RET | BPF_K, if_true: 0, if_false: 0, k: value });
+                let label =
+                    self.push(Instruction { code: BPF_RET | BPF_K, if_true: 0, if_false: 0, k: value });
                 self.returns.insert(value, label);
                 label
             }
@@ -97,8 +98,12 @@ impl Assembler {
                 let near_hit = self.near(hit, 0);
                 let (if_true, if_false) = (self.distance(near_hit), self.distance(near_miss));
                 let narrow = |distance| u8::try_from(distance).unwrap_or(u8::MAX);
-                let label =
-                    self.push(Instruction { code, if_true: narrow(if_true), if_false: narrow(if_false), k: value });
+                let label = self.push(Instruction {
+                    code,
+                    if_true: narrow(if_true),
+                    if_false: narrow(if_false),
+                    k: value,
+                });
                 self.tests.insert((code, value, hit, miss), label);
                 label
             }
@@ -128,7 +133,8 @@ impl Assembler {
         if word.mask != u32::MAX {
             self.push(Instruction { code: BPF_ALU | BPF_AND | BPF_K, if_true: 0, if_false: 0, k: word.mask });
         }
-        let label = self.push(Instruction { code: BPF_LD | BPF_W | BPF_ABS, if_true: 0, if_false: 0, k: word.at });
+        let label =
+            self.push(Instruction { code: BPF_LD | BPF_W | BPF_ABS, if_true: 0, if_false: 0, k: word.at });
         self.loads.insert(place, label);
         label
     }
@@ -147,7 +153,9 @@ impl Assembler {
         if is_near(self, label) {
             return label;
         }
-        if let Some(stand_in) = self.stand_ins.get(&label).copied().filter(|stand_in| is_near(self, *stand_in)) {
+        if let Some(stand_in) =
+            self.stand_ins.get(&label).copied().filter(|stand_in| is_near(self, *stand_in))
+        {
             return stand_in;
         }
         let stand_in = self.push_stand_in(label);

@@ -30,7 +30,9 @@ use nix::unistd::{Uid, UnlinkatFlags, unlinkat};
 use oci_spec::runtime::LinuxSeccomp;
 use sha2::{Digest, Sha256};
 
-use super::{CompileOptions, Filter, INSTRUCTION_BYTES, INSTRUCTIONS_MAX, SeccompError, compile, flags, notifies};
+use super::{
+    CompileOptions, Filter, INSTRUCTION_BYTES, INSTRUCTIONS_MAX, SeccompError, compile, flags, notifies,
+};
 
 /// Changes with the file's layout and with what `compile` makes of a profile: bump the number then.
 const MAGIC: &[u8; 8] = b"CORTEN-3";
@@ -61,7 +63,10 @@ pub(crate) fn filter(
     let filter = compile(profile, options)?;
     let directory = directory.or_else(|| make_directory(cache_dir));
     if let Some(directory) = directory {
-        #[expect(clippy::let_underscore_must_use, reason = "without the file the next container compiles again")]
+        #[expect(
+            clippy::let_underscore_must_use,
+            reason = "without the file the next container compiles again"
+        )]
         let _ = store(&directory, &key, &filter.program);
         drop_oldest(cache_dir, &directory);
     }
@@ -116,7 +121,8 @@ fn make_directory(path: &Path) -> Option<File> {
 
 /// Judges what is open, not what a path names by now.
 fn is_ours(file: &File) -> bool {
-    file.metadata().is_ok_and(|metadata| metadata.uid() == Uid::effective().as_raw() && metadata.mode() & 0o022 == 0)
+    file.metadata()
+        .is_ok_and(|metadata| metadata.uid() == Uid::effective().as_raw() && metadata.mode() & 0o022 == 0)
 }
 
 /// Returns the program of `key`, unless anything at all is wrong with its file.
@@ -125,15 +131,17 @@ fn load(directory: &File, key: &Key) -> Option<Vec<u8>> {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let mut file = File::from(openat(directory, key.file_name().as_str(), flags, Mode::empty()).ok()?);
     let metadata = file.metadata().ok()?;
-    let length =
-        usize::try_from(metadata.len()).ok().filter(|length| (HEADER_BYTES..=FILE_BYTES_MAX).contains(length))?;
+    let length = usize::try_from(metadata.len())
+        .ok()
+        .filter(|length| (HEADER_BYTES..=FILE_BYTES_MAX).contains(length))?;
     if !metadata.is_file() || !is_ours(&file) {
         return None;
     }
     let mut content = vec![0; length];
     file.read_exact(&mut content).ok()?;
     let program = content.split_off(HEADER_BYTES);
-    let sound = !program.is_empty() && program.len() % INSTRUCTION_BYTES == 0 && content == header(key, &program);
+    let sound =
+        !program.is_empty() && program.len() % INSTRUCTION_BYTES == 0 && content == header(key, &program);
     sound.then_some(program)
 }
 
@@ -148,9 +156,11 @@ fn store(directory: &File, key: &Key, program: &[u8]) -> io::Result<()> {
     let temporary = format!(".{}.{count}.tmp", std::process::id());
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let mut file = File::from(openat(directory, temporary.as_str(), flags, Mode::S_IRUSR | Mode::S_IWUSR)?);
-    let written = file.write_all(&header(key, program)).and_then(|()| file.write_all(program)).and_then(|()| {
-        renameat(directory, temporary.as_str(), directory, key.file_name().as_str()).map_err(io::Error::from)
-    });
+    let written =
+        file.write_all(&header(key, program)).and_then(|()| file.write_all(program)).and_then(|()| {
+            renameat(directory, temporary.as_str(), directory, key.file_name().as_str())
+                .map_err(io::Error::from)
+        });
     if written.is_err() {
         #[expect(clippy::let_underscore_must_use, reason = "the first error is the one to tell")]
         let _ = unlinkat(directory, temporary.as_str(), UnlinkatFlags::NoRemoveDir);

@@ -115,7 +115,8 @@ impl Abi {
             _ => return None,
         };
         let is_wide = audit_arch & N32 == BITS_64 && arch != ScmpArch::X32;
-        let is_multiplexed = matches!(arch, ScmpArch::X86 | ScmpArch::Mipsel | ScmpArch::Ppc64Le | ScmpArch::Sh);
+        let is_multiplexed =
+            matches!(arch, ScmpArch::X86 | ScmpArch::Mipsel | ScmpArch::Ppc64Le | ScmpArch::Sh);
         ScmpSyscall::from_name_by_arch("read", arch).ok()?;
         Some(Self { arch, audit_arch, first, last, is_wide, is_multiplexed, direct: OnceCell::new() })
     }
@@ -187,9 +188,14 @@ mod tests {
     /// What libseccomp knows of them by now must be the same.
     #[test]
     fn newer_names_are_those_of_libseccomp() {
-        for arch in
-            [ScmpArch::X8664, ScmpArch::X86, ScmpArch::X32, ScmpArch::Aarch64, ScmpArch::Mipsel64, ScmpArch::Arm]
-        {
+        for arch in [
+            ScmpArch::X8664,
+            ScmpArch::X86,
+            ScmpArch::X32,
+            ScmpArch::Aarch64,
+            ScmpArch::Mipsel64,
+            ScmpArch::Arm,
+        ] {
             let abi = Abi::of(arch).expect("an architecture");
             for name in NEWER {
                 let Ok(known) = ScmpSyscall::from_name_by_arch(name, arch) else { continue };
@@ -198,7 +204,10 @@ mod tests {
                 }
             }
         }
-        assert!(ScmpSyscall::from_name(NEWER[0]).is_ok(), "the first of them is the last of libseccomp 2.5.4");
+        assert!(
+            ScmpSyscall::from_name(NEWER[0]).is_ok(),
+            "the first of them is the last of libseccomp 2.5.4"
+        );
     }
 
     #[test]
@@ -210,13 +219,18 @@ mod tests {
         assert_eq!(x86.number("socketcall"), Some(Number::Own(102)));
         let x86_64 = Abi::of(ScmpArch::X8664).expect("x86_64");
         assert_eq!(x86_64.number("socket"), Some(Number::Own(41)));
-        assert_eq!((x86_64.number("send"), x86_64.number("socketcall"), x86_64.number("waitpid")), (None, None, None));
+        assert_eq!(
+            (x86_64.number("send"), x86_64.number("socketcall"), x86_64.number("waitpid")),
+            (None, None, None)
+        );
     }
 
     #[test]
     fn wide_are_the_architectures_of_64_bits() {
         let wide = |arch| Abi::of(arch).expect("an architecture").is_wide;
-        assert!([ScmpArch::X8664, ScmpArch::Aarch64, ScmpArch::Mipsel64, ScmpArch::Ppc64Le].into_iter().all(wide));
+        assert!(
+            [ScmpArch::X8664, ScmpArch::Aarch64, ScmpArch::Mipsel64, ScmpArch::Ppc64Le].into_iter().all(wide)
+        );
         assert!(![ScmpArch::X86, ScmpArch::X32, ScmpArch::Arm, ScmpArch::Mipsel64N32].into_iter().any(wide));
         assert!(Abi::of(ScmpArch::S390X).is_none());
     }

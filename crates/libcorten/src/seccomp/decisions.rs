@@ -88,8 +88,13 @@ type Decision = Vec<(Vec<Comparison>, u32)>;
 
 /// Returns the program for calls of these architectures. Rules that say what is said by default anyway only
 /// name calls, as libseccomp refuses them.
-pub(super) fn program<'a>(rules: &'a [Rule<'a>], abis: &[Abi], default: u32) -> Result<Vec<u8>, Contradiction<'a>> {
-    let mut writer = Writer { out: Assembler::default(), decisions: Vec::new(), ids: HashMap::new(), default };
+pub(super) fn program<'a>(
+    rules: &'a [Rule<'a>],
+    abis: &[Abi],
+    default: u32,
+) -> Result<Vec<u8>, Contradiction<'a>> {
+    let mut writer =
+        Writer { out: Assembler::default(), decisions: Vec::new(), ids: HashMap::new(), default };
     let mut audit_archs: Vec<u32> = Vec::new();
     for abi in abis {
         if !audit_archs.contains(&abi.audit_arch) {
@@ -121,8 +126,12 @@ fn arms<'a>(rules: &'a [Rule<'a>], abi: &Abi, default: u32) -> BTreeMap<u32, Vec
             Some(Number::Part { through, which, own }) => {
                 // libseccomp: the first argument says which call it is. The others are where a filter cannot
                 // look; they are compared with what is there instead.
-                let part =
-                    Comparison { argument: 0, operator: Operator::Equal, mask: u64::MAX, value: u64::from(which) };
+                let part = Comparison {
+                    argument: 0,
+                    operator: Operator::Equal,
+                    mask: u64::MAX,
+                    value: u64::from(which),
+                };
                 let others = comparisons.iter().filter(|comparison| comparison.argument != 0).copied();
                 add(through, narrowed(&std::iter::once(part).chain(others).collect::<Vec<_>>(), abi));
                 if let Some(own) = own {
@@ -215,7 +224,11 @@ impl Writer {
     }
 
     /// Which decision is for which numbers: each from its number on to the next one's.
-    fn ranges<'a>(&mut self, rules: &'a [Rule<'a>], abis: &[&Abi]) -> Result<Vec<(u32, usize)>, Contradiction<'a>> {
+    fn ranges<'a>(
+        &mut self,
+        rules: &'a [Rule<'a>],
+        abis: &[&Abi],
+    ) -> Result<Vec<(u32, usize)>, Contradiction<'a>> {
         let not_named = self.not_named(rules, abis);
         let mut ranges = not_named.clone();
         let default = self.default;
@@ -293,7 +306,8 @@ impl Writer {
         let with_the_same: Vec<&[Rest<'_>]> =
             rests.chunk_by(|one, other| one.comparisons[0] == other.comparisons[0]).collect();
         let mut next = miss;
-        for groups in with_the_same.chunk_by(|one, other| have_one_upper_half(first(one), first(other))).rev() {
+        for groups in with_the_same.chunk_by(|one, other| have_one_upper_half(first(one), first(other))).rev()
+        {
             next = self.groups(groups, next);
         }
         next

@@ -23,7 +23,10 @@ pub(super) const ENOSYS: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsig
 pub(super) fn is_instead_of(default: u32) -> bool {
     !matches!(
         default & libc::SECCOMP_RET_ACTION_FULL,
-        libc::SECCOMP_RET_ALLOW | libc::SECCOMP_RET_LOG | libc::SECCOMP_RET_TRACE | libc::SECCOMP_RET_USER_NOTIF
+        libc::SECCOMP_RET_ALLOW
+            | libc::SECCOMP_RET_LOG
+            | libc::SECCOMP_RET_TRACE
+            | libc::SECCOMP_RET_USER_NOTIF
     )
 }
 

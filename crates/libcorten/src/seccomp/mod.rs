@@ -74,7 +74,9 @@ pub(crate) enum SeccompError {
     Arch { arch: Arch },
     #[error("linux.seccomp.syscalls[{index}]: the rule for {name:?} contradicts an earlier one")]
     Contradiction { index: usize, name: String },
-    #[error("linux.seccomp.syscalls: {found} instructions are more than the kernel's limit of {INSTRUCTIONS_MAX}")]
+    #[error(
+        "linux.seccomp.syscalls: {found} instructions are more than the kernel's limit of {INSTRUCTIONS_MAX}"
+    )]
     TooLong { found: usize },
     #[error("annotations[{SECCOMP_PROGRAM:?}]: not base64")]
     RawEncoding { source: base64::DecodeError },
@@ -139,7 +141,9 @@ fn abis(profile: &LinuxSeccomp) -> Result<Vec<Abi>, SeccompError> {
 pub(crate) fn from_raw(base64: &str) -> Result<Filter, SeccompError> {
     let program = BASE64_STANDARD.decode(base64).map_err(|source| SeccompError::RawEncoding { source })?;
     let found = program.len();
-    if !found.is_multiple_of(INSTRUCTION_BYTES) || !(1..=INSTRUCTIONS_MAX).contains(&(found / INSTRUCTION_BYTES)) {
+    if !found.is_multiple_of(INSTRUCTION_BYTES)
+        || !(1..=INSTRUCTIONS_MAX).contains(&(found / INSTRUCTION_BYTES))
+    {
         return Err(SeccompError::RawLength { found });
     }
     Ok(Filter { flags: libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW, program, notify: false })
@@ -148,7 +152,8 @@ pub(crate) fn from_raw(base64: &str) -> Result<Filter, SeccompError> {
 /// Returns whether a rule asks for the listener.
 pub(crate) fn notifies(profile: &LinuxSeccomp) -> bool {
     let notify = LinuxSeccompAction::ScmpActNotify;
-    profile.default_action() == notify || profile.syscalls().iter().flatten().any(|entry| entry.action() == notify)
+    profile.default_action() == notify
+        || profile.syscalls().iter().flatten().any(|entry| entry.action() == notify)
 }
 
 /// Returns the flags for `seccomp(2)`, but for NEW_LISTENER, which init adds. They are no part of the
@@ -185,7 +190,8 @@ pub(crate) fn not_in_force(profile: &LinuxSeccomp) -> Vec<String> {
     if !lets_pass(profile.default_action()) {
         return Vec::new();
     }
-    let entries = profile.syscalls().iter().flatten().enumerate().filter(|(_, entry)| !lets_pass(entry.action()));
+    let entries =
+        profile.syscalls().iter().flatten().enumerate().filter(|(_, entry)| !lets_pass(entry.action()));
     let names = entries.flat_map(|(index, entry)| entry.names().iter().map(move |name| (index, name)));
     names
         .filter(|(_, name)| !calls::is_known(name))
@@ -253,7 +259,11 @@ fn comparison(argument: u32, arg: &LinuxSeccompArg) -> Comparison {
 
 /// What the filter returns to the kernel. runc: the value is EPERM when none is given, for TRACE too, and is
 /// ignored for actions that have none.
-fn answer(action: LinuxSeccompAction, value: Option<u32>, field: impl FnOnce() -> String) -> Result<u32, SeccompError> {
+fn answer(
+    action: LinuxSeccompAction,
+    value: Option<u32>,
+    field: impl FnOnce() -> String,
+) -> Result<u32, SeccompError> {
     const EPERM: u32 = 1;
     // The kernel cuts larger ones than its MAX_ERRNO, 4095, down to it; libseccomp refuses that one, too.
     const ERRNO_MAX: u32 = 4094;
@@ -265,7 +275,9 @@ fn answer(action: LinuxSeccompAction, value: Option<u32>, field: impl FnOnce() -
         Ok(answer | found)
     };
     match action {
-        LinuxSeccompAction::ScmpActKill | LinuxSeccompAction::ScmpActKillThread => Ok(libc::SECCOMP_RET_KILL_THREAD),
+        LinuxSeccompAction::ScmpActKill | LinuxSeccompAction::ScmpActKillThread => {
+            Ok(libc::SECCOMP_RET_KILL_THREAD)
+        }
         LinuxSeccompAction::ScmpActKillProcess => Ok(libc::SECCOMP_RET_KILL_PROCESS),
         LinuxSeccompAction::ScmpActTrap => Ok(libc::SECCOMP_RET_TRAP),
         LinuxSeccompAction::ScmpActErrno => with(libc::SECCOMP_RET_ERRNO, ERRNO_MAX),

@@ -16,7 +16,8 @@ pub(super) const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 pub(super) const ERRNO: u32 = libc::SECCOMP_RET_ERRNO;
 
 pub(crate) fn dockers_profile() -> LinuxSeccomp {
-    let spec: Spec = serde_json::from_slice(include_bytes!("../../tests/data/docker-config.json")).expect("JSON");
+    let spec: Spec =
+        serde_json::from_slice(include_bytes!("../../tests/data/docker-config.json")).expect("JSON");
     spec.linux().as_ref().and_then(|linux| linux.seccomp().clone()).expect("a profile")
 }
 
@@ -284,8 +285,9 @@ fn unknown_names_and_repetitions_do_no_harm() {
     assert_eq!(run_native(&filter, "getpid", [0; 6]), ALLOW);
     assert_eq!(run_native(&filter, "getppid", [0; 6]), ERRNO | 1);
     // No rule is left at all.
-    let filter =
-        compiled(r#"{"defaultAction": "SCMP_ACT_LOG", "syscalls": [{"names": ["nope"], "action": "SCMP_ACT_TRAP"}]}"#);
+    let filter = compiled(
+        r#"{"defaultAction": "SCMP_ACT_LOG", "syscalls": [{"names": ["nope"], "action": "SCMP_ACT_TRAP"}]}"#,
+    );
     assert_eq!(run_native(&filter, "getpid", [0; 6]), libc::SECCOMP_RET_LOG);
 }
 
@@ -436,7 +438,9 @@ fn a_raw_program_is_taken_as_it_is() {
 #[test]
 fn errors_name_the_field() {
     let rule = |rest: &str| {
-        format!(r#"{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{{"names": ["getpid"], "action": {rest}}}]}}"#)
+        format!(
+            r#"{{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{{"names": ["getpid"], "action": {rest}}}]}}"#
+        )
     };
     let cases: &[(String, &str)] = &[
         (
@@ -476,16 +480,19 @@ fn contradictions_and_long_programs_are_refused() {
     let message = "linux.seccomp.syscalls[2]: the rule for \"getpid\" contradicts an earlier one";
     assert_eq!(error.to_string(), message);
 
-    let error = compile(&many_rules(4_200, 1, "SCMP_CMP_EQ"), CompileOptions::default()).expect_err("a long program");
+    let error =
+        compile(&many_rules(4_200, 1, "SCMP_CMP_EQ"), CompileOptions::default()).expect_err("a long program");
     let SeccompError::TooLong { found } = &error else { panic!("{error}") };
     assert!(*found > INSTRUCTIONS_MAX);
-    let message = format!("linux.seccomp.syscalls: {found} instructions are more than the kernel's limit of 4096");
+    let message =
+        format!("linux.seccomp.syscalls: {found} instructions are more than the kernel's limit of 4096");
     assert_eq!(error.to_string(), message);
 }
 
 /// So many rules with so many arguments each, for many system calls of three architectures.
 fn many_rules(count: usize, args: usize, op: &str) -> LinuxSeccomp {
-    let names: Vec<String> = (0..300).map(|nr| ScmpSyscall::from_raw_syscall(nr).get_name().expect("a name")).collect();
+    let names: Vec<String> =
+        (0..300).map(|nr| ScmpSyscall::from_raw_syscall(nr).get_name().expect("a name")).collect();
     let rule = |at: usize| {
         let arg = |index: usize| serde_json::json!({ "index": index, "value": at * (index + 1), "op": op });
         let args: Vec<_> = (0..args).map(arg).collect();
@@ -506,7 +513,9 @@ fn what_is_written_grows_with_the_rules_and_no_faster() {
     let written = |count, args, op| {
         let profile = many_rules(count, args, op);
         let (rules, abis) = (rules(&profile, CompileOptions::default()), abis(&profile));
-        decisions::program(&rules.expect("rules"), &abis.expect("architectures"), ALLOW).expect("a program").len()
+        decisions::program(&rules.expect("rules"), &abis.expect("architectures"), ALLOW)
+            .expect("a program")
+            .len()
     };
     for op in ["SCMP_CMP_EQ", "SCMP_CMP_GT", "SCMP_CMP_NE"] {
         for args in [1, 6] {
@@ -516,7 +525,8 @@ fn what_is_written_grows_with_the_rules_and_no_faster() {
         }
     }
     // Nothing is worked out twice, however long it is.
-    let error = compile(&many_rules(10_000, 6, "SCMP_CMP_NE"), CompileOptions::default()).expect_err("a long program");
+    let error = compile(&many_rules(10_000, 6, "SCMP_CMP_NE"), CompileOptions::default())
+        .expect_err("a long program");
     assert!(matches!(error, SeccompError::TooLong { .. }), "{error}");
 }
 
@@ -528,7 +538,9 @@ fn programs_are_no_longer_than_those_of_libseccomp() {
         profile.set_architectures(None);
         profile
     };
-    for profile in [dockers_profile(), shortened(100, 1), shortened(600, 1), shortened(200, 2), shortened(60, 6)] {
+    for profile in
+        [dockers_profile(), shortened(100, 1), shortened(600, 1), shortened(200, 2), shortened(60, 6)]
+    {
         let ours = compile(&profile, CompileOptions::default()).expect("a filter").program.len();
         let libseccomp = by_libseccomp(&profile).expect("a filter").program.len();
         assert!(ours <= libseccomp, "{ours} and {libseccomp} bytes");

@@ -58,7 +58,8 @@ fn decode_object(mut config: Map<String, Value>) -> Result<Result<Spec, SpecErro
     if let Some(section) = config.get_mut("linux").and_then(|linux| linux.get_mut("resources")) {
         resources(section);
     }
-    let mut given = OTHER_PLATFORMS.iter().filter(|(name, _, _)| config.remove(*name).is_some_and(|it| !it.is_null()));
+    let mut given =
+        OTHER_PLATFORMS.iter().filter(|(name, _, _)| config.remove(*name).is_some_and(|it| !it.is_null()));
     let other = given.next();
     // The rest of them goes, too.
     given.for_each(drop);
@@ -113,7 +114,10 @@ pub(super) fn process(process: &mut Map<String, Value>) {
 pub(super) fn resources(resources: &mut Value) {
     let Some(resources) = resources.as_object_mut() else { return };
     // A limit that is not given limits nothing.
-    if resources.get("pids").is_some_and(|pids| pids.is_object() && pids.get("limit").is_none_or(Value::is_null)) {
+    if resources
+        .get("pids")
+        .is_some_and(|pids| pids.is_object() && pids.get("limit").is_none_or(Value::is_null))
+    {
         resources.remove("pids");
     }
     for limit in resources.get_mut("hugepageLimits").and_then(Value::as_array_mut).into_iter().flatten() {
@@ -240,7 +244,8 @@ mod tests {
     fn the_specs_flags_are_the_types_flags() {
         let flags = ["SCHED_FLAG_RESET_ON_FORK", "SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_RECLAIM"];
         let spec = decoded(&config(&json!({"scheduler": {"policy": "SCHED_OTHER", "flags": flags}})));
-        let scheduler = spec.process().as_ref().and_then(|process| process.scheduler().clone()).expect("a scheduler");
+        let scheduler =
+            spec.process().as_ref().and_then(|process| process.scheduler().clone()).expect("a scheduler");
         let expected = [
             LinuxSchedulerFlag::SchedResetOnFork,
             LinuxSchedulerFlag::SchedFlagDLOverrun,
@@ -251,14 +256,19 @@ mod tests {
 
     #[test]
     fn lists_of_cpus_may_be_empty_and_have_spaces() {
-        for (text, expected) in [("", None), ("0, 2-3", Some("0,2-3")), (" 1 ,, ", Some("1")), ("7", Some("7"))] {
+        for (text, expected) in
+            [("", None), ("0, 2-3", Some("0,2-3")), (" 1 ,, ", Some("1")), ("7", Some("7"))]
+        {
             let spec = decoded(&config(&json!({"execCPUAffinity": {"initial": text, "final": "0 "}})));
             let affinity = spec.process().as_ref().and_then(|process| process.exec_cpu_affinity().clone());
             assert_eq!(affinity.expect("an affinity").initial().as_deref(), expected, "{text:?}");
         }
         for text in [" ", ",", "1 2", "0, 3-1", "a"] {
             let error = refused(&config(&json!({"execCPUAffinity": {"initial": text}})).to_string());
-            assert!(error.to_string().contains(": process.execCPUAffinity.initial: Invalid"), "{text:?}: {error}");
+            assert!(
+                error.to_string().contains(": process.execCPUAffinity.initial: Invalid"),
+                "{text:?}: {error}"
+            );
         }
     }
 

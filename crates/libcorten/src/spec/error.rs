@@ -89,9 +89,11 @@ impl SpecError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Read { .. } => ErrorKind::Kernel,
-            Self::TooLarge { .. } | Self::Empty | Self::NotAnObject | Self::Decode { .. } | Self::Invalid { .. } => {
-                ErrorKind::InvalidConfig
-            }
+            Self::TooLarge { .. }
+            | Self::Empty
+            | Self::NotAnObject
+            | Self::Decode { .. }
+            | Self::Invalid { .. } => ErrorKind::InvalidConfig,
             Self::Unsupported { .. } => ErrorKind::Unsupported,
         }
     }
@@ -182,7 +184,10 @@ pub enum Problem {
     TooMany { max: usize, found: usize },
     #[error("must have at most {max} bytes as the kernel gets it, a line for each entry, found {found}")]
     MapTooLong { max: usize, found: usize },
-    #[error("must be a list of numbers up to {} and ranges of them, like 0-3,7, found {found:?}", super::list::MAX)]
+    #[error(
+        "must be a list of numbers up to {} and ranges of them, like 0-3,7, found {found:?}",
+        super::list::MAX
+    )]
     NotAList { found: String },
     #[error("must be a size of pages like 64KB, 2MB, 1GB, found {found:?}")]
     NotAPageSize { found: String },
@@ -202,7 +207,9 @@ pub enum Problem {
     UnmappedGid { gid: u32 },
     #[error("time namespace offsets specified, but time namespace isn't enabled in the config")]
     OffsetsWithoutNamespace,
-    #[error("time namespace enabled, but both namespace path and time offsets specified -- you may only provide one")]
+    #[error(
+        "time namespace enabled, but both namespace path and time offsets specified -- you may only provide one"
+    )]
     OffsetsAndPath,
     #[error("must be 1 to 15 bytes without slash, colon and white space, and not . or .., found {found:?}")]
     NotADeviceName { found: String },

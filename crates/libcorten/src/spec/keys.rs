@@ -37,7 +37,16 @@ const RATES: Shape = List(&[("major", Leaf), ("minor", Leaf), ("rate", Leaf)]);
 pub(super) const PROCESS: Fields = &[
     ("terminal", Leaf),
     ("consoleSize", Object(&[("height", Leaf), ("width", Leaf)])),
-    ("user", Object(&[("uid", Leaf), ("gid", Leaf), ("umask", Leaf), ("additionalGids", Leaf), ("username", Leaf)])),
+    (
+        "user",
+        Object(&[
+            ("uid", Leaf),
+            ("gid", Leaf),
+            ("umask", Leaf),
+            ("additionalGids", Leaf),
+            ("username", Leaf),
+        ]),
+    ),
     ("args", Leaf),
     ("commandLine", Leaf),
     ("env", Leaf),
@@ -110,7 +119,10 @@ pub(super) const RESOURCES: Fields = &[
         Object(&[
             ("weight", Leaf),
             ("leafWeight", Leaf),
-            ("weightDevice", List(&[("major", Leaf), ("minor", Leaf), ("weight", Leaf), ("leafWeight", Leaf)])),
+            (
+                "weightDevice",
+                List(&[("major", Leaf), ("minor", Leaf), ("weight", Leaf), ("leafWeight", Leaf)]),
+            ),
             ("throttleReadBpsDevice", RATES),
             ("throttleWriteBpsDevice", RATES),
             ("throttleReadIOPSDevice", RATES),
@@ -247,7 +259,9 @@ pub(super) fn respell(object: &mut Map<String, Value>, fields: Fields) -> Result
     object.retain(|_, value| !value.is_null());
     for other in others {
         let folded: String = other.chars().map(fold).collect();
-        let Some((name, _)) = fields.iter().find(|(name, _)| name.eq_ignore_ascii_case(&folded)) else { continue };
+        let Some((name, _)) = fields.iter().find(|(name, _)| name.eq_ignore_ascii_case(&folded)) else {
+            continue;
+        };
         changed = true;
         if object.contains_key(*name) {
             return Err((*name).to_owned());
@@ -273,7 +287,8 @@ fn respell_below(value: &mut Value, shape: &Shape) -> Result<bool, String> {
         (Object(fields), Value::Object(object)) => changed = respell(object, fields)?,
         (List(fields), Value::Array(list)) => {
             for (index, element) in list.iter_mut().enumerate() {
-                changed |= respell_below(element, &Object(fields)).map_err(|path| format!("[{index}].{path}"))?;
+                changed |=
+                    respell_below(element, &Object(fields)).map_err(|path| format!("[{index}].{path}"))?;
             }
         }
         (Named(fields), Value::Object(entries)) => {

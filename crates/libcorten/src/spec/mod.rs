@@ -116,7 +116,9 @@ pub(crate) fn parse_boxed(text: &[u8]) -> Result<Box<Spec>, SpecError> {
     }
     match serde_json::from_slice(text) {
         Ok(spec) => compat::has_no_freebsd(text).map(|()| spec),
-        Err(error) => compat::decode(text, &error).unwrap_or_else(|| Err(locate::<Spec>(text, &error))).map(Box::new),
+        Err(error) => {
+            compat::decode(text, &error).unwrap_or_else(|| Err(locate::<Spec>(text, &error))).map(Box::new)
+        }
     }
 }
 
@@ -142,7 +144,9 @@ pub fn parse_resources(text: &[u8]) -> Result<LinuxResources, SpecError> {
 ///
 /// As [`load`].
 pub fn parse_process(text: &[u8]) -> Result<Process, SpecError> {
-    parse_section(text, keys::PROCESS, |process| process.as_object_mut().into_iter().for_each(compat::process))
+    parse_section(text, keys::PROCESS, |process| {
+        process.as_object_mut().into_iter().for_each(compat::process)
+    })
 }
 
 /// Decodes a section that stands alone; `compatible` writes it as the types want it.
@@ -231,7 +235,10 @@ mod tests {
             ("{", "config.json:1:1: EOF while parsing an object"),
             ("[]", "config.json is not a JSON object"),
             ("{} {}", "config.json:1:4: trailing characters"),
-            ("{\"ociVersion\": 1}", "config.json:1:16: ociVersion: invalid type: integer `1`, expected a string"),
+            (
+                "{\"ociVersion\": 1}",
+                "config.json:1:16: ociVersion: invalid type: integer `1`, expected a string",
+            ),
             (
                 "{\"process\": {\n \"user\": {}, \"cwd\": \"/\", \"args\": [\"a\", 7]}}",
                 "config.json:2:40: process.args[1]: invalid type: integer `7`, expected a string",
@@ -242,7 +249,10 @@ mod tests {
                 "config.json:1:41: mounts[1]: EOF while parsing a string",
             ),
             ("{\"root\": {\"path\": \"a\u{1}\"}}", "config.json:1:21: root.path: control character"),
-            ("{\"linux\": {\"namespaces\": [{\"type\": \"mnt\"}]}}", "linux.namespaces[0].type: unknown variant `mnt`"),
+            (
+                "{\"linux\": {\"namespaces\": [{\"type\": \"mnt\"}]}}",
+                "linux.namespaces[0].type: unknown variant `mnt`",
+            ),
         ];
         for (text, expected) in cases {
             let error = load(text.as_bytes()).expect_err(text);
@@ -256,7 +266,10 @@ mod tests {
         let resources = |text: &str| parse_resources(text.as_bytes()).expect_err(text).about("a.json");
         assert_eq!(resources("["), "a.json is not a JSON object");
         assert_eq!(resources("{\n  \"cpu\": }"), "a.json:2:10: expected value");
-        assert_eq!(resources("{\n  \"cpu\": 1}"), "a.json: cpu: invalid type: integer `1`, expected struct LinuxCpu");
+        assert_eq!(
+            resources("{\n  \"cpu\": 1}"),
+            "a.json: cpu: invalid type: integer `1`, expected struct LinuxCpu"
+        );
         let error = parse_process(b"{\"args\": [\"a\",\n7]}").expect_err("a number").about("p.json");
         assert_eq!(error, "p.json: args[1]: invalid type: integer `7`, expected a string");
         assert!(parse_resources(b"{\"pids\": {}}").is_ok());
@@ -279,7 +292,8 @@ mod tests {
     #[test]
     fn long_strings_load_but_are_not_printed_whole() {
         let long = "x".repeat(1 << 20);
-        let spec = load(format!("{{\"ociVersion\": \"1.2.0\", \"hostname\": \"{long}\"}}").as_bytes()).expect("long");
+        let spec = load(format!("{{\"ociVersion\": \"1.2.0\", \"hostname\": \"{long}\"}}").as_bytes())
+            .expect("long");
         assert_eq!(spec.hostname().as_ref().map(String::len), Some(1 << 20));
         let wrong = format!("{{\"linux\": {{\"namespaces\": [{{\"type\": \"{long}\"}}]}}}}");
         let error = load(wrong.as_bytes()).expect_err("no such namespace");

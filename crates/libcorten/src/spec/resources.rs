@@ -47,13 +47,15 @@ pub(crate) fn limits(given: &LinuxResources) -> Resources {
         limit: limit.limit().try_into().unwrap_or(0),
     });
     if let Some(network) = given.network() {
-        let priorities = list(network.priorities(), |priority| (priority.name().clone(), priority.priority()));
+        let priorities =
+            list(network.priorities(), |priority| (priority.name().clone(), priority.priority()));
         limits.network = Network { class_id: network.class_id(), priorities };
     }
     for (device, rdma) in given.rdma().iter().flatten() {
         limits.rdma.insert(device.clone(), Rdma { handles: rdma.hca_handles(), objects: rdma.hca_objects() });
     }
-    limits.unified = given.unified().iter().flatten().map(|(file, value)| (file.clone(), value.clone())).collect();
+    limits.unified =
+        given.unified().iter().flatten().map(|(file, value)| (file.clone(), value.clone())).collect();
     limits
 }
 

@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use oci_spec::runtime::{
-    Linux, LinuxDevice, LinuxDeviceType, LinuxNamespaceType, LinuxSeccomp, LinuxSeccompAction, Mount, Process, Spec,
+    Linux, LinuxDevice, LinuxDeviceType, LinuxNamespaceType, LinuxSeccomp, LinuxSeccompAction, Mount,
+    Process, Spec,
 };
 
 use super::annotations::{self, annotation};
@@ -183,12 +184,14 @@ fn capabilities_are_permitted(spec: &Spec) -> Result<(), SpecError> {
             return Ok(());
         };
         let permitted = capabilities.permitted().iter().flatten().collect::<HashSet<_>>();
-        let beyond = capabilities.effective().iter().flatten().filter(|capability| !permitted.contains(capability));
+        let beyond =
+            capabilities.effective().iter().flatten().filter(|capability| !permitted.contains(capability));
         // Sets have no order; the message has.
         match beyond.min_by_key(|capability| capability.to_string()) {
-            Some(&capability) => {
-                Err(SpecError::invalid("process.capabilities.effective", Problem::NotPermitted { capability }))
-            }
+            Some(&capability) => Err(SpecError::invalid(
+                "process.capabilities.effective",
+                Problem::NotPermitted { capability },
+            )),
             None => Ok(()),
         }
     })
@@ -277,7 +280,8 @@ fn sysctls_are_namespaced(spec: &Spec) -> Result<(), SpecError> {
         for key in keys {
             let field = || strings::entry("linux.sysctl", key);
             let file = sysctl_file(key).ok_or_else(|| SpecError::invalid(field(), Problem::NotASysctl))?;
-            let namespace = sysctl_namespace(&file).map_err(|problem| SpecError::invalid(field(), problem))?;
+            let namespace =
+                sysctl_namespace(&file).map_err(|problem| SpecError::invalid(field(), problem))?;
             needs_namespace(spec, namespace, field)?;
         }
         Ok(())
@@ -388,11 +392,15 @@ fn seccomp_notify_is_sound(spec: &Spec) -> Result<(), SpecError> {
             require(!syscall.names().iter().any(|name| name == "write"), || (field(), Problem::NotifyWrite))?;
             require(listener, || (field(), Problem::NotifyWithoutListener))?;
             if !path {
-                absolute(Path::new(receiver), || strings::entry("annotations", annotations::SECCOMP_RECEIVER))?;
+                absolute(Path::new(receiver), || {
+                    strings::entry("annotations", annotations::SECCOMP_RECEIVER)
+                })?;
             }
         }
         let metadata = seccomp.listener_metadata().as_ref().is_some_and(|metadata| !metadata.is_empty());
-        require(listener || !metadata, || ("linux.seccomp.listenerMetadata".into(), Problem::MetadataWithoutListener))
+        require(listener || !metadata, || {
+            ("linux.seccomp.listenerMetadata".into(), Problem::MetadataWithoutListener)
+        })
     })
 }
 
@@ -416,7 +424,10 @@ fn in_linux(spec: &Spec, rule: impl FnOnce(&Linux) -> Result<(), SpecError>) -> 
     spec.linux().as_ref().map_or(Ok(()), rule)
 }
 
-fn in_seccomp(spec: &Spec, rule: impl FnOnce(&LinuxSeccomp) -> Result<(), SpecError>) -> Result<(), SpecError> {
+fn in_seccomp(
+    spec: &Spec,
+    rule: impl FnOnce(&LinuxSeccomp) -> Result<(), SpecError>,
+) -> Result<(), SpecError> {
     in_linux(spec, |linux| linux.seccomp().as_ref().map_or(Ok(()), rule))
 }
 
@@ -428,7 +439,12 @@ fn require(sound: bool, broken: impl FnOnce() -> (String, Problem)) -> Result<()
     Err(SpecError::invalid(field, problem))
 }
 
-fn in_range(found: impl Into<i128>, min: i64, max: i64, field: impl FnOnce() -> String) -> Result<(), SpecError> {
+fn in_range(
+    found: impl Into<i128>,
+    min: i64,
+    max: i64,
+    field: impl FnOnce() -> String,
+) -> Result<(), SpecError> {
     let found = found.into();
     let sound = (i128::from(min)..=i128::from(max)).contains(&found);
     require(sound, || (field(), Problem::Range { min, max, found }))
@@ -437,12 +453,16 @@ fn in_range(found: impl Into<i128>, min: i64, max: i64, field: impl FnOnce() -> 
 /// runc: a relative path counts from the root.
 fn all_given(field: &str, paths: &Option<Vec<String>>) -> Result<(), SpecError> {
     let mut paths = paths.iter().flatten().enumerate();
-    paths.try_for_each(|(index, path)| require(!path.is_empty(), || (format!("{field}[{index}]"), Problem::Empty)))
+    paths.try_for_each(|(index, path)| {
+        require(!path.is_empty(), || (format!("{field}[{index}]"), Problem::Empty))
+    })
 }
 
 fn absolute(path: &Path, field: impl Fn() -> String) -> Result<(), SpecError> {
     require(!path.as_os_str().is_empty(), || (field(), Problem::Empty))?;
-    require(path.is_absolute(), || (field(), Problem::NotAbsolute { found: shorten(&path.display().to_string(), 128) }))
+    require(path.is_absolute(), || {
+        (field(), Problem::NotAbsolute { found: shorten(&path.display().to_string(), 128) })
+    })
 }
 
 fn is_assignment(text: &str, field: impl FnOnce() -> String) -> Result<(), SpecError> {
@@ -451,7 +471,11 @@ fn is_assignment(text: &str, field: impl FnOnce() -> String) -> Result<(), SpecE
     })
 }
 
-fn needs_namespace(spec: &Spec, typ: LinuxNamespaceType, field: impl FnOnce() -> String) -> Result<(), SpecError> {
+fn needs_namespace(
+    spec: &Spec,
+    typ: LinuxNamespaceType,
+    field: impl FnOnce() -> String,
+) -> Result<(), SpecError> {
     require(namespace(spec, typ).is_some(), || (field(), Problem::NeedsNamespace { typ }))
 }
 

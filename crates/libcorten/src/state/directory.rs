@@ -119,7 +119,9 @@ impl Failure for StateError {
             Self::Locked => ErrorKind::WrongState,
             Self::Damaged { .. } => ErrorKind::Internal,
             Self::Left { source, .. } => source.kind(),
-            Self::Call(error) if matches!(error.errno.0, Errno::EACCES | Errno::EPERM) => ErrorKind::Permission,
+            Self::Call(error) if matches!(error.errno.0, Errno::EACCES | Errno::EPERM) => {
+                ErrorKind::Permission
+            }
             Self::Call(_) => ErrorKind::Kernel,
         }
     }
@@ -233,7 +235,8 @@ impl StateDirectory {
 
     /// Returns the uid of the directory's owner.
     pub(crate) fn owner(&self) -> Result<u32, StateError> {
-        let stat = fstat(&self.fd).map_err(|errno| SysError::new(errno, || format!("fstat({:?})", self.path)))?;
+        let stat =
+            fstat(&self.fd).map_err(|errno| SysError::new(errno, || format!("fstat({:?})", self.path)))?;
         Ok(stat.st_uid)
     }
 
@@ -247,7 +250,8 @@ impl StateDirectory {
         // Most containers have none.
         let Ok(file) = open_regular(&self.fd, HOOK, OFlag::O_NOFOLLOW) else { return };
         let line = read_whole(file).unwrap_or_default();
-        let pid = line.split(|byte| *byte == b' ').next().and_then(|pid| str::from_utf8(pid).ok()?.parse().ok());
+        let pid =
+            line.split(|byte| *byte == b' ').next().and_then(|pid| str::from_utf8(pid).ok()?.parse().ok());
         let (Some(pid), Ok(Some(began))) = (pid, start_time_in(&line)) else { return };
         if start_time(pid).is_ok_and(|time| time == Some(began)) {
             sys::kill_tree(Pid::from_raw(pid));
@@ -286,8 +290,9 @@ impl StateDirectory {
     /// Makes the directory that the container sees: users of the container may pass through it, whatever the
     /// caller's umask.
     pub(crate) fn make_notify_directory(&self) -> Result<(), SysError> {
-        let call =
-            |call: &'static str| move |errno| SysError::new(errno, || format!("{call}({NOTIFY_DIRECTORY:?}, 0755)"));
+        let call = |call: &'static str| {
+            move |errno| SysError::new(errno, || format!("{call}({NOTIFY_DIRECTORY:?}, 0755)"))
+        };
         let mode = Mode::from_bits_truncate(0o755);
         mkdirat(&self.fd, NOTIFY_DIRECTORY, mode).map_err(call("mkdirat"))?;
         fchmodat(&self.fd, NOTIFY_DIRECTORY, mode, FchmodatFlags::FollowSymlink).map_err(call("fchmodat"))
@@ -296,7 +301,8 @@ impl StateDirectory {
     /// Makes the socket for sd_notify(3), where any user of the container may send to; `None` if the
     /// container has no directory for it. One that a killed command has left goes.
     pub(crate) fn listen_for_readiness(&self) -> Result<Option<OwnedFd>, SysError> {
-        let failed = |call: &'static str| move |errno| SysError::new(errno, || format!("{call}({NOTIFY_SOCKET})"));
+        let failed =
+            |call: &'static str| move |errno| SysError::new(errno, || format!("{call}({NOTIFY_SOCKET})"));
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let directory = match openat(&self.fd, NOTIFY_DIRECTORY, flags, Mode::empty()) {
             Err(Errno::ENOENT) => return Ok(None),
@@ -307,12 +313,14 @@ impl StateDirectory {
             Err(errno) => return Err(failed("unlinkat")(errno)),
         }
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let socket = socket(AddressFamily::Unix, SockType::Datagram, flags, None).map_err(failed("socket"))?;
+        let socket =
+            socket(AddressFamily::Unix, SockType::Datagram, flags, None).map_err(failed("socket"))?;
         // Short enough for a socket, wherever the state root is.
         let path = sys::path_by_fd(&directory).join(NOTIFY_SOCKET);
         bind(socket.as_raw_fd(), &UnixAddr::new(&path).map_err(failed("bind"))?).map_err(failed("bind"))?;
         let mode = Mode::from_bits_truncate(0o777);
-        fchmodat(&directory, NOTIFY_SOCKET, mode, FchmodatFlags::FollowSymlink).map_err(failed("fchmodat"))?;
+        fchmodat(&directory, NOTIFY_SOCKET, mode, FchmodatFlags::FollowSymlink)
+            .map_err(failed("fchmodat"))?;
         Ok(Some(socket))
     }
 
@@ -375,9 +383,9 @@ impl StateDirectory {
     /// Writes the config down, once: nobody reads it before the record says that the container has been
     /// created.
     pub(crate) fn write_config(&self, json: &[u8]) -> Result<(), StateError> {
-        self.open_new(CONFIG)?
-            .write_all(json)
-            .map_err(|error| SysError::from_io(&error, || format!("write({:?}, {CONFIG:?})", self.path)).into())
+        self.open_new(CONFIG)?.write_all(json).map_err(|error| {
+            SysError::from_io(&error, || format!("write({:?}, {CONFIG:?})", self.path)).into()
+        })
     }
 
     /// Opens an empty file to write it. Does not wait for somebody to read from a FIFO.
@@ -403,7 +411,8 @@ impl StateDirectory {
 
     /// Opens the config that was written down.
     pub(crate) fn open_config(&self) -> Result<File, StateError> {
-        let missing = || SysError::new(Errno::ENOENT, || format!("openat({:?}, {CONFIG:?})", self.path)).into();
+        let missing =
+            || SysError::new(Errno::ENOENT, || format!("openat({:?}, {CONFIG:?})", self.path)).into();
         self.open_file(CONFIG)?.ok_or_else(missing)
     }
 
@@ -472,7 +481,12 @@ impl StateDirectory {
         if self.is_gone() {
             return Ok(());
         }
-        let own = match openat(&self.fd, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()) {
+        let own = match openat(
+            &self.fd,
+            ".",
+            OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+            Mode::empty(),
+        ) {
             Ok(own) => own,
             Err(Errno::ENOENT) => return Ok(()),
             Err(errno) => {

@@ -265,7 +265,9 @@ fn look_at(pid: i32) -> Result<Option<(u64, bool)>, SysError> {
         Ok(line) => line,
         // Not there; in a procfs where this process is.
         Err(error) if is_gone(&error) => {
-            return std::fs::symlink_metadata("/proc/self/stat").map(|_| None).map_err(|error| failed(&error));
+            return std::fs::symlink_metadata("/proc/self/stat")
+                .map(|_| None)
+                .map_err(|error| failed(&error));
         }
         Err(error) => return Err(failed(&error)),
     };

@@ -129,7 +129,10 @@ mod tests {
         let unlink = Call::from("unlinkat(\"x\")");
         for (call, text) in [
             (init(false), "clone3(CLONE_VM|CLONE_VFORK|CLONE_PIDFD|CLONE_NEWNS|CLONE_NEWPID)"),
-            (init(true), "clone3(CLONE_VM|CLONE_VFORK|CLONE_PIDFD|CLONE_INTO_CGROUP|CLONE_NEWNS|CLONE_NEWPID)"),
+            (
+                init(true),
+                "clone3(CLONE_VM|CLONE_VFORK|CLONE_PIDFD|CLONE_INTO_CGROUP|CLONE_NEWNS|CLONE_NEWPID)",
+            ),
             (Call::CloneHolder, "clone3(CLONE_NEWUSER)"),
             (
                 Call::MemfdCreate { name: c"corten-init".into(), mark: Some("MFD_EXEC") },

@@ -57,10 +57,13 @@ impl Stack {
     const SIZE: usize = 64 * 1024;
 
     fn new() -> Result<Self, SysError> {
-        let failed = |call: &'static str| move |errno| SysError::new(errno, || format!("{call}(stack of the child)"));
+        let failed =
+            |call: &'static str| move |errno| SysError::new(errno, || format!("{call}(stack of the child)"));
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK | libc::MAP_NORESERVE;
         // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches nothing of ours.
-        let base = unsafe { libc::mmap(std::ptr::null_mut(), Self::GUARD + Self::SIZE, libc::PROT_NONE, flags, -1, 0) };
+        let base = unsafe {
+            libc::mmap(std::ptr::null_mut(), Self::GUARD + Self::SIZE, libc::PROT_NONE, flags, -1, 0)
+        };
         if base == libc::MAP_FAILED {
             return Err(failed("mmap")(Errno::last()));
         }
@@ -119,7 +122,8 @@ impl InitProcess {
     /// namespaces)`, `execveat`. Returns when init runs, or has been killed.
     pub(crate) fn start(start: &InitStart<'_>) -> Result<Self, SysError> {
         let number = |fd: RawFd| CString::new(fd.to_string()).unwrap_or_default();
-        let arguments = [CString::from(c"corten-init"), number(start.program.as_raw_fd()), number(start.socket)];
+        let arguments =
+            [CString::from(c"corten-init"), number(start.program.as_raw_fd()), number(start.socket)];
         let mut inherited = start.inherited.to_vec();
         inherited.push(start.program.as_raw_fd());
         let data = ChildData {
@@ -144,8 +148,8 @@ impl InitProcess {
         // SAFETY: data and stack live until this function returns, before which the child has left this
         // memory: the kernel lets the caller go on only then (clone(2), CLONE_VFORK). `child_main` keeps the
         // rules of this module.
-        let (pid, pidfd) =
-            unsafe { spawn(arguments, child_main, &raw const data) }.map_err(|errno| SysError::new(errno, call))?;
+        let (pid, pidfd) = unsafe { spawn(arguments, child_main, &raw const data) }
+            .map_err(|errno| SysError::new(errno, call))?;
         let failures = [(&data.dup_failure, "dup3(stdio)"), (&data.failure, "execveat(corten-init)")];
         for (failure, call) in failures {
             let errno = failure.load(Ordering::Acquire);
@@ -245,7 +249,8 @@ pub(super) fn namespace_names(flags: u64) -> String {
         (libc::CLONE_NEWNET, "CLONE_NEWNET"),
         (libc::CLONE_NEWCGROUP, "CLONE_NEWCGROUP"),
     ];
-    let set = NAMES.iter().filter(|(flag, _)| flags & u64::from(flag.cast_unsigned()) != 0).map(|(_, name)| *name);
+    let set =
+        NAMES.iter().filter(|(flag, _)| flags & u64::from(flag.cast_unsigned()) != 0).map(|(_, name)| *name);
     set.collect::<Vec<_>>().join("|")
 }
 

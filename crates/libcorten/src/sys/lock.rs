@@ -17,7 +17,9 @@ impl Lock {
         match file.try_lock() {
             Ok(()) => Ok(Ok(Self(file))),
             Err(TryLockError::WouldBlock) => Ok(Err(file.into())),
-            Err(TryLockError::Error(error)) => Err(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))),
+            Err(TryLockError::Error(error)) => {
+                Err(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
+            }
         }
     }
 }

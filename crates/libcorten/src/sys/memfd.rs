@@ -29,7 +29,8 @@ pub(crate) fn sealed_memfd(name: &CStr, bytes: &[u8], executable: bool) -> Resul
     let mut file = File::from(fd);
     file.write_all(bytes)
         .map_err(|error| SysError::from_io(&error, || format!("write({name:?}, {} bytes)", bytes.len())))?;
-    let seals = SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
+    let seals =
+        SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
     let with_mode = seals | SealFlag::from_bits_retain(libc::F_SEAL_EXEC);
     match fcntl(&file, FcntlArg::F_ADD_SEALS(with_mode)) {
         // Before Linux 6.3 a mode cannot be sealed.

@@ -26,7 +26,8 @@ pub(crate) use call::Call;
 pub(crate) use clone::{InitProcess, InitStart, UserNamespaceHolder};
 pub(crate) use exchange::exchange;
 pub(crate) use fds::{
-    adopt_received, copy_inherited, inherited, path_by_fd, wait_any, wait_hung_up, wait_readable, wait_writable,
+    adopt_received, copy_inherited, inherited, path_by_fd, wait_any, wait_hung_up, wait_readable,
+    wait_writable,
 };
 pub(crate) use hook::{introduce, isolate};
 pub(crate) use lock::Lock;

@@ -73,7 +73,8 @@ fn leave_this_cpu<T>(thread: &JoinHandle<T>) {
 
 /// Moves this thread into a new network namespace, brings loopback up and opens the namespace.
 fn make() -> Result<OwnedFd, SysError> {
-    unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| SysError::new(errno, || "unshare(CLONE_NEWNET)".to_owned()))?;
+    unshare(CloneFlags::CLONE_NEWNET)
+        .map_err(|errno| SysError::new(errno, || "unshare(CLONE_NEWNET)".to_owned()))?;
     loopback_up()?;
     let path = "/proc/thread-self/ns/net";
     let opened = File::open(path).map_err(|error| SysError::from_io(&error, || Call::open(path)))?;
@@ -92,6 +93,7 @@ fn loopback_up() -> Result<(), SysError> {
     let flags = libc::__c_anonymous_ifr_ifru { ifru_flags: 1 };
     let request = libc::ifreq { ifr_name: name, ifr_ifru: flags };
     // SAFETY: the request reads a struct ifreq (netdevice(7)), which outlives the call.
-    let result = unsafe { libc::syscall(libc::SYS_ioctl, socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    let result =
+        unsafe { libc::syscall(libc::SYS_ioctl, socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
     Errno::result(result).map(drop).map_err(call("ioctl(SIOCSIFFLAGS, lo)"))
 }

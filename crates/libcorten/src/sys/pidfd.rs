@@ -23,7 +23,8 @@ pub(crate) fn open_pidfd(pid: Pid) -> Result<OwnedFd, SysError> {
 /// `None` if it has ended.
 pub(crate) fn pid_of(pidfd: impl AsFd) -> Result<Option<Pid>, SysError> {
     let path = format!("/proc/self/fdinfo/{}", pidfd.as_fd().as_raw_fd());
-    let info = std::fs::read_to_string(&path).map_err(|error| SysError::from_io(&error, || Call::read(&path)))?;
+    let info =
+        std::fs::read_to_string(&path).map_err(|error| SysError::from_io(&error, || Call::read(&path)))?;
     let pid = info.lines().find_map(|line| line.strip_prefix("Pid:")).and_then(|pid| pid.trim().parse().ok());
     Ok(pid.filter(|pid| *pid > 0).map(Pid::from_raw))
 }
@@ -45,7 +46,9 @@ pub(crate) fn send_signal(pidfd: impl AsFd, signal: i32) -> Result<(), SysError>
     let none = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: the info pointer is null, which the call allows: the kernel fills it in as kill(2) does.
     let result = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, none, 0) };
-    Errno::result(result).map(drop).map_err(|errno| SysError::new(errno, || format!("pidfd_send_signal({signal})")))
+    Errno::result(result)
+        .map(drop)
+        .map_err(|errno| SysError::new(errno, || format!("pidfd_send_signal({signal})")))
 }
 
 /// Kills a process and, as far as they can be found, its descendants. What has ended meanwhile is no error.

@@ -31,7 +31,8 @@ pub(crate) type Cpus = [u64; 128];
 pub(super) fn own_cpus() -> Result<Cpus, SysError> {
     let mut cpus: Cpus = [0; 128];
     // SAFETY: the kernel writes at most the size given, which is that of the array.
-    let result = unsafe { libc::syscall(libc::SYS_sched_getaffinity, 0, size_of_val(&cpus), cpus.as_mut_ptr()) };
+    let result =
+        unsafe { libc::syscall(libc::SYS_sched_getaffinity, 0, size_of_val(&cpus), cpus.as_mut_ptr()) };
     Errno::result(result).map_err(|errno| SysError::new(errno, || "sched_getaffinity(0)".to_owned()))?;
     Ok(cpus)
 }
@@ -52,16 +53,20 @@ pub(crate) fn run_on_again(before: &Cpus) -> Result<(), SysError> {
 fn set_affinity(mask: &[u8]) -> Result<(), SysError> {
     // SAFETY: the mask is readable for its size and outlives the call.
     let result = unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, mask.len(), mask.as_ptr()) };
-    Errno::result(result).map(drop).map_err(|errno| SysError::new(errno, || format!("sched_setaffinity(0, {mask:x?})")))
+    Errno::result(result)
+        .map(drop)
+        .map_err(|errno| SysError::new(errno, || format!("sched_setaffinity(0, {mask:x?})")))
 }
 
 /// Lets children be waited for: undoes a SIGCHLD that is ignored, as whoever started this process may have
 /// left it.
 pub(crate) fn expect_children() -> Result<(), SysError> {
     // SAFETY: no handler is installed; the kernel's own action takes the place of another.
-    unsafe { nix::sys::signal::signal(nix::sys::signal::Signal::SIGCHLD, nix::sys::signal::SigHandler::SigDfl) }
-        .map(drop)
-        .map_err(|errno| SysError::new(errno, || "sigaction(SIGCHLD, SIG_DFL)".to_owned()))
+    unsafe {
+        nix::sys::signal::signal(nix::sys::signal::Signal::SIGCHLD, nix::sys::signal::SigHandler::SigDfl)
+    }
+    .map(drop)
+    .map_err(|errno| SysError::new(errno, || "sigaction(SIGCHLD, SIG_DFL)".to_owned()))
 }
 
 /// The capabilities of a thread, as bits.

@@ -18,7 +18,11 @@ pub(crate) enum NotOpened {
 }
 
 /// Opens a regular file to read it. Does not wait for somebody to write to a FIFO, and takes no terminal.
-pub(crate) fn open_regular<P: NixPath + ?Sized>(at: impl AsFd, path: &P, more: OFlag) -> Result<File, NotOpened> {
+pub(crate) fn open_regular<P: NixPath + ?Sized>(
+    at: impl AsFd,
+    path: &P,
+    more: OFlag,
+) -> Result<File, NotOpened> {
     let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | more;
     let fd = openat(at, path, flags, Mode::empty()).map_err(|errno| match errno {
         // A socket.

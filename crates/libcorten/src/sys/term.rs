@@ -14,7 +14,9 @@ pub(crate) fn window_size(terminal: impl AsFd) -> Result<Size, SysError> {
     let mut size = Size { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: the request writes one winsize, and `size` is one and outlives the call.
     let result = unsafe { libc::ioctl(terminal.as_fd().as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
-    Errno::result(result).map(|_| size).map_err(|errno| SysError::new(errno, || "ioctl(TIOCGWINSZ)".to_owned()))
+    Errno::result(result)
+        .map(|_| size)
+        .map_err(|errno| SysError::new(errno, || "ioctl(TIOCGWINSZ)".to_owned()))
 }
 
 /// Sets the size of the terminal: `TIOCSWINSZ`. The other end's foreground processes get SIGWINCH.
@@ -29,7 +31,8 @@ pub(crate) fn peer(master: impl AsFd) -> Result<OwnedFd, SysError> {
     let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
     // SAFETY: the request takes flags of open(2) by value, and no pointer.
     let result = unsafe { libc::ioctl(master.as_fd().as_raw_fd(), libc::TIOCGPTPEER, flags) };
-    let fd = Errno::result(result).map_err(|errno| SysError::new(errno, || "ioctl(TIOCGPTPEER)".to_owned()))?;
+    let fd =
+        Errno::result(result).map_err(|errno| SysError::new(errno, || "ioctl(TIOCGPTPEER)".to_owned()))?;
     // SAFETY: the kernel has just made this fd for this process, and nobody else knows its number.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

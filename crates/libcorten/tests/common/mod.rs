@@ -146,8 +146,9 @@ impl TestBundle {
         }
         copy_program("/bin/busybox".as_ref(), &bin.join("busybox"));
         for applet in [
-            "cat", "chmod", "echo", "env", "false", "grep", "head", "hostname", "id", "kill", "ls", "mkdir", "mknod",
-            "mount", "ps", "pwd", "readlink", "sh", "sleep", "stat", "stty", "touch", "true", "tty", "umount", "wc",
+            "cat", "chmod", "echo", "env", "false", "grep", "head", "hostname", "id", "kill", "ls", "mkdir",
+            "mknod", "mount", "ps", "pwd", "readlink", "sh", "sleep", "stat", "stty", "touch", "true", "tty",
+            "umount", "wc",
         ] {
             symlink("busybox", bin.join(applet)).unwrap();
         }
@@ -226,7 +227,9 @@ impl TestBundle {
     /// Asserts that nothing of the container is on the host.
     pub fn assert_nothing_left(&self, what: &str) {
         let ids: Vec<_> = match fs::read_dir(self.state_root()) {
-            Ok(entries) => entries.map(|entry| entry.unwrap().file_name()).filter(|name| name != "@seccomp").collect(),
+            Ok(entries) => {
+                entries.map(|entry| entry.unwrap().file_name()).filter(|name| name != "@seccomp").collect()
+            }
             Err(_) => Vec::new(),
         };
         assert!(ids.is_empty(), "{what}: state is left: {ids:?}");
@@ -254,8 +257,9 @@ impl TestBundle {
 
     /// Waits until a program of this name runs in the container.
     pub fn wait_for_program(&self, name: &str) {
-        let is_named =
-            |pid: &String| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == name);
+        let is_named = |pid: &String| {
+            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == name)
+        };
         until(&format!("no {name} runs"), || self.processes().iter().any(is_named));
     }
 

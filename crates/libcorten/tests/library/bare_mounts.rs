@@ -35,13 +35,18 @@ impl Place {
         let source = test.beside("src");
         fs::create_dir(&source).unwrap();
         fs::write(source.join("seen"), "").unwrap();
-        let mount = json!({ "destination": "/src", "type": "bind", "source": &source, "options": ["bind", "ro"] });
+        let mount =
+            json!({ "destination": "/src", "type": "bind", "source": &source, "options": ["bind", "ro"] });
         // The directory for the third is made in the source of the second, and is the source of the fourth.
         let outer = test.beside("outer");
         fs::create_dir(&outer).unwrap();
         let bind = |source: &Path, destination: &str| json!({ "destination": destination, "type": "bind", "source": source, "options": ["bind"] });
-        let binds =
-            [mount, bind(&outer, "/outer"), bind(&source, "/outer/inner"), bind(&outer.join("inner"), "/inner")];
+        let binds = [
+            mount,
+            bind(&outer, "/outer"),
+            bind(&source, "/outer/inner"),
+            bind(&outer.join("inner"), "/inner"),
+        ];
         test.config["mounts"].as_array_mut().unwrap().splice(3..3, binds);
         Self { test, template: tempfile::Builder::new().prefix("corten-template-").tempdir().unwrap() }
     }
@@ -78,7 +83,11 @@ impl Place {
         let read = |name: &str| fs::read_to_string(self.test.rootfs().join("tmp").join(name)).unwrap();
         let root = read("root");
         assert!(root.contains("seen"), "{root}");
-        assert_eq!(read("again"), root.replace("seen\n", ""), "the root is still there, and nothing is below");
+        assert_eq!(
+            read("again"),
+            root.replace("seen\n", ""),
+            "the root is still there, and nothing is below"
+        );
         let mounts = read("mounts");
         // Which device number a new filesystem got says nothing.
         let plain = |line: &str| {
@@ -152,10 +161,12 @@ fn a_directory_of_others_is_not_used() {
 fn the_template_is_left_out_of_recursive_bind_mounts() {
     let Some(place) = Place::with_template() else { return };
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let above = mounts.lines().find(|line| line.contains(&format!(" {} ", place.directory().display()))).unwrap();
+    let above =
+        mounts.lines().find(|line| line.contains(&format!(" {} ", place.directory().display()))).unwrap();
     assert!(above.contains(" unbindable "), "{above}");
     let copy = tempfile::tempdir().unwrap();
-    let script = "mount --rbind \"$1\" \"$2\" && ! grep \" $2/.*mnt:\" /proc/self/mountinfo && ls -A \"$2/mounts\"";
+    let script =
+        "mount --rbind \"$1\" \"$2\" && ! grep \" $2/.*mnt:\" /proc/self/mountinfo && ls -A \"$2/mounts\"";
     let mut bind = Command::new("unshare");
     bind.args(["--mount", "--propagation", "private", "sh", "-ec", script, "sh"]);
     let output = bind.arg(place.template.path()).arg(copy.path()).output().unwrap();

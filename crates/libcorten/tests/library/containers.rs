@@ -17,7 +17,10 @@ fn a_container_goes_through_its_life() {
     let runtime = Runtime::new(test.state_root());
     let container = runtime.create(&test.id, &bundle, &CreateOptions::default()).unwrap();
     assert_eq!(container.state().unwrap().status, Status::Created);
-    assert_eq!(runtime.create(&test.id, &bundle, &CreateOptions::default()).unwrap_err().kind(), ErrorKind::Exists);
+    assert_eq!(
+        runtime.create(&test.id, &bundle, &CreateOptions::default()).unwrap_err().kind(),
+        ErrorKind::Exists
+    );
     let listed = runtime.list().unwrap();
     assert_eq!(listed.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), [&test.id]);
     runtime.load(&test.id).unwrap().start().unwrap();
@@ -123,7 +126,8 @@ fn kill_at_every_step(test: &TestBundle) {
 fn a_cgroup_that_was_only_written_down_is_not_killed() {
     let (other, mut test) = (TestBundle::new(&["sleep", "1000"]), TestBundle::new(&["true"]));
     let bundle = Bundle::open(other.write().path()).unwrap();
-    let running = Runtime::new(other.state_root()).run(&other.id, &bundle, &CreateOptions::default()).unwrap();
+    let running =
+        Runtime::new(other.state_root()).run(&other.id, &bundle, &CreateOptions::default()).unwrap();
     test.config["linux"]["cgroupsPath"] = other.config["linux"]["cgroupsPath"].clone();
     let (runtime, options) = (Runtime::new(test.state_root()), CreateOptions::default());
     let bundle = Bundle::open(test.write().path()).unwrap();
@@ -200,7 +204,8 @@ fn a_clone_that_stands_still_is_ended() {
         // Frozen by the runtime, and then there is somebody in it.
         common::until("no clone", || {
             let read = |file: std::path::PathBuf| std::fs::read_to_string(file).unwrap_or_default();
-            !read(above.join(&id).join("cgroup.procs")).is_empty() && read(above.join("cgroup.freeze")) == "1\n"
+            !read(above.join(&id).join("cgroup.procs")).is_empty()
+                && read(above.join("cgroup.freeze")) == "1\n"
         });
         let delete = || {
             let begun = std::time::Instant::now();
@@ -261,12 +266,12 @@ fn devices_are_left_alone_by_updates_of_other_limits() {
         test.config["process"]["capabilities"][set].as_array_mut().unwrap().push("CAP_MKNOD".into());
     }
     test.config["root"]["readonly"] = false.into();
-    let fuse =
-        |allow: bool| serde_json::json!({ "allow": allow, "type": "c", "major": 10, "minor": 229, "access": "rw" });
+    let fuse = |allow: bool| serde_json::json!({ "allow": allow, "type": "c", "major": 10, "minor": 229, "access": "rw" });
     let rules = serde_json::json!([{ "allow": false, "access": "rwm" }, fuse(true)]);
     test.config["linux"]["resources"]["devices"] = rules.clone();
     let bundle = Bundle::open(test.write().path()).unwrap();
-    let container = Runtime::new(test.state_root()).run(&test.id, &bundle, &CreateOptions::default()).unwrap();
+    let container =
+        Runtime::new(test.state_root()).run(&test.id, &bundle, &CreateOptions::default()).unwrap();
     let may_open = || {
         for _ in 0..2 {
             fs::remove_file(test.rootfs().join("tmp/looked")).ok();

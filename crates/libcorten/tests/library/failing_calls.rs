@@ -56,8 +56,11 @@ fn with_a_failing_call() {
         if which == "a message with an fd" { CgroupManager::Disabled } else { CgroupManager::Cgroupfs };
     let options = CreateOptions { cgroup_manager, ..CreateOptions::default() };
     let waits = which == "a look at the socket";
-    let made =
-        if waits { runtime.create("failing", &bundle, &options) } else { runtime.run("failing", &bundle, &options) };
+    let made = if waits {
+        runtime.create("failing", &bundle, &options)
+    } else {
+        runtime.run("failing", &bundle, &options)
+    };
     let said = match made {
         Err(error) => format!("{} (hint: {:?})", error.chain(), error.hint()),
         Ok(container) => {
@@ -82,10 +85,12 @@ fn when_fails(which: &str, test: &TestBundle) -> [String; 2] {
         .env(FAILING, format!("{} {which}", test.write().path().display()))
         .output()
         .unwrap();
-    let written = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let written =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{which}: {written}");
     test.assert_nothing_left(which);
-    let said = written.lines().find_map(|line| line.split_once("said: ")).unwrap_or_else(|| panic!("{written}")).1;
+    let said =
+        written.lines().find_map(|line| line.split_once("said: ")).unwrap_or_else(|| panic!("{written}")).1;
     [said.to_owned(), written]
 }
 

@@ -44,8 +44,9 @@ fn on_an_old_kernel() {
     let root = Path::new(bundle).parent().unwrap().join("state");
     let runtime = Runtime::new(root);
     let bundle = Bundle::open(bundle).unwrap();
-    let container =
-        runtime.run("old", &bundle, &CreateOptions::default()).unwrap_or_else(|error| panic!("{}", error.chain()));
+    let container = runtime
+        .run("old", &bundle, &CreateOptions::default())
+        .unwrap_or_else(|error| panic!("{}", error.chain()));
     assert_eq!(container.wait().unwrap(), Exit::Code(0));
     container.delete(false).unwrap();
 }
@@ -56,7 +57,8 @@ fn run_on(which: &str, test: &TestBundle) -> (bool, String) {
         .env(OLD_KERNEL, format!("{which} {}", test.write().path().display()))
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     test.assert_nothing_left(which);
     (output.status.success(), said)
 }
@@ -76,7 +78,8 @@ fn covers_that_cannot_be_copied_are_attached() {
     let (made, said) = run_on("open_tree", &test);
     assert!(made, "{said}");
     // A kernel that does not even copy what is attached: an error, and never a path that is left uncovered.
-    test.config["linux"]["maskedPaths"] = serde_json::json!(["/proc/keys", "/proc/timer_list", "/sys/firmware"]);
+    test.config["linux"]["maskedPaths"] =
+        serde_json::json!(["/proc/keys", "/proc/timer_list", "/sys/firmware"]);
     let (made, said) = run_on("open_tree", &test);
     assert!(!made && said.contains("linux.maskedPaths[1]: open_tree"), "{said}");
 }

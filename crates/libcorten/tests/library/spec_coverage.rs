@@ -87,7 +87,11 @@ fn table() -> Vec<Line> {
         .map(|line| {
             let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
             let [property, how, place] = cells[..] else { panic!("three columns: {line}") };
-            Line { property: property.trim_matches('`').to_owned(), how: how.to_owned(), place: place.to_owned() }
+            Line {
+                property: property.trim_matches('`').to_owned(),
+                how: how.to_owned(),
+                place: place.to_owned(),
+            }
         })
         .collect()
 }
@@ -120,10 +124,14 @@ fn every_property_of_the_types_has_a_line_and_every_line_a_property() {
     assert_eq!(ONLY_IN_TYPES.iter().find(|path| !is_known(path)), None, "the types know it no longer");
     let (lines, mut paths) = (lines(), without(&types.paths, ONLY_IN_TYPES));
     paths.extend(ONLY_IN_SCHEMA.iter().map(|&path| path.to_owned()));
-    let missing: Vec<_> = paths.iter().filter(|path| !lines.iter().any(|line| is_about(line, path))).collect();
+    let missing: Vec<_> =
+        paths.iter().filter(|path| !lines.iter().any(|line| is_about(line, path))).collect();
     let is_known = |line: &&String| types.know(line) || ONLY_IN_SCHEMA.contains(&line.as_str());
     let unknown: Vec<_> = lines.iter().filter(|line| !is_known(line)).collect();
-    assert!(missing.is_empty() && unknown.is_empty(), "without a line: {missing:#?}\nno property: {unknown:#?}");
+    assert!(
+        missing.is_empty() && unknown.is_empty(),
+        "without a line: {missing:#?}\nno property: {unknown:#?}"
+    );
 }
 
 #[test]
@@ -132,7 +140,10 @@ fn every_property_of_the_schema_has_a_line_and_every_line_a_property() {
     let lines = lines();
     let missing: Vec<_> = schema.paths.difference(&lines).collect();
     let unknown: Vec<_> = lines.difference(&schema.paths).collect();
-    assert!(missing.is_empty() && unknown.is_empty(), "without a line: {missing:#?}\nno property: {unknown:#?}");
+    assert!(
+        missing.is_empty() && unknown.is_empty(),
+        "without a line: {missing:#?}\nno property: {unknown:#?}"
+    );
     let types = types::properties();
     let not_decoded: Vec<_> = schema.paths.iter().filter(|path| !types.know(path)).collect();
     assert_eq!(not_decoded, ONLY_IN_SCHEMA, "properties that the types pass over");
@@ -155,7 +166,12 @@ fn the_types_decode_the_words_of_the_schema() {
 fn the_table_is_sorted_and_says_how_and_where() {
     let table = table();
     for pair in table.windows(2) {
-        assert!(pair[0].property < pair[1].property, "{} comes before {}", pair[1].property, pair[0].property);
+        assert!(
+            pair[0].property < pair[1].property,
+            "{} comes before {}",
+            pair[1].property,
+            pair[0].property
+        );
     }
     for Line { property, how, place } in &table {
         // Whatever is not done has a reason.
@@ -176,13 +192,15 @@ fn what_is_said_to_be_refused_is_refused() {
     let table = table();
     let refused = table.iter().filter(|line| line.how.starts_with("refused"));
     // An object that asks for nothing is not refused; what is in it is.
-    let holds = |outer: &str, inner: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with(['.', '[']));
+    let holds =
+        |outer: &str, inner: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with(['.', '[']));
     let leaves = refused.filter(|line| !table.iter().any(|other| holds(&line.property, &other.property)));
     for Line { property, .. } in leaves {
         let values = [json!(7), json!("7"), json!(true), json!(["7"]), json!({ "a": "b" })];
         let configs = values.into_iter().map(|value| config_with(property, value).to_string());
         // A value of the wrong type is another error.
-        let judge = |config: String| parse(config.as_bytes()).and_then(|spec| validate(&spec)).expect_err(property);
+        let judge =
+            |config: String| parse(config.as_bytes()).and_then(|spec| validate(&spec)).expect_err(property);
         let mut errors = configs.map(judge).filter(|error| error.kind() != ErrorKind::InvalidConfig);
         let error = errors.next().expect(property);
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{property}: {error}");
@@ -310,10 +328,18 @@ mod types {
         }
 
         fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-            if OTHER_PLATFORMS.contains(&self.path.as_str()) { visitor.visit_none() } else { visitor.visit_some(self) }
+            if OTHER_PLATFORMS.contains(&self.path.as_str()) {
+                visitor.visit_none()
+            } else {
+                visitor.visit_some(self)
+            }
         }
 
-        fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value> {
+        fn deserialize_newtype_struct<V: Visitor<'de>>(
+            self,
+            _: &'static str,
+            visitor: V,
+        ) -> Result<V::Value> {
             visitor.visit_newtype_struct(self)
         }
 
@@ -400,7 +426,8 @@ mod schema {
             println!("skipped: CORTEN_RUNTIME_SPEC names no checkout of runtime-spec");
             return None;
         };
-        let mut schema = Schema { directory: Path::new(&checkout).join("schema"), found: Properties::default() };
+        let mut schema =
+            Schema { directory: Path::new(&checkout).join("schema"), found: Properties::default() };
         schema.walk("", "config-schema.json", &schema.read("config-schema.json"));
         Some(schema.found)
     }

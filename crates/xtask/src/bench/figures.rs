@@ -84,8 +84,8 @@ pub(crate) enum Role {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Sample {
     pub(crate) value: f64,
-    /// User and system time of all that was started and waited for, in milliseconds. Much less noisy on a shared machine, but
-    /// without what the kernel does later on its own.
+    /// User and system time of all that was started and waited for, in milliseconds. Much less noisy on a
+    /// shared machine, but without what the kernel does later on its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cpu_ms: Option<f64>,
 }

@@ -36,11 +36,14 @@ pub(crate) fn compile(directory: &Path) -> Result<Vec<Runtime>> {
     Ok(floors)
 }
 
-/// Writes the seccomp filter of a bundle to a file, as the kernel takes it. Corten's cache ends with the program, and its plan says
-/// how long that is.
+/// Writes the seccomp filter of a bundle to a file, as the kernel takes it. Corten's cache ends with the
+/// program, and its plan says how long that is.
 pub(crate) fn export_filter(corten: &Runtime, bundle: &Bundle, to: &Path) -> Result<PathBuf> {
-    let plan =
-        corten.command(&["plan", "--bundle"]).arg(&bundle.directory).stdout(std::process::Stdio::piped()).output()?;
+    let plan = corten
+        .command(&["plan", "--bundle"])
+        .arg(&bundle.directory)
+        .stdout(std::process::Stdio::piped())
+        .output()?;
     let plan = String::from_utf8_lossy(&plan.stdout).into_owned();
     let count = plan.split("program=").nth(1).and_then(|rest| rest.split(' ').next()?.parse::<usize>().ok());
     let bytes = count.ok_or("corten plan: no seccomp filter")? * INSTRUCTION_BYTES;
@@ -57,7 +60,8 @@ pub(crate) fn export_filter(corten: &Runtime, bundle: &Bundle, to: &Path) -> Res
     Err("Corten's cache has no filter of that length".into())
 }
 
-/// Every seccomp filter begins with loading a word (BPF_LD | BPF_W | BPF_ABS) and ends with an answer (BPF_RET | BPF_K).
+/// Every seccomp filter begins with loading a word (BPF_LD | BPF_W | BPF_ABS) and ends with an answer
+/// (BPF_RET | BPF_K).
 fn is_program(bytes: &[u8]) -> bool {
     let code = |place: Option<&[u8]>| place.map(|bytes| (bytes[0], bytes[1]));
     let last = bytes.len().checked_sub(INSTRUCTION_BYTES).and_then(|last| bytes.get(last..));

@@ -1,7 +1,7 @@
 //! Rounds: the runtimes take turns.
 //!
-//! A machine that gets slower does so for all of them, and the order is another one in every round, so that no runtime always
-//! starts while the kernel still clears away what the same other one has left.
+//! A machine that gets slower does so for all of them, and the order is another one in every round, so that
+//! no runtime always starts while the kernel still clears away what the same other one has left.
 
 use std::process::{Command, ExitStatus};
 use std::time::Instant;
@@ -47,8 +47,8 @@ pub(crate) struct Entrant {
     pub(crate) role: Role,
 }
 
-/// Asks all entrants in every round, by their position, for one sample for each case. Whoever cannot answer at all is left out,
-/// with the reason; an answer that fails later is told and counted as failed.
+/// Asks all entrants in every round, by their position, for one sample for each case. Whoever cannot answer
+/// at all is left out, with the reason; an answer that fails later is told and counted as failed.
 pub(crate) fn alternate(
     rounds: Rounds,
     cases: &[Case],
@@ -70,7 +70,9 @@ pub(crate) fn alternate(
     for round in 0..warm_ups + rounds.counted {
         random.shuffle(&mut order);
         for &row in &order {
-            let Some((&index, entrant)) = able.get(row).and_then(|index| Some((index, entrants.get(*index)?))) else {
+            let Some((&index, entrant)) =
+                able.get(row).and_then(|index| Some((index, entrants.get(*index)?)))
+            else {
                 continue;
             };
             let answer = ask(index);
@@ -91,8 +93,12 @@ pub(crate) fn alternate(
 }
 
 fn measurement(case: &Case, able: &[usize], entrants: &[Entrant]) -> Measurement {
-    let row =
-        |entrant: &Entrant| Row { label: entrant.label.clone(), role: entrant.role, summary: None, rounds: Vec::new() };
+    let row = |entrant: &Entrant| Row {
+        label: entrant.label.clone(),
+        role: entrant.role,
+        summary: None,
+        rounds: Vec::new(),
+    };
     Measurement {
         workload: case.workload.to_owned(),
         case: case.name.clone(),
@@ -101,8 +107,8 @@ fn measurement(case: &Case, able: &[usize], entrants: &[Entrant]) -> Measurement
     }
 }
 
-/// Runs a command to its end and says how long it took, by the monotonic clock and by the CPU. It is executed without a shell
-/// and without a copy of this process's page tables (posix_spawn).
+/// Runs a command to its end and says how long it took, by the monotonic clock and by the CPU. It is executed
+/// without a shell and without a copy of this process's page tables (posix_spawn).
 pub(crate) fn time(command: &mut Command) -> Result<Sample> {
     let stopwatch = Stopwatch::start()?;
     let status = command.status();
@@ -207,7 +213,9 @@ mod tests {
 
     #[test]
     fn cpu_time_is_that_of_the_command() {
-        let sample = time(Command::new("sh").args(["-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"])).unwrap();
+        let sample =
+            time(Command::new("sh").args(["-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done"]))
+                .unwrap();
         assert!(sample.cpu_ms.unwrap() > 0.5, "{sample:?}");
         let sample = time(Command::new("sleep").arg("0.1")).unwrap();
         assert!(sample.value >= 100.0 && sample.cpu_ms.unwrap() < 50.0, "{sample:?}");

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: Corten beside its peers, and beside the least that the kernel lets one get away with.
 //!
-//! What is measured and how is told in docs/performance.md. What counts is the median and the ratio of medians; single times on a
-//! shared machine mean little.
+//! What is measured and how is told in docs/performance.md. What counts is the median and the ratio of
+//! medians; single times on a shared machine mean little.
 
 mod figures;
 mod floor;
@@ -153,7 +153,8 @@ pub(crate) struct Bench<'a> {
     ids: Cell<u32>,
 }
 
-/// What the machine lacks that a peer needs. crun sets that limit before it loads a device filter, whatever it is.
+/// What the machine lacks that a peer needs. crun sets that limit before it loads a device filter, whatever
+/// it is.
 fn hint(error: &str) -> &'static str {
     if error.contains("RLIM_MEMLOCK") {
         " (hint: it needs CAP_SYS_RESOURCE, or an unlimited hard limit on locked memory: ulimit -Hl)"
@@ -165,7 +166,8 @@ fn hint(error: &str) -> &'static str {
 impl<'a> Bench<'a> {
     fn new(options: &'a Options, directory: &'a Path) -> Result<Self> {
         let runtimes = runtimes(options, directory)?;
-        let corten = runtimes.iter().find(|runtime| runtime.role == Role::Corten).ok_or("no build of Corten")?;
+        let corten =
+            runtimes.iter().find(|runtime| runtime.role == Role::Corten).ok_or("no build of Corten")?;
         let default = Bundle { directory: directory.join("default"), floor: Floor::Default };
         bundle::default(&corten.program, &default.directory, &["/bin/true"])?;
         let mut docker = Bundle { directory: directory.join("docker"), floor: Floor::None };
@@ -182,8 +184,10 @@ impl<'a> Bench<'a> {
 
     /// Whether a runtime runs the default bundle; it says why not.
     fn can_run(&self, runtime: &Runtime) -> bool {
-        let run = runtime.run(&self.default, &self.id()).and_then(|mut command| measure::succeed(&mut command));
-        run.inspect_err(|error| println!("left out: {}: {error}{}", runtime.label, hint(&error.to_string()))).is_ok()
+        let run =
+            runtime.run(&self.default, &self.id()).and_then(|mut command| measure::succeed(&mut command));
+        run.inspect_err(|error| println!("left out: {}: {error}{}", runtime.label, hint(&error.to_string())))
+            .is_ok()
     }
 
     /// How often something quick is measured.
@@ -231,7 +235,9 @@ impl<'a> Bench<'a> {
 
     /// The same bundle with a process that stays.
     pub(crate) fn idle(&self, name: &str, of: &Bundle) -> Result<Bundle> {
-        self.variant(name, of, |config| config["process"]["args"] = serde_json::json!(["/bin/sleep", "100000"]))
+        self.variant(name, of, |config| {
+            config["process"]["args"] = serde_json::json!(["/bin/sleep", "100000"])
+        })
     }
 }
 
@@ -274,6 +280,7 @@ fn runtimes(options: &Options, directory: &Path) -> Result<Vec<Runtime>> {
 
 /// Has the musl build made, whose path is the last thing that is printed.
 fn build_musl() -> Result<PathBuf> {
-    let output = shell::output(Command::new(std::env::current_exe()?).arg("musl").current_dir(shell::workspace()))?;
+    let output =
+        shell::output(Command::new(std::env::current_exe()?).arg("musl").current_dir(shell::workspace()))?;
     Ok(output.lines().last().ok_or("cargo xtask musl: no path")?.into())
 }

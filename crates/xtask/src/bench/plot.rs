@@ -30,7 +30,8 @@ pub(crate) fn draw(report: &Report, directory: &Path) -> Result {
     fs::create_dir_all(directory)?;
     let of = |names: &[&str]| -> Vec<&Measurement> {
         let place = |measurement: &Measurement| names.iter().position(|name| measurement.workload == *name);
-        let mut found: Vec<_> = report.measurements.iter().filter(|measurement| place(measurement).is_some()).collect();
+        let mut found: Vec<_> =
+            report.measurements.iter().filter(|measurement| place(measurement).is_some()).collect();
         found.sort_by_key(|measurement| place(measurement));
         found
     };
@@ -112,8 +113,8 @@ fn colours(rows: &[Row]) -> Vec<&'static str> {
     rows.iter().map(colour).collect()
 }
 
-/// The value at the end of the axis. A runtime that is far slower than all others would make their bars too short to compare: its
-/// bars are broken.
+/// The value at the end of the axis. A runtime that is far slower than all others would make their bars too
+/// short to compare: its bars are broken.
 fn end_of_axis(groups: &[Group]) -> f64 {
     let mut slowest: Vec<(&str, f64)> = Vec::new();
     for (label, _, value, _) in groups.iter().flat_map(|group| &group.bars) {
@@ -135,8 +136,14 @@ fn end_of_axis(groups: &[Group]) -> f64 {
 fn marks(end: f64) -> Vec<f64> {
     let rough = end / 5.0;
     let power = 10f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].iter().map(|factor| factor * power).find(|step| *step >= rough).unwrap_or(rough);
-    std::iter::successors(Some(0.0), |mark| Some(mark + step)).take_while(|mark| *mark <= end * 1.0001).collect()
+    let step = [1.0, 2.0, 5.0, 10.0]
+        .iter()
+        .map(|factor| factor * power)
+        .find(|step| *step >= rough)
+        .unwrap_or(rough);
+    std::iter::successors(Some(0.0), |mark| Some(mark + step))
+        .take_while(|mark| *mark <= end * 1.0001)
+        .collect()
 }
 
 /// What goes around every plot.
@@ -212,7 +219,10 @@ fn bar_chart(title: &str, groups: &[Group], foot: &str) -> Result<String> {
                 let (x, low) = (RIGHT - 40.0, bar_y + BAR + 2.0);
                 let (a, b, c) = (x + 6.0, x + 16.0, x + 10.0);
                 let high = bar_y - 2.0;
-                writeln!(inside, r##"<polygon points="{x},{low} {a},{high} {b},{high} {c},{low}" fill="#ffffff"/>"##)?;
+                writeln!(
+                    inside,
+                    r##"<polygon points="{x},{low} {a},{high} {b},{high} {c},{low}" fill="#ffffff"/>"##
+                )?;
             }
             text(&mut inside, LEFT + width + 8.0, middle, r#"font-weight="600""#, written)?;
             y += ROW;
@@ -259,12 +269,14 @@ impl Line {
 /// Lines over a common axis. Nothing without figures.
 fn line_chart(title: &str, axis: &str, lines: &[Line], foot: &str) -> Result<String> {
     let points = || lines.iter().flat_map(|line| &line.points);
-    let (most_x, most_y) = points().fold((0.0, 0.0), |(x, y): (f64, f64), point| (x.max(point.0), y.max(point.1)));
+    let (most_x, most_y) =
+        points().fold((0.0, 0.0), |(x, y): (f64, f64), point| (x.max(point.0), y.max(point.1)));
     if most_x <= 0.0 || most_y <= 0.0 {
         return Ok(String::new());
     }
     let (left, right, bottom) = (MARGIN + 44.0, WIDTH - 170.0, TOP + HEIGHT);
-    let place = |(x, y): (f64, f64)| (left + x / most_x * (right - left), bottom - y / (most_y * 1.05) * HEIGHT);
+    let place =
+        |(x, y): (f64, f64)| (left + x / most_x * (right - left), bottom - y / (most_y * 1.05) * HEIGHT);
     let faint = |anchor: &str| format!(r#"text-anchor="{anchor}" font-size="11" fill="{FAINT}""#);
     let mut inside = String::new();
     for mark in marks(most_y) {
@@ -353,7 +365,8 @@ mod tests {
     /// The numbers of an attribute in all elements of a name, in order.
     fn numbers(svg: &str, element: &str, attribute: &str) -> Vec<f64> {
         let elements = svg.lines().filter(|line| line.starts_with(&format!("<{element} ")));
-        let value = |line: &str| line.split(&format!(" {attribute}=\"")).nth(1)?.split('"').next()?.parse().ok();
+        let value =
+            |line: &str| line.split(&format!(" {attribute}=\"")).nth(1)?.split('"').next()?.parse().ok();
         elements.filter_map(value).collect()
     }
 
@@ -395,13 +408,15 @@ mod tests {
     fn names_are_escaped_and_shortened() {
         assert_eq!(short("runc 1.1.5+ds1"), "runc 1.1.5");
         let svg =
-            bar_chart("a < b & c", &[Group::of(&measurement("run", "x", &[("<&>", Role::Peer, 1.0)]))], "").unwrap();
+            bar_chart("a < b & c", &[Group::of(&measurement("run", "x", &[("<&>", Role::Peer, 1.0)]))], "")
+                .unwrap();
         assert!(svg.contains("a &lt; b &amp; c") && svg.contains(">&lt;&amp;&gt;<"), "{svg}");
     }
 
     #[test]
     fn lines_go_through_their_points_in_order() {
-        let at = |count: &str, value| measurement("host-mounts", count, &[("corten (musl)", Role::Corten, value)]);
+        let at =
+            |count: &str, value| measurement("host-mounts", count, &[("corten (musl)", Role::Corten, value)]);
         let (first, second) = (at("0 more mounts", 1.5), at("2000 more mounts", 3.0));
         let lines = Line::all(&[&first, &second]);
         assert_eq!(lines[0].points, [(0.0, 1.5), (2000.0, 3.0)]);

@@ -49,7 +49,8 @@ fn table(out: &mut String, measurement: &Measurement) -> Result {
             lines.push(line);
             continue;
         };
-        let failed = if summary.failures > 0 { format!(" ({} FAILED)", summary.failures) } else { String::new() };
+        let failed =
+            if summary.failures > 0 { format!(" ({} FAILED)", summary.failures) } else { String::new() };
         let mut line = vec![row.label.clone() + &failed];
         line.extend([summary.median, summary.p95, summary.min].map(|value| unit.show(value)));
         line.push(summary.cpu_ms.map_or_else(|| "–".to_owned(), |cpu| format!("{cpu:.2}")));
@@ -59,7 +60,9 @@ fn table(out: &mut String, measurement: &Measurement) -> Result {
     let title = format!("{}, {} ({rounds} rounds)", measurement.title(), unit.name());
     writeln!(out, "\n{title}")?;
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max();
+    let width = |column: usize| {
+        lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max()
+    };
     let widths: Vec<_> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
     for line in &lines {
         let mut text = String::new();
@@ -71,8 +74,8 @@ fn table(out: &mut String, measurement: &Measurement) -> Result {
     Ok(())
 }
 
-/// Writes one table of measurements in Markdown: medians, with CPU time, and Corten's in parts of the floor's with the same libc and of
-/// the first peer's.
+/// Writes one table of measurements in Markdown: medians, with CPU time, and Corten's in parts of the floor's
+/// with the same libc and of the first peer's.
 fn overview(out: &mut String, measurements: &[&Measurement]) -> Result {
     let mut labels: Vec<(&str, Role)> = Vec::new();
     for row in measurements.iter().flat_map(|measurement| &measurement.rows) {
@@ -85,7 +88,11 @@ fn overview(out: &mut String, measurements: &[&Measurement]) -> Result {
     let pairs: Vec<_> = of(Role::Corten)
         .flat_map(|ours| {
             let floor = of(Role::Floor).find(|floor| libc(floor) == libc(ours));
-            floor.into_iter().chain(of(Role::Peer).next()).map(move |theirs| (ours, theirs)).collect::<Vec<_>>()
+            floor
+                .into_iter()
+                .chain(of(Role::Peer).next())
+                .map(move |theirs| (ours, theirs))
+                .collect::<Vec<_>>()
         })
         .collect();
     if labels.is_empty() {
@@ -144,7 +151,8 @@ pub(crate) fn read(paths: &[PathBuf]) -> Result<Report> {
     let mut all: Option<Report> = None;
     for path in paths {
         let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let report: Report = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        let report: Report =
+            serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
         match &mut all {
             Some(all) => {
                 all.measurements.extend(report.measurements);
@@ -163,8 +171,10 @@ mod tests {
     use crate::bench::machine::Machine;
 
     fn row(label: &str, role: Role, values: &[Option<f64>]) -> Row {
-        let rounds =
-            values.iter().map(|value| value.map(|value| Sample { value, cpu_ms: Some(value / 2.0) })).collect();
+        let rounds = values
+            .iter()
+            .map(|value| value.map(|value| Sample { value, cpu_ms: Some(value / 2.0) }))
+            .collect();
         Row { label: label.to_owned(), role, summary: None, rounds }
     }
 
@@ -176,15 +186,23 @@ mod tests {
         ];
         let (workload, case) = ("run".to_owned(), "default".to_owned());
         let measurement = Measurement { workload, case, unit: Unit::Milliseconds, rows };
-        Report { machine: Machine::look("v2", &[]), measurements: vec![measurement], not_measured: Vec::new() }
+        Report {
+            machine: Machine::look("v2", &[]),
+            measurements: vec![measurement],
+            not_measured: Vec::new(),
+        }
     }
 
     #[test]
     fn a_table_has_ratios_and_failures() {
         let text = text(&report(), false).unwrap();
-        let line = |label: &str| text.lines().find(|line| line.trim_start().starts_with(label)).unwrap().to_owned();
+        let line =
+            |label: &str| text.lines().find(|line| line.trim_start().starts_with(label)).unwrap().to_owned();
         assert!(text.contains("run: default, ms (3 rounds)"), "{text}");
-        assert!(line("crun 1").contains("(1 FAILED)") && line("crun 1").contains("0.25 [0.25, 0.25]"), "{text}");
+        assert!(
+            line("crun 1").contains("(1 FAILED)") && line("crun 1").contains("0.25 [0.25, 0.25]"),
+            "{text}"
+        );
         assert!(line("corten").contains("1.00") && !line("corten").contains('['), "{text}");
         assert!(line("broken").contains("failed"), "{text}");
     }
@@ -196,7 +214,10 @@ mod tests {
         let cells = |line: &&str| line.matches('|').count();
         assert_eq!(lines.len(), 3, "{text}");
         assert!(lines.iter().all(|line| cells(line) == cells(&lines[0])), "{text}");
-        assert!(lines[2].contains("| run: default, ms | 1.00 (0.50) | 4.00 (2.00) |  | 0.25 [0.25, 0.25] |"), "{text}");
+        assert!(
+            lines[2].contains("| run: default, ms | 1.00 (0.50) | 4.00 (2.00) |  | 0.25 [0.25, 0.25] |"),
+            "{text}"
+        );
     }
 
     #[test]

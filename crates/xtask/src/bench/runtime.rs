@@ -60,7 +60,13 @@ impl Runtime {
     /// The floor.
     pub(crate) fn floor(program: &Path, libc: &str) -> Self {
         let label = format!("floor ({libc})");
-        Self { label, role: Role::Floor, program: program.to_owned(), root: PathBuf::new(), options: Vec::new() }
+        Self {
+            label,
+            role: Role::Floor,
+            program: program.to_owned(),
+            root: PathBuf::new(),
+            options: Vec::new(),
+        }
     }
 
     /// What the machine's description says of it.
@@ -69,7 +75,8 @@ impl Runtime {
             return self.label.clone();
         }
         let output = Command::new(&self.program).arg("--version").stderr(Stdio::null()).output();
-        let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        let text =
+            output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
         let lines: Vec<_> = text.lines().filter(|line| !line.starts_with(['+', 's', 'g', 'l'])).collect();
         format!("{}: {}", self.label, lines.join(", "))
     }
@@ -98,7 +105,10 @@ impl Runtime {
             }
             Floor::None => return Err("the floor knows no such container".into()),
         }
-        command.arg(bundle.directory.join("rootfs")).arg(Path::new("/sys/fs/cgroup").join(id)).arg("/bin/true");
+        command
+            .arg(bundle.directory.join("rootfs"))
+            .arg(Path::new("/sys/fs/cgroup").join(id))
+            .arg("/bin/true");
         Ok(command)
     }
 
@@ -179,8 +189,8 @@ impl Drop for Live<'_> {
     }
 }
 
-/// Makes a copy that is like an installed program: what a linker has just written lies in the page cache in small pieces, which
-/// makes mapping it slower.
+/// Makes a copy that is like an installed program: what a linker has just written lies in the page cache in
+/// small pieces, which makes mapping it slower.
 pub(crate) fn install(program: &Path, directory: &Path) -> Result<PathBuf> {
     fs::create_dir_all(directory)?;
     let to = directory.join(program.file_name().ok_or("a program without a name")?);

@@ -1,12 +1,14 @@
 //! Medians, quantiles and what can be said of their ratio.
 //!
-//! Times on a shared machine have a long tail to one side, so the mean says little and nothing is assumed of how they are
-//! spread: the interval of a ratio comes from resampling.
+//! Times on a shared machine have a long tail to one side, so the mean says little and nothing is assumed of
+//! how they are spread: the interval of a ratio comes from resampling.
 
-/// How often the rounds are drawn again for an interval. The ends of a 95 % interval are then among 50 values each.
+/// How often the rounds are drawn again for an interval. The ends of a 95 % interval are then among 50 values
+/// each.
 const RESAMPLES: usize = 2000;
 
-/// Returns the value below which this part of the values is, between two values in proportion; none of no values.
+/// Returns the value below which this part of the values is, between two values in proportion; none of no
+/// values.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -34,14 +36,15 @@ pub(crate) struct Ratio {
     pub(crate) high: f64,
 }
 
-/// Compares two lists of the same rounds. Rounds are drawn again, not single values: what slows a whole round down is in both
-/// lists, and does not widen the interval.
+/// Compares two lists of the same rounds. Rounds are drawn again, not single values: what slows a whole round
+/// down is in both lists, and does not widen the interval.
 pub(crate) fn ratio(ours: &[Option<f64>], theirs: &[Option<f64>]) -> Option<Ratio> {
     let of = |rounds: &[(f64, f64)]| {
         let (ours, theirs): (Vec<_>, Vec<_>) = rounds.iter().copied().unzip();
         Some(median(&ours)? / median(&theirs)?)
     };
-    let rounds: Vec<_> = ours.iter().zip(theirs).filter_map(|(ours, theirs)| Some(((*ours)?, (*theirs)?))).collect();
+    let rounds: Vec<_> =
+        ours.iter().zip(theirs).filter_map(|(ours, theirs)| Some(((*ours)?, (*theirs)?))).collect();
     let value = of(&rounds)?;
     let mut random = Random::new(1);
     let ratios: Vec<_> = (0..RESAMPLES)
@@ -120,7 +123,8 @@ mod tests {
         assert!(many.high - many.low < (few.high - few.low) / 2.0, "{few:?} {many:?}");
     }
 
-    /// The machine becomes ten times as slow for half of the rounds, for both: nothing of that is in the ratio.
+    /// The machine becomes ten times as slow for half of the rounds, for both: nothing of that is in the
+    /// ratio.
     #[test]
     fn what_slows_whole_rounds_is_not_in_the_interval() {
         let slow = |time: f64| all(&[time, time, time, time * 10.0, time * 10.0, time * 10.0, time * 10.0]);

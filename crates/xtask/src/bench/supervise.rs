@@ -1,7 +1,7 @@
 //! A process that waits for the bench and clears away after it, however it ends.
 //!
-//! It makes the mount namespace, which the bench inherits, so that it can find what is left. Containers are found by their
-//! cgroups, whose names have the bench's prefix, with any runtime.
+//! It makes the mount namespace, which the bench inherits, so that it can find what is left. Containers are
+//! found by their cgroups, whose names have the bench's prefix, with any runtime.
 
 use std::fs;
 use std::io::Write;
@@ -30,7 +30,8 @@ pub(crate) fn run(pure_v2: bool) -> Result {
     let none = None::<&str>;
     // States, bundles and root filesystems are in memory, as /run is: no disk is measured.
     mount(Some("corten-bench"), directory.path(), Some("tmpfs"), MsFlags::empty(), none)?;
-    let signals = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD].into_iter().collect::<SigSet>();
+    let signals =
+        [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGCHLD].into_iter().collect::<SigSet>();
     signals.thread_block()?;
     let mut bench = Command::new(std::env::current_exe()?);
     let mut bench = bench.args(std::env::args_os().skip(1)).arg(INSIDE).arg(directory.path()).spawn()?;

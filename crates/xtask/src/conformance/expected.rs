@@ -127,7 +127,10 @@ impl Expectations {
         }
         for group in document.fails {
             let fails = group.lacking.map_or(Ok(true), &is_missing)?;
-            expect(group.programs, &if fails { Expectation::Fails(group.reason) } else { Expectation::Passes })?;
+            expect(
+                group.programs,
+                &if fails { Expectation::Fails(group.reason) } else { Expectation::Passes },
+            )?;
         }
         Ok(Self(all))
     }
@@ -213,7 +216,10 @@ mod tests {
         assert_eq!(told, "create: fail(1), expected to pass\n    2 - has a hostname");
         let told = complaint("create", &doubtful()).expect("a complaint");
         assert_eq!(told, "create: pass?, expected to pass\n    hooks out of order");
-        assert_eq!(complaint("create", &Outcome::TimedOut).as_deref(), Some("create: timeout, expected to pass"));
+        assert_eq!(
+            complaint("create", &Outcome::TimedOut).as_deref(),
+            Some("create: timeout, expected to pass")
+        );
         assert!(complaint("hooks", &failed()).is_some());
     }
 

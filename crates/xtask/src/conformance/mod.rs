@@ -1,6 +1,8 @@
-//! `cargo xtask conformance`: suites of others, run with Corten, and its own where this machine cannot be what they want.
+//! `cargo xtask conformance`: suites of others, run with Corten, and its own where this machine cannot be
+//! what they want.
 //!
-//! What is expected of Corten in those of others stands in `conformance/` at the top of the workspace, one file for each suite.
+//! What is expected of Corten in those of others stands in `conformance/` at the top of the workspace, one
+//! file for each suite.
 
 mod engines;
 mod expected;

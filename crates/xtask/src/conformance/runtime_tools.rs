@@ -1,7 +1,7 @@
 //! `cargo xtask conformance runtime-tools`: the validation programs of opencontainers/runtime-tools.
 //!
-//! A program is given the runtime's path and calls it for each operation. It prints TAP. The programs meet in one cgroup, so they
-//! run one after the other.
+//! A program is given the runtime's path and calls it for each operation. It prints TAP. The programs meet in
+//! one cgroup, so they run one after the other.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
@@ -57,7 +57,8 @@ pub(crate) fn run(options: &Options) -> Result {
         complaints.extend(run.left.iter().map(|left| format!("{program}: {left}")));
     }
     if options.only.is_empty() {
-        for program in expectations.programs().filter(|name| !programs.iter().any(|program| program == name)) {
+        for program in expectations.programs().filter(|name| !programs.iter().any(|program| program == name))
+        {
             complaints.push(format!("{program}: not built, or no longer there"));
         }
     }
@@ -176,7 +177,10 @@ fn run_program(checkout: &Path, name: &str, runtime: &Path) -> Result<Run> {
     let output = directory.path().join("output");
     let stdout = File::create(&output)?;
     let mut command = Command::new(program_path(checkout, name));
-    command.current_dir(checkout).env("RUNTIME", containers.script(directory.path())?).env("TMPDIR", &bundles);
+    command
+        .current_dir(checkout)
+        .env("RUNTIME", containers.script(directory.path())?)
+        .env("TMPDIR", &bundles);
     command.stdin(Stdio::null()).stderr(stdout.try_clone()?).stdout(stdout);
     let status = run_for(&mut command, LIMIT)?;
     let left = containers.remove()?;
@@ -204,7 +208,8 @@ fn outcome(status: Option<ExitStatus>, output: &str) -> Outcome {
     if summary.doubts.is_empty() { Outcome::Passed } else { Outcome::Doubtful(summary.doubts) }
 }
 
-/// Runs a command in a process group of its own, and kills what is left of the group at the end or after a time.
+/// Runs a command in a process group of its own, and kills what is left of the group at the end or after a
+/// time.
 fn run_for(command: &mut Command, limit: Duration) -> Result<Option<ExitStatus>> {
     let mut child = command.process_group(0).spawn().map_err(|error| format!("{command:?}: {error}"))?;
     let group = Pid::from_raw(i32::try_from(child.id())?);
@@ -240,7 +245,10 @@ impl Containers<'_> {
     fn script(&self, directory: &Path) -> Result<PathBuf> {
         let path = directory.join("runtime");
         let quoted = |path: &Path| format!("'{}'", path.display().to_string().replace('\'', r"'\''"));
-        fs::write(&path, format!("#!/bin/sh\nexec {} --root {} \"$@\"\n", quoted(self.runtime), quoted(&self.root)))?;
+        fs::write(
+            &path,
+            format!("#!/bin/sh\nexec {} --root {} \"$@\"\n", quoted(self.runtime), quoted(&self.root)),
+        )?;
         fs::set_permissions(&path, Permissions::from_mode(0o755))?;
         Ok(path)
     }
@@ -260,7 +268,10 @@ impl Containers<'_> {
             delete.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&errors)?);
             let status = run_for(&mut delete, LIMIT)?;
             if !status.is_some_and(|status| status.success()) {
-                left.push(format!("delete --force of a container fails: {}", fs::read_to_string(&errors)?.trim()));
+                left.push(format!(
+                    "delete --force of a container fails: {}",
+                    fs::read_to_string(&errors)?.trim()
+                ));
             }
         }
         Ok(left)
@@ -291,7 +302,10 @@ mod tests {
     #[test]
     fn a_program_fails_by_any_point() {
         let outcome = ended(0, "ok 1 - a\n    not ok 1 - b\nnot ok 2 - c\n");
-        assert_eq!(outcome, Outcome::Failed { not_ok: 2, reasons: vec!["1 - b".to_owned(), "2 - c".to_owned()] });
+        assert_eq!(
+            outcome,
+            Outcome::Failed { not_ok: 2, reasons: vec!["1 - b".to_owned(), "2 - c".to_owned()] }
+        );
         assert_eq!(format!("{outcome:10}|"), "fail(2)   |");
     }
 
@@ -362,7 +376,8 @@ mod tests {
         let Some(run) = run_with_fake_runtime(script) else { return };
         assert!(matches!(run.outcome, Outcome::Failed { not_ok: 1, .. }), "{:?}", run.outcome);
         assert_eq!(run.left, [""; 0]);
-        let directory = Path::new(run.output.lines().next().expect("a line")).parent().expect("a parent").to_owned();
+        let directory =
+            Path::new(run.output.lines().next().expect("a line")).parent().expect("a parent").to_owned();
         assert!(!directory.exists(), "{}", directory.display());
         let mounts = fs::read_to_string("/proc/thread-self/mountinfo").expect("mounts");
         assert!(!mounts.contains(directory.to_str().expect("text")), "{mounts}");
@@ -370,7 +385,9 @@ mod tests {
 
     #[test]
     fn a_container_that_cannot_be_removed_is_told_of() {
-        let Some(run) = run_with_fake_runtime(r#""$RUNTIME" create stuck; "$RUNTIME" create @cache"#) else { return };
+        let Some(run) = run_with_fake_runtime(r#""$RUNTIME" create stuck; "$RUNTIME" create @cache"#) else {
+            return;
+        };
         assert_eq!(run.outcome, Outcome::Passed);
         assert_eq!(run.left, ["delete --force of a container fails: busy"]);
     }

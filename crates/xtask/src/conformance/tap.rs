@@ -1,15 +1,16 @@
 //! Reads TAP, the Test Anything Protocol, as the programs of runtime-tools print it.
 //!
-//! They print less and more than one document of TAP 13: several one after the other, each with a plan in front, at the end or
-//! nowhere, some indented; JSON in place of YAML; lines of their own in between. What is no TAP means nothing, as TAP says.
+//! They print less and more than one document of TAP 13: several one after the other, each with a plan in
+//! front, at the end or nowhere, some indented; JSON in place of YAML; lines of their own in between. What is
+//! no TAP means nothing, as TAP says.
 
 /// What a program's output says.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Summary {
     /// What the points that are not ok say of themselves.
     pub(crate) failed: Vec<String>,
-    /// Why to doubt the rest: documents that are not whole, and errors in diagnostics that belong to no point (some programs
-    /// tell of a failure in no other way).
+    /// Why to doubt the rest: documents that are not whole, and errors in diagnostics that belong to no point
+    /// (some programs tell of a failure in no other way).
     pub(crate) doubts: Vec<String>,
     /// Why the program gave up, if it says so.
     pub(crate) bail_out: Option<String>,
@@ -26,7 +27,8 @@ impl Document {
     /// What is wrong with it at its end.
     fn doubt(&self) -> Option<String> {
         let planned = self.plan.map_or_else(|| "none".to_owned(), |plan| plan.to_string());
-        (self.plan != Some(self.points)).then(|| format!("points planned: {planned}, reported: {}", self.points))
+        (self.plan != Some(self.points))
+            .then(|| format!("points planned: {planned}, reported: {}", self.points))
     }
 }
 
@@ -46,7 +48,9 @@ pub(crate) fn parse(output: &str) -> Summary {
         } else if line == "---" {
             is_yaml = true;
         } else if raw.starts_with("TAP version") {
-            summary.doubts.extend(document.replace(Document::default()).and_then(|document| document.doubt()));
+            summary
+                .doubts
+                .extend(document.replace(Document::default()).and_then(|document| document.doubt()));
         } else if let Some(reason) = line.strip_prefix("Bail out!") {
             summary.bail_out = Some(reason.trim().to_owned());
         } else {
@@ -85,14 +89,20 @@ mod tests {
 
     #[test]
     fn failed_points_are_told_by_their_names() {
-        assert_eq!(failed("TAP version 13\n1..2\nok 1 - root\nnot ok 2 - has a hostname\n"), ["2 - has a hostname"]);
+        assert_eq!(
+            failed("TAP version 13\n1..2\nok 1 - root\nnot ok 2 - has a hostname\n"),
+            ["2 - has a hostname"]
+        );
         assert_eq!(failed("ok\nnot ok\n"), [""]);
         assert_eq!(failed("TAP version 13\nok 1 - a\nok 2 # SKIP linux.devices is not set\n1..2\n"), [""; 0]);
     }
 
     #[test]
     fn directives_make_no_failure_good() {
-        assert_eq!(failed("not ok 1 # TODO cgroups\nnot ok 2 # SKIP b\n"), ["1 # TODO cgroups", "2 # SKIP b"]);
+        assert_eq!(
+            failed("not ok 1 # TODO cgroups\nnot ok 2 # SKIP b\n"),
+            ["1 # TODO cgroups", "2 # SKIP b"]
+        );
     }
 
     #[test]
@@ -114,7 +124,10 @@ mod tests {
         let error = "  ---\n  {\n    \"error\": \"out of order\",\n    \"level\": \"MUST\"\n  }\n  ...\n";
         let doubts = |output: &str| parse(output).doubts;
         assert_eq!(doubts(&format!("TAP version 13\n{error}1..0\n")), ["\"out of order\""]);
-        assert_eq!(doubts(&format!("TAP version 13\nok 1\n1..1\nTAP version 13\n{error}1..0\n")), ["\"out of order\""]);
+        assert_eq!(
+            doubts(&format!("TAP version 13\nok 1\n1..1\nTAP version 13\n{error}1..0\n")),
+            ["\"out of order\""]
+        );
         assert_eq!(doubts(&format!("TAP version 13\nok 1\n{error}1..1\n")), [""; 0]);
     }
 

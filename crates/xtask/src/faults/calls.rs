@@ -1,5 +1,6 @@
-//! The kernel calls that a container's commands make, and what each of them can fail with on a machine that works: out of memory, of
-//! fds, of space, a disk that fails, a policy that forbids, a signal that comes. What only a wrong argument brings is left out.
+//! The kernel calls that a container's commands make, and what each of them can fail with on a machine that
+//! works: out of memory, of fds, of space, a disk that fails, a policy that forbids, a signal that comes.
+//! What only a wrong argument brings is left out.
 
 use nix::errno::Errno::{self, *};
 use nix::libc::{self, c_long};
@@ -51,15 +52,22 @@ impl Call {
         let is_named = std::iter::once(&self.name).chain(self.words).any(|word| line.contains(word));
         // What the kernel says when not even init fits into the container's memory.
         let is_known = errno == ENOMEM && line.contains("OOM-killed");
-        // A caller that may not make a cgroup in the hierarchy without controllers has none there, and cannot mount it.
-        // runc's words for a program that may not be looked at, by which engines choose their exit status.
+        // A caller that may not make a cgroup in the hierarchy without controllers has none there, and cannot
+        // mount it. runc's words for a program that may not be looked at, by which engines choose their exit
+        // status.
         let is_program = errno == EACCES && line.contains(": exec: \"");
-        let is_told_later = matches!(errno, EACCES | EPERM | EROFS) && line.contains("/sys/fs/cgroup/systemd/");
+        let is_told_later =
+            matches!(errno, EACCES | EPERM | EROFS) && line.contains("/sys/fs/cgroup/systemd/");
         is_named && line.to_lowercase().contains(text) || is_known || is_program || is_told_later
     }
 }
 
-const fn can(number: c_long, name: &'static str, errnos: &'static [Errno], words: &'static [&'static str]) -> Call {
+const fn can(
+    number: c_long,
+    name: &'static str,
+    errnos: &'static [Errno],
+    words: &'static [&'static str],
+) -> Call {
     Call { number, name, faults: Faults::Errnos(errnos), words }
 }
 
@@ -86,7 +94,12 @@ static CALLS: &[Call] = &[
     can(libc::SYS_write, "write", &[ENOSPC, EIO, EINTR, EDQUOT], &["send"]),
     can(libc::SYS_writev, "writev", &[ENOSPC, EIO, EINTR], &["write"]),
     can(libc::SYS_mkdir, "mkdir", &[ENOSPC, EDQUOT, EMLINK, ENOMEM, EACCES, EROFS, EIO], &[]),
-    can(libc::SYS_mkdirat, "mkdirat", &[ENOSPC, EDQUOT, EMLINK, ENOMEM, EACCES, EROFS, EIO, EAGAIN], &["mkdir"]),
+    can(
+        libc::SYS_mkdirat,
+        "mkdirat",
+        &[ENOSPC, EDQUOT, EMLINK, ENOMEM, EACCES, EROFS, EIO, EAGAIN],
+        &["mkdir"],
+    ),
     can(libc::SYS_mknodat, "mknodat", &[ENOSPC, EDQUOT, ENOMEM, EACCES, EPERM, EROFS], &["mknod"]),
     can(libc::SYS_symlinkat, "symlinkat", &[ENOSPC, EDQUOT, ENOMEM, EACCES, EROFS], &["symlink"]),
     can(libc::SYS_rmdir, "rmdir", &[EBUSY, EACCES, EIO, ENOMEM], &["remove"]),

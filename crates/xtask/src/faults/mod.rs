@@ -1,8 +1,9 @@
-//! `cargo xtask faults`: lets each kernel call of a container's commands fail in each way that it can, and makes fds, memory and the state
-//! directory's disk scarce.
+//! `cargo xtask faults`: lets each kernel call of a container's commands fail in each way that it can, and
+//! makes fds, memory and the state directory's disk scarce.
 //!
-//! After each: a line that names the call, or success with full effect; no hang, no panic; and after `delete --force` nothing is left, and the
-//! id can be used again. What fails is told with the words to try it alone.
+//! After each: a line that names the call, or success with full effect; no hang, no panic; and after
+//! `delete --force` nothing is left, and the id can be used again. What fails is told with the words to try
+//! it alone.
 
 mod calls;
 mod scenarios;
@@ -82,7 +83,10 @@ fn run_parts(options: &Options) -> Result {
     for output in parts.iter_mut().filter_map(|part| part.stdout.take()) {
         let sender = sender.clone();
         std::thread::spawn(move || {
-            BufReader::new(output).lines().map_while(std::io::Result::ok).try_for_each(|line| sender.send(line))
+            BufReader::new(output)
+                .lines()
+                .map_while(std::io::Result::ok)
+                .try_for_each(|line| sender.send(line))
         });
     }
     drop(sender);
@@ -115,7 +119,11 @@ impl Figures {
             self.passed += 1;
         } else {
             self.failed += 1;
-            println!("FAILED {what}: {}\n    said: {}", wrong.join("; "), err.trim_end().replace('\n', "\n          "));
+            println!(
+                "FAILED {what}: {}\n    said: {}",
+                wrong.join("; "),
+                err.trim_end().replace('\n', "\n          ")
+            );
         }
     }
 }
@@ -142,12 +150,19 @@ fn run_part(options: &Options, part: usize) -> Result {
 }
 
 /// Each fault of each call of a command, and then what is scarce.
-fn try_scenario(options: &Options, part: usize, stage: &Stage, scenario: Scenario, figures: &mut Figures) -> Result {
+fn try_scenario(
+    options: &Options,
+    part: usize,
+    stage: &Stage,
+    scenario: Scenario,
+    figures: &mut Figures,
+) -> Result {
     let (begun, before) = (Instant::now(), figures.passed + figures.failed);
     let mut trial = Trial::new(stage, scenario);
     let calls = learn(&mut trial)?;
     let is_wanted = |name: &str| options.call.is_empty() || options.call.iter().any(|wanted| wanted == name);
-    let mut unknown: Vec<i64> = calls.iter().map(|place| place.number).filter(|n| Call::find(*n).is_none()).collect();
+    let mut unknown: Vec<i64> =
+        calls.iter().map(|place| place.number).filter(|n| Call::find(*n).is_none()).collect();
     unknown.dedup();
     if !unknown.is_empty() {
         return Err(format!("{}: calls that the table does not know: {unknown:?}", scenario.name()).into());
@@ -161,7 +176,13 @@ fn try_scenario(options: &Options, part: usize, stage: &Stage, scenario: Scenari
     let mut missed = 0;
     for (_, (place, call, errno)) in faults.take(limit).enumerate().filter(|(index, _)| mine(index)) {
         let what = format!("{}: {} {}({}) {errno:?}", scenario.name(), place.who, call.name, place.nth);
-        if !attempt(&mut trial, &what, How::Traced(Some((&place, errno))), Cause::Fault(call, errno), figures)? {
+        if !attempt(
+            &mut trial,
+            &what,
+            How::Traced(Some((&place, errno))),
+            Cause::Fault(call, errno),
+            figures,
+        )? {
             missed += 1;
         }
     }
@@ -182,7 +203,8 @@ fn try_scenario(options: &Options, part: usize, stage: &Stage, scenario: Scenari
     Ok(())
 }
 
-/// Which calls the command makes, when it has made what those that follow share, and nobody else is making it.
+/// Which calls the command makes, when it has made what those that follow share, and nobody else is making
+/// it.
 fn learn(trial: &mut Trial<'_>) -> Result<Vec<Place>> {
     const MOST: usize = 5;
     let of = |calls: &[Place]| calls.iter().cloned().collect::<std::collections::BTreeSet<_>>();
@@ -202,7 +224,8 @@ fn learn(trial: &mut Trial<'_>) -> Result<Vec<Place>> {
 /// Which calls are made and let be.
 fn tell_left_out(scenario: Scenario, calls: &[Place]) {
     let calls = calls.iter().filter_map(|place| Call::find(place.number));
-    let names: std::collections::BTreeSet<_> = calls.filter_map(|call| Some((call.why_not()?, call.name))).collect();
+    let names: std::collections::BTreeSet<_> =
+        calls.filter_map(|call| Some((call.why_not()?, call.name))).collect();
     names.into_iter().for_each(|(why, name)| println!("{}: left out: {name}: {why}", scenario.name()));
 }
 
@@ -211,11 +234,19 @@ fn faults(calls: &[Place]) -> Vec<(Place, &'static Call, nix::errno::Errno)> {
     // Its first call asks whether stdio is open.
     let main = calls.iter().position(|place| place.number == nix::libc::SYS_fcntl).unwrap_or(0);
     let calls = calls.iter().skip(main).filter_map(|place| Some((place, Call::find(place.number)?)));
-    calls.flat_map(|(place, call)| call.errnos().iter().map(move |errno| (place.clone(), call, *errno))).collect()
+    calls
+        .flat_map(|(place, call)| call.errnos().iter().map(move |errno| (place.clone(), call, *errno)))
+        .collect()
 }
 
 /// Makes one attempt; false if the call was not made.
-fn attempt(trial: &mut Trial<'_>, what: &str, how: How<'_>, cause: Cause<'_>, figures: &mut Figures) -> Result<bool> {
+fn attempt(
+    trial: &mut Trial<'_>,
+    what: &str,
+    how: How<'_>,
+    cause: Cause<'_>,
+    figures: &mut Figures,
+) -> Result<bool> {
     if let Err(error) = trial.prepare() {
         figures.count(what, &[format!("the container before it: {error}")], "");
         trial.finish(false);
@@ -244,7 +275,8 @@ fn scarcities(stage: &Stage) -> Result<Vec<Scarcity>> {
     let fds = (6..=60).map(|count| Scarcity { kind: "fds", words: format!("ulimit -n {count}") });
     // What is needed to get as far as main.
     let memory = |kib: usize| format!("ulimit -v {kib}");
-    let starts = |kib: usize| stage.corten(&["--version"], How::After(&memory(kib))).map(|out| out.status == Some(0));
+    let starts =
+        |kib: usize| stage.corten(&["--version"], How::After(&memory(kib))).map(|out| out.status == Some(0));
     let (mut too_little, mut enough) = (0_usize, 1 << 20);
     while enough - too_little > 16 {
         let middle = too_little.midpoint(enough);

@@ -201,7 +201,9 @@ impl<'a> Trial<'a> {
         self.prepare()?;
         let output = self.run(How::Traced(None))?;
         let Some(effect) = self.effect(&output)? else {
-            return Err(format!("{}: {:?}: {}", self.scenario.name(), output.status, output.err.trim()).into());
+            return Err(
+                format!("{}: {:?}: {}", self.scenario.name(), output.status, output.err.trim()).into()
+            );
         };
         self.expected = Some(effect);
         let left = self.finish(false);
@@ -265,7 +267,10 @@ impl<'a> Trial<'a> {
                     && *expected != effect
                     && !is_told
                 {
-                    wrong.push(format!("succeeds without full effect: {}", difference(&expected.0, &effect.0)));
+                    wrong.push(format!(
+                        "succeeds without full effect: {}",
+                        difference(&expected.0, &effect.0)
+                    ));
                 }
             }
             Ok(None) => {
@@ -294,7 +299,8 @@ impl<'a> Trial<'a> {
             // A container that has ended and could not be removed is there like any other.
             let is_known = err.contains("left behind") || self.must(&["state", ID]).is_ok();
             // Or but for its directory, which the line is about.
-            let is_told = |left: &[String]| err.contains("rmdir") && left.iter().all(|left| *left == directory);
+            let is_told =
+                |left: &[String]| err.contains("rmdir") && left.iter().all(|left| *left == directory);
             return Some(self.left()).filter(|left| !is_known && !is_told(left)).unwrap_or_default();
         }
         if self.scenario == Scenario::Exec {
@@ -306,7 +312,9 @@ impl<'a> Trial<'a> {
             }
             return vec!["a process is left in the container".to_owned()];
         }
-        if self.scenario == Scenario::Update && self.before.as_ref().is_some_and(|before| *before != self.in_force()) {
+        if self.scenario == Scenario::Update
+            && self.before.as_ref().is_some_and(|before| *before != self.in_force())
+        {
             return vec!["fails, and limits have changed".to_owned()];
         }
         // All but the directory itself, which the line is about. The pid file is the caller's.

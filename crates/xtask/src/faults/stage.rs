@@ -71,7 +71,8 @@ impl Stage {
         mount(Some("corten-faults"), directory, Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
         let mounts = fs::read_to_string("/proc/self/mountinfo")?;
         let hierarchies = mounts.lines().filter(|line| line.contains(" - cgroup"));
-        let hierarchies: Vec<PathBuf> = hierarchies.filter_map(|line| line.split(' ').nth(4)).map(Into::into).collect();
+        let hierarchies: Vec<PathBuf> =
+            hierarchies.filter_map(|line| line.split(' ').nth(4)).map(Into::into).collect();
         let parent = format!("corten-faults-{}", std::process::id());
         let stage = Self { corten: corten.to_owned(), directory: directory.to_owned(), parent, hierarchies };
         for name in ["tmp", "pid", "root"] {
@@ -96,7 +97,8 @@ impl Stage {
         }
         // Where nothing can be limited there are still devices.
         bundle::edit(&stage.path("sleeps"), |config| {
-            config["linux"]["devices"] = json!([{ "path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11 }]);
+            config["linux"]["devices"] =
+                json!([{ "path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11 }]);
         })?;
         let deny = json!({ "allow": false, "access": "rwm" });
         let allow = json!({ "allow": true, "type": "c", "major": 1, "minor": 11, "access": "rw" });
@@ -109,7 +111,8 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Whether there are controllers of processes and memory, which pure v2 lacks on a machine that has them in v1.
+    /// Whether there are controllers of processes and memory, which pure v2 lacks on a machine that has them
+    /// in v1.
     pub(super) fn has_limits(&self) -> bool {
         self.hierarchies.iter().any(|hierarchy| {
             let controllers = fs::read_to_string(hierarchy.join("cgroup.controllers")).unwrap_or_default();
@@ -232,7 +235,10 @@ impl Stage {
             match line.split_once(":[") {
                 Some((kind, _)) => {
                     let own = fs::read_link(format!("/proc/self/ns/{kind}")).unwrap_or_default();
-                    lines.push(format!("{kind}: {}", if own.as_os_str() == line { "ours" } else { "its own" }));
+                    lines.push(format!(
+                        "{kind}: {}",
+                        if own.as_os_str() == line { "ours" } else { "its own" }
+                    ));
                 }
                 None => {
                     // Peer groups have numbers of their own each time.
@@ -262,7 +268,9 @@ impl Stage {
         let end = Instant::now() + MOMENT;
         loop {
             match waitpid(None, Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)) {
-                Ok(WaitStatus::StillAlive) if Instant::now() < end => std::thread::sleep(Duration::from_millis(1)),
+                Ok(WaitStatus::StillAlive) if Instant::now() < end => {
+                    std::thread::sleep(Duration::from_millis(1))
+                }
                 Ok(WaitStatus::StillAlive) => break,
                 Ok(_) => {}
                 Err(_) => return None,
@@ -323,7 +331,8 @@ impl Drop for Stage {
     }
 }
 
-/// Whether it belongs to all containers: the compiled filters. (What one of them leaves half-written does not.)
+/// Whether it belongs to all containers: the compiled filters. (What one of them leaves half-written does
+/// not.)
 fn is_shared(path: &Path) -> bool {
     let is_half_written = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     path.iter().any(|name| name == "@seccomp") && !is_half_written

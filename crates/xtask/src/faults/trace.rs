@@ -1,7 +1,8 @@
-//! Runs a command with ptrace(2): writes down which calls it and its threads and children make, or lets one of them fail.
+//! Runs a command with ptrace(2): writes down which calls it and its threads and children make, or lets one
+//! of them fail.
 //!
-//! A call is known by who makes it, its number, and how often that one has made it before: what other threads do meanwhile changes
-//! nothing then. Once it has failed, all go on untraced, or nearly so.
+//! A call is known by who makes it, its number, and how often that one has made it before: what other threads
+//! do meanwhile changes nothing then. Once it has failed, all go on untraced, or nearly so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -128,7 +129,10 @@ impl Tracer<'_> {
                 ptrace::detach(pid, None).or_else(gone)?;
                 return Ok(());
             }
-        } else if is(Event::PTRACE_EVENT_CLONE) || is(Event::PTRACE_EVENT_FORK) || is(Event::PTRACE_EVENT_VFORK) {
+        } else if is(Event::PTRACE_EVENT_CLONE)
+            || is(Event::PTRACE_EVENT_FORK)
+            || is(Event::PTRACE_EVENT_VFORK)
+        {
             let Ok(child) = ptrace::getevent(pid) else { return Ok(()) };
             let child = Pid::from_raw(i32::try_from(child)?);
             if let Some(parent) = self.tasks.get_mut(&pid) {
@@ -155,7 +159,9 @@ impl Tracer<'_> {
         let resumed = match self.fault {
             _ if !self.has_begun => ptrace::cont(pid, signal),
             None => ptrace::syscall(pid, signal),
-            Some((place, _)) if !self.ended.failed && place.who == who || is_inside => ptrace::syscall(pid, signal),
+            Some((place, _)) if !self.ended.failed && place.who == who || is_inside => {
+                ptrace::syscall(pid, signal)
+            }
             // One of those that it comes from.
             Some((place, _)) if pid == self.first || !self.ended.failed && place.who.starts_with(who) => {
                 ptrace::cont(pid, signal)
@@ -186,7 +192,8 @@ impl Tracer<'_> {
                     ptrace::setregs(pid, registers)?;
                     // brk(2) has no errnos, but returns what there is.
                     let is_brk = number == libc::SYS_brk;
-                    let result = if is_brk { task.program_break } else { (-i64::from(errno as i32)).cast_unsigned() };
+                    let result =
+                        if is_brk { task.program_break } else { (-i64::from(errno as i32)).cast_unsigned() };
                     task.result = Some(result);
                 }
                 Some(_) => {}

@@ -1,7 +1,7 @@
 //! The engines' configuration: texts in, texts out.
 //!
-//! Where an engine reads a directory of files, corten has one of its own there. Where it does not, corten is added to the file
-//! that is there, and all else in it stays as it is, comments too.
+//! Where an engine reads a directory of files, corten has one of its own there. Where it does not, corten is
+//! added to the file that is there, and all else in it stays as it is, comments too.
 
 use std::path::{Path, PathBuf};
 
@@ -30,11 +30,13 @@ pub(super) struct Runtime<'a> {
     pub(super) is_default: bool,
 }
 
-/// The name under which engines know the runtime. Podman's own lists go by the binary's name, which is the same.
+/// The name under which engines know the runtime. Podman's own lists go by the binary's name, which is the
+/// same.
 const NAME: &str = "corten";
 
 impl Engine {
-    pub(super) const ALL: [Self; 5] = [Self::Buildkit, Self::Containerd, Self::Crio, Self::Docker, Self::Podman];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Buildkit, Self::Containerd, Self::Crio, Self::Docker, Self::Podman];
 
     /// Returns the file that is to hold the configuration. `read` reads a file.
     pub(super) fn file(self, read: impl Fn(&Path) -> Result<Option<String>>) -> Result<PathBuf> {
@@ -56,8 +58,8 @@ impl Engine {
         matches!(self, Self::Crio | Self::Podman)
     }
 
-    /// Returns a file of corten's alone for the engine's service, if it has to be told there: dockerd's own BuildKit takes the runtime
-    /// of `docker build` from nowhere but the environment.
+    /// Returns a file of corten's alone for the engine's service, if it has to be told there: dockerd's own
+    /// BuildKit takes the runtime of `docker build` from nowhere but the environment.
     pub(super) fn drop_in(self) -> Option<&'static Path> {
         matches!(self, Self::Docker).then_some(Path::new("/etc/systemd/system/docker.service.d/corten.conf"))
     }
@@ -70,7 +72,8 @@ impl Engine {
         (runtime.is_default && self.drop_in().is_some()).then_some(text)
     }
 
-    /// Returns what is to be done for the engine to read its configuration. One with a [drop-in](Self::drop_in) must be started again.
+    /// Returns what is to be done for the engine to read its configuration. One with a
+    /// [drop-in](Self::drop_in) must be started again.
     pub(super) fn next_step(self, has_drop_in: bool) -> &'static str {
         match self {
             Self::Docker if has_drop_in => {
@@ -130,7 +133,8 @@ runtime_supports_nocgroup = ["{NAME}", "crun", "krun"]
 }
 
 fn crio(path: &str, is_default: bool) -> String {
-    let default = if is_default { format!("[crio.runtime]\ndefault_runtime = \"{NAME}\"\n\n") } else { String::new() };
+    let default =
+        if is_default { format!("[crio.runtime]\ndefault_runtime = \"{NAME}\"\n\n") } else { String::new() };
     format!(
         r#"{default}[crio.runtime.runtimes.{NAME}]
 runtime_path = {path:?}
@@ -156,7 +160,10 @@ fn with_docker(existing: Option<&str>, path: &str, is_default: bool) -> Result<S
     let runtimes = runtimes.as_object_mut().ok_or("runtimes: not a JSON object")?;
     // Its other settings, runtimeArgs, are the administrator's.
     let runtime = runtimes.entry(NAME).or_insert_with(|| json!({}));
-    runtime.as_object_mut().ok_or(format!("runtimes.{NAME}: not a JSON object"))?.insert("path".into(), path.into());
+    runtime
+        .as_object_mut()
+        .ok_or(format!("runtimes.{NAME}: not a JSON object"))?
+        .insert("path".into(), path.into());
     if is_default {
         object.insert("default-runtime".into(), NAME.into());
     }
@@ -185,7 +192,9 @@ fn without_docker(existing: &str) -> Result<Option<String>> {
 /// Writes JSON with the indent that the file has.
 fn pretty(existing: Option<&str>, object: Map<String, Value>) -> Result<String> {
     let indent = existing.and_then(|text| {
-        text.lines().map(|line| &line[..line.len() - line.trim_start().len()]).find(|indent| !indent.is_empty())
+        text.lines()
+            .map(|line| &line[..line.len() - line.trim_start().len()])
+            .find(|indent| !indent.is_empty())
     });
     let mut text = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(indent.unwrap_or("    ").as_bytes());
@@ -194,15 +203,18 @@ fn pretty(existing: Option<&str>, object: Map<String, Value>) -> Result<String> 
     Ok(String::from_utf8(text)?)
 }
 
-/// The directory whose files the configuration imports. Before version 3 an imported file takes the place of all settings of
-/// the plugins in it.
+/// The directory whose files the configuration imports. Before version 3 an imported file takes the place of
+/// all settings of the plugins in it.
 fn containerd_directory(text: &str) -> Option<PathBuf> {
     let document: DocumentMut = text.parse().ok()?;
     if document.get("version")?.as_integer()? < 3 {
         return None;
     }
     let imports = document.get("imports")?.as_array()?.iter().filter_map(toml_edit::Value::as_str);
-    imports.filter_map(|import| import.strip_suffix("/*.toml")).map(PathBuf::from).find(|path| path.is_absolute())
+    imports
+        .filter_map(|import| import.strip_suffix("/*.toml"))
+        .map(PathBuf::from)
+        .find(|path| path.is_absolute())
 }
 
 /// The plugin that runs containers for Kubernetes, by the version of the configuration.
@@ -210,9 +222,10 @@ fn containerd_plugin(document: &DocumentMut) -> Result<&'static str> {
     match document.get("version").and_then(Item::as_integer) {
         Some(2) => Ok("io.containerd.grpc.v1.cri"),
         Some(3..) => Ok("io.containerd.cri.v1.runtime"),
-        _ => {
-            Err("a configuration of version 1; `containerd config migrate` prints it as one of a later version".into())
-        }
+        _ => Err(
+            "a configuration of version 1; `containerd config migrate` prints it as one of a later version"
+                .into(),
+        ),
     }
 }
 
@@ -277,7 +290,8 @@ fn find<'a>(root: &'a Table, path: &[&str]) -> Option<&'a Item> {
     table.get(last)
 }
 
-/// Removes what is at a path, if it is `expected` or nothing is expected, and the tables on the way that are empty then.
+/// Removes what is at a path, if it is `expected` or nothing is expected, and the tables on the way that are
+/// empty then.
 fn remove(table: &mut dyn TableLike, path: &[&str], expected: Option<&str>) {
     let Some((first, rest)) = path.split_first() else { return };
     let Some(item) = table.get_mut(first) else { return };
@@ -305,7 +319,8 @@ mod tests {
 
     const PATH: &str = "/usr/local/bin/corten";
 
-    /// Adds corten as the default runtime, and sees that a second time changes nothing and that it can be taken out again.
+    /// Adds corten as the default runtime, and sees that a second time changes nothing and that it can be
+    /// taken out again.
     fn with(engine: Engine, existing: &str) -> String {
         let add = |existing: &str, is_default| {
             engine.with(Some(existing), &Runtime { path: Path::new(PATH), is_default }).unwrap()
@@ -352,7 +367,9 @@ mod tests {
 "#;
         insta::assert_snapshot!(with(Engine::Docker, existing));
         let arguments = r#"{"runtimes": {"corten": {"path": "/old", "runtimeArgs": ["--debug"]}}}"#;
-        let text = Engine::Docker.with(Some(arguments), &Runtime { path: Path::new(PATH), is_default: false }).unwrap();
+        let text = Engine::Docker
+            .with(Some(arguments), &Runtime { path: Path::new(PATH), is_default: false })
+            .unwrap();
         assert!(text.contains(PATH) && text.contains("--debug") && !text.contains("/old"), "{text}");
         for wrong in ["[]", "{\"runtimes\": []}", "{", "{\"runtimes\": {\"corten\": 1}}"] {
             let runtime = Runtime { path: Path::new(PATH), is_default: false };

@@ -1,7 +1,8 @@
-//! `cargo xtask install` and `cargo xtask uninstall`: the binary, its man pages and completions, and the engines' configuration.
+//! `cargo xtask install` and `cargo xtask uninstall`: the binary, its man pages and completions, and the
+//! engines' configuration.
 //!
-//! What is wrong with an engine's configuration is found before anything is written, and a file is replaced as a whole or not
-//! at all. One that was not made here is kept beside the new one, as `FILE.bak`.
+//! What is wrong with an engine's configuration is found before anything is written, and a file is replaced
+//! as a whole or not at all. One that was not made here is kept beside the new one, as `FILE.bak`.
 
 mod engines;
 
@@ -61,7 +62,8 @@ impl Place {
 
     /// The files beside the binary, and what is in them.
     fn documents(&self) -> Result<Vec<(PathBuf, Vec<u8>)>> {
-        let pages = man::pages()?.into_iter().map(|(name, text)| (self.path("share/man/man8").join(name), text));
+        let pages =
+            man::pages()?.into_iter().map(|(name, text)| (self.path("share/man/man8").join(name), text));
         let completions = [
             (Shell::Bash, "share/bash-completion/completions/corten"),
             (Shell::Elvish, "share/elvish/lib/corten.elv"),
@@ -171,8 +173,8 @@ fn read(path: &Path) -> Result<Option<String>> {
     }
 }
 
-/// Writes a file beside the place where it belongs, and moves it there: nobody sees half of it, and a binary that runs is not
-/// written to. One that is there keeps its mode.
+/// Writes a file beside the place where it belongs, and moves it there: nobody sees half of it, and a binary
+/// that runs is not written to. One that is there keeps its mode.
 fn write(path: &Path, content: &[u8], mode: u32) -> Result {
     // What is a link stays one.
     let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -236,7 +238,12 @@ mod tests {
 
         fn install(&self, engine: &[Engine]) -> Result {
             let binary = Some(self.path("binary"));
-            run(&Options { place: self.place(), engine: engine.to_vec(), default: !engine.is_empty(), binary })
+            run(&Options {
+                place: self.place(),
+                engine: engine.to_vec(),
+                default: !engine.is_empty(),
+                binary,
+            })
         }
 
         fn files(&self) -> Vec<String> {
@@ -265,7 +272,9 @@ mod tests {
         assert_eq!(mode("root/usr/bin/corten"), 0o755);
         assert_eq!(mode("root/usr/share/man/man8/corten.8"), 0o644);
         assert_eq!(machine.read("root/usr/bin/corten"), "ELF");
-        assert!(machine.read("root/usr/share/bash-completion/completions/corten").contains("--systemd-cgroup"));
+        assert!(
+            machine.read("root/usr/share/bash-completion/completions/corten").contains("--systemd-cgroup")
+        );
         assert!(machine.read("root/usr/share/man/man8/corten-run.8").contains("corten\\-create(8)"));
         let files = machine.files();
         assert!(files.iter().all(|file| file.starts_with("usr/") && !file.ends_with(".new")), "{files:?}");
@@ -292,7 +301,8 @@ mod tests {
         assert_eq!(machine.read(file), text);
         uninstall(&machine.place()).unwrap();
         let binary = Some(machine.path("binary"));
-        run(&Options { place: machine.place(), engine: vec![Engine::Docker], default: false, binary }).unwrap();
+        run(&Options { place: machine.place(), engine: vec![Engine::Docker], default: false, binary })
+            .unwrap();
         assert!(machine.path("root/etc/docker/daemon.json").exists() && !machine.path(file).exists());
     }
 

@@ -114,7 +114,12 @@ mod tests {
         runtime.build();
         for command in std::iter::once(&runtime).chain(runtime.get_subcommands()) {
             for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
-                assert!(argument.get_help().is_some(), "corten {}: {}", command.get_name(), argument.get_id());
+                assert!(
+                    argument.get_help().is_some(),
+                    "corten {}: {}",
+                    command.get_name(),
+                    argument.get_id()
+                );
             }
         }
     }

@@ -19,12 +19,22 @@ pub(super) struct Page {
 }
 
 /// A page that says no more than its flags.
-const EMPTY: Page =
-    Page { command: "", text: &[], exit_status: USUAL, environment: &[], files: &[], examples: &[], see_also: &[] };
+const EMPTY: Page = Page {
+    command: "",
+    text: &[],
+    exit_status: USUAL,
+    environment: &[],
+    files: &[],
+    examples: &[],
+    see_also: &[],
+};
 
 const USUAL: &[(&str, &str)] = &[
     ("0", "Done."),
-    ("1", "An error, or wrong usage: one line on stderr says what, and an entry in the log, if there is one."),
+    (
+        "1",
+        "An error, or wrong usage: one line on stderr says what, and an entry in the log, if there is one.",
+    ),
 ];
 
 const FOREGROUND: &[(&str, &str)] = &[
@@ -57,7 +67,10 @@ pub(super) const RUNTIME: Page = Page {
     environment: &[
         ("XDG_RUNTIME_DIR", "For ordinary users: the state root is the directory corten in it."),
         ("PATH", "Where newuidmap(1), newgidmap(1), ps(1) and criu(8) are looked for."),
-        ("DBUS_SESSION_BUS_ADDRESS", "With --systemd-cgroup, for ordinary users: the bus of the user's systemd."),
+        (
+            "DBUS_SESSION_BUS_ADDRESS",
+            "With --systemd-cgroup, for ordinary users: the bus of the user's systemd.",
+        ),
     ],
     files: &[
         ("config.json", "In the bundle: what the container is to be."),
@@ -73,7 +86,14 @@ pub(super) const RUNTIME: Page = Page {
         ),
         ("See what would be done, and do nothing:", "corten plan"),
     ],
-    see_also: &["runc(8)", "crun(1)", "namespaces(7)", "cgroups(7)", "capabilities(7)", "https://opencontainers.org"],
+    see_also: &[
+        "runc(8)",
+        "crun(1)",
+        "namespaces(7)",
+        "cgroups(7)",
+        "capabilities(7)",
+        "https://opencontainers.org",
+    ],
 };
 
 pub(super) const COMMANDS: &[Page] = &[
@@ -114,7 +134,10 @@ pub(super) const COMMANDS: &[Page] = &[
             "If something fails, nothing of the container is left.",
         ],
         environment: &[
-            ("LISTEN_FDS", "Number of sockets that are passed on to the container, from fd 3 on (sd_listen_fds(3))."),
+            (
+                "LISTEN_FDS",
+                "Number of sockets that are passed on to the container, from fd 3 on (sd_listen_fds(3)).",
+            ),
             ("NOTIFY_SOCKET", "Where readiness is told, for a container that tells it (sd_notify(3))."),
         ],
         examples: &[(
@@ -146,7 +169,10 @@ pub(super) const COMMANDS: &[Page] = &[
              of it for want of memory. With --stats it prints stats once.",
             "An object has the fields type, id and data. Memory is in bytes, times are in nanoseconds.",
         ],
-        examples: &[("Memory in use, every second:", "corten events --interval 1s box | jq .data.memory.usage.usage")],
+        examples: &[(
+            "Memory in use, every second:",
+            "corten events --interval 1s box | jq .data.memory.usage.usage",
+        )],
         see_also: &["corten-ps(8)", "corten-update(8)"],
         ..EMPTY
     },
@@ -203,7 +229,10 @@ pub(super) const COMMANDS: &[Page] = &[
              whose it is. As JSON it is an array of what corten-state(8) prints.",
         ],
         files: &[("/run/corten", "The state root, unless --root names another.")],
-        examples: &[("Those of containerd's Kubernetes namespace:", "corten --root /run/containerd/runc/k8s.io list")],
+        examples: &[(
+            "Those of containerd's Kubernetes namespace:",
+            "corten --root /run/containerd/runc/k8s.io list",
+        )],
         see_also: &["corten-state(8)"],
         ..EMPTY
     },
@@ -273,12 +302,18 @@ pub(super) const COMMANDS: &[Page] = &[
         ],
         exit_status: FOREGROUND,
         environment: &[
-            ("LISTEN_FDS", "Number of sockets that are passed on to the container, from fd 3 on (sd_listen_fds(3))."),
+            (
+                "LISTEN_FDS",
+                "Number of sockets that are passed on to the container, from fd 3 on (sd_listen_fds(3)).",
+            ),
             ("NOTIFY_SOCKET", "Where readiness is told, for a container that tells it (sd_notify(3))."),
         ],
         examples: &[
             ("In the foreground, from the bundle here:", "corten run box"),
-            ("In the background:", "corten run --detach --bundle /srv/bundles/web --pid-file /run/web.pid web"),
+            (
+                "In the background:",
+                "corten run --detach --bundle /srv/bundles/web --pid-file /run/web.pid web",
+            ),
         ],
         see_also: &["corten-create(8)", "corten-exec(8)", "corten-kill(8)"],
         ..EMPTY
@@ -329,7 +364,10 @@ pub(super) const COMMANDS: &[Page] = &[
             "A limit that the kernel refuses is an error, and what was set before it is set back.",
         ],
         examples: &[
-            ("At most 64 MiB, and half a CPU:", "corten update --memory 64M --cpu-period 100000 --cpu-quota 50000 box"),
+            (
+                "At most 64 MiB, and half a CPU:",
+                "corten update --memory 64M --cpu-period 100000 --cpu-quota 50000 box",
+            ),
             ("As engines do it:", "echo '{\"pids\": {\"limit\": 100}}' | corten update --resources - box"),
         ],
         see_also: &["corten-events(8)", "cgroups(7)"],

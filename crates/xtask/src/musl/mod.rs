@@ -1,7 +1,7 @@
 //! `cargo xtask musl`: the release binary, which is linked against musl.
 //!
-//! Where rustup has musl's target, this machine's cargo builds it. Elsewhere it is built in a root of Debian testing, with
-//! Debian's compiler and a std built from source: good to measure and to test with.
+//! Where rustup has musl's target, this machine's cargo builds it. Elsewhere it is built in a root of Debian
+//! testing, with Debian's compiler and a std built from source: good to measure and to test with.
 
 use std::env::consts::ARCH;
 use std::fs;
@@ -104,7 +104,9 @@ fn built(target_directory: &Path) -> PathBuf {
 fn libseccomp() -> Result<Cache> {
     Cache::made_by(("musl-libseccomp", "CORTEN_MUSL_LIBSECCOMP"), LIBSECCOMP, false, |cache| {
         if shell::find("apt-get").is_none() {
-            return Err("LIBSECCOMP_LIB_PATH must name a directory with a libseccomp.a built by musl-gcc".into());
+            return Err(
+                "LIBSECCOMP_LIB_PATH must name a directory with a libseccomp.a built by musl-gcc".into()
+            );
         }
         packages::check_musl_needs()?;
         println!("building libseccomp for musl in {}", cache.directory().display());
@@ -126,7 +128,9 @@ fn build_in_root(rebuild: bool) -> Result<PathBuf> {
     // By this machine's cargo, which knows the way; std's own crates, too.
     let std = cache.file("root/usr/lib/rustlib/src/rust/library/Cargo.toml");
     shell::check(shell::cargo().args(["fetch", "--locked"]))?;
-    shell::check(shell::cargo().args(["fetch", "--locked", "--manifest-path"]).arg(std).env("RUSTC_BOOTSTRAP", "1"))?;
+    shell::check(
+        shell::cargo().args(["fetch", "--locked", "--manifest-path"]).arg(std).env("RUSTC_BOOTSTRAP", "1"),
+    )?;
     let script = cache.file("build.sh");
     fs::write(&script, include_str!("build.sh"))?;
     // Mounts end with the namespace, and the namespace with this process.

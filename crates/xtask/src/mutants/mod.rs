@@ -51,7 +51,12 @@ pub(crate) fn run(options: &Options) -> Result {
     };
     let defences: Vec<_> = DEFENCES.iter().filter(wanted).collect();
     let bench = Bench::prepare(&target, &defences)?;
-    println!("baseline: {} tests, {} fail, after {:.0?}", bench.baseline.len(), bench.failing(), begun.elapsed());
+    println!(
+        "baseline: {} tests, {} fail, after {:.0?}",
+        bench.baseline.len(),
+        bench.failing(),
+        begun.elapsed()
+    );
     let mut counts = [0; 3];
     for defence in defences {
         let tried = Instant::now();
@@ -109,7 +114,8 @@ impl<'d> Bench<'d> {
         build.env("CORTEN_TEST_BINARY", self.target.join(host()?).join("debug/corten"));
         build.args(["test", "--quiet", "--package", "corten", "--test", "containers", "--no-run"]);
         let messages = output(build.args(["--message-format", "json"]))?;
-        let mut built = programs::named_by(&messages).into_iter().filter(|program| program.name == "containers");
+        let mut built =
+            programs::named_by(&messages).into_iter().filter(|program| program.name == "containers");
         Ok(built.next().ok_or("cargo names no program containers")?.file)
     }
 
@@ -165,7 +171,9 @@ impl<'d> Bench<'d> {
             return Outcome::Broken(format!("baseline fails: {}", defence.test.name));
         }
         let file = self.copy.join(defence.file);
-        let Ok(text) = fs::read_to_string(&file) else { return Outcome::Broken(format!("no {}", defence.file)) };
+        let Ok(text) = fs::read_to_string(&file) else {
+            return Outcome::Broken(format!("no {}", defence.file));
+        };
         if text.matches(defence.code).count() != 1 {
             return Outcome::Broken(format!("{} does not have this once: {}", defence.file, defence.code));
         }

@@ -107,7 +107,7 @@ pub(super) const DEFENCES: &[Defence] = &[
     Defence {
         name: "init cannot be overwritten",
         file: "crates/libcorten/src/sys/memfd.rs",
-        code: "let seals = SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;\n    let with_mode = seals | SealFlag::from_bits_retain(libc::F_SEAL_EXEC);",
+        code: "let seals =\n        SealFlag::F_SEAL_SEAL | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;\n    let with_mode = seals | SealFlag::from_bits_retain(libc::F_SEAL_EXEC);",
         without: "let seals = SealFlag::F_SEAL_SEAL;\n    let with_mode = seals;",
         test: of("inside::cve_2019_5736_the_runtime_cannot_be_overwritten"),
     },
@@ -627,7 +627,8 @@ mod tests {
     #[test]
     fn every_defence_stands_once_in_its_file() {
         for defence in DEFENCES {
-            let text = std::fs::read_to_string(crate::shell::workspace().join(defence.file)).expect(defence.file);
+            let text =
+                std::fs::read_to_string(crate::shell::workspace().join(defence.file)).expect(defence.file);
             assert_eq!(text.matches(defence.code).count(), 1, "{}: {}", defence.name, defence.code);
             assert_ne!(defence.code, defence.without, "{}", defence.name);
         }

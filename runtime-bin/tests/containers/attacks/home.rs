@@ -53,7 +53,10 @@ fn an_exec_opens_the_passwd_that_it_has_looked_at() {
         let calls = test.beside("calls");
         let mut command = Command::new("strace");
         command.args(["-f", "-qq", "-e", "trace=openat2", "-o"]).arg(&calls).args([common::CORTEN, "--root"]);
-        command.arg(test.state_root()).args(["exec", &test.id, "sh", "-c", "echo $HOME"]).stdin(Stdio::null());
+        command
+            .arg(test.state_root())
+            .args(["exec", &test.id, "sh", "-c", "echo $HOME"])
+            .stdin(Stdio::null());
         assert_eq!(stdout(&command.output().unwrap()), "/home/root\n");
         let calls = fs::read_to_string(calls).unwrap();
         let opened: Vec<_> = calls.lines().filter(|line| line.contains("etc/passwd")).collect();

@@ -8,8 +8,9 @@ fn capabilities_of_visible_inits(test: &TestBundle) -> Vec<u64> {
     let mut found = Vec::new();
     for pid in test.processes() {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let field =
-            |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
+        let field = |name: &str| {
+            status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+        };
         let inside = field("NSpid").is_some_and(|pids| pids.split_whitespace().count() > 1);
         if inside && field("Name") == Some("corten-init") {
             found.extend(field("CapPrm").map(|set| u64::from_str_radix(set, 16).unwrap()));
@@ -40,7 +41,11 @@ fn an_exec_appears_in_the_container_with_the_capabilities_of_its_program() {
         let allowed = capabilities_of(&test.config["process"]["capabilities"]["permitted"]);
         for _ in 0..25 {
             let command = ["exec", &test.id, "grep", "^Cap\\|^Seccomp:\\|^NSsid", "/proc/self/status"];
-            let child = common::corten(&test, &command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            let child = common::corten(&test, &command)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
             let child = std::thread::spawn(|| child.wait_with_output().unwrap());
             while !child.is_finished() {
                 for seen in capabilities_of_visible_inits(&test) {
@@ -116,17 +121,21 @@ fn in_time(mut command: std::process::Command, log: &Path) -> (bool, String) {
 /// that.
 #[container_test]
 fn a_process_that_joins_is_not_held_by_being_stopped() {
-    for (script, mapped) in [(STOPS_ONCE, false), (STOPS_ONCE, true), (STOPS_ALWAYS, false), (STOPS_ALWAYS, true)] {
+    for (script, mapped) in
+        [(STOPS_ONCE, false), (STOPS_ONCE, true), (STOPS_ALWAYS, false), (STOPS_ALWAYS, true)]
+    {
         let mut test = TestBundle::new(&["sh", "-c", script]);
         if mapped {
             test.map_ids();
         }
         let init = create(&test);
         succeed(&test, &["start", &test.id]);
-        let runs =
-            || -> Vec<u32> { serde_json::from_str(&succeed(&test, &["ps", "--format", "json", &test.id])).unwrap() };
+        let runs = || -> Vec<u32> {
+            serde_json::from_str(&succeed(&test, &["ps", "--format", "json", &test.id])).unwrap()
+        };
         for _ in 0..if script == STOPS_ONCE { 10 } else { 2 } {
-            let (succeeded, said) = in_time(corten(&test, &["exec", "-d", &test.id, "true"]), &test.beside("said"));
+            let (succeeded, said) =
+                in_time(corten(&test, &["exec", "-d", &test.id, "true"]), &test.beside("said"));
             assert!(succeeded || script == STOPS_ALWAYS, "{said}");
             assert!(succeeded || said.contains("it was stopped or traced by another process"), "{said}");
             assert!(succeeded || runs() == [init], "nothing of it runs");

@@ -55,7 +55,12 @@ fn race_on_null(test: &TestBundle, dev: &Path) {
     let end = Instant::now() + RACE_TIME;
     while Instant::now() < end {
         let output = run(test);
-        assert_eq!(String::from_utf8_lossy(&output.stdout), "1:3\n", "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            "1:3\n",
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }
 

@@ -58,7 +58,8 @@ fn the_home_directory_is_read_from_the_file_that_was_looked_at() {
 fn init_has_no_directory_of_the_callers_open() {
     let mut test = TestBundle::new(&["true"]);
     let seen = test.beside("seen");
-    let script = format!("pid=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'); ls -l /proc/$pid/fd >{}", seen.display());
+    let script =
+        format!("pid=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'); ls -l /proc/$pid/fd >{}", seen.display());
     test.config["hooks"] = json!({ "createRuntime": [{ "path": "/bin/sh", "args": ["sh", "-c", script] }] });
     let host = test.beside("host");
     fs::create_dir(&host).unwrap();

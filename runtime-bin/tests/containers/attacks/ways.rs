@@ -12,8 +12,12 @@ fn an_init_that_waits_cannot_be_looked_at_from_inside(way: Way) {
     // In a PID namespace that is joined it is not the first one: the last number is that in the innermost
     // namespace.
     let status = fs::read_to_string(format!("/proc/{inits}/status")).unwrap();
-    let inside = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap().split_whitespace().last();
-    let script = format!("cat /proc/self/environ >/dev/null && readlink /proc/{}/exe || echo refused", inside.unwrap());
+    let inside =
+        status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap().split_whitespace().last();
+    let script = format!(
+        "cat /proc/self/environ >/dev/null && readlink /proc/{}/exe || echo refused",
+        inside.unwrap()
+    );
     let output = common::corten(&test, &["exec", &test.id, "sh", "-c", &script]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "refused\n", "{way:?}");
     succeed(&test, &["delete", "--force", &test.id]);
@@ -81,8 +85,10 @@ fn a_volume_that_a_link_puts_at_dev_stays_as_it_is(way: Way) {
         fs::write(volume.join("ptmx"), "a file").unwrap();
         // In a user namespace they would be the host's nodes of these names.
         if way != Way::UserNamespace {
-            let node = |path: &str| json!({ "path": path, "type": "c", "major": 1, "minor": 5, "uid": 7, "gid": 7 });
-            test.config["linux"]["devices"] = ["/dev/other", "/dev/deep/er", "/elsewhere"].map(node).as_slice().into();
+            let node =
+                |path: &str| json!({ "path": path, "type": "c", "major": 1, "minor": 5, "uid": 7, "gid": 7 });
+            test.config["linux"]["devices"] =
+                ["/dev/other", "/dev/deep/er", "/elsewhere"].map(node).as_slice().into();
         }
         assert_eq!(stdout(&way.run(&test)), "ptmx\na file", "{way:?}");
         let left: Vec<_> = fs::read_dir(&volume).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -100,7 +106,8 @@ fn a_volume_that_a_link_puts_at_dev_gets_no_console(way: Way) {
     fs::create_dir(volume.join("pts")).unwrap();
     test.config["process"]["terminal"] = true.into();
     let options = json!(["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]);
-    let devpts = json!({ "destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": options });
+    let devpts =
+        json!({ "destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": options });
     test.config["mounts"].as_array_mut().unwrap().push(devpts);
     let seen = String::from_utf8_lossy(&way.run(&test).stdout).replace("\r\n", "\n");
     // The terminal has the name that the link leads to.
@@ -166,7 +173,10 @@ fn cve_2024_21626_cve_2019_5736_processes_that_join(way: Way) {
     // What shows as the executable is init, which nobody can change, and which does nothing.
     let output = joins(&[&test.id, "/proc/self/exe"]);
     assert_eq!(output.status.code(), Some(1), "{way:?}: {output:?}");
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "corten-init: only the runtime starts this program\n");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "corten-init: only the runtime starts this program\n"
+    );
     let script = "for exe in /proc/[0-9]*/exe; do \
         case $(readlink $exe) in *corten*) chmod 777 $exe && echo changed; : >>$exe && echo written;; esac; done; echo end";
     assert_eq!(String::from_utf8_lossy(&joins(&[&test.id, "sh", "-c", script]).stdout), "end\n", "{way:?}");
@@ -193,7 +203,8 @@ fn cve_2021_30465_mounts_that_are_added_stay_in_the_root(way: Way) {
     succeed(&test, &["start", &test.id]);
     let file = test.beside("mounts.json");
     let add = |destination: &str| {
-        let mount = json!([{ "destination": destination, "type": "bind", "source": source, "options": ["bind"] }]);
+        let mount =
+            json!([{ "destination": destination, "type": "bind", "source": source, "options": ["bind"] }]);
         fs::write(&file, mount.to_string()).unwrap();
         common::corten(&test, &["mounts", "add", &test.id, file.to_str().unwrap()]).output().unwrap()
     };

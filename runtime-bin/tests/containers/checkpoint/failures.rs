@@ -35,7 +35,8 @@ fn a_dump_whose_caller_is_killed_changes_nothing() {
     }
     let mut test = counting();
     // It takes a while to write down.
-    test.config["process"]["args"][2] = format!("x=$(head -c 40000000 /dev/zero | busybox tr '\\0' a); {COUNT}").into();
+    test.config["process"]["args"][2] =
+        format!("x=$(head -c 40000000 /dev/zero | busybox tr '\\0' a); {COUNT}").into();
     run_detached(&test);
     until("no count", || count(&test) > 3);
     let images = images(&test);

@@ -12,8 +12,9 @@ fn memory_can_be_dumped_before() {
     run_detached(&test);
     until("no count", || count(&test) > 3);
     let parent = test.beside("parent");
-    let output =
-        corten(&test, &["checkpoint", "--pre-dump", "--image-path", text(&parent), &test.id]).output().unwrap();
+    let output = corten(&test, &["checkpoint", "--pre-dump", "--image-path", text(&parent), &test.id])
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(state(&test)["status"], "running");
     counts_on(&test);
@@ -80,7 +81,8 @@ fn memory_can_come_later() {
     let mut config = test.config.clone();
     config["linux"]["cgroupsPath"] = format!("/{other}").into();
     fs::write(bundle.join("config.json"), serde_json::to_vec(&config).unwrap()).unwrap();
-    let arguments = ["restore", "-d", "--lazy-pages", "--image-path", text(&images), "-b", text(&bundle), &other];
+    let arguments =
+        ["restore", "-d", "--lazy-pages", "--image-path", text(&images), "-b", text(&bundle), &other];
     quietly(&test, &arguments);
     counts_on(&test);
     assert!(dumping.wait().unwrap().success(), "{}", fs::read_to_string(test.beside("errors")).unwrap());
@@ -135,8 +137,12 @@ fn cgroups_below_are_restored_as_asked() {
     if !vm::in_vm() || !can_checkpoint() {
         return;
     }
-    let expected =
-        [("", "below: none, 88"), ("soft", "below: none, 88"), ("full", "below: none, 88"), ("ignore", "own: 88, 88")];
+    let expected = [
+        ("", "below: none, 88"),
+        ("soft", "below: none, 88"),
+        ("full", "below: none, 88"),
+        ("ignore", "own: 88, 88"),
+    ];
     let seen = [false, true].map(|systemd| expected.map(|(mode, _)| cgroups_below(systemd, mode)));
     let expected = expected.map(|(_, text)| text.to_owned());
     assert_eq!(seen, [expected.clone(), expected]);
@@ -144,7 +150,8 @@ fn cgroups_below_are_restored_as_asked() {
 
 fn cgroups_below(systemd: bool, mode: &str) -> String {
     let mut test = counting();
-    let place = if systemd { format!("vm.slice:corten:{}", test.id) } else { format!("/vm-modes/{}", test.id) };
+    let place =
+        if systemd { format!("vm.slice:corten:{}", test.id) } else { format!("/vm-modes/{}", test.id) };
     test.config["linux"]["cgroupsPath"] = place.into();
     test.config["linux"]["resources"]["pids"] = json!({ "limit": 77 });
     let mounts = test.config["mounts"].as_array_mut().unwrap();
@@ -208,7 +215,8 @@ fn images_are_runcs() {
     if !can_checkpoint() {
         return;
     }
-    let Some(runc) = ["/usr/sbin/runc", "/usr/bin/runc"].into_iter().find(|path| Path::new(path).exists()) else {
+    let Some(runc) = ["/usr/sbin/runc", "/usr/bin/runc"].into_iter().find(|path| Path::new(path).exists())
+    else {
         return skip("no runc to compare with");
     };
     let mut test = counting();
@@ -272,7 +280,10 @@ fn wrong_arguments() {
     common::create(&test);
     assert_eq!(checkpoint(&[]), "Container cannot be checkpointed in created state");
     assert_eq!(checkpoint(&["--manage-cgroups-mode", "hard"]), "invalid manage-cgroups-mode value");
-    assert_eq!(checkpoint(&["--empty-ns", "network", "--empty-ns", "uts"]), "namespace \"uts\" is not supported");
+    assert_eq!(
+        checkpoint(&["--empty-ns", "network", "--empty-ns", "uts"]),
+        "namespace \"uts\" is not supported"
+    );
     let server = "Use --page-server ADDRESS:PORT to specify page server";
     assert_eq!(checkpoint(&["--page-server", "localhost"]), server);
     assert_eq!(checkpoint(&["--page-server", "localhost:no"]), "Invalid port number");
@@ -280,7 +291,10 @@ fn wrong_arguments() {
     until("no count", || count(&test) > 3);
     assert_eq!(checkpoint(&["--parent-path", "/tmp"]), "--parent-path must be relative");
     let error = checkpoint(&["--parent-path", "../no"]);
-    assert!(error.starts_with("invalid --parent-path: ") && error.ends_with(": no such file or directory"), "{error}");
+    assert!(
+        error.starts_with("invalid --parent-path: ") && error.ends_with(": no such file or directory"),
+        "{error}"
+    );
     let error = checkpoint(&["--lazy-pages", "--status-fd", "99"]);
     assert!(error.starts_with("invalid --status-fd argument 99: "), "{error}");
     let error = checkpoint(&["--lazy-pages", "--status-fd", "0"]);
@@ -297,8 +311,10 @@ fn wrong_arguments() {
     assert_eq!(output.status.code(), Some(1));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(stderr, "flag needs an argument: -lsm-mount-context\n");
-    let error =
-        fail(&test, &["restore", "-d", "-no-subreaper", "-b", text(&test.path()), "--image-path=/nowhere", &test.id]);
+    let error = fail(
+        &test,
+        &["restore", "-d", "-no-subreaper", "-b", text(&test.path()), "--image-path=/nowhere", &test.id],
+    );
     assert!(error.contains("/nowhere") || error.contains("criu"), "{error}");
 }
 
@@ -318,7 +334,8 @@ fn criu_may_be_missing_or_old() {
     let missing = "checkpoint and restore need the program criu, which is not in $PATH (package criu)";
     assert_eq!(checkpoint(), missing);
     let other = format!("{}-restored", test.id);
-    let mut command = corten(&test, &["restore", "-d", "--image-path", text(&images), "-b", text(&bundle), &other]);
+    let mut command =
+        corten(&test, &["restore", "-d", "--image-path", text(&images), "-b", text(&bundle), &other]);
     assert_eq!(common::one_error(&command.env("PATH", &programs).output().unwrap()), missing);
     let criu = |script: &str| {
         fs::write(programs.join("new"), format!("#!/bin/bash\n{script}\n")).unwrap();

@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::common::{
-    self, CORTEN, TestBundle, cgroup_mounts, corten, fail, quietly, receive, skip, state, stdout, succeed, until, vm,
+    self, CORTEN, TestBundle, cgroup_mounts, corten, fail, quietly, receive, skip, state, stdout, succeed,
+    until, vm,
 };
 use container_test::container_test;
 use serde_json::json;
@@ -51,7 +52,10 @@ fn counting() -> TestBundle {
 }
 
 fn count(test: &TestBundle) -> u64 {
-    fs::read_to_string(test.rootfs().join("tmp/count")).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    fs::read_to_string(test.rootfs().join("tmp/count"))
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(0)
 }
 
 fn counts_on(test: &TestBundle) {
@@ -81,7 +85,8 @@ fn restore_command(test: &TestBundle, more: &[&str]) -> Command {
     let (images, bundle) = (images(test), test.path());
     corten(
         test,
-        &[&["restore", "--image-path", text(&images), "-b", text(&bundle)], more, &[test.id.as_str()]].concat(),
+        &[&["restore", "--image-path", text(&images), "-b", text(&bundle)], more, &[test.id.as_str()]]
+            .concat(),
     )
 }
 

@@ -186,7 +186,8 @@ fn the_null_device_is_the_containers_own() {
             let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:")).unwrap().trim().to_owned();
             own.lines().any(|line| line.split(' ').next() == Some(&id))
         };
-        let is_null = |fd: i32| fs::read_link(format!("/proc/{pid}/fd/{fd}")).unwrap() == Path::new("/dev/null");
+        let is_null =
+            |fd: i32| fs::read_link(format!("/proc/{pid}/fd/{fd}")).unwrap() == Path::new("/dev/null");
         let seen = [0, 1, 2].map(|fd| (is_null(fd), is_own(fd)));
         delete(test, "after the null device");
         seen
@@ -217,7 +218,8 @@ fn terminals_are_restored() {
     if !can_checkpoint() {
         return;
     }
-    let mut test = TestBundle::new(&["sh", "-c", "n=0; while read line; do n=$((n+1)); echo \"$n: $line\"; done"]);
+    let mut test =
+        TestBundle::new(&["sh", "-c", "n=0; while read line; do n=$((n+1)); echo \"$n: $line\"; done"]);
     test.config["process"]["terminal"] = true.into();
     let (bundle, socket) = (test.write().path(), test.beside("console"));
     let listener = UnixListener::bind(&socket).unwrap();
@@ -227,8 +229,12 @@ fn terminals_are_restored() {
     expect(&mut master, "1: one");
     checkpoint(&test, &[]);
     drop(master);
-    let error = fail(&test, &["restore", "-d", "--image-path", text(&images(&test)), "-b", text(&bundle), &test.id]);
-    assert!(error.ends_with("cannot allocate tty if runc will detach without setting console socket"), "{error}");
+    let error =
+        fail(&test, &["restore", "-d", "--image-path", text(&images(&test)), "-b", text(&bundle), &test.id]);
+    assert!(
+        error.ends_with("cannot allocate tty if runc will detach without setting console socket"),
+        "{error}"
+    );
     test.assert_nothing_left("no console socket");
     restore(&test, &["--console-socket", text(&socket)]);
     let mut master = File::from(receive(&listener).fd);
@@ -255,7 +261,8 @@ fn terminals_are_restored() {
     let pty = nix::pty::openpty(None, None).unwrap();
     let (mut master, slave) = (File::from(pty.master), pty.slave);
     let stdio = || Stdio::from(slave.try_clone().unwrap());
-    let mut child = restore_command(&test, &[]).stdin(stdio()).stdout(stdio()).stderr(stdio()).spawn().unwrap();
+    let mut child =
+        restore_command(&test, &[]).stdin(stdio()).stdout(stdio()).stderr(stdio()).spawn().unwrap();
     master.write_all(b"three\n").unwrap();
     expect(&mut master, "3: three");
     // The end of the input.
@@ -299,7 +306,8 @@ fn mounts_are_restored() {
     assert_eq!((read("data/file"), read("etc/deep/one")), ("data\n".to_owned(), "another\n".to_owned()));
     let mounts = read("proc/1/mountinfo");
     let is_readonly = |path: &str| {
-        let of = |line: &str| line.split_once(&format!(" {path} ")).map(|(_, options)| options.starts_with("ro"));
+        let of =
+            |line: &str| line.split_once(&format!(" {path} ")).map(|(_, options)| options.starts_with("ro"));
         mounts.lines().any(|line| of(line) == Some(true))
     };
     for path in ["/data", "/etc/deep/one", "/proc/sys", "/sys"] {
@@ -366,7 +374,8 @@ fn joined_network_namespaces_are_joined_again() {
     let path = format!("/proc/{}/ns/net", holder.id());
     until("no namespace", || fs::read_link(&path).unwrap() != fs::read_link("/proc/self/ns/net").unwrap());
     let namespaces = test.config["linux"]["namespaces"].as_array_mut().unwrap();
-    namespaces.iter_mut().find(|namespace| namespace["type"] == "network").unwrap()["path"] = path.clone().into();
+    namespaces.iter_mut().find(|namespace| namespace["type"] == "network").unwrap()["path"] =
+        path.clone().into();
     run_detached(&test);
     until("no count", || count(&test) > 3);
     checkpoint(&test, &[]);
@@ -432,11 +441,17 @@ fn hooks_run() {
     checkpoint(&test, &[]);
     ran();
     // One that fails ends it.
-    test.config["hooks"]["createRuntime"] = json!([{ "path": "/bin/sh", "args": ["sh", "-c", "echo no >&2; exit 3"] }]);
+    test.config["hooks"]["createRuntime"] =
+        json!([{ "path": "/bin/sh", "args": ["sh", "-c", "echo no >&2; exit 3"] }]);
     test.write();
-    let error =
-        fail(&test, &["restore", "-d", "--image-path", text(&images(&test)), "-b", text(&test.path()), &test.id]);
-    assert!(error.contains("error running createRuntime hook #0: exit status 3, stdout: , stderr: no"), "{error}");
+    let error = fail(
+        &test,
+        &["restore", "-d", "--image-path", text(&images(&test)), "-b", text(&test.path()), &test.id],
+    );
+    assert!(
+        error.contains("error running createRuntime hook #0: exit status 3, stdout: , stderr: no"),
+        "{error}"
+    );
     test.assert_nothing_left("after a hook that failed");
     assert_eq!(ran(), "poststop\n");
 }

@@ -21,8 +21,14 @@ fn own_cgroups() -> Vec<PathBuf> {
 /// What a container could change of them.
 fn cgroup_values() -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
-    for name in ["notify_on_release", "release_agent", "cgroup.clone_children", "pids.max", "cpu.shares", "cpuset.cpus"]
-    {
+    for name in [
+        "notify_on_release",
+        "release_agent",
+        "cgroup.clone_children",
+        "pids.max",
+        "cpu.shares",
+        "cpuset.cpus",
+    ] {
         for path in own_cgroups().iter().map(|directory| directory.join(name)) {
             if let Ok(value) = fs::read_to_string(&path) {
                 found.insert(path, value);
@@ -47,7 +53,8 @@ fn cve_2023_25809_readonly_cgroups_cannot_be_written(way: Way) {
         let (mut test, host) = attack("true");
         test.config["process"]["args"] = json!(["sh", "-c", CHANGE_CGROUPS.replace("ID", &test.id)]);
         for set in ["bounding", "effective", "permitted"] {
-            test.config["process"]["capabilities"][set] = json!(["CAP_DAC_OVERRIDE", "CAP_CHOWN", "CAP_FOWNER"]);
+            test.config["process"]["capabilities"][set] =
+                json!(["CAP_DAC_OVERRIDE", "CAP_CHOWN", "CAP_FOWNER"]);
         }
         if !namespace {
             let namespaces = test.config["linux"]["namespaces"].as_array_mut().unwrap();
@@ -78,7 +85,8 @@ fn writable_cgroups_are_the_containers_own(way: Way, namespace: bool) {
         test.config["process"]["capabilities"][set] = json!(["CAP_DAC_OVERRIDE"]);
     }
     let mounts = test.config["mounts"].as_array_mut().unwrap();
-    mounts.iter_mut().find(|mount| mount["type"] == "cgroup").unwrap()["options"] = json!(["nosuid", "nodev"]);
+    mounts.iter_mut().find(|mount| mount["type"] == "cgroup").unwrap()["options"] =
+        json!(["nosuid", "nodev"]);
     if !namespace {
         let namespaces = test.config["linux"]["namespaces"].as_array_mut().unwrap();
         namespaces.retain(|namespace| namespace["type"] != "cgroup");
@@ -119,7 +127,8 @@ fn cve_2023_25809_the_callers_cgroups_are_readonly() {
             test.config["process"]["capabilities"][set] = json!(["CAP_DAC_OVERRIDE"]);
         }
         let mounts = test.config["mounts"].as_array_mut().unwrap();
-        mounts.iter_mut().find(|mount| mount["type"] == "cgroup").unwrap()["options"] = json!(["nosuid", "nodev"]);
+        mounts.iter_mut().find(|mount| mount["type"] == "cgroup").unwrap()["options"] =
+            json!(["nosuid", "nodev"]);
         if !namespace {
             let namespaces = test.config["linux"]["namespaces"].as_array_mut().unwrap();
             namespaces.retain(|namespace| namespace["type"] != "cgroup");

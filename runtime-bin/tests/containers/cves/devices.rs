@@ -13,11 +13,16 @@ fn cve_2024_45310_a_race_on_the_parents_of_a_destination(way: Way) {
     fs::write(&source, "a source").unwrap();
     push(&mut test, json!({ "destination": "/volume", "source": volume, "options": ["rbind"] }));
     push(&mut test, json!({ "destination": "/volume/parent/made/here", "type": "tmpfs", "source": "tmpfs" }));
-    push(&mut test, json!({ "destination": "/volume/parent/file/here", "source": source, "options": ["bind"] }));
-    push(&mut test, json!({ "destination": "/volume/parent/new-file", "source": source, "options": ["bind"] }));
+    push(
+        &mut test,
+        json!({ "destination": "/volume/parent/file/here", "source": source, "options": ["bind"] }),
+    );
+    push(
+        &mut test,
+        json!({ "destination": "/volume/parent/new-file", "source": source, "options": ["bind"] }),
+    );
     test.config["process"]["cwd"] = "/volume/parent/work/here".into();
-    let device =
-        json!([{ "path": "/volume/parent/dev/here", "type": "c", "major": 1, "minor": 3, "uid": 7, "gid": 7 }]);
+    let device = json!([{ "path": "/volume/parent/dev/here", "type": "c", "major": 1, "minor": 3, "uid": 7, "gid": 7 }]);
     let (parent, link) = (volume.join("parent"), volume.join("link"));
     for twin in [false, true] {
         if twin {
@@ -47,7 +52,10 @@ fn cve_2021_30465_a_race_on_what_a_tmpfs_copies_opens_no_device(way: Way) {
     });
     assert!(errors.iter().all(|error| !error.contains("no space left")), "the device was read: {errors:?}");
     // Found to be none after it had been opened.
-    assert!(errors.iter().all(|error| !error.contains("no such device")), "the device was opened: {errors:?}");
+    assert!(
+        errors.iter().all(|error| !error.contains("no such device")),
+        "the device was opened: {errors:?}"
+    );
     host.assert_untouched(&test, "a file that is copied");
 }
 
@@ -96,7 +104,11 @@ fn cve_2025_31133_cve_2025_62161_the_images_null_device_masks_nothing(way: Way) 
             assert!(item_error(&output).contains("/dev/null"), "{null}: {output:?}");
         } else {
             let device = "character special file 1:3\n";
-            assert_eq!(String::from_utf8_lossy(&output.stdout), device.repeat(2), "{way:?}, {null}: {output:?}");
+            assert_eq!(
+                String::from_utf8_lossy(&output.stdout),
+                device.repeat(2),
+                "{way:?}, {null}: {output:?}"
+            );
         }
         host.assert_untouched(&test, null);
     }
@@ -120,7 +132,8 @@ fn cve_2025_31133_a_race_on_the_null_device(way: Way) {
 #[container_test(ways)]
 fn cve_2025_52565_terminals_are_not_found_by_their_paths(way: Way) {
     // Before the masks there is a moment when /proc is writable: nothing of it may be mounted on the console.
-    let look = "stat -L -c '%t:%T' /dev/console; tty; echo x > /dev/console; echo x > /proc/sys/kernel/core_pattern";
+    let look =
+        "stat -L -c '%t:%T' /dev/console; tty; echo x > /dev/console; echo x > /proc/sys/kernel/core_pattern";
     let cases = [
         ("console", "/proc/sys/kernel/core_pattern"),
         ("console", "/proc/sysrq-trigger"),
@@ -139,7 +152,12 @@ fn cve_2025_52565_terminals_are_not_found_by_their_paths(way: Way) {
         for devpts in [true, false] {
             let (mut test, host) = attack(look);
             test.config["process"]["terminal"] = true.into();
-            let pts = test.config["mounts"].as_array().unwrap().iter().find(|mount| mount["type"] == "devpts").cloned();
+            let pts = test.config["mounts"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|mount| mount["type"] == "devpts")
+                .cloned();
             without_mounts(&mut test, "/dev");
             if devpts {
                 push(&mut test, pts.unwrap());
@@ -245,8 +263,11 @@ fn cve_2025_24965_files_are_not_made_through_links(way: Way) {
                 fs::remove_dir(&etc).unwrap();
                 symlink(&host.directory, &etc).unwrap();
             } else {
-                symlink(host.path(Path::new(link).file_name().unwrap().to_str().unwrap()), test.rootfs().join(link))
-                    .unwrap();
+                symlink(
+                    host.path(Path::new(link).file_name().unwrap().to_str().unwrap()),
+                    test.rootfs().join(link),
+                )
+                .unwrap();
             }
             if twin {
                 let twin = twin_in_rootfs(&test, &host.directory);

@@ -24,14 +24,20 @@ fn no_fd_leads_out(way: Way) {
     let (mut test, host) = attack("pwd -P; ls");
     let config = test.config.clone();
     let plain = (0..=20).flat_map(|fd| {
-        let base = [format!("/proc/self/fd/{fd}"), format!("/proc/1/fd/{fd}"), format!("/proc/thread-self/fd/{fd}")];
+        let base =
+            [format!("/proc/self/fd/{fd}"), format!("/proc/1/fd/{fd}"), format!("/proc/thread-self/fd/{fd}")];
         base.into_iter().flat_map(|path| [path.clone(), format!("{path}/..")])
     });
     // All of them in one way; what each names is the same in the others, and where the runtime's fds are,
     // too.
     let plain = plain.step_by(if way == Way::Empty { 1 } else { 8 });
-    let deep =
-        ["/proc/self/fd/3", "/proc/self/fd/7", "/proc/self/fd/8", "/proc/self/fd/7/deeper", "/proc/self/fd/3/../../.."];
+    let deep = [
+        "/proc/self/fd/3",
+        "/proc/self/fd/7",
+        "/proc/self/fd/8",
+        "/proc/self/fd/7/deeper",
+        "/proc/self/fd/3/../../..",
+    ];
     for cwd in plain.chain(deep.map(str::to_owned)) {
         test.config["process"]["cwd"] = cwd.clone().into();
         // By words, `/proc/self/fd/7/..` is a directory of procfs: that one may be entered.
@@ -39,7 +45,10 @@ fn no_fd_leads_out(way: Way) {
         for flags in [&[][..], &["--preserve-fds", "1"]] {
             let output = run_with_directory(&test, &host, way, flags);
             if harmless && output.status.success() {
-                assert!(String::from_utf8_lossy(&output.stdout).starts_with("/proc"), "{way:?}, {cwd}: {output:?}");
+                assert!(
+                    String::from_utf8_lossy(&output.stdout).starts_with("/proc"),
+                    "{way:?}, {cwd}: {output:?}"
+                );
             } else {
                 let error = item_error(&output);
                 assert!(error.contains("process.cwd"), "{way:?}, {cwd}: {error}");

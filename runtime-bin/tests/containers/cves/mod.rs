@@ -43,7 +43,8 @@ const KERNEL_VALUES: [&str; 9] = [
 const RACE_TIME: Duration = Duration::from_millis(800);
 const RACE_CONTAINERS: std::ops::Range<u32> = 8..40;
 /// What an error may begin with: an item of the config, or what every container has by the spec.
-const ITEMS: [&str; 7] = ["mounts[", "process.", "linux.", "root.", "hostname", "default devices", "default links"];
+const ITEMS: [&str; 7] =
+    ["mounts[", "process.", "linux.", "root.", "hostname", "default devices", "default links"];
 /// What runc, too, puts before an error of init.
 const DURING_INIT: &str = "unable to start container process: error during container init: ";
 
@@ -174,7 +175,8 @@ fn push(test: &mut TestBundle, mount: Value) {
 
 /// Leaves out the mounts on these paths and below.
 fn without_mounts(test: &mut TestBundle, path: &str) {
-    let below = |mount: &Value| mount["destination"].as_str().is_some_and(|at| Path::new(at).starts_with(path));
+    let below =
+        |mount: &Value| mount["destination"].as_str().is_some_and(|at| Path::new(at).starts_with(path));
     test.config["mounts"].as_array_mut().unwrap().retain(|mount| !below(mount));
 }
 

@@ -10,13 +10,18 @@ fn cve_2019_16884_volumes_over_proc_are_refused() {
     fs::create_dir_all(volume.join("self/attr")).unwrap();
     fs::write(volume.join("file"), "").unwrap();
     let tmpfs = |at: &str| json!({ "destination": at, "type": "tmpfs", "source": "tmpfs" });
-    let bind = |at: &str| json!({ "destination": at, "type": "bind", "source": volume, "options": ["rbind"] });
+    let bind =
+        |at: &str| json!({ "destination": at, "type": "bind", "source": volume, "options": ["rbind"] });
     let file = |at: &str| json!({ "destination": at, "source": volume.join("file"), "options": ["bind"] });
     let mut mounts = vec![tmpfs("/proc"), tmpfs("/proc/"), tmpfs("proc"), tmpfs("/x/../proc/.")];
-    for at in ["/proc/self", "/proc/self/attr", "/proc/1/attr", "/proc/sys", "//proc/./self", "/x/../proc/self"] {
+    for at in
+        ["/proc/self", "/proc/self/attr", "/proc/1/attr", "/proc/sys", "//proc/./self", "/x/../proc/self"]
+    {
         mounts.extend([tmpfs(at), bind(at)]);
     }
-    mounts.extend(["/proc/self/attr/exec", "/proc/self/attr/apparmor/exec", "/proc/sys/kernel/core_pattern"].map(file));
+    mounts.extend(
+        ["/proc/self/attr/exec", "/proc/self/attr/apparmor/exec", "/proc/sys/kernel/core_pattern"].map(file),
+    );
     let config = test.config.clone();
     for mount in mounts {
         test.config = config.clone();
@@ -33,7 +38,10 @@ fn cve_2019_16884_a_bind_mount_on_proc_is_refused(way: Way) {
     let (mut test, host) = attack("true");
     let volume = test.beside("volume");
     fs::create_dir_all(volume.join("self/attr")).unwrap();
-    push(&mut test, json!({ "destination": "/proc", "type": "bind", "source": volume, "options": ["rbind"] }));
+    push(
+        &mut test,
+        json!({ "destination": "/proc", "type": "bind", "source": volume, "options": ["rbind"] }),
+    );
     let error = refused(&test, way);
     assert!(error.contains("mounts[7]"), "{way:?}: {error}");
     host.assert_untouched(&test, &error);
@@ -93,7 +101,9 @@ fn mounts_through_links_stay_in_the_rootfs(way: Way) {
 
 /// `/proc` and `/sys` as links, behind links, in the rootfs and in a volume.
 #[container_test(ways)]
-fn cve_2019_19921_cve_2023_27561_cve_2023_28642_cve_2025_54867_proc_and_sys_behind_links_are_refused(way: Way) {
+fn cve_2019_19921_cve_2023_27561_cve_2023_28642_cve_2025_54867_proc_and_sys_behind_links_are_refused(
+    way: Way,
+) {
     let cases = [
         ("proc", "/proc", "proc", "/elsewhere"),
         ("proc", "/proc", "proc", "elsewhere"),
@@ -175,7 +185,10 @@ fn cve_2021_30465_a_race_on_a_mount_destination(way: Way) {
     twin_in_rootfs(&test, &host.path("directory"));
     push(&mut test, json!({ "destination": "/volume", "source": volume, "options": ["rbind"] }));
     push(&mut test, json!({ "destination": "/volume/place", "type": "tmpfs", "source": "first-mount" }));
-    push(&mut test, json!({ "destination": "/volume/place/deeper", "type": "tmpfs", "source": "second-mount" }));
+    push(
+        &mut test,
+        json!({ "destination": "/volume/place/deeper", "type": "tmpfs", "source": "second-mount" }),
+    );
     let source = host.path("directory");
     push(&mut test, json!({ "destination": "/volume/place", "source": source, "options": ["bind", "ro"] }));
     race(way, &test, &host, "a mount destination", (&volume.join("place"), &volume.join("link")), |seen| {

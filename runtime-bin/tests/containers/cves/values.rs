@@ -6,7 +6,10 @@ use super::*;
 #[container_test]
 fn cve_2021_43784_nul_bytes_and_long_values() {
     let (mut test, host) = attack("true");
-    push(&mut test, json!({ "destination": "/x", "type": "tmpfs", "source": "tmpfs", "options": ["size=1m"] }));
+    push(
+        &mut test,
+        json!({ "destination": "/x", "type": "tmpfs", "source": "tmpfs", "options": ["size=1m"] }),
+    );
     test.config["linux"]["sysctl"] = json!({});
     test.config["annotations"] = json!({ "a": "" });
     let config = test.config.clone();
@@ -64,7 +67,8 @@ fn cve_2021_43784_nul_bytes_and_long_values() {
     // Ids are arguments: no NUL, but any length.
     let path = test.write().path();
     for id in ["x".repeat(65_536), "../x".into(), "..".into(), "a/b".into(), "a\nb".into(), String::new()] {
-        let error = one_error(&common::corten(&test, &["run", "-b", path.to_str().unwrap(), &id]).output().unwrap());
+        let error =
+            one_error(&common::corten(&test, &["run", "-b", path.to_str().unwrap(), &id]).output().unwrap());
         assert!(!error.is_empty());
     }
     host.assert_untouched(&test, "ids");

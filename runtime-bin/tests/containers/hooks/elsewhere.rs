@@ -45,8 +45,12 @@ fn output_annotations(variant: Variant) {
     let created = fs::read_to_string(&output).unwrap();
     succeed(&test, &["start", &test.id]);
     succeed(&test, &["delete", "--force", &test.id]);
-    let all = |word: &str, kinds: &[&str]| -> String { kinds.iter().map(|kind| format!("{word} {kind}\n")).collect() };
-    let both = |kinds: &[&str]| -> String { kinds.iter().map(|kind| format!("out {kind}\nagain {kind}\n")).collect() };
+    let all = |word: &str, kinds: &[&str]| -> String {
+        kinds.iter().map(|kind| format!("{word} {kind}\n")).collect()
+    };
+    let both = |kinds: &[&str]| -> String {
+        kinds.iter().map(|kind| format!("out {kind}\nagain {kind}\n")).collect()
+    };
     assert_eq!(created, format!("before\n{}", both(&KINDS[..3])));
     assert_eq!(fs::read_to_string(&output).unwrap(), format!("before\n{}", both(&KINDS)));
     assert_eq!(fs::read_to_string(&errors).unwrap(), all("err", &KINDS));
@@ -91,8 +95,7 @@ fn hooks_beside_a_terminal() {
         let mut test = bundle(&["sh", "-c", "test -t 0 && test -t 1 && echo terminal >/out/program"]);
         test.config["process"]["terminal"] = json!(true);
         for kind in KINDS {
-            let script =
-                "for fd in 0 1 2; do test -t $fd && echo $fd >>$D/terminals; done; cat >$D/$K.state; echo noise";
+            let script = "for fd in 0 1 2; do test -t $fd && echo $fd >>$D/terminals; done; cat >$D/$K.state; echo noise";
             add(&mut test, kind, script);
         }
         if command == "create" {

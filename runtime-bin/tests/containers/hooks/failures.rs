@@ -8,9 +8,15 @@ fn failing(test: &TestBundle, kind: &str) -> Vec<(Value, String)> {
     slow["timeout"] = json!(1);
     // The first process of its PID namespace is init, so a hook can kill itself.
     vec![
-        (hook(test, kind, "echo out; echo err >&2; exit 3"), "exit status 3, stdout: out, stderr: err".to_owned()),
+        (
+            hook(test, kind, "echo out; echo err >&2; exit 3"),
+            "exit status 3, stdout: out, stderr: err".to_owned(),
+        ),
         (hook(test, kind, "exit 1"), "exit status 1, stdout: , stderr: ".to_owned()),
-        (hook(test, kind, "echo out; kill -9 $$; sleep 10"), "signal: killed, stdout: out, stderr: ".to_owned()),
+        (
+            hook(test, kind, "echo out; kill -9 $$; sleep 10"),
+            "signal: killed, stdout: out, stderr: ".to_owned(),
+        ),
         (json!({ "path": "/no/such" }), "fork/exec /no/such: no such file or directory".to_owned()),
         (json!({ "path": "/tmp", "args": ["x"] }), "fork/exec /tmp: permission denied".to_owned()),
         (slow, "hook ran past specified timeout of 1.0s".to_owned()),
@@ -162,8 +168,14 @@ fn a_failed_create_tells_of_failed_poststop_hooks() {
     let error = error_of(&test, &["create"]);
     assert!(error.starts_with("corten create failed: "), "{error}");
     let (poststop, create) = error.split_once(", after: ").unwrap();
-    assert!(poststop.contains("error running poststop hook #0: exit status 4, stdout: , stderr: "), "{error}");
-    assert!(create.ends_with("error running createRuntime hook #0: exit status 3, stdout: , stderr:"), "{error}");
+    assert!(
+        poststop.contains("error running poststop hook #0: exit status 4, stdout: , stderr: "),
+        "{error}"
+    );
+    assert!(
+        create.ends_with("error running createRuntime hook #0: exit status 3, stdout: , stderr:"),
+        "{error}"
+    );
     let state: Value = serde_json::from_str(&written(&test, "state")).unwrap();
     assert_eq!((&state["status"], &state["pid"]), (&json!("stopped"), &Value::Null));
 }
@@ -187,7 +199,9 @@ fn long_output_and_long_limits() {
         let long = "head -c 300000 /dev/zero | tr '\\0' o; head -c 300000 /dev/zero | tr '\\0' e >&2; exit 5";
         add(&mut test, kind, long);
         let error = error_of(&test, &["create"]);
-        let head = format!("corten create failed: {NOT_MADE}error running {kind} hook #0: exit status 5, stdout: ooo");
+        let head = format!(
+            "corten create failed: {NOT_MADE}error running {kind} hook #0: exit status 5, stdout: ooo"
+        );
         assert!(error.starts_with(&head) && error.ends_with("eee") && error.len() < 4200, "{error}");
         assert!(error.contains("o, stderr: eee") || error.contains(" ... "), "{error}");
     }

@@ -13,12 +13,14 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    self, CORTEN, TestBundle, Variant, corten, create, fail, one_error, receive, state, stdout, succeed, wait_for,
+    self, CORTEN, TestBundle, Variant, corten, create, fail, one_error, receive, state, stdout, succeed,
+    wait_for,
 };
 use container_test::container_test;
 use serde_json::{Value, json};
 
-const KINDS: [&str; 6] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+const KINDS: [&str; 6] =
+    ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 /// What every failure of a container that cannot be made begins with.
 const NOT_MADE: &str = "unable to start container process: error during container init: ";
 const NAMESPACES: [&str; 7] = ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"];
@@ -44,7 +46,8 @@ fn out(test: &TestBundle) -> PathBuf {
 
 /// The same program is at the same path on the host and in the rootfs.
 fn hook(test: &TestBundle, kind: &str, script: &str) -> Value {
-    let directory = if kind == "startContainer" { "/out".to_owned() } else { out(test).display().to_string() };
+    let directory =
+        if kind == "startContainer" { "/out".to_owned() } else { out(test).display().to_string() };
     let script = format!("D={directory}; K={kind}; {script}");
     json!({ "path": "/bin/busybox", "args": ["sh", "-c", script] })
 }
@@ -80,7 +83,8 @@ fn detached(test: &TestBundle, arguments: &[&str]) -> Command {
 }
 
 fn namespaces(process: &str) -> Vec<String> {
-    let link = |name: &&str| fs::read_link(format!("/proc/{process}/ns/{name}")).unwrap().display().to_string();
+    let link =
+        |name: &&str| fs::read_link(format!("/proc/{process}/ns/{name}")).unwrap().display().to_string();
     NAMESPACES.iter().map(link).collect()
 }
 

@@ -22,7 +22,9 @@ fn kinds_in_their_places(variant: Variant) {
         add(&mut test, kind, RECORD);
         add(&mut test, kind, "echo $K.1 >> $D/order");
     }
-    let both = |kinds: &[&str]| -> Vec<_> { kinds.iter().flat_map(|k| [format!("{k}.0"), format!("{k}.1")]).collect() };
+    let both = |kinds: &[&str]| -> Vec<_> {
+        kinds.iter().flat_map(|k| [format!("{k}.0"), format!("{k}.1")]).collect()
+    };
 
     create(&test);
     assert_eq!(lines(&test, "order"), both(&KINDS[..3]));
@@ -71,7 +73,11 @@ fn kinds_in_their_places(variant: Variant) {
             assert!(mounts.contains(&format!(" {path} ")), "{kind}: {path} in {mounts}");
         }
         assert!(mounts.contains(" / / "), "{kind}: {mounts}");
-        assert_eq!(written(&test, &format!("{kind}.own")), "", "{kind}: the host sees the container's mounts");
+        assert_eq!(
+            written(&test, &format!("{kind}.own")),
+            "",
+            "{kind}: the host sees the container's mounts"
+        );
     }
     assert!(written(&test, "createContainer.own").contains(&format!(" {proc} ")));
     assert_eq!(written(&test, "createContainer.version"), "proc/version\n");
@@ -88,7 +94,8 @@ fn poststart_and_poststop_see_the_container() {
     let ask = format!("{CORTEN} --root {} state {} >$D/$K.asked 2>&1", test.state_root().display(), test.id);
     add(&mut test, "createRuntime", &ask);
     add(&mut test, "poststart", &format!("until test -s $D/begun; do sleep 0.01; done; {ask}"));
-    let cgroups = format!("ls -d /sys/fs/cgroup/{0} /sys/fs/cgroup/unified/{0} >$D/cgroups 2>/dev/null", test.id);
+    let cgroups =
+        format!("ls -d /sys/fs/cgroup/{0} /sys/fs/cgroup/unified/{0} >$D/cgroups 2>/dev/null", test.id);
     add(&mut test, "poststop", &format!("{ask}; {cgroups}; true"));
     create(&test);
     assert_eq!(written(&test, "begun"), "");
@@ -116,7 +123,8 @@ fn what_hooks_mount_is_the_container_s(variant: Variant) {
     variant.apply(&mut test);
     let state = "pid=$(grep -o '\"pid\":[0-9]*'); pid=${pid#*:}";
     let etc = test.rootfs().join("etc");
-    let mount = |name: &str| format!("mount -t tmpfs {name} {0}/{name}; echo {name} >{0}/{name}/file", etc.display());
+    let mount =
+        |name: &str| format!("mount -t tmpfs {name} {0}/{name}; echo {name} >{0}/{name}/file", etc.display());
     for (kind, name) in [("prestart", "a"), ("createRuntime", "b")] {
         add(&mut test, kind, &format!("{state}; nsenter -t $pid -m sh -c '{}'", mount(name)));
     }
@@ -143,7 +151,8 @@ fn environments() {
     let mut test = bundle(&["sleep", "1000"]);
     let output = test.beside("output");
     test.config["annotations"] = json!({ "run.oci.hooks.stdout": output });
-    let variants = [("absent", None), ("given", Some(json!(["A=1", "B=x=y", "C="]))), ("empty", Some(json!([])))];
+    let variants =
+        [("absent", None), ("given", Some(json!(["A=1", "B=x=y", "C="]))), ("empty", Some(json!([])))];
     for kind in KINDS {
         for (name, given) in &variants {
             add(&mut test, kind, &format!("printf '%s' '\n{name} $K:'").replace("$K", kind));
@@ -156,7 +165,8 @@ fn environments() {
         }
     }
     let marked = |command: &mut Command, mark: &str| {
-        let status = command.env_clear().env("MARK", mark).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let status =
+            command.env_clear().env("MARK", mark).stdout(Stdio::null()).stderr(Stdio::null()).status();
         assert!(status.unwrap().success(), "{mark}");
     };
     marked(&mut detached(&test, &["create"]), "create");
@@ -188,7 +198,12 @@ fn arguments() {
     }
     for kind in KINDS {
         let mut with_arguments = hook(&test, kind, "for a in \"$0\" \"$@\"; do echo \"$a\"; done >$D/$K");
-        with_arguments["args"].as_array_mut().unwrap().extend([json!("zero"), json!("one two"), json!(""), json!("é")]);
+        with_arguments["args"].as_array_mut().unwrap().extend([
+            json!("zero"),
+            json!("one two"),
+            json!(""),
+            json!("é"),
+        ]);
         push(&mut test, kind, with_arguments);
         let path = if kind == "startContainer" { "/script".into() } else { test.beside("script") };
         push(&mut test, kind, json!({ "path": path }));
@@ -242,7 +257,8 @@ fn start_container_hooks_have_the_process_s_rights() {
     for no_new_privileges in [true, false] {
         let mut test = bundle(&["sh", "-c", "cat /proc/self/status >/out/program"]);
         test.config["process"]["noNewPrivileges"] = json!(no_new_privileges);
-        test.config["process"]["user"] = json!({ "uid": 1000, "gid": 1001, "additionalGids": [7], "umask": 0o77 });
+        test.config["process"]["user"] =
+            json!({ "uid": 1000, "gid": 1001, "additionalGids": [7], "umask": 0o77 });
         for set in ["inheritable", "ambient"] {
             test.config["process"]["capabilities"][set] = json!(["CAP_KILL"]);
         }
@@ -256,8 +272,9 @@ fn start_container_hooks_have_the_process_s_rights() {
         assert_eq!(stdout(&common::run(&test)), "");
         let rights = |name: &str| -> BTreeMap<String, String> {
             let wanted = ["Uid", "Gid", "Groups", "Umask", "Seccomp", "NoNewPrivs"];
-            let split =
-                |line: String| line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
+            let split = |line: String| {
+                line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+            };
             let all = lines(&test, name).into_iter().filter_map(split);
             all.filter(|(name, _)| wanted.contains(&name.as_str()) || name.starts_with("Cap")).collect()
         };

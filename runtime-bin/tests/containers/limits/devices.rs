@@ -14,13 +14,16 @@ impl Disk {
         let file = test.beside("disk");
         fs::File::create(&file).unwrap().set_len(8 << 20).unwrap();
         let path = match Command::new("losetup").args(["--find", "--show"]).arg(file).output() {
-            Ok(output) if output.status.success() => String::from_utf8(output.stdout).unwrap().trim().to_owned(),
+            Ok(output) if output.status.success() => {
+                String::from_utf8(output.stdout).unwrap().trim().to_owned()
+            }
             other => {
                 skip(&format!("no loop device can be made: {other:?}"));
                 return None;
             }
         };
-        let number = fs::read_to_string(format!("/sys/block/{}/dev", path.trim_start_matches("/dev/"))).unwrap();
+        let number =
+            fs::read_to_string(format!("/sys/block/{}/dev", path.trim_start_matches("/dev/"))).unwrap();
         let (major, minor) = number.trim().split_once(':').unwrap();
         Some(Self { path, major: major.parse().unwrap(), minor: minor.parse().unwrap() })
     }
@@ -40,7 +43,8 @@ fn a_disk_is_used_no_faster_than_allowed() {
         return;
     }
     let Some(Disk { major, minor, .. }) = &Disk::new(&bundle_of_disk) else { return };
-    let device = json!({ "path": "/dev/disk", "type": "b", "major": major, "minor": minor, "fileMode": 0o600 });
+    let device =
+        json!({ "path": "/dev/disk", "type": "b", "major": major, "minor": minor, "fileMode": 0o600 });
     let rule = json!({ "allow": true, "type": "b", "major": major, "minor": minor, "access": "rw" });
     // 2 MiB in 32 requests, past all caches.
     let duration = |from: &str, to: &str, direct: &str, limits: Value| {
@@ -84,7 +88,8 @@ fn a_disk_is_mounted_that_cannot_be_opened() {
         return skip("no mkfs.ext4");
     }
     fs::create_dir(test.rootfs().join("mnt")).unwrap();
-    test.config["process"]["args"] = json!(["sh", "-c", script, disk.major.to_string(), disk.minor.to_string()]);
+    test.config["process"]["args"] =
+        json!(["sh", "-c", script, disk.major.to_string(), disk.minor.to_string()]);
     for set in ["bounding", "effective", "permitted"] {
         test.config["process"]["capabilities"][set].as_array_mut().unwrap().push(json!("CAP_MKNOD"));
     }
@@ -101,7 +106,9 @@ const OTHERS: [(&str, u32); 2] = [("fuse", 229), ("loop-control", 237)];
 
 /// A container that makes nodes of those two, and may do so.
 fn with_devices(script: &str) -> Option<TestBundle> {
-    if let Some((name, _)) = OTHERS.iter().find(|(name, _)| fs::File::open(Path::new("/dev").join(name)).is_err()) {
+    if let Some((name, _)) =
+        OTHERS.iter().find(|(name, _)| fs::File::open(Path::new("/dev").join(name)).is_err())
+    {
         skip(&format!("/dev/{name} cannot be opened"));
         return None;
     }
@@ -122,7 +129,8 @@ fn rule(allow: bool, minor: u32, access: &str) -> Value {
 fn only_allowed_devices_are_opened() {
     let script = "cd /dev; (: < fuse) 2>&- && echo read; (: > fuse) 2>&- && echo write; (: <> fuse) 2>&- && echo both; \
         head -c1 full > null && echo full; mknod zero2 c 1 5 && head -c1 zero2 | wc -c";
-    let (all, nothing) = (json!({ "allow": true, "access": "rwm" }), json!({ "allow": false, "access": "rwm" }));
+    let (all, nothing) =
+        (json!({ "allow": true, "access": "rwm" }), json!({ "allow": false, "access": "rwm" }));
     for (rules, said) in [
         (json!([nothing]), ""),
         (json!([nothing, rule(true, 229, "w")]), "write\n"),

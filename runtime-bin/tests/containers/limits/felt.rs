@@ -109,8 +109,7 @@ fn the_console_socket_gets_one_terminal_at_the_limit_on_processes() {
     let socket = test.beside("console");
     let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     let process = test.beside("process.json");
-    let tty =
-        json!({ "terminal": true, "cwd": "/", "env": ["PATH=/bin"], "args": ["tty"], "user": { "uid": 0, "gid": 0 } });
+    let tty = json!({ "terminal": true, "cwd": "/", "env": ["PATH=/bin"], "args": ["tty"], "user": { "uid": 0, "gid": 0 } });
     fs::write(&process, tty.to_string()).unwrap();
     let (socket, process) = (socket.to_str().unwrap(), process.to_str().unwrap());
     quietly(&test, &["exec", "-d", "--console-socket", socket, "--process", process, &test.id]);
@@ -127,7 +126,9 @@ fn the_console_socket_gets_one_terminal_at_the_limit_on_processes() {
 /// container's limits and devices.
 #[container_test]
 fn exec_is_refused_at_the_limit_where_others_could_seize_the_process() {
-    for (capabilities, refused) in [(&["CAP_SYS_PTRACE"][..], true), (&["CAP_SYS_PTRACE", "CAP_SYS_ADMIN"], false)] {
+    for (capabilities, refused) in
+        [(&["CAP_SYS_PTRACE"][..], true), (&["CAP_SYS_PTRACE", "CAP_SYS_ADMIN"], false)]
+    {
         let test = full(capabilities, false);
         let Some(pids) = Controller::find(&test, "pids") else { return };
         start(&test);

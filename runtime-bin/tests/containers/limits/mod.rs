@@ -13,8 +13,8 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::{
-    self, TestBundle, Variant, cgroup_mounts, corten, create, create_by, fail, one_error, quietly, run, skip, state,
-    stdout, succeed, until, wait_for,
+    self, TestBundle, Variant, cgroup_mounts, corten, create, create_by, fail, one_error, quietly, run, skip,
+    state, stdout, succeed, until, wait_for,
 };
 use container_test::container_test;
 use serde_json::{Value, json};
@@ -130,6 +130,7 @@ fn controllers<const N: usize>(test: &TestBundle, names: [&str; N]) -> Option<[C
 
 /// What `corten ps` lists.
 fn processes(test: &TestBundle) -> Vec<u64> {
-    let listed: Option<_> = serde_json::from_str(&succeed(test, &["ps", "--format", "json", &test.id])).unwrap();
+    let listed: Option<_> =
+        serde_json::from_str(&succeed(test, &["ps", "--format", "json", &test.id])).unwrap();
     listed.unwrap_or_default()
 }

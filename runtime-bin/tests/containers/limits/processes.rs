@@ -6,8 +6,7 @@ use super::*;
 #[container_test]
 fn a_signal_reaches_all_processes() {
     // The children outlive their parent, in sessions of their own.
-    let script =
-        "trap : TERM; for i in 1 2 3; do busybox setsid sleep 1000 & done; while :; do sleep 1000 & wait; done";
+    let script = "trap : TERM; for i in 1 2 3; do busybox setsid sleep 1000 & done; while :; do sleep 1000 & wait; done";
     for shared in [false, true] {
         let mut test = TestBundle::new(&["sh", "-c", script]);
         if shared {
@@ -17,8 +16,9 @@ fn a_signal_reaches_all_processes() {
         start(&test);
         let ps = || processes(&test);
         // Until then a child is a shell that has the trap.
-        let sleeps =
-            |pid: &u64| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"sleep\0"));
+        let sleeps = |pid: &u64| {
+            fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"sleep\0"))
+        };
         until("it does not fork", || ps().iter().filter(|pid| sleeps(pid)).count() == 4);
         let init = state(&test)["pid"].as_u64().unwrap();
         let before = ps();
@@ -29,7 +29,8 @@ fn a_signal_reaches_all_processes() {
             before.iter().all(|pid| *pid == init || !now.contains(pid))
         });
         assert!(ps().contains(&init));
-        let signal: &[&str] = if shared { &["kill", &test.id, "KILL"] } else { &["kill", "--all", &test.id, "KILL"] };
+        let signal: &[&str] =
+            if shared { &["kill", &test.id, "KILL"] } else { &["kill", "--all", &test.id, "KILL"] };
         assert_eq!(succeed(&test, signal), "");
         until("somebody lives", || ps().is_empty());
         wait_for(&test, "stopped");
@@ -91,8 +92,10 @@ fn nested_cgroups_are_deleted() {
             }
         }
         let child = Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().unwrap();
-        let all =
-            cgroup_mounts().into_iter().map(|mount_point| mount_point.join(&test.id)).filter(|path| path.exists());
+        let all = cgroup_mounts()
+            .into_iter()
+            .map(|mount_point| mount_point.join(&test.id))
+            .filter(|path| path.exists());
         // In all of the container's cgroups, and nested in this one.
         for cgroup in all.filter(|cgroup| *cgroup != top).chain([top.join("a b")]) {
             fs::write(cgroup.join("cgroup.procs"), child.id().to_string()).unwrap();
@@ -244,8 +247,10 @@ fn unified_moves_freezes_and_kills_nobody() {
         let error = one_error(&run(&bundle(&resources, &["true"])));
         assert!(error.contains(&format!("linux.resources.unified[{file:?}]")), "{error}");
     }
-    let test =
-        bundle(&json!({ "unified": { "cgroup.max.descendants": "5", "cgroup.max.depth": "2" } }), &["sleep", "1000"]);
+    let test = bundle(
+        &json!({ "unified": { "cgroup.max.descendants": "5", "cgroup.max.depth": "2" } }),
+        &["sleep", "1000"],
+    );
     start(&test);
     let resources = test.beside("resources.json");
     let recorded_before = recorded(&test);
@@ -254,7 +259,10 @@ fn unified_moves_freezes_and_kills_nobody() {
         let error = fail(&test, &["update", "-r", resources.to_str().unwrap(), &test.id]);
         assert!(error.contains(&format!("linux.resources.unified[{file:?}]")), "{error}");
     }
-    assert_eq!((common::state(&test)["status"].as_str(), recorded(&test)), (Some("running"), recorded_before));
+    assert_eq!(
+        (common::state(&test)["status"].as_str(), recorded(&test)),
+        (Some("running"), recorded_before)
+    );
     delete(&test);
     assert_eq!(cgroups(), before);
     assert!(of_the_host.try_wait().unwrap().is_none(), "killed");

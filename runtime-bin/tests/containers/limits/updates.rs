@@ -4,7 +4,8 @@ use super::*;
 
 #[container_test]
 fn a_paused_container_stands_still() {
-    let mut test = TestBundle::new(&["sh", "-c", "i=0; while :; do i=$((i + 1)); echo $i > /tmp/count; done"]);
+    let mut test =
+        TestBundle::new(&["sh", "-c", "i=0; while :; do i=$((i + 1)); echo $i > /tmp/count; done"]);
     test.config["root"]["readonly"] = false.into();
     start(&test);
     let count = || fs::read_to_string(test.rootfs().join("tmp/count")).unwrap_or_default();
@@ -55,7 +56,10 @@ fn update_writes_what_flags_say() {
         expect(&flags, &[(&memory, limit, &bytes(memory_limit)), (&memory, both, &bytes(swap))]);
     }
     expect(&["--memory-swap", "-1"], &[(&memory, limit, "33554432"), (&memory, both, "9223372036854771712")]);
-    expect(&["--memory", "-1"], &[(&memory, limit, "9223372036854771712"), (&memory, both, "9223372036854771712")]);
+    expect(
+        &["--memory", "-1"],
+        &[(&memory, limit, "9223372036854771712"), (&memory, both, "9223372036854771712")],
+    );
     expect(&["--memory-reservation", "16777216"], &[(&memory, "memory.soft_limit_in_bytes", "16777216")]);
     let (quota, period) = ("cpu.cfs_quota_us", "cpu.cfs_period_us");
     expect(&["--cpu-quota", "20000"], &[(&cpu, quota, "20000"), (&cpu, period, "100000")]);
@@ -64,7 +68,10 @@ fn update_writes_what_flags_say() {
     expect(&["--cpu-burst", "10000"], &[(&cpu, "cpu.cfs_burst_us", "10000")]);
     // The burst cannot be more than the quota: it comes after, or before.
     expect(&["--cpu-quota", "100000", "--cpu-burst", "90000"], &[(&cpu, "cpu.cfs_burst_us", "90000")]);
-    expect(&["--cpu-quota", "20000", "--cpu-burst", "0"], &[(&cpu, "cpu.cfs_burst_us", "0"), (&cpu, quota, "20000")]);
+    expect(
+        &["--cpu-quota", "20000", "--cpu-burst", "0"],
+        &[(&cpu, "cpu.cfs_burst_us", "0"), (&cpu, quota, "20000")],
+    );
     expect(&["--cpu-quota", "-1"], &[(&cpu, quota, "-1")]);
     expect(&["--cpu-share", "512"], &[(&cpu, "cpu.shares", "512")]);
     expect(&["--cpu-idle", "1"], &[(&cpu, "cpu.idle", "1")]);
@@ -79,7 +86,8 @@ fn update_writes_what_flags_say() {
     expect(&["--pids-limit", "-1"], &[(&pids, "pids.max", "max")]);
     // The file and stdin; what they do not speak of stays.
     let file = test.beside("resources.json");
-    fs::write(&file, json!({ "memory": { "limit": 48 * MIB }, "pids": { "limit": 30 } }).to_string()).unwrap();
+    fs::write(&file, json!({ "memory": { "limit": 48 * MIB }, "pids": { "limit": 30 } }).to_string())
+        .unwrap();
     expect(
         &["-r", file.to_str().unwrap(), "--pids-limit", "7"],
         &[(&memory, limit, "50331648"), (&pids, "pids.max", "30")],
@@ -124,8 +132,10 @@ fn a_failed_update_changes_nothing() {
             ]
         };
         let (before, known) = (look(), recorded(&test));
-        let all = ["--memory", "32M", "--memory-swap", "48M", "--memory-reservation", "16M", "--pids-limit", "7"];
-        let cpu = ["--cpu-quota", "10000", "--cpu-period", "20000", "--cpu-share", "100", "--cpuset-cpus", "4000"];
+        let all =
+            ["--memory", "32M", "--memory-swap", "48M", "--memory-reservation", "16M", "--pids-limit", "7"];
+        let cpu =
+            ["--cpu-quota", "10000", "--cpu-period", "20000", "--cpu-share", "100", "--cpuset-cpus", "4000"];
         let error = fail(&test, &[&["update"], &all[..], &cpu, &[&test.id]].concat());
         assert!(error.contains("linux.resources.cpu.cpus: write(\"cpuset.cpus\", \"4000\")"), "{error}");
         assert_eq!((look(), recorded(&test)), (before.clone(), known.clone()));
@@ -147,8 +157,10 @@ fn a_failed_update_changes_nothing() {
 /// A limit below what is used is refused, and the error says how much that is.
 #[container_test]
 fn memory_that_is_used_cannot_be_taken_away() {
-    let script = "x=$(head -c 30000000 /dev/zero | busybox tr '\\0' x); echo > /tmp/taken; while :; do sleep 1; done";
-    let mut test = bundle(&json!({ "memory": { "limit": 128 * MIB, "swap": 128 * MIB } }), &["sh", "-c", script]);
+    let script =
+        "x=$(head -c 30000000 /dev/zero | busybox tr '\\0' x); echo > /tmp/taken; while :; do sleep 1; done";
+    let mut test =
+        bundle(&json!({ "memory": { "limit": 128 * MIB, "swap": 128 * MIB } }), &["sh", "-c", script]);
     test.config["root"]["readonly"] = false.into();
     let Some(memory) = Controller::legacy(&test, "memory") else { return };
     start(&test);
@@ -160,14 +172,18 @@ fn memory_that_is_used_cannot_be_taken_away() {
             error.contains("linux.resources.memory.limit: write(\"memory.limit_in_bytes\", \"8388608\")"),
             "{error}"
         );
-        assert!(error.contains("(current usage: ") && error.contains(&format!(", peak usage: {peak})")), "{error}");
+        assert!(
+            error.contains("(current usage: ") && error.contains(&format!(", peak usage: {peak})")),
+            "{error}"
+        );
         assert!(error.ends_with("device or resource busy"), "{error}, {usage} in use");
         assert_eq!(memory.read("memory.limit_in_bytes"), (128 * MIB).to_string());
         assert_eq!(memory.read("memory.memsw.limit_in_bytes"), (128 * MIB).to_string());
     }
     // Asked beforehand, in runc's words.
     let file = test.beside("resources.json");
-    fs::write(&file, json!({ "memory": { "limit": 8 * MIB, "checkBeforeUpdate": true } }).to_string()).unwrap();
+    fs::write(&file, json!({ "memory": { "limit": 8 * MIB, "checkBeforeUpdate": true } }).to_string())
+        .unwrap();
     let error = fail(&test, &["update", "-r", file.to_str().unwrap(), &test.id]);
     assert!(error.contains("rejecting memory limit 8388608 <= usage "), "{error}");
     delete(&test);
@@ -190,7 +206,10 @@ fn a_missing_controller_is_named() {
         tried += 1;
         let error = one_error(&run(&test));
         assert!(error.contains(&format!("linux.resources.{field}: write(\"{controller}.")), "{error}");
-        assert!(error.contains(&format!(": controller {controller:?} not available (the cgroup has \"")), "{error}");
+        assert!(
+            error.contains(&format!(": controller {controller:?} not available (the cgroup has \"")),
+            "{error}"
+        );
         test.assert_nothing_left("without a controller");
         let test = TestBundle::new(&["sleep", "1000"]);
         start(&test);

@@ -8,7 +8,9 @@ const LIST: &str = "busybox find . | busybox sort | while read -r f; do stat -c 
 
 /// A tree with one of each.
 fn variety(root: &Path) {
-    let mode = |name: &str, mode: u32| fs::set_permissions(root.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    let mode = |name: &str, mode: u32| {
+        fs::set_permissions(root.join(name), fs::Permissions::from_mode(mode)).unwrap()
+    };
     fs::create_dir_all(root.join("dir/nested/deep")).unwrap();
     fs::create_dir(root.join("sticky")).unwrap();
     fs::create_dir(root.join("empty")).unwrap();
@@ -32,7 +34,8 @@ fn variety(root: &Path) {
     symlink("x".repeat(4000), root.join("long")).unwrap();
     mknod(&root.join("fifo"), SFlag::S_IFIFO, Mode::empty(), 0).unwrap();
     mknod(&root.join("socket"), SFlag::S_IFSOCK, Mode::empty(), 0).unwrap();
-    for (name, uid, gid) in [("suid", 1, 2), ("sgid", 3, 4), ("dir", 5, 6), ("fifo", 7, 8), ("socket", 9, 10)] {
+    for (name, uid, gid) in [("suid", 1, 2), ("sgid", 3, 4), ("dir", 5, 6), ("fifo", 7, 8), ("socket", 9, 10)]
+    {
         chown(root.join(name), Some(uid), Some(gid)).unwrap();
     }
     std::os::unix::fs::lchown(root.join("link"), Some(11), Some(12)).unwrap();
@@ -61,7 +64,8 @@ fn copies_of_the_images_files() {
     variety(&root);
     mknod(&root.join("device"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o600), makedev(1, 3)).unwrap();
     tmpfs(&mut test, "/copy", &["tmpcopyup"]);
-    let original = Command::new("busybox").args(["sh", "-c", &list(root.to_str().unwrap())]).output().unwrap();
+    let original =
+        Command::new("busybox").args(["sh", "-c", &list(root.to_str().unwrap())]).output().unwrap();
     let original = answer(&original);
     assert!(original.lines().count() > 600, "{original}");
     let copy = answer(&run(&test));
@@ -74,7 +78,8 @@ fn copies_of_the_images_files() {
     symlink("copy", test.rootfs().join("way")).unwrap();
     test.config["mounts"].as_array_mut().unwrap().pop();
     tmpfs(&mut test, "/way", &["tmpcopyup", "ro", "noexec", "size=16m"]);
-    test.config["process"]["args"] = json!(["sh", "-c", format!("touch /copy/x 2>&1; cat /copy/file; echo; {TABLE}")]);
+    test.config["process"]["args"] =
+        json!(["sh", "-c", format!("touch /copy/x 2>&1; cat /copy/file; echo; {TABLE}")]);
     let seen = answer(&run(&test));
     assert!(seen.starts_with("touch: /copy/x: Read-only file system\ntext\n"), "{seen}");
     assert_eq!(at(&mounts(&seen), "/copy").options, set("ro noexec relatime"));
@@ -100,7 +105,8 @@ fn copies_in_a_user_namespace() {
     test.map_ids();
     chown(root.join("file"), Some(100_007), Some(100_008)).unwrap();
     fs::set_permissions(root.join("file"), fs::Permissions::from_mode(0o4750)).unwrap();
-    let expected = "file 4750 7 8 regular file\ndir 755 0 0 directory\nfifo 600 0 0 fifo\n. 755 0 0 directory\ntext";
+    let expected =
+        "file 4750 7 8 regular file\ndir 755 0 0 directory\nfifo 600 0 0 fifo\n. 755 0 0 directory\ntext";
     assert_eq!(answer(&run(&test)), expected);
 }
 
@@ -113,7 +119,10 @@ fn copies_that_cannot_be() {
     fs::write(root.join("large-file"), vec![1; 300_000]).unwrap();
     tmpfs(&mut test, "/copy", &["tmpcopyup", "size=64k"]);
     let error = refused(&test, &run(&test));
-    assert!(error.contains(&last(&test)) && error.contains("large-file") && error.contains("no space left"), "{error}");
+    assert!(
+        error.contains(&last(&test)) && error.contains("large-file") && error.contains("no space left"),
+        "{error}"
+    );
     // Too many.
     let mut test = script("true");
     let root = test.rootfs().join("copy");
@@ -123,7 +132,10 @@ fn copies_that_cannot_be() {
     }
     tmpfs(&mut test, "/copy", &["tmpcopyup", "nr_inodes=10"]);
     let error = refused(&test, &run(&test));
-    assert!(error.contains(&last(&test)) && error.contains("file-") && error.contains("no space left"), "{error}");
+    assert!(
+        error.contains(&last(&test)) && error.contains("file-") && error.contains("no space left"),
+        "{error}"
+    );
     // Deep, and too deep.
     for (depth, fits) in [(120, true), (140, false)] {
         let mut test = script("busybox find /copy | wc -l");
@@ -150,7 +162,10 @@ fn copies_that_cannot_be() {
         let mut test = script("true");
         self::mount(&mut test, mount);
         let error = refused(&test, &run(&test));
-        assert!(error.contains(&last(&test)) && error.contains("tmpcopyup can be used only with tmpfs"), "{error}");
+        assert!(
+            error.contains(&last(&test)) && error.contains("tmpcopyup can be used only with tmpfs"),
+            "{error}"
+        );
     }
 }
 

@@ -35,7 +35,11 @@ fn devices() {
             "character special file 604 0 0 1:3",
         ),
         // It counts from the root.
-        ("dev/relative", json!({ "type": "c", "major": 1, "minor": 5 }), "character special file 666 0 0 1:5"),
+        (
+            "dev/relative",
+            json!({ "type": "c", "major": 1, "minor": 5 }),
+            "character special file 666 0 0 1:5",
+        ),
         // Defaults, in other clothes.
         (
             "/dev/zero",
@@ -80,8 +84,16 @@ fn devices_that_cannot_be() {
         (false, json!({ "path": "/dev/x", "type": "a" }), "type"),
         (false, json!({ "path": "/dev/x", "type": "c", "major": -2, "minor": 0 }), "-2"),
         (false, json!({ "path": "/bin/busybox/x", "type": "c", "major": 1, "minor": 3 }), "not a directory"),
-        (true, json!({ "path": "/dev/zero", "type": "c", "major": 1, "minor": 3 }), "/dev/zero is not char 1:3"),
-        (true, json!({ "path": "/dev/null", "type": "b", "major": 1, "minor": 3 }), "/dev/null is not block 1:3"),
+        (
+            true,
+            json!({ "path": "/dev/zero", "type": "c", "major": 1, "minor": 3 }),
+            "/dev/zero is not char 1:3",
+        ),
+        (
+            true,
+            json!({ "path": "/dev/null", "type": "b", "major": 1, "minor": 3 }),
+            "/dev/null is not block 1:3",
+        ),
         (true, json!({ "path": "/dev/no-such-device", "type": "c", "major": 1, "minor": 3 }), "no such file"),
         (true, json!({ "path": "/etc/hostname", "type": "c", "major": 1, "minor": 3 }), "is not char 1:3"),
     ];
@@ -252,7 +264,8 @@ fn devices_with_the_hosts_dev() {
 fn devices_of_the_host_in_use() {
     let mut test = script("touch /dev/null && echo touched; readlink /dev/ptmx; stat -c %t:%T /dev/pts/ptmx");
     let ptmx = json!({ "path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2 });
-    test.config["linux"]["devices"] = json!([ptmx, { "path": "/dev/tty", "type": "c", "major": 5, "minor": 0 }]);
+    test.config["linux"]["devices"] =
+        json!([ptmx, { "path": "/dev/tty", "type": "c", "major": 5, "minor": 0 }]);
     assert_eq!(answer(&run(&test)), "touched\npts/ptmx\n5:2");
     let without = "d=$1; shift; set -- $d setpriv --bounding-set=-mknod --inh-caps=-mknod \"$@\"";
     for set in ["bounding", "effective", "permitted"] {

@@ -122,11 +122,15 @@ fn the_propagation_of_mounts_below_a_shared_one(variant: Variant) {
     tmpfs(&mut test, "/m/private/tmpfs", &["private", "ro"]);
     variant.apply(&mut test);
     let mounts = mounts(&answer(&run(&test)));
-    let has = |point: &str, word: &str| at(&mounts, point).propagation.iter().any(|given| given.starts_with(word));
+    let has =
+        |point: &str, word: &str| at(&mounts, point).propagation.iter().any(|given| given.starts_with(word));
     for point in ["/m/private", "/m/slave", "/m/unbindable", "/m/private/tmpfs"] {
         assert!(!has(point, "shared"), "{point}, {mapped}");
     }
-    assert!(has("/m", "shared") && has("/m/shared", "shared") && has("/m/unbindable", "unbindable"), "{mapped}");
+    assert!(
+        has("/m", "shared") && has("/m/shared", "shared") && has("/m/unbindable", "unbindable"),
+        "{mapped}"
+    );
 }
 
 /// What belongs into a read-only tmpfs is put there first: mounts, and the working directory.

@@ -60,7 +60,10 @@ fn what_is_missing_on_a_readonly_filesystem() {
             bind(&mut test, &source, "/v", options);
             change(&mut test.config);
             let error = refused(&test, &run(&test));
-            assert!(error.contains(item) && error.contains(path) && error.contains("read-only file system"), "{error}");
+            assert!(
+                error.contains(item) && error.contains(path) && error.contains("read-only file system"),
+                "{error}"
+            );
         }
     }
 }
@@ -126,7 +129,10 @@ fn what_may_not_be_at_or_in_proc() {
     let source = test.beside("src");
     fs::write(&source, "").unwrap();
     bind(&mut test, &source, "/proc/net/dev", &["ro"]);
-    assert!(refused(&test, &run(&test)).contains("\"/proc/net/dev\" cannot be mounted because it is inside /proc"));
+    assert!(
+        refused(&test, &run(&test))
+            .contains("\"/proc/net/dev\" cannot be mounted because it is inside /proc")
+    );
     let mut test = script("true");
     tmpfs(&mut test, "/proc", &[]);
     let error = refused(&test, &run(&test));

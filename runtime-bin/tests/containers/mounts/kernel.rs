@@ -12,7 +12,10 @@ fn filesystems_of_the_kernel(variant: Variant) {
         json!({ "destination": "/ptys", "type": "devpts", "source": "mine",
         "options": ["newinstance", "ptmxmode=0600", "mode=600", "noexec"] }),
     );
-    mount(&mut test, json!({ "destination": "/queues", "type": "mqueue", "source": "", "options": ["nosuid"] }));
+    mount(
+        &mut test,
+        json!({ "destination": "/queues", "type": "mqueue", "source": "", "options": ["nosuid"] }),
+    );
     mount(&mut test, json!({ "destination": "/processes", "type": "proc", "options": ["hidepid=2", "ro"] }));
     test.config["mounts"].as_array_mut().unwrap().retain(|mount| mount["destination"] != "/processes");
     variant.apply(&mut test);
@@ -82,7 +85,8 @@ fn cgroups() {
 #[container_test]
 fn overlays() {
     let overlay = |names: &[String], more: &[String]| {
-        let mut test = script("ls /m; cat /m/same; touch /m/new; echo changed > /m/layer-000; ls /m | busybox wc -l");
+        let mut test =
+            script("ls /m; cat /m/same; touch /m/new; echo changed > /m/layer-000; ls /m | busybox wc -l");
         let layers = test.beside("src");
         for name in names.iter().chain(&["upper".to_owned(), "work".to_owned()]) {
             fs::create_dir_all(layers.join(name)).unwrap();
@@ -101,7 +105,10 @@ fn overlays() {
             options.push(format!("upperdir={}", layers.join("upper").display()));
             options.push(format!("workdir={}", layers.join("work").display()));
         }
-        mount(&mut test, json!({ "destination": "/m", "type": "overlay", "source": "overlay", "options": options }));
+        mount(
+            &mut test,
+            json!({ "destination": "/m", "type": "overlay", "source": "overlay", "options": options }),
+        );
         test
     };
     let many = |count: usize| (0..count).map(|index| format!("layer-{index}")).collect::<Vec<_>>();
@@ -140,7 +147,9 @@ fn overlays() {
     test.config["process"]["args"] = json!(["ls", "/m"]);
     assert_eq!(answer(&run(&test)), "same");
     // A layer that is missing, an option that overlay does not know.
-    for (more, expected) in [("upperdir=/no/such/directory", "/no/such/directory"), ("nonsense=1", "nonsense")] {
+    for (more, expected) in
+        [("upperdir=/no/such/directory", "/no/such/directory"), ("nonsense=1", "nonsense")]
+    {
         let test = overlay(&many(2), &[more.to_owned(), "workdir=/no/such/work".to_owned()]);
         let error = refused(&test, &run(&test));
         assert!(error.contains(&last(&test)) && error.contains(expected), "{error}");

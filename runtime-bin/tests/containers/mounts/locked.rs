@@ -38,11 +38,16 @@ fn locked_flags() {
             d=$1; shift; set -- $d unshare --user --map-root-user --mount --propagation unchanged \"$@\"";
         let output = run_after(&test, host);
         match expected {
-            Some(expected) => assert_eq!(at(&self::mounts(&answer(&output)), "/m").options, set(expected), "{given:?}"),
+            Some(expected) => {
+                assert_eq!(at(&self::mounts(&answer(&output)), "/m").options, set(expected), "{given:?}")
+            }
             None => {
                 assert!(!output.status.success(), "{given:?} was given back");
                 let error = refused(&test, &output);
-                assert!(error.contains(&last(&test)) && error.contains("not permitted"), "{given:?}: {error}");
+                assert!(
+                    error.contains(&last(&test)) && error.contains("not permitted"),
+                    "{given:?}: {error}"
+                );
             }
         }
     }
@@ -73,7 +78,11 @@ fn locked_flags_in_a_user_namespace() {
         ("", "rbind atime", Err("change locked atime flags noatime")),
         ("", "rbind nodiratime", Err("add nodiratime to locked atime flags noatime")),
         ("", "rbind rrw", Err("clear locked flags ro")),
-        ("mount -o remount,bind,rw,suid,dev,exec,atime,relatime src; ", "rbind exec rw suid dev", Ok("rw relatime")),
+        (
+            "mount -o remount,bind,rw,suid,dev,exec,atime,relatime src; ",
+            "rbind exec rw suid dev",
+            Ok("rw relatime"),
+        ),
     ];
     for (before, given, expected) in cases {
         let mut test = script(TABLE);
@@ -81,14 +90,20 @@ fn locked_flags_in_a_user_namespace() {
         fs::create_dir(test.beside("src")).unwrap();
         let source = test.beside("src");
         bind(&mut test, &source, "/m", &words(given));
-        let host =
-            format!("mount -t tmpfs tmpfs src; mount -o remount,bind,ro,nosuid,nodev,noexec,noatime src; {before}");
+        let host = format!(
+            "mount -t tmpfs tmpfs src; mount -o remount,bind,ro,nosuid,nodev,noexec,noatime src; {before}"
+        );
         let output = run_after(&test, &host);
         match expected {
-            Ok(kept) => assert_eq!(at(&mounts(&answer(&output)), "/m").options, set(kept), "{before}{given:?}"),
+            Ok(kept) => {
+                assert_eq!(at(&mounts(&answer(&output)), "/m").options, set(kept), "{before}{given:?}")
+            }
             Err(words) => {
                 let error = refused(&test, &output);
-                assert!(error.contains(&last(&test)) && error.contains("not permitted"), "{given:?}: {error}");
+                assert!(
+                    error.contains(&last(&test)) && error.contains("not permitted"),
+                    "{given:?}: {error}"
+                );
                 assert!(error.contains(&format!("cannot {words}")), "{given:?}: {error}");
             }
         }
@@ -117,7 +132,9 @@ fn locked_flags_in_a_user_namespace() {
         }
         let output = run_after(&test, &format!("mount -t tmpfs tmpfs src; {before}"));
         match expected {
-            Ok(kept) => assert_eq!(at(&mounts(&answer(&output)), "/m").options, set(kept), "{before}{given:?}"),
+            Ok(kept) => {
+                assert_eq!(at(&mounts(&answer(&output)), "/m").options, set(kept), "{before}{given:?}")
+            }
             Err(words) => assert!(refused(&test, &output).contains(words), "{given:?}"),
         }
     }

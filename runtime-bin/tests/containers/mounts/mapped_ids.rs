@@ -3,7 +3,8 @@
 use super::*;
 
 /// Makes files in a mapped mount and looks at those that are there.
-const OWNERS: &str = "cd /m; stat -c '%n %u %g' *; touch made; mkdir made-dir; stat -c '%n %u %g' made made-dir";
+const OWNERS: &str =
+    "cd /m; stat -c '%n %u %g' *; touch made; mkdir made-dir; stat -c '%n %u %g' made made-dir";
 
 /// A directory with a file of root's and one of 7:8, owned by root.
 fn owned_source(test: &TestBundle) -> std::path::PathBuf {
@@ -47,7 +48,8 @@ fn mapped_ids_of_a_mount() {
             let mut test = script(OWNERS);
             let source = owned_source(&test);
             if filesystem == "ext4"
-                && nix::sys::statfs::statfs(&source).unwrap().filesystem_type() != nix::sys::statfs::EXT4_SUPER_MAGIC
+                && nix::sys::statfs::statfs(&source).unwrap().filesystem_type()
+                    != nix::sys::statfs::EXT4_SUPER_MAGIC
             {
                 skip("no ext4 for mapped ids where temporary files are");
                 continue;
@@ -75,7 +77,10 @@ fn mapped_ids_of_a_mount() {
             let output = if filesystem == "tmpfs" {
                 // What was made is looked at where it is: the script of the host goes on after the container.
                 let after = "\"$@\"; shift $#; set -- stat -c '%n %u %g' src/made src/made-dir; ";
-                run_after(&test, &format!("{host}; root=$PWD; shift; cd /; {after} cd $root; set -- x \"$@\""))
+                run_after(
+                    &test,
+                    &format!("{host}; root=$PWD; shift; cd /; {after} cd $root; set -- x \"$@\""),
+                )
             } else {
                 run_after(&test, host)
             };
@@ -101,12 +106,15 @@ fn mapped_ids_of_a_mount() {
 #[container_test]
 fn mapped_ids_of_a_tree() {
     let host = "mount -t tmpfs tmpfs src; mkdir src/a; mount -t tmpfs tmpfs src/a; touch src/top src/a/below";
-    for (options, below) in
-        [("rbind idmap", "0"), ("rbind ridmap", "500"), ("rbind rro ridmap=uids=0-500-10;gids=0-500-10", "500")]
-    {
+    for (options, below) in [
+        ("rbind idmap", "0"),
+        ("rbind ridmap", "500"),
+        ("rbind rro ridmap=uids=0-500-10;gids=0-500-10", "500"),
+    ] {
         let mut test = script("stat -c %u /m/top /m/a/below");
         fs::create_dir(test.beside("src")).unwrap();
-        let mut mapped = json!({ "destination": "/m", "source": test.beside("src"), "options": words(options) });
+        let mut mapped =
+            json!({ "destination": "/m", "source": test.beside("src"), "options": words(options) });
         if !options.contains('=') {
             let maps = json!([{ "containerID": 0, "hostID": 500, "size": 10 }]);
             mapped["uidMappings"] = maps.clone();
@@ -130,7 +138,10 @@ fn maps_that_cannot_be() {
         (json!({ "source": ".", "options": ["bind", "idmap=uids=0-1-1"] }), "idmap=uids="),
         (json!({ "source": ".", "options": ["bind", "idmap=uids=0-1-1;gids=0-1"] }), "idmap=uids="),
         (json!({ "source": ".", "options": ["bind", "idmap=uids=0-1-1;gids=0-1-x"] }), "idmap=uids="),
-        (json!({ "source": ".", "options": ["bind", "idmap=uids=0-1-1;gids=0-4294967296-1"] }), "idmap=uids="),
+        (
+            json!({ "source": ".", "options": ["bind", "idmap=uids=0-1-1;gids=0-4294967296-1"] }),
+            "idmap=uids=",
+        ),
         (json!({ "source": ".", "options": ["bind", "idmap=uids=@0-1-1;gids=0-1-1"] }), "relative mapping"),
         (json!({ "type": "tmpfs", "options": [], "uidMappings": map, "gidMappings": map }), "bind"),
         (json!({ "type": "tmpfs", "options": ["idmap"], "uidMappings": map, "gidMappings": map }), "bind"),

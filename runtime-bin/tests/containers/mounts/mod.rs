@@ -37,8 +37,8 @@ const SUPERBLOCK: [&str; 6] = ["ro", "rw", "sync", "dirsync", "mand", "lazytime"
 fn script(script: &str) -> TestBundle {
     let mut test = TestBundle::new(&["sh", "-c", script]);
     test.config["root"]["readonly"] = false.into();
-    let all =
-        ["CHOWN", "DAC_OVERRIDE", "FOWNER", "MKNOD", "SETUID", "SETGID", "SYS_ADMIN"].map(|name| format!("CAP_{name}"));
+    let all = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "MKNOD", "SETUID", "SETGID", "SYS_ADMIN"]
+        .map(|name| format!("CAP_{name}"));
     for set in ["bounding", "effective", "permitted"] {
         test.config["process"]["capabilities"][set] = json!(all);
     }
@@ -50,12 +50,16 @@ fn mount(test: &mut TestBundle, mount: Value) {
 }
 
 fn bind(test: &mut TestBundle, source: &Path, destination: &str, options: &[&str]) {
-    let options: Vec<&str> = if options.contains(&"rbind") { options.to_vec() } else { [&["bind"], options].concat() };
+    let options: Vec<&str> =
+        if options.contains(&"rbind") { options.to_vec() } else { [&["bind"], options].concat() };
     mount(test, json!({ "destination": destination, "source": source, "options": options }));
 }
 
 fn tmpfs(test: &mut TestBundle, destination: &str, options: &[&str]) {
-    mount(test, json!({ "destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options }));
+    mount(
+        test,
+        json!({ "destination": destination, "type": "tmpfs", "source": "tmpfs", "options": options }),
+    );
 }
 
 /// The position of the last mount, as errors name it.
@@ -85,7 +89,13 @@ fn run_in(test: &TestBundle, host: &str, namespaces: &[&str], words: &[&str]) ->
         .arg(CORTEN)
         .arg("--root")
         .arg(test.state_root());
-    command.arg("run").args(words).arg("--bundle").arg(test.write().path()).arg(&test.id).stdin(Stdio::null());
+    command
+        .arg("run")
+        .args(words)
+        .arg("--bundle")
+        .arg(test.write().path())
+        .arg(&test.id)
+        .stdin(Stdio::null());
     command.output().unwrap()
 }
 
@@ -148,14 +158,19 @@ fn set(words: &str) -> BTreeSet<String> {
 
 fn mounts(text: &str) -> Vec<Mount> {
     // Among what else a container prints.
-    let lines = text.lines().filter(|line| line.contains(" - ")).filter_map(|line| MountInfo::from_line(line).ok());
+    let lines =
+        text.lines().filter(|line| line.contains(" - ")).filter_map(|line| MountInfo::from_line(line).ok());
     lines.map(Mount::from).collect()
 }
 
 /// The mount at a point, the uppermost if there are several.
 #[track_caller]
 fn at<'a>(mounts: &'a [Mount], point: &str) -> &'a Mount {
-    mounts.iter().rev().find(|mount| mount.point == point).unwrap_or_else(|| panic!("nothing at {point}: {mounts:#?}"))
+    mounts
+        .iter()
+        .rev()
+        .find(|mount| mount.point == point)
+        .unwrap_or_else(|| panic!("nothing at {point}: {mounts:#?}"))
 }
 
 fn words(text: &str) -> Vec<&str> {
@@ -181,8 +196,17 @@ const PROPAGATION: [(&str, &str); 10] = [
 fn beside(test: &TestBundle, before: &str, meanwhile: &str) -> String {
     let script = format!("cd \"$1\"; {before}\nshift; \"$@\" > out & {meanwhile}\nwait $!; cat out");
     let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "sh", "-euc", &script, "sh"]).arg(test.beside("")).arg(CORTEN);
-    command.arg("--root").arg(test.state_root()).arg("run").arg("--bundle").arg(test.write().path()).arg(&test.id);
+    command
+        .args(["--mount", "--propagation", "private", "sh", "-euc", &script, "sh"])
+        .arg(test.beside(""))
+        .arg(CORTEN);
+    command
+        .arg("--root")
+        .arg(test.state_root())
+        .arg("run")
+        .arg("--bundle")
+        .arg(test.write().path())
+        .arg(&test.id);
     answer(&command.stdin(Stdio::null()).output().unwrap())
 }
 

@@ -127,8 +127,10 @@ fn options_of_a_bind_mount() {
         assert_eq!(at(&plain, &point).options, set(expected), "{given}");
         // What nobody named is kept when nothing is named, and lost when anything is; the access time is
         // kept.
-        let names_none = ["", "defaults", "norelatime", "silent", "loud", "iversion", "noiversion"].contains(given);
-        let mut expected = if names_none { set("ro nosuid nodev noexec noatime nosymfollow") } else { set(expected) };
+        let names_none =
+            ["", "defaults", "norelatime", "silent", "loud", "iversion", "noiversion"].contains(given);
+        let mut expected =
+            if names_none { set("ro nosuid nodev noexec noatime nosymfollow") } else { set(expected) };
         if !given.contains("atime") || given.contains("diratime") && !given.contains("noatime") {
             expected.remove("relatime");
             expected.insert("noatime".to_owned());
@@ -235,7 +237,10 @@ fn remounts(variant: Variant) {
     let seen = answer(&run(&test));
     let mounts = mounts(&seen);
     let remounted = at(&mounts, "/t");
-    assert!(remounted.superblock.contains("ro") && remounted.superblock.contains("size=128k"), "{remounted:?}");
+    assert!(
+        remounted.superblock.contains("ro") && remounted.superblock.contains("size=128k"),
+        "{remounted:?}"
+    );
     if !mapped {
         assert_eq!(at(&mounts, "/b").options, set("ro relatime"));
     }
@@ -356,7 +361,12 @@ fn labels_without_a_module(variant: Variant) {
     let label = "system_u:object_r:container_file_t:s0:c1,c2";
     let cases = [
         ("selinux", "/linux/mountLabel", label, "linux.mountLabel"),
-        ("selinux", "/process/selinuxLabel", "system_u:system_r:container_t:s0:c1,c2", "process.selinuxLabel"),
+        (
+            "selinux",
+            "/process/selinuxLabel",
+            "system_u:system_r:container_t:s0:c1,c2",
+            "process.selinuxLabel",
+        ),
         ("apparmor", "/process/apparmorProfile", "unconfined", "process.apparmorProfile"),
     ];
     for (module, pointer, value, expected) in cases {
@@ -370,7 +380,10 @@ fn labels_without_a_module(variant: Variant) {
         variant.apply(&mut test);
         let output = run(&test);
         let warning = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && warning.contains(expected) && warning.contains("ignored"), "{warning}");
+        assert!(
+            output.status.success() && warning.contains(expected) && warning.contains("ignored"),
+            "{warning}"
+        );
         // An empty one is none.
         test.config.pointer_mut(parent).unwrap()[name] = "".into();
         let output = run(&test);

@@ -64,8 +64,9 @@ fn links_that_cannot_be() {
 
 #[container_test(Root, UserNamespace)]
 fn destinations(variant: Variant) {
-    let mut test =
-        script("for p in $(busybox find / -xdev -name 'here*'); do echo $p; done; cat /etc/file-*; cat /file-mount/x");
+    let mut test = script(
+        "for p in $(busybox find / -xdev -name 'here*'); do echo $p; done; cat /etc/file-*; cat /file-mount/x",
+    );
     let rootfs = test.rootfs();
     let source = test.beside("src");
     fs::create_dir(&source).unwrap();
@@ -116,7 +117,10 @@ fn destinations(variant: Variant) {
     test.config["process"]["args"] = json!([
         "sh",
         "-c",
-        format!("{TABLE}; echo; cat {}; stat -c %a /missing/deep /missing", files.map(|(_, point)| point).join(" "))
+        format!(
+            "{TABLE}; echo; cat {}; stat -c %a /missing/deep /missing",
+            files.map(|(_, point)| point).join(" ")
+        )
     ]);
     variant.apply(&mut test);
     let seen = answer(&run(&test));
@@ -176,7 +180,10 @@ fn destinations_that_cannot_be() {
         let output = run(&test);
         assert!(!output.status.success(), "{kind} on {destination:?} was made");
         let error = refused(&test, &output);
-        assert!(error.contains(&last(&test)) && error.contains(expected), "{kind} on {destination:?}: {error}");
+        assert!(
+            error.contains(&last(&test)) && error.contains(expected),
+            "{kind} on {destination:?}: {error}"
+        );
     }
 }
 
@@ -240,7 +247,8 @@ fn links_up_to_the_root_do_not_lead_into_the_image(variant: Variant) {
         let empty = test.beside("empty");
         fs::create_dir(&empty).unwrap();
         let layers = format!("lowerdir={}:{}", link.display(), empty.display());
-        let overlay = json!({ "destination": "/layers", "type": "overlay", "source": "o", "options": [layers] });
+        let overlay =
+            json!({ "destination": "/layers", "type": "overlay", "source": "o", "options": [layers] });
         mount(&mut test, overlay);
         variant.apply(&mut test);
         let output = run_in(&test, ":", &["--mount", "--propagation", "private"], words);
@@ -262,7 +270,10 @@ fn sources_that_cannot_be() {
             let mut test = script("true");
             mount(&mut test, json!({ "destination": "/m", "source": source, "options": options }));
             let error = refused(&test, &run(&test));
-            assert!(error.contains(&last(&test)) && error.contains(expected) && error.contains(source), "{error}");
+            assert!(
+                error.contains(&last(&test)) && error.contains(expected) && error.contains(source),
+                "{error}"
+            );
         }
     }
     let mut test = script("true");

@@ -22,7 +22,11 @@ fn propagation_of_each_mount(variant: Variant) {
         assert_eq!(at(&mounts, &format!("/m/{index}/a")).propagation, set(below), "{given}, the submount");
         // A new filesystem has no master.
         let alone = top.replace("master", "");
-        assert_eq!(at(&mounts, &format!("/t/{index}")).propagation, set(&alone), "{given} on a new filesystem");
+        assert_eq!(
+            at(&mounts, &format!("/t/{index}")).propagation,
+            set(&alone),
+            "{given} on a new filesystem"
+        );
     }
 }
 
@@ -57,7 +61,8 @@ fn mounts_of_the_host_reach_slaves_and_peers_alone() {
 /// "Bidirectional": what the container mounts below such a mount appears on the host, and below no other.
 #[container_test]
 fn mounts_of_the_container_reach_the_host_from_peers_alone() {
-    for (root, expected) in [("", ""), ("rslave", ""), ("rprivate", ""), ("shared", "rshared"), ("rshared", "rshared")]
+    for (root, expected) in
+        [("", ""), ("rslave", ""), ("rprivate", ""), ("shared", "rshared"), ("rshared", "rshared")]
     {
         let names = ["rprivate", "rslave", "rshared"];
         let mut test = script(&format!(
@@ -98,7 +103,9 @@ fn propagation_of_the_root() {
         ("unbindable", "unbindable"),
         ("runbindable", "unbindable"),
     ];
-    for (mapped, (word, expected)) in [false, true].into_iter().flat_map(|mapped| cases.map(|case| (mapped, case))) {
+    for (mapped, (word, expected)) in
+        [false, true].into_iter().flat_map(|mapped| cases.map(|case| (mapped, case)))
+    {
         let mut test = script(TABLE);
         if mapped {
             test.map_ids();

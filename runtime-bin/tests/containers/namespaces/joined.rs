@@ -5,7 +5,11 @@ use super::*;
 /// A bundle whose script prints the namespaces that it is in, in the order of `KINDS`.
 fn looking_around() -> TestBundle {
     let names: Vec<_> = KINDS.iter().map(|(_, name)| *name).collect();
-    TestBundle::new(&["sh", "-c", &format!("cd /proc/self/ns; for i in {}; do readlink $i; done", names.join(" "))])
+    TestBundle::new(&[
+        "sh",
+        "-c",
+        &format!("cd /proc/self/ns; for i in {}; do readlink $i; done", names.join(" ")),
+    ])
 }
 
 /// Runs the container and asserts which of its namespaces are the holder's; the others must not be.
@@ -14,7 +18,8 @@ fn assert_joined(test: &TestBundle, holder: &Holder, joined: &[&str]) {
     let output = File::create(test.beside("output")).unwrap();
     let path = test.path();
     let mut command = corten(test, &["create", "--bundle", path.to_str().unwrap(), &test.id]);
-    let done = command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output).status().unwrap();
+    let done =
+        command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output).status().unwrap();
     let said = || fs::read_to_string(test.beside("output")).unwrap();
     assert!(done.success(), "{joined:?}: {}", said());
     let state = state(test);
@@ -67,9 +72,13 @@ fn several_are_joined_at_once() {
 #[container_test]
 fn a_new_user_namespace_beside_joined_ones() {
     let holder = Holder::start(&OWN_OF_EACH);
-    for joined in
-        [&["network"][..], &["pid"], &["ipc", "uts"], &["time"], &["cgroup", "network", "ipc", "uts", "pid", "time"]]
-    {
+    for joined in [
+        &["network"][..],
+        &["pid"],
+        &["ipc", "uts"],
+        &["time"],
+        &["cgroup", "network", "ipc", "uts", "pid", "time"],
+    ] {
         let mut test = looking_around();
         test.map_ids();
         for kind in joined {
@@ -119,7 +128,8 @@ fn a_joined_user_namespace_without_root() {
     for file in ["uid_map", "gid_map"] {
         fs::write(format!("/proc/{}/{file}", holder.pid()), format!("1000 {HELD_ROOT} 1\n")).unwrap();
     }
-    let mut test = TestBundle::new(&["sh", "-c", "id -u; id -g; stat -c %u:%g /dev /dev/shm; touch /tmp/mine"]);
+    let mut test =
+        TestBundle::new(&["sh", "-c", "id -u; id -g; stat -c %u:%g /dev /dev/shm; touch /tmp/mine"]);
     test.own_rootfs(HELD_ROOT);
     test.config["root"]["readonly"] = false.into();
     namespace(&mut test, "user", Some(&holder.path("user")));
@@ -138,7 +148,8 @@ fn a_joined_user_namespace_without_root() {
 #[container_test]
 fn maps_of_a_joined_user_namespace() {
     let holder = Holder::mapped(&OWN_OF_EACH);
-    let map = |inside: u32, host: u32, size: u32| json!({ "containerID": inside, "hostID": host, "size": size });
+    let map =
+        |inside: u32, host: u32, size: u32| json!({ "containerID": inside, "hostID": host, "size": size });
     let right = json!([map(0, HELD_ROOT, 65536)]);
     let cases = [
         (right.clone(), right.clone(), None),
@@ -206,12 +217,17 @@ fn a_new_network_namespace() {
     ];
     let own = fs::read_link("/proc/self/ns/net").unwrap();
     for (name, change) in changes {
-        let mut test =
-            TestBundle::new(&["sh", "-c", "readlink /proc/self/ns/net; sed 's/:.*//; 1,2d' /proc/self/net/dev"]);
+        let mut test = TestBundle::new(&[
+            "sh",
+            "-c",
+            "readlink /proc/self/ns/net; sed 's/:.*//; 1,2d' /proc/self/net/dev",
+        ]);
         change(&mut test);
         let seen = test.beside("seen");
-        let script = format!("readlink /proc/$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/')/ns/net > {}", seen.display());
-        test.config["hooks"] = json!({ "createRuntime": [{ "path": "/bin/sh", "args": ["sh", "-c", script] }] });
+        let script =
+            format!("readlink /proc/$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/')/ns/net > {}", seen.display());
+        test.config["hooks"] =
+            json!({ "createRuntime": [{ "path": "/bin/sh", "args": ["sh", "-c", script] }] });
         let output = stdout(&run(&test));
         let (inside, devices) = output.trim().split_once('\n').unwrap();
         assert_ne!(own.to_str().unwrap(), inside, "{name}");
@@ -223,9 +239,10 @@ fn a_new_network_namespace() {
 /// The process of a joined PID namespace is one among others there, and ends alone.
 #[container_test]
 fn the_process_of_a_joined_pid_namespace() {
-    for holder in
-        [Holder::start(&["--pid", "--fork", "--kill-child"]), Holder::mapped(&["--pid", "--fork", "--kill-child"])]
-    {
+    for holder in [
+        Holder::start(&["--pid", "--fork", "--kill-child"]),
+        Holder::mapped(&["--pid", "--fork", "--kill-child"]),
+    ] {
         let mut test = TestBundle::new(&["sh", "-c", "sleep 1000 & sleep 1000"]);
         namespace(&mut test, "pid", Some(&holder.path("pid")));
         test.write();
@@ -342,8 +359,11 @@ fn a_namespace_that_a_mount_holds() {
     let mut test = TestBundle::new(&["sh", "-c", "hostname; readlink /proc/self/ns/uts"]);
     let file = test.beside("uts");
     fs::write(&file, "").unwrap();
-    let made =
-        Command::new("unshare").arg(format!("--uts={}", file.display())).args(["hostname", "held"]).status().unwrap();
+    let made = Command::new("unshare")
+        .arg(format!("--uts={}", file.display()))
+        .args(["hostname", "held"])
+        .status()
+        .unwrap();
     assert!(made.success());
     let mounted = Mounted(file);
     namespace(&mut test, "uts", mounted.0.to_str());
@@ -363,7 +383,10 @@ fn a_link_to_a_namespace_and_an_empty_path() {
     assert_eq!(stdout(&run(&test)).trim(), link(holder.path("network")));
     namespace(&mut test, "network", Some(""));
     let made = stdout(&run(&test));
-    assert!(made.trim() != link(holder.path("network")) && made.trim() != link("/proc/self/ns/net"), "{made}");
+    assert!(
+        made.trim() != link(holder.path("network")) && made.trim() != link("/proc/self/ns/net"),
+        "{made}"
+    );
 }
 
 #[container_test]
@@ -434,9 +457,15 @@ fn the_hosts_mount_namespace_is_not_joined() {
         if path.contains("/1/") {
             command.args(["unshare", "--mount"]);
         }
-        command.args([CORTEN, "--root"]).arg(test.state_root()).args(["run", "-b"]).arg(path_of_bundle).arg(&test.id);
+        command
+            .args([CORTEN, "--root"])
+            .arg(test.state_root())
+            .args(["run", "-b"])
+            .arg(path_of_bundle)
+            .arg(&test.id);
         let output = command.stdin(Stdio::null()).output().unwrap();
-        let (said, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (said, error) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(
             error.contains("linux.namespaces[5].path") && error.contains("host's mount namespace"),
             "{said}{error}"

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use crate::common::{
-    self, CORTEN, TestBundle, Variant, copy_program, corten, create, create_by, fail, one_error, receive, run, skip,
-    state, stdout, succeed, until, wait_for,
+    self, CORTEN, TestBundle, Variant, copy_program, corten, create, create_by, fail, one_error, receive,
+    run, skip, state, stdout, succeed, until, wait_for,
 };
 use container_test::container_test;
 use serde_json::{Value, json};
@@ -55,7 +55,8 @@ impl Holder {
         let holder = Self(child);
         let forks = flags.contains(&"--fork");
         until("unshare holds no namespaces", || {
-            let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", holder.pid())).unwrap_or_default();
+            let children =
+                fs::read_to_string(format!("/proc/{0}/task/{0}/children", holder.pid())).unwrap_or_default();
             let pid = if forks { children.trim().to_owned() } else { holder.pid().to_string() };
             fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == "busybox")
         });
@@ -160,7 +161,8 @@ fn assert_no_process_of(users: std::ops::Range<u32>) {
     let is_left = |entry: &fs::DirEntry| {
         let owner = entry.metadata().map(|meta| meta.uid());
         let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
-        let dead = status.contains("\nState:\tZ") && !status.contains(&format!("\nPPid:\t{}\n", std::process::id()));
+        let dead =
+            status.contains("\nState:\tZ") && !status.contains(&format!("\nPPid:\t{}\n", std::process::id()));
         entry.path().join("comm").exists() && owner.is_ok_and(|uid| users.contains(&uid)) && !dead
     };
     until("processes are left", || !fs::read_dir("/proc").unwrap().flatten().any(|entry| is_left(&entry)));

@@ -40,7 +40,8 @@ impl Rootless {
         let config = test.config.clone();
         let mut user = Self { test, uid, binary, subordinate: false };
         assert_eq!(stdout(&user.corten(&["spec", "--rootless"]).output().unwrap()), "");
-        user.test.config = serde_json::from_slice(&fs::read(user.test.path().join("config.json")).unwrap()).unwrap();
+        user.test.config =
+            serde_json::from_slice(&fs::read(user.test.path().join("config.json")).unwrap()).unwrap();
         user.test.config["process"]["terminal"] = false.into();
         user.test.config["process"]["args"] = config["process"]["args"].clone();
         user
@@ -118,7 +119,8 @@ impl Rootless {
 /// Whether ordinary users can make user namespaces and, where wanted, map subordinate ids; says why not.
 fn can_be_rootless(subordinates: bool) -> bool {
     let ids = ["--reuid", "65533", "--regid", "65533", "--clear-groups"];
-    let made = Command::new("setpriv").args(ids).args(["unshare", "--user", "--map-root-user", "true"]).output();
+    let made =
+        Command::new("setpriv").args(ids).args(["unshare", "--user", "--map-root-user", "true"]).output();
     if !made.is_ok_and(|output| output.status.success()) {
         skip("ordinary users cannot make user namespaces here");
         return false;
@@ -162,14 +164,17 @@ fn rootless_devices() {
     if !can_be_rootless(false) {
         return;
     }
-    let mut user =
-        Rootless::script("cd /dev; stat -c '%n %t:%T' null zero full random urandom tty; echo > full || ls -l ptmx");
+    let mut user = Rootless::script(
+        "cd /dev; stat -c '%n %t:%T' null zero full random urandom tty; echo > full || ls -l ptmx",
+    );
     let said = String::from_utf8(user.run().stdout).unwrap();
-    for wanted in ["null 1:3", "zero 1:5", "full 1:7", "random 1:8", "urandom 1:9", "tty 5:0", "-> pts/ptmx"] {
+    for wanted in ["null 1:3", "zero 1:5", "full 1:7", "random 1:8", "urandom 1:9", "tty 5:0", "-> pts/ptmx"]
+    {
         assert!(said.contains(wanted), "no {wanted}: {said}");
     }
     user.assert_nothing_left("devices");
-    user.test.config["linux"]["devices"] = json!([{ "path": "/dev/zero", "type": "c", "major": 10, "minor": 200 }]);
+    user.test.config["linux"]["devices"] =
+        json!([{ "path": "/dev/zero", "type": "c", "major": 10, "minor": 200 }]);
     let error = one_error(&user.run());
     assert!(error.contains("linux.devices[0]"), "{error}");
     user.assert_nothing_left("a wrong device");
@@ -186,7 +191,8 @@ fn rootless_clocks_limits_and_parameters() {
     let mut user = Rootless::script(script);
     user.test.config["process"]["oomScoreAdj"] = 432.into();
     user.test.config["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "soft": 100, "hard": 200 }]);
-    user.test.config["linux"]["sysctl"] = json!({ "kernel.shm_rmid_forced": "1", "net.ipv4.ip_default_ttl": "12" });
+    user.test.config["linux"]["sysctl"] =
+        json!({ "kernel.shm_rmid_forced": "1", "net.ipv4.ip_default_ttl": "12" });
     namespace(&mut user.test, "network", None);
     namespace(&mut user.test, "time", None);
     user.test.config["linux"]["timeOffsets"] = json!({ "monotonic": { "secs": 50 } });
@@ -209,7 +215,8 @@ fn rootless_joins_the_users_own_namespaces() {
         "cd /proc/self/ns; for i in user net uts; do readlink $i; done; id -u; cat /proc/self/oom_score_adj",
     );
     let id = user.uid.to_string();
-    let holder = Holder::start_as(&["--reuid", &id, "--regid", &id, "--clear-groups"], &["--user", "--net", "--uts"]);
+    let holder =
+        Holder::start_as(&["--reuid", &id, "--regid", &id, "--clear-groups"], &["--user", "--net", "--uts"]);
     fs::write(format!("/proc/{}/uid_map", holder.pid()), format!("0 {id} 1\n")).unwrap();
     fs::write(format!("/proc/{}/setgroups", holder.pid()), "deny").unwrap();
     fs::write(format!("/proc/{}/gid_map", holder.pid()), format!("0 {id} 1\n")).unwrap();
@@ -255,7 +262,11 @@ fn rootless_terminal() {
 fn state_root_in_a_user_namespace(own: &Path, user: Option<&str>) -> String {
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", CORTEN, "state", "none"]);
-    command.env_clear().env("PATH", "/usr/bin:/bin").env("XDG_RUNTIME_DIR", own).envs(user.map(|user| ("USER", user)));
+    command
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("XDG_RUNTIME_DIR", own)
+        .envs(user.map(|user| ("USER", user)));
     let output = command.output().unwrap();
     assert!(!output.status.success());
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -300,7 +311,9 @@ fn rootless_life_with_the_default_root() {
     assert_eq!(cgroup(&pid.to_string()), cgroup("self"));
     assert!(own(&["state", id]).contains("\"created\""));
     own(&["start", id]);
-    until("no sleep runs", || fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == "sleep"));
+    until("no sleep runs", || {
+        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == "sleep")
+    });
     let listed = own(&["list"]);
     assert!(listed.contains("running") && listed.contains(&format!("#{}", user.uid)), "{listed}");
     own(&["kill", id, "KILL"]);
@@ -360,8 +373,7 @@ fn rootless_with_subordinate_ids() {
     user.assert_nothing_left("a killed one");
 
     // Ids that nobody gave to the user.
-    let foreign =
-        json!([{ "containerID": 0, "hostID": user.uid, "size": 1 }, { "containerID": 1, "hostID": 1, "size": 10 }]);
+    let foreign = json!([{ "containerID": 0, "hostID": user.uid, "size": 1 }, { "containerID": 1, "hostID": 1, "size": 10 }]);
     user.test.config["linux"]["uidMappings"] = foreign.clone();
     let error = one_error(&user.run());
     assert!(error.contains("linux.uidMappings: newuidmap: "), "{error}");
@@ -438,7 +450,16 @@ fn corten_inside_a_user_namespace() {
     test.config["process"]["user"]["additionalGids"] = json!([9]);
     let nested = |arguments: &[&str]| {
         let mut command = Command::new("nsenter");
-        command.args(["--target", &holder.pid().to_string(), "--user", "--mount", "--setuid", "0", "--setgid", "0"]);
+        command.args([
+            "--target",
+            &holder.pid().to_string(),
+            "--user",
+            "--mount",
+            "--setuid",
+            "0",
+            "--setgid",
+            "0",
+        ]);
         command.arg(&binary).arg("--root").arg(test.state_root()).args(arguments).stdin(Stdio::null());
         command
     };
@@ -459,8 +480,22 @@ fn corten_inside_a_user_namespace_with_the_hosts() {
         let binary = corten_beside(test);
         let path = test.write().path();
         let mut command = Command::new("nsenter");
-        command.args(["--target", &holder.pid().to_string(), "--user", "--mount", "--setuid", "0", "--setgid", "0"]);
-        command.arg(binary).arg("--root").arg(test.state_root()).args(["run", "-b", path.to_str().unwrap(), &test.id]);
+        command.args([
+            "--target",
+            &holder.pid().to_string(),
+            "--user",
+            "--mount",
+            "--setuid",
+            "0",
+            "--setgid",
+            "0",
+        ]);
+        command.arg(binary).arg("--root").arg(test.state_root()).args([
+            "run",
+            "-b",
+            path.to_str().unwrap(),
+            &test.id,
+        ]);
         let output = stdout(&command.stdin(Stdio::null()).output().unwrap());
         test.assert_nothing_left("nested");
         output
@@ -583,9 +618,12 @@ fn as_many_mappings_as_the_kernel_takes() {
     let with = |count: u32| {
         let mut test = TestBundle::new(&["sh", "-c", "grep -c . /proc/self/uid_map"]);
         test.map_ids();
-        let long = (1..count).map(|n| json!({ "containerID": 100_000 + n, "hostID": 1_000_000 + 2 * n, "size": 1 }));
-        let maps: Vec<_> =
-            [json!({ "containerID": 0, "hostID": common::MAPPED_ROOT, "size": 10 })].into_iter().chain(long).collect();
+        let long =
+            (1..count).map(|n| json!({ "containerID": 100_000 + n, "hostID": 1_000_000 + 2 * n, "size": 1 }));
+        let maps: Vec<_> = [json!({ "containerID": 0, "hostID": common::MAPPED_ROOT, "size": 10 })]
+            .into_iter()
+            .chain(long)
+            .collect();
         test.config["linux"]["uidMappings"] = json!(maps);
         test.config["linux"]["gidMappings"] = json!(maps);
         test

@@ -8,8 +8,11 @@ fn clocks_have_offsets(variant: Variant) {
     if !Path::new("/proc/self/ns/time").exists() {
         return skip("the kernel has no time namespaces");
     }
-    let mut test =
-        TestBundle::new(&["sh", "-c", "cat /proc/self/timens_offsets /proc/uptime; readlink /proc/self/ns/time"]);
+    let mut test = TestBundle::new(&[
+        "sh",
+        "-c",
+        "cat /proc/self/timens_offsets /proc/uptime; readlink /proc/self/ns/time",
+    ]);
     variant.apply(&mut test);
     namespace(&mut test, "time", None);
     test.config["linux"]["timeOffsets"] = json!({

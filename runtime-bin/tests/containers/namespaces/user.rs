@@ -6,14 +6,20 @@ use super::*;
 fn ids_are_mapped_in_several_ranges() {
     let script = "cat /proc/self/uid_map /proc/self/gid_map; id -u; id -g; id -G; touch /tmp/by-user; stat -c %u:%g /tmp /bin/sh";
     let mut test = mapped(script);
-    let map = |inside: u32, host: u32, size: u32| json!({ "containerID": inside, "hostID": host, "size": size });
-    test.config["linux"]["uidMappings"] = json!([map(0, 100_000, 10), map(10, 200_000, 5), map(1000, 310_000, 1)]);
+    let map =
+        |inside: u32, host: u32, size: u32| json!({ "containerID": inside, "hostID": host, "size": size });
+    test.config["linux"]["uidMappings"] =
+        json!([map(0, 100_000, 10), map(10, 200_000, 5), map(1000, 310_000, 1)]);
     test.config["linux"]["gidMappings"] = json!([map(0, 100_000, 1000), map(1000, 320_000, 100)]);
-    test.config["process"]["user"] = json!({ "uid": 1000, "gid": 1001, "additionalGids": [7, 1099], "umask": 0o027 });
+    test.config["process"]["user"] =
+        json!({ "uid": 1000, "gid": 1001, "additionalGids": [7, 1099], "umask": 0o027 });
     fs::set_permissions(test.rootfs().join("tmp"), fs::Permissions::from_mode(0o1777)).unwrap();
     let said = stdout(&run(&test));
     let lines: Vec<_> = said.lines().map(|line| words(line).join(" ")).collect();
-    assert_eq!(lines[..5], ["0 100000 10", "10 200000 5", "1000 310000 1", "0 100000 1000", "1000 320000 100"]);
+    assert_eq!(
+        lines[..5],
+        ["0 100000 10", "10 200000 5", "1000 310000 1", "0 100000 1000", "1000 320000 100"]
+    );
     assert_eq!(lines[5..], ["1000", "1001", "1001 7 1099", "0:0", "0:0"]);
     let made = fs::metadata(test.rootfs().join("tmp/by-user")).unwrap();
     assert_eq!((made.uid(), made.gid(), made.mode() & 0o777), (310_000, 320_001, 0o640));
@@ -26,7 +32,10 @@ fn root_inside_rules_over_its_own_namespaces() {
         chmod 4755 /bin/busybox; echo 5 > /proc/sys/net/ipv4/ip_default_ttl && cat /proc/sys/net/ipv4/ip_default_ttl; \
         echo 1 > /proc/sys/vm/swappiness; mknod /node c 1 3; id -u";
     let mut test = mapped(script);
-    capabilities(&mut test, &["CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_FOWNER", "CAP_MKNOD", "CAP_DAC_OVERRIDE"]);
+    capabilities(
+        &mut test,
+        &["CAP_SYS_ADMIN", "CAP_NET_ADMIN", "CAP_FOWNER", "CAP_MKNOD", "CAP_DAC_OVERRIDE"],
+    );
     test.config["linux"].as_object_mut().unwrap().remove("readonlyPaths");
     let output = run(&test);
     let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -43,24 +52,34 @@ fn devices_inside_are_the_hosts() {
     let mut test = mapped(script);
     let output = run(&test);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    for wanted in
-        ["null 1:3", "zero 1:5", "full 1:7", "random 1:8", "urandom 1:9", "tty 5:0", "-> pts/ptmx", "\n3\nfull\n"]
-    {
+    for wanted in [
+        "null 1:3",
+        "zero 1:5",
+        "full 1:7",
+        "random 1:8",
+        "urandom 1:9",
+        "tty 5:0",
+        "-> pts/ptmx",
+        "\n3\nfull\n",
+    ] {
         assert!(said.contains(wanted), "no {wanted}: {said}{}", String::from_utf8_lossy(&output.stderr));
     }
     test.assert_nothing_left("devices");
 
-    test.config["linux"]["devices"] = json!([{ "path": "/dev/zero", "type": "c", "major": 10, "minor": 200 }]);
+    test.config["linux"]["devices"] =
+        json!([{ "path": "/dev/zero", "type": "c", "major": 10, "minor": 200 }]);
     let error = one_error(&run(&test));
     assert!(error.contains("linux.devices[0]: /dev/zero is not char 10:200"), "{error}");
-    test.config["linux"]["devices"] = json!([{ "path": "/dev/no-such", "type": "c", "major": 10, "minor": 200 }]);
+    test.config["linux"]["devices"] =
+        json!([{ "path": "/dev/no-such", "type": "c", "major": 10, "minor": 200 }]);
     let error = one_error(&run(&test));
     assert!(error.contains("linux.devices[0]") && error.contains("/dev/no-such"), "{error}");
 }
 
 #[container_test]
 fn a_terminal_of_mapped_root() {
-    let mut test = mapped("tty; stat -c %u:%g /dev/console /dev/pts/0; stat -c %u /dev/pts; echo x > /dev/tty; id -u");
+    let mut test =
+        mapped("tty; stat -c %u:%g /dev/console /dev/pts/0; stat -c %u /dev/pts; echo x > /dev/tty; id -u");
     test.config["process"]["terminal"] = true.into();
     test.config["process"]["user"] = json!({ "uid": 12, "gid": 12 });
     let socket = test.beside("console");
@@ -80,8 +99,7 @@ fn a_terminal_of_mapped_root() {
 
 #[container_test]
 fn cgroups_show_the_container_alone() {
-    let script =
-        "cat /proc/self/cgroup; ls /sys/fs/cgroup; cat /sys/fs/cgroup/cgroup.procs; mkdir /sys/fs/cgroup/below";
+    let script = "cat /proc/self/cgroup; ls /sys/fs/cgroup; cat /sys/fs/cgroup/cgroup.procs; mkdir /sys/fs/cgroup/below";
     let mut test = mapped(script);
     let hybrid = Path::new("/sys/fs/cgroup/unified").is_dir();
     let output = run(&test);
@@ -97,8 +115,9 @@ fn cgroups_show_the_container_alone() {
     assert!(said.contains(&format!("0::/{}\n", test.id)), "{said}");
     if hybrid {
         // Every hierarchy of v1, and the links beside them, as with runc.
-        let names =
-            fs::read_dir("/sys/fs/cgroup").unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let names = fs::read_dir("/sys/fs/cgroup")
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let missing: Vec<_> =
             names.filter(|name| name != "unified" && !said.lines().any(|line| line == name)).collect();
         assert!(missing.is_empty(), "no {missing:?}: {said}");

@@ -35,8 +35,10 @@ fn every_resource_limit() {
         let hard = parse(&own, name).1.min(base);
         (typ, name, hard - hard / 4, hard)
     });
-    let listed: Vec<_> =
-        wanted.iter().map(|(typ, _, soft, hard)| json!({ "type": typ, "soft": soft, "hard": hard })).collect();
+    let listed: Vec<_> = wanted
+        .iter()
+        .map(|(typ, _, soft, hard)| json!({ "type": typ, "soft": soft, "hard": hard }))
+        .collect();
     let change = |test: &mut TestBundle| test.config["process"]["rlimits"] = json!(listed);
     both("cat /proc/self/limits", change, |seen| {
         for (typ, name, soft, hard) in wanted {
@@ -96,8 +98,7 @@ fn every_scheduling_policy() {
     if !Path::new("/proc/self/sched").exists() {
         return skip("no /proc/PID/sched");
     }
-    let time =
-        json!({ "policy": "SCHED_DEADLINE", "runtime": 1_000_000, "deadline": 10_000_000, "period": 10_000_000 });
+    let time = json!({ "policy": "SCHED_DEADLINE", "runtime": 1_000_000, "deadline": 10_000_000, "period": 10_000_000 });
     // The kernel's number of the policy and its own priority: 120 plus nice, or 99 less the priority.
     for (scheduler, policy, priority) in [
         (json!({ "policy": "SCHED_OTHER" }), 0, 120),
@@ -139,9 +140,11 @@ fn scheduling_of(pid: i32) -> [i64; 7] {
     // SAFETY: the structure has the size that is said and outlives the call.
     let got = unsafe { libc::syscall(libc::SYS_sched_getattr, pid, &raw mut found, size, 0) };
     assert_eq!(got, 0, "{}", std::io::Error::last_os_error());
-    let times = [found.sched_runtime, found.sched_deadline, found.sched_period].map(|time| time.try_into().unwrap());
+    let times =
+        [found.sched_runtime, found.sched_deadline, found.sched_period].map(|time| time.try_into().unwrap());
     let [runtime, deadline, period] = times;
-    let (policy, nice, priority) = (found.sched_policy.into(), found.sched_nice.into(), found.sched_priority.into());
+    let (policy, nice, priority) =
+        (found.sched_policy.into(), found.sched_nice.into(), found.sched_priority.into());
     [policy, found.sched_flags.try_into().unwrap(), nice, priority, runtime, deadline, period]
 }
 
@@ -173,7 +176,8 @@ fn every_scheduling_flag(variant: Variant) {
         let path = test.write().path();
         let errors = test.beside("errors");
         let mut create = corten(&test, &["create", "-b", path.to_str().unwrap(), &test.id]);
-        let status = create.stdout(Stdio::null()).stderr(fs::File::create(&errors).unwrap()).status().unwrap();
+        let status =
+            create.stdout(Stdio::null()).stderr(fs::File::create(&errors).unwrap()).status().unwrap();
         if !status.success() {
             let error = fs::read_to_string(errors).unwrap();
             let reasons: &[&str] = match ordinary {
@@ -181,7 +185,8 @@ fn every_scheduling_flag(variant: Variant) {
                 true => &["operation not supported"],
                 false => &["operation not permitted", "device or resource busy"],
             };
-            let is_known = |reason: &&str| error.contains(&format!(": process.scheduler: sched_setattr: {reason}"));
+            let is_known =
+                |reason: &&str| error.contains(&format!(": process.scheduler: sched_setattr: {reason}"));
             assert!(reasons.iter().any(is_known), "{scheduler}, mapped {mapped}: {error}");
             if !mapped {
                 skip(&format!("not here: {scheduler}"));
@@ -250,7 +255,10 @@ fn every_io_priority_class() {
             test.config["process"]["ioPriority"] = json!({ "class": class, "priority": priority });
             if mapped && !for_mapped {
                 let error = refused(&test);
-                assert!(error.contains("process.ioPriority") && error.ends_with("operation not permitted"), "{error}");
+                assert!(
+                    error.contains("process.ioPriority") && error.ends_with("operation not permitted"),
+                    "{error}"
+                );
             } else {
                 assert_eq!(stdout(&run(&test)), expected);
             }
@@ -298,7 +306,8 @@ fn personalities() {
         other => return skip(&format!("no 32-bit name of {other}")),
     };
     for (domain, expected) in [("LINUX", machine.as_str()), ("LINUX32", other)] {
-        let change = |test: &mut TestBundle| test.config["linux"]["personality"] = json!({ "domain": domain });
+        let change =
+            |test: &mut TestBundle| test.config["linux"]["personality"] = json!({ "domain": domain });
         both("busybox uname -m", change, |seen| assert_eq!(seen.trim_end(), expected));
     }
     let mut test = shell("true");
@@ -317,7 +326,10 @@ fn memory_policies() {
         (json!({ "mode": "MPOL_BIND", "nodes": "0" }), "bind:0"),
         (json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"] }), "bind=static:0"),
         (json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_RELATIVE_NODES"] }), "bind=relative:0"),
-        (json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_NUMA_BALANCING"] }), "bind=balancing:0"),
+        (
+            json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_NUMA_BALANCING"] }),
+            "bind=balancing:0",
+        ),
         (json!({ "mode": "MPOL_INTERLEAVE", "nodes": "0" }), "interleave:0"),
         (json!({ "mode": "MPOL_PREFERRED_MANY", "nodes": "0" }), "prefer (many):0"),
         (json!({ "mode": "MPOL_WEIGHTED_INTERLEAVE", "nodes": "0" }), "weighted interleave:0"),

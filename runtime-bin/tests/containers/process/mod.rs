@@ -57,7 +57,8 @@ fn run_behind(test: &TestBundle, before: &[&str]) -> Output {
 
 /// Whether a program of the host is there; says so if not.
 fn has(program: &str) -> bool {
-    let found = std::env::split_paths(&std::env::var_os("PATH").unwrap()).any(|path| path.join(program).exists());
+    let found =
+        std::env::split_paths(&std::env::var_os("PATH").unwrap()).any(|path| path.join(program).exists());
     if !found {
         skip(&format!("no {program}"));
     }

@@ -4,7 +4,8 @@ use super::*;
 
 #[container_test]
 fn ids_groups_and_umask() {
-    let look = "grep -E '^(Uid|Gid|Groups):' /proc/self/status; umask; touch /tmp/x; stat -c '%u %g %a' /tmp/x";
+    let look =
+        "grep -E '^(Uid|Gid|Groups):' /proc/self/status; umask; touch /tmp/x; stat -c '%u %g %a' /tmp/x";
     let cases = [
         (json!({ "uid": 0, "gid": 0 }), ["0", "0", ""], "0022\n0 0 644\n"),
         (
@@ -138,8 +139,13 @@ fn five_sets_of_capabilities() {
             process["capabilities"] = all.clone();
         };
         both("cat /proc/self/status", change, |seen| {
-            let expected =
-                [("CapInh", inheritable), ("CapPrm", prm), ("CapEff", eff), ("CapBnd", bounding), ("CapAmb", ambient)];
+            let expected = [
+                ("CapInh", inheritable),
+                ("CapPrm", prm),
+                ("CapEff", eff),
+                ("CapBnd", bounding),
+                ("CapAmb", ambient),
+            ];
             for (set, names) in expected {
                 let found = u64::from_str_radix(field(seen, set), 16).unwrap();
                 assert_eq!(
@@ -208,8 +214,11 @@ fn every_capability() {
         let change = |test: &mut TestBundle| {
             let mapped = test.config["linux"].get("uidMappings").is_some();
             let has = |number: usize| mapped || own >> number & 1 == 1;
-            let listed: Vec<_> =
-                chosen.iter().filter(|(number, _)| has(*number)).map(|(_, name)| format!("CAP_{name}")).collect();
+            let listed: Vec<_> = chosen
+                .iter()
+                .filter(|(number, _)| has(*number))
+                .map(|(_, name)| format!("CAP_{name}"))
+                .collect();
             test.config["process"]["noNewPrivileges"] = false.into();
             for set in ["bounding", "permitted", "effective", "inheritable", "ambient"] {
                 test.config["process"]["capabilities"][set] = json!(listed);
@@ -237,7 +246,8 @@ fn capabilities_that_the_runtime_has_not() {
     if !has("setpriv") {
         return;
     }
-    let warning = "process.capabilities: CAP_WAKE_ALARM is left out, as the runtime itself does not have it\n";
+    let warning =
+        "process.capabilities: CAP_WAKE_ALARM is left out, as the runtime itself does not have it\n";
     for (mapped, expected, said) in [(false, 1 << 5, warning), (true, 1 << 5 | 1 << 35, "")] {
         let mut test = shell("cat /proc/self/status");
         if mapped {

@@ -28,7 +28,8 @@ fn term_comes_from_the_config_alone() {
             test.config["process"]["env"] = env.clone();
             assert_eq!(stdout(&run(&test)).trim_end(), expected, "{terminal}");
             let args = json!(["sh", "-c", "echo ${TERM-none}"]);
-            let file = of_exec.process(&json!({ "terminal": terminal, "env": env, "cwd": "/", "args": args }));
+            let file =
+                of_exec.process(&json!({ "terminal": terminal, "env": env, "cwd": "/", "args": args }));
             assert_eq!(of_exec.prints(&["--process", &file], &[]).trim_end(), expected, "{terminal}");
         }
     }
@@ -86,8 +87,17 @@ fn a_working_directory_that_cannot_be() {
 #[container_test]
 fn of_equal_variables_the_last_counts() {
     let mut test = TestBundle::new(&["env"]);
-    test.config["process"]["env"] =
-        json!(["PATH=/nowhere", "A=1", "EMPTY=", "B=x=y", "A=2", "HOME=/one", "PATH=/bin", "HOME=/two", "EMPTY="]);
+    test.config["process"]["env"] = json!([
+        "PATH=/nowhere",
+        "A=1",
+        "EMPTY=",
+        "B=x=y",
+        "A=2",
+        "HOME=/one",
+        "PATH=/bin",
+        "HOME=/two",
+        "EMPTY="
+    ]);
     assert_eq!(stdout(&run(&test)), "B=x=y\nA=2\nPATH=/bin\nHOME=/two\nEMPTY=\n");
     for (env, problem) in [("", "process.env[0]"), ("NAME", "process.env[0]"), ("=value", "process.env[0]")] {
         test.config["process"]["env"] = json!([env]);
@@ -181,7 +191,10 @@ fn the_program_is_searched_in_the_containers_path() {
             assert_eq!(stdout(&run(&test)), "found\n", "{program} in {path:?}");
         } else {
             let error = refused(&test);
-            assert!(error.ends_with("exec: \"busybox\": executable file not found in $PATH"), "{path:?}: {error}");
+            assert!(
+                error.ends_with("exec: \"busybox\": executable file not found in $PATH"),
+                "{path:?}: {error}"
+            );
         }
     }
 }

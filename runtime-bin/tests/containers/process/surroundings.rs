@@ -39,9 +39,11 @@ fn kernel_parameters_of_each_family() {
     let map: BTreeMap<_, _> = wanted.iter().map(|(key, _, value)| (*key, value.replace('\t', " "))).collect();
     let script: String = wanted.iter().map(|(_, file, _)| format!("cat /proc/sys/{file};")).collect();
     let expected: String = wanted.iter().map(|(_, _, value)| format!("{value}\n")).collect();
-    let before: Vec<_> = wanted.iter().map(|(_, file, _)| fs::read(Path::new("/proc/sys").join(file)).ok()).collect();
+    let before: Vec<_> =
+        wanted.iter().map(|(_, file, _)| fs::read(Path::new("/proc/sys").join(file)).ok()).collect();
     both(&script, |test| test.config["linux"]["sysctl"] = json!(map), |seen| assert_eq!(seen, expected));
-    let after: Vec<_> = wanted.iter().map(|(_, file, _)| fs::read(Path::new("/proc/sys").join(file)).ok()).collect();
+    let after: Vec<_> =
+        wanted.iter().map(|(_, file, _)| fs::read(Path::new("/proc/sys").join(file)).ok()).collect();
     assert!(before == after, "the host's parameters have changed");
     // The kernel gives this file to the first user namespace's root alone.
     let mut test = shell("cat /proc/sys/kernel/domainname");
@@ -88,7 +90,8 @@ fn kernel_parameters_that_are_the_hosts() {
 #[container_test]
 fn a_readonly_root() {
     let script = "touch /x 2>&1; mkdir /y 2>&1; test -e /x && echo made";
-    let refused = "touch: /x: Read-only file system\nmkdir: can't create directory '/y': Read-only file system\n";
+    let refused =
+        "touch: /x: Read-only file system\nmkdir: can't create directory '/y': Read-only file system\n";
     for (readonly, expected) in [(json!(true), refused), (json!(false), "made\n"), (Value::Null, "made\n")] {
         let change = |test: &mut TestBundle| {
             let root = test.config["root"].as_object_mut().unwrap();
@@ -105,7 +108,8 @@ fn a_readonly_root() {
 
 #[container_test]
 fn the_loopback_device_is_up() {
-    let script = "busybox ip addr show lo; busybox ping -c1 127.0.0.1 >/dev/null 2>&1; cat /sys/class/net/lo/flags";
+    let script =
+        "busybox ip addr show lo; busybox ping -c1 127.0.0.1 >/dev/null 2>&1; cat /sys/class/net/lo/flags";
     both(
         script,
         |_| {},
@@ -178,7 +182,8 @@ fn network_devices_that_cannot_move() {
 #[container_test]
 fn annotations_stay_in_the_state() {
     let mut test = shell("true");
-    let annotations = json!({ "org.example.key": "value", "empty": "", "run.oci.unknown": "yes", "uni": "é\u{1F980}" });
+    let annotations =
+        json!({ "org.example.key": "value", "empty": "", "run.oci.unknown": "yes", "uni": "é\u{1F980}" });
     test.config["annotations"] = annotations.clone();
     let path = test.write().path();
     let create = ["create", "-b", path.to_str().unwrap(), &test.id];
@@ -195,7 +200,8 @@ fn preserved_fds_in_a_user_namespace() {
     let path = test.write().path();
     fs::write(test.beside("three"), "three\n").unwrap();
     fs::write(test.beside("four"), "four\n").unwrap();
-    let open = format!("exec \"$@\" 3<{} 4<{}", test.beside("three").display(), test.beside("four").display());
+    let open =
+        format!("exec \"$@\" 3<{} 4<{}", test.beside("three").display(), test.beside("four").display());
     let output = Command::new("sh")
         .args(["-c", &open, "sh", CORTEN, "--root"])
         .arg(test.state_root())

@@ -8,9 +8,9 @@ use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 
 use netlink_packet_core::{
-    ErrorBuffer, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_REQUEST, NLMSG_ALIGNTO,
-    NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload, NlasIterator,
-    Parseable,
+    ErrorBuffer, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_EXCL, NLM_F_REQUEST,
+    NLMSG_ALIGNTO, NLMSG_DONE, NLMSG_ERROR, NLMSG_OVERRUN, NetlinkBuffer, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload, NlasIterator, Parseable,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressHeader, AddressMessage};
@@ -93,7 +93,11 @@ impl Rtnetlink {
     }
 
     /// Adds an address that is not there yet.
-    pub(super) fn new_address(&mut self, address: AddressMessage, call: impl Fn() -> String) -> Result<(), SysError> {
+    pub(super) fn new_address(
+        &mut self,
+        address: AddressMessage,
+        call: impl Fn() -> String,
+    ) -> Result<(), SysError> {
         let flags = NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
         self.request(RouteNetlinkMessage::NewAddress(address), flags, &call, |_, _| Ok(()))
     }
@@ -111,7 +115,9 @@ impl Rtnetlink {
             let all = RouteNetlinkMessage::GetAddress(AddressMessage::default());
             let dumped = self.request(all, NLM_F_DUMP, &call, |kind, content| {
                 // The kernel lists those of all links; only ours have to be understood.
-                if kind == RTM_NEWADDR && AddressHeader::parse(content).map_err(|_| Errno::EBADMSG)?.index == index {
+                if kind == RTM_NEWADDR
+                    && AddressHeader::parse(content).map_err(|_| Errno::EBADMSG)?.index == index
+                {
                     found.push(AddressMessage::parse(content).map_err(|_| Errno::EBADMSG)?);
                 }
                 Ok(())
@@ -198,7 +204,8 @@ fn read_answer<'a>(message: &NetlinkBuffer<&'a [u8]>) -> Result<Answer<'a>, Errn
         // The end of a list carries an errno, too; without one it may carry nothing.
         kind @ (NLMSG_ERROR | NLMSG_DONE) => {
             let end = ErrorBuffer::new_checked(message.payload());
-            let code = end.as_ref().ok().and_then(ErrorBuffer::code).map_or(0, |code| code.get().wrapping_neg());
+            let code =
+                end.as_ref().ok().and_then(ErrorBuffer::code).map_or(0, |code| code.get().wrapping_neg());
             match (code, end) {
                 (0, _) => Ok(Answer::End),
                 (code, Ok(end)) if kind == NLMSG_ERROR => {

@@ -102,7 +102,14 @@ fn a_device_keeps_its_lasting_addresses_and_is_up() {
         give_address(&mut here, "outside0", "10.11.12.14".parse().unwrap(), 24, host, &[]);
         give_address(&mut here, "outside0", "169.254.7.7".parse().unwrap(), 16, AddressScope::Link, &[]);
         let flags = AddressFlags::Nodad | AddressFlags::Noprefixroute;
-        give_address(&mut here, "outside0", "fd00:1::2".parse().unwrap(), 64, host, &[AddressAttribute::Flags(flags)]);
+        give_address(
+            &mut here,
+            "outside0",
+            "fd00:1::2".parse().unwrap(),
+            64,
+            host,
+            &[AddressAttribute::Flags(flags)],
+        );
         // One that ends in an hour: not permanent.
         let mut lifetime = netlink_packet_route::address::CacheInfo::default();
         lifetime.ifa_preferred = 3600;
@@ -170,7 +177,8 @@ fn a_taken_name_is_refused_before_the_move() {
 
         let error = move_devices(inside.as_fd(), &[pair("a0", "eth0")]).unwrap_err();
 
-        let expected = "linux.netDevices[\"a0\"]: the container's network namespace already has a device \"eth0\"";
+        let expected =
+            "linux.netDevices[\"a0\"]: the container's network namespace already has a device \"eth0\"";
         assert_eq!(error.to_string(), expected);
         assert_eq!(error.errno(), Some(Errno::EEXIST));
         assert!(index_of(&mut here, "a0").is_ok());
@@ -210,8 +218,12 @@ fn errors_name_the_field_the_call_and_the_errno() {
         assert!(call.starts_with(expected), "{call}");
         assert_eq!(error.errno(), Some(Errno::EINVAL));
         // No network namespace.
-        let error = move_devices(File::open("/proc/self/ns/uts").unwrap().as_fd(), &[pair("lo", "lo")]).unwrap_err();
-        assert!(matches!(&error, NetDeviceError::Namespace(source) if source.errno.0 == Errno::EINVAL), "{error:?}");
+        let error =
+            move_devices(File::open("/proc/self/ns/uts").unwrap().as_fd(), &[pair("lo", "lo")]).unwrap_err();
+        assert!(
+            matches!(&error, NetDeviceError::Namespace(source) if source.errno.0 == Errno::EINVAL),
+            "{error:?}"
+        );
     });
 }
 
@@ -220,8 +232,21 @@ fn names_are_judged_before_anything_is_done() {
     for name in ["eth0", "a", "fifteen-letters", "net%d", "veth@x", "é"] {
         assert!(is_valid_name(name), "{name:?}");
     }
-    for name in ["", ".", "..", "a/b", "a b", "a\tb", "a\u{b}b", "a:1", "sixteen-letters!", "a%s", "a%", "%d%d", "a\0"]
-    {
+    for name in [
+        "",
+        ".",
+        "..",
+        "a/b",
+        "a b",
+        "a\tb",
+        "a\u{b}b",
+        "a:1",
+        "sixteen-letters!",
+        "a%s",
+        "a%",
+        "%d%d",
+        "a\0",
+    ] {
         assert!(!is_valid_name(name), "{name:?}");
         let devices = [pair("eth0", "eth0"), pair("eth1", name)];
         // Not even the namespace is looked at.

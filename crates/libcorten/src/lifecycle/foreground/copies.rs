@@ -46,7 +46,8 @@ impl Copies {
     /// [`Copies::interest`].
     pub(super) fn turn(&mut self, reported: &[bool]) {
         let open = self.ends.iter().enumerate().filter(|(_, end)| end.is_some()).map(|(number, _)| number);
-        let ready: Vec<usize> = open.zip(reported).filter(|(_, ready)| **ready).map(|(number, _)| number).collect();
+        let ready: Vec<usize> =
+            open.zip(reported).filter(|(_, ready)| **ready).map(|(number, _)| number).collect();
         for number in ready {
             if number == 0 {
                 self.feed();

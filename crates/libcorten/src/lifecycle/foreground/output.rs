@@ -46,7 +46,8 @@ impl<'f> Output<'f> {
     /// can be made.
     pub(super) fn wait(&self) -> bool {
         self.has_room(PollTimeout::ZERO)
-            || (fcntl(self.fd(), FcntlArg::F_SETPIPE_SZ(LARGEST_PIPE)).is_ok() && self.has_room(PollTimeout::ZERO))
+            || (fcntl(self.fd(), FcntlArg::F_SETPIPE_SZ(LARGEST_PIPE)).is_ok()
+                && self.has_room(PollTimeout::ZERO))
             || self.has_room(PollTimeout::from(PATIENCE))
     }
 

@@ -139,7 +139,8 @@ impl<'f> Relay<'f> {
         let mut left = MOST_LEFT;
         while self.output_open {
             if self.from_container.is_empty() {
-                self.master_open = self.master_open && left > 0 && self.from_container.fill(self.master.as_fd());
+                self.master_open =
+                    self.master_open && left > 0 && self.from_container.fill(self.master.as_fd());
                 left = left.saturating_sub(self.from_container.pending().len());
             }
             // Empty after filling: nothing more is there (EAGAIN), or the end.

@@ -14,8 +14,8 @@ fn error_of(test: &TestBundle, runtime: &Runtime, bundle: &Bundle, plan: &Plan) 
     creation.launch(plan, &mut |_| {}).as_ref().map_err(Error::chain).unwrap_err()
 }
 
-/// Every step of init is replaced by one that fails, one after the other: the error names the field, the call and the errno,
-/// and nothing is left.
+/// Every step of init is replaced by one that fails, one after the other: the error names the field, the call
+/// and the errno, and nothing is left.
 #[container_test]
 fn init_fails_at_every_step() {
     let mut test = TestBundle::docker(&["true"]);
@@ -33,7 +33,8 @@ fn fail_at_every_step(test: &TestBundle) {
     for index in 0..plan.inside.len() {
         let mut broken = plan.clone();
         let item = broken.inside[index].item.clone();
-        // No slot holds a mount with this number of a closed fd: mount_setattr of a directory that is no mount fails.
+        // No slot holds a mount with this number of a closed fd: mount_setattr of a directory that is no
+        // mount fails.
         let step = OwnedStep::Hostname { name: std::ffi::CString::new(vec![b'x'; 65]).unwrap() };
         broken.inside[index] = Planned { item: item.clone(), step };
         let error = error_of(test, &runtime, &bundle, &broken);
@@ -60,7 +61,8 @@ fn die_at_every_step(test: &TestBundle) {
     let plan = runtime.plan(&test.id, &bundle, &options, true).unwrap();
     // A filter that kills with the next call.
     let kill_all = [0x06u8, 0, 0, 0, 0, 0, 0, 0x80].to_vec();
-    let ready = plan.inside.iter().rposition(|planned| matches!(planned.step, OwnedStep::Sync { .. })).unwrap();
+    let ready =
+        plan.inside.iter().rposition(|planned| matches!(planned.step, OwnedStep::Sync { .. })).unwrap();
     for index in 0..=ready {
         let mut broken = plan.clone();
         let item = broken.inside[index].item.clone();
@@ -70,7 +72,10 @@ fn die_at_every_step(test: &TestBundle) {
         let step = OwnedStep::Seccomp { flags, program, privileged: false, notify: false };
         broken.inside.insert(index + 1, Planned { item, step });
         let error = error_of(test, &runtime, &bundle, &broken);
-        assert!(error.contains("container init ended unexpectedly: killed by signal 31"), "step {index}: {error}");
+        assert!(
+            error.contains("container init ended unexpectedly: killed by signal 31"),
+            "step {index}: {error}"
+        );
         test.assert_nothing_left(&format!("init died at step {index}"));
     }
 }

@@ -116,7 +116,8 @@ fn without_monitoring_there_is_no_monitoring_group() {
 /// share.
 #[container_test]
 fn a_group_with_an_id_stays() {
-    let fake = Fake::new(json!({ "closID": "gold", "schemata": ["L3:0=f"], "enableMonitoring": true }), &["true"]);
+    let fake =
+        Fake::new(json!({ "closID": "gold", "schemata": ["L3:0=f"], "enableMonitoring": true }), &["true"]);
     fake.put("gold/schemata", "    MB:0=100\n    L3:0=0000f\n");
     fake.put("gold/tasks", "");
     fake.put("gold/mon_groups/other/tasks", "1\n");
@@ -124,7 +125,11 @@ fn a_group_with_an_id_stays() {
     let container = fake.create().unwrap();
     let pid = container.state().unwrap().pid.to_string();
     assert_eq!(fake.get("gold/tasks").unwrap(), pid);
-    assert_eq!(fake.get("gold/schemata").unwrap(), "    MB:0=100\n    L3:0=0000f\n", "it is not written again");
+    assert_eq!(
+        fake.get("gold/schemata").unwrap(),
+        "    MB:0=100\n    L3:0=0000f\n",
+        "it is not written again"
+    );
     assert_eq!(fake.get(&format!("gold/mon_groups/{}/tasks", fake.id())).unwrap(), pid);
     container.delete(true).unwrap();
     assert_eq!(fake.tree(), before, "but for the monitoring group, all stays");
@@ -225,7 +230,11 @@ fn without_resctrl_it_is_an_error() {
         let runtime = Runtime::new(fake.test.state_root());
         let error = runtime.create(fake.id(), &bundle, &CreateOptions::default()).unwrap_err();
         assert_ne!(error.kind(), ErrorKind::Internal);
-        assert!(error.chain().ends_with("linux.intelRdt: no resctrl filesystem is mounted"), "{}", error.chain());
+        assert!(
+            error.chain().ends_with("linux.intelRdt: no resctrl filesystem is mounted"),
+            "{}",
+            error.chain()
+        );
         fake.test.assert_nothing_left("no resctrl");
     }
 }

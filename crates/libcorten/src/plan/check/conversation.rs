@@ -118,7 +118,8 @@ fn expect(at: At, awaited: Word, heard: Word) -> Result<(), PlanFault> {
 /// Lets both halves speak with each other, to the end of both.
 pub(super) fn check(plan: &Plan) -> Result<(), PlanFault> {
     let acts = plan.host.iter().enumerate();
-    let acts = acts.filter_map(|(index, planned)| Some((host_at(index, &planned.step), of_host(&planned.step)?)));
+    let acts =
+        acts.filter_map(|(index, planned)| Some((host_at(index, &planned.step), of_host(&planned.step)?)));
     let mut host = Half { acts: acts.collect(), heard: VecDeque::new() };
     // When it has been started, init speaks with another process.
     let own = plan.inside.iter().enumerate();

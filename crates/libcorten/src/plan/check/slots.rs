@@ -19,7 +19,9 @@ impl Table {
         let Slot(slot) = slot;
         let is_full = self.full.contains(&slot);
         match role {
-            _ if slot >= self.count => return Err(PlanFault::NoSlot { at, operand, slot, count: self.count }),
+            _ if slot >= self.count => {
+                return Err(PlanFault::NoSlot { at, operand, slot, count: self.count });
+            }
             Role::Reads | Role::Takes if !is_full => return Err(PlanFault::EmptySlot { at, operand, slot }),
             // What was there stays open until all files are closed.
             Role::Fills => self.full.extend([slot]),
@@ -74,7 +76,8 @@ fn check_inside(plan: &Plan, mut table: Table) -> Result<(), PlanFault> {
                 table.full.retain(|slot| kept.contains(slot));
             }
             OwnedStep::OwnDev { steps, .. } => {
-                let end = usize::try_from(*steps).map_or(usize::MAX, |steps| (index + 1).saturating_add(steps));
+                let end =
+                    usize::try_from(*steps).map_or(usize::MAX, |steps| (index + 1).saturating_add(steps));
                 let passed = plan.inside.get(index + 1..end).ok_or(PlanFault::Passed { at })?;
                 if group.is_some() || passed.iter().any(|planned| !may_be_passed(&planned.step)) {
                     return Err(PlanFault::Passed { at });

@@ -29,8 +29,9 @@ fn coupled(steps: &[Vec<(Slot, Role)>], full_before: &[Slot]) -> Vec<(usize, usi
             if full_before.contains(slot) || steps[..filling].iter().any(was_filled) {
                 continue;
             }
-            let uses_it =
-                |uses: &Vec<(Slot, Role)>| uses.iter().any(|(used, role)| used == slot && *role != Role::Fills);
+            let uses_it = |uses: &Vec<(Slot, Role)>| {
+                uses.iter().any(|(used, role)| used == slot && *role != Role::Fills)
+            };
             let using = (filling + 1..steps.len()).find(|index| uses_it(&steps[*index]));
             found.extend(using.map(|using| (filling, using)));
         }
@@ -52,14 +53,17 @@ fn filled_before(plan: &Plan) -> Vec<(usize, Slot)> {
     let mut filled = Vec::new();
     let before = plan.host.iter().enumerate().take_while(|(_, planned)| planned.step.name() != "CloneInit");
     for (index, planned) in before {
-        planned.step.slots(&mut |_, slot, role| filled.extend((role == Role::Fills).then_some((index, slot))));
+        planned
+            .step
+            .slots(&mut |_, slot, role| filled.extend((role == Role::Fills).then_some((index, slot))));
     }
     filled
 }
 
 /// What one half says and hears, with the places of the steps.
 fn conversation<T>(steps: &[Planned<T>], acts: impl Fn(&T) -> Vec<Act>) -> Vec<(usize, Act)> {
-    let of = |(index, planned): (usize, &Planned<T>)| acts(&planned.step).into_iter().map(move |act| (index, act));
+    let of =
+        |(index, planned): (usize, &Planned<T>)| acts(&planned.step).into_iter().map(move |act| (index, act));
     steps.iter().enumerate().flat_map(of).collect()
 }
 

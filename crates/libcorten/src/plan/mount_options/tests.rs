@@ -161,7 +161,10 @@ fn data() {
 #[test]
 fn errors_name_the_option() {
     let bind = ok(None, "bind mode=755 size=1k");
-    assert_eq!((bind.without_effect, bind.data), (vec!["mode=755".to_owned(), "size=1k".to_owned()], Vec::new()));
+    assert_eq!(
+        (bind.without_effect, bind.data),
+        (vec!["mode=755".to_owned(), "size=1k".to_owned()], Vec::new())
+    );
     let cases = [
         (MOUNT, "src-nofollow", "mounts[7].options: src-nofollow is for bind mounts only"),
         (MOUNT, "dest-nofollow", "mounts[7].options: dest-nofollow is for bind mounts only"),

@@ -84,15 +84,17 @@ fn flags_are_the_profiles_own() {
     let mut profile = cache.profile.clone();
     profile.set_flags(Some(vec![]));
     for _ in 0..2 {
-        assert_eq!(filter(&cache.directory(), &profile, CompileOptions::default()).expect("a filter").flags, 0);
+        assert_eq!(
+            filter(&cache.directory(), &profile, CompileOptions::default()).expect("a filter").flags,
+            0
+        );
     }
 }
 
 #[test]
 fn notify_is_the_profiles_own() {
     let cache = Cache::new();
-    let json =
-        r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["getpid"], "action": "SCMP_ACT_NOTIFY"}]}"#;
+    let json = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["getpid"], "action": "SCMP_ACT_NOTIFY"}]}"#;
     let profile: LinuxSeccomp = serde_json::from_str(json).expect("a profile");
     for _ in 0..2 {
         assert!(filter(&cache.directory(), &profile, CompileOptions::default()).expect("a filter").notify);
@@ -125,7 +127,11 @@ fn damage_is_noticed_and_repaired() {
         })
         .collect();
     damaged.extend([Vec::new(), sound[..HEADER_BYTES].to_vec(), sound[..sound.len() - 8].to_vec()]);
-    damaged.extend([[&sound[..], &[0; 8]].concat(), [&sound[..], &[0]].concat(), vec![0; FILE_BYTES_MAX + 1]]);
+    damaged.extend([
+        [&sound[..], &[0; 8]].concat(),
+        [&sound[..], &[0]].concat(),
+        vec![0; FILE_BYTES_MAX + 1],
+    ]);
     for content in damaged {
         fs::write(cache.file(), &content).expect("written");
         assert!(!cache.hits());

@@ -58,10 +58,12 @@ fn an_entry<S: Strategy<Value = Value>>(
 ) -> impl Strategy<Value = Value> + use<S> {
     let arguments: Vec<_> = (0..3).map(|index| proptest::option::weighted(0.6, comparison(index))).collect();
     let actions = proptest::sample::select(actions.to_vec());
-    (proptest::sample::subsequence(NAMES.to_vec(), 1..3), arguments, actions).prop_map(|(names, args, action)| {
-        let args: Vec<Value> = args.into_iter().flatten().collect();
-        json!({ "names": names, "action": action, "errnoRet": 77, "args": args })
-    })
+    (proptest::sample::subsequence(NAMES.to_vec(), 1..3), arguments, actions).prop_map(
+        |(names, args, action)| {
+            let args: Vec<Value> = args.into_iter().flatten().collect();
+            json!({ "names": names, "action": action, "errnoRet": 77, "args": args })
+        },
+    )
 }
 
 fn profile_of(default: &str, entries: &[Value]) -> Value {
@@ -76,7 +78,9 @@ fn profile_of(default: &str, entries: &[Value]) -> Value {
 fn calls() -> impl Iterator<Item = (&'static str, [u64; 6])> {
     let around = || VALUES.into_iter().flat_map(|value| [value, value ^ 4]);
     let args = move || {
-        around().flat_map(move |a| VALUES.into_iter().flat_map(move |b| [0, 7, u64::MAX].map(|c| [a, b, c, 0, 0, 0])))
+        around().flat_map(move |a| {
+            VALUES.into_iter().flat_map(move |b| [0, 7, u64::MAX].map(|c| [a, b, c, 0, 0, 0]))
+        })
     };
     NAMES.into_iter().flat_map(move |name| args().map(move |args| (name, args)))
 }
@@ -189,15 +193,30 @@ fn dockers_and_podmans_profiles_say_what_they_say_with_libseccomp() {
             by_libseccomp(&profile).expect("a filter"),
         );
         let numbers = (0..1000).chain(0x4000_0000..0x4000_0400).chain([0x7fff_ffff, 0xffff_ffff]);
-        let of_both =
-            |audit_arch, number, args| [&ours, &libseccomp].map(|filter| run(filter, audit_arch, number, args));
+        let of_both = |audit_arch, number, args| {
+            [&ours, &libseccomp].map(|filter| run(filter, audit_arch, number, args))
+        };
         for (number, audit_arch) in numbers.flat_map(|number| archs.map(|arch| (number, arch))) {
-            for first in [0, 1, 2, 5, 8, 16, 40, 0x2_0000, 0x1000_0000, 0x7e02_0000, 0xffff_ffff, 1 << 32 | 8, u64::MAX]
-            {
+            for first in [
+                0,
+                1,
+                2,
+                5,
+                8,
+                16,
+                40,
+                0x2_0000,
+                0x1000_0000,
+                0x7e02_0000,
+                0xffff_ffff,
+                1 << 32 | 8,
+                u64::MAX,
+            ] {
                 for third in [0, 5, 6, 9, 1 << 32 | 9] {
                     let [ours, libseccomp] = of_both(audit_arch, number, [first, third, third, 0, 0, 0]);
                     // libseccomp 2.5.4 has no name for what Docker allows from here on, nor for uretprobe.
-                    let unknown = number & 0x3fff_ffff > 450 || audit_arch == X86_64 && number & 0x3fff_ffff == 335;
+                    let unknown =
+                        number & 0x3fff_ffff > 450 || audit_arch == X86_64 && number & 0x3fff_ffff == 335;
                     let newer = libseccomp == EPERM && (ours == ERRNO | 38 || unknown && ours == ALLOW);
                     assert!(
                         ours == libseccomp || newer,
@@ -254,7 +273,8 @@ fn long_chains_hold_together() {
     for value in 0..250_u64 {
         let answer = ERRNO | u32::try_from(2 + value % 50).expect("an errno");
         let first = value * 0x1_0000_0003;
-        for (args, expected) in [([first, value + 1], answer), ([first, value], ALLOW), ([first + 1, value + 1], ALLOW)]
+        for (args, expected) in
+            [([first, value + 1], answer), ([first, value], ALLOW), ([first + 1, value + 1], ALLOW)]
         {
             let found = run_native(&filter, "getpid", [args[0], args[1], 0, 0, 0, 0]);
             assert_eq!(found, expected, "{value}: {args:x?}");
@@ -280,7 +300,8 @@ fn rules_for_newer_calls_are_in_force() {
         r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["getpid", "mseal"], "action": "SCMP_ACT_ALLOW"}]}"#,
     );
     assert_eq!(run_native(&filter, "getpid", [0; 6]), ALLOW);
-    let [named, older, newer] = [462, 461, 463].map(|number| run(&filter, super::super::tests::NATIVE, number, [0; 6]));
+    let [named, older, newer] =
+        [462, 461, 463].map(|number| run(&filter, super::super::tests::NATIVE, number, [0; 6]));
     assert_eq!((named, older, newer), (ALLOW, EPERM, ERRNO | 38));
     assert!(number("getpid") < 461);
 }

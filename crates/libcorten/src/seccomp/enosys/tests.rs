@@ -136,7 +136,8 @@ fn every_architecture_has_its_own_limit() {
         )
     };
     let all: Vec<String> = ARCHS.iter().map(|(name, ..)| format!(r#""SCMP_ARCH_{name}""#)).collect();
-    for archs in [all.join(", "), all.iter().rev().cloned().collect::<Vec<_>>().join(",")].iter().chain(&all) {
+    for archs in [all.join(", "), all.iter().rev().cloned().collect::<Vec<_>>().join(",")].iter().chain(&all)
+    {
         let filter = compiled(&template(archs));
         for (name, arch, first) in ARCHS.iter().filter(|(name, ..)| archs.contains(&format!("_{name}\""))) {
             let verdict = |nr| run(&filter, audit_arch(*arch), nr, [0; 6]);
@@ -168,9 +169,16 @@ fn x32_and_x86_64_share_an_architecture_but_no_numbers() {
     };
     let kill = libc::SECCOMP_RET_KILL_THREAD;
     // libseccomp lets -1, a tracer's "skip", through to the default action.
-    assert_eq!(verdicts(r#""SCMP_ARCH_X86_64""#, "getpid"), [EPERM, ALLOW, ENOSYS, ENOSYS, kill, kill, kill, EPERM]);
+    assert_eq!(
+        verdicts(r#""SCMP_ARCH_X86_64""#, "getpid"),
+        [EPERM, ALLOW, ENOSYS, ENOSYS, kill, kill, kill, EPERM]
+    );
     for archs in [r#""SCMP_ARCH_X32""#, r#""SCMP_ARCH_X86_64", "SCMP_ARCH_X32""#] {
-        assert_eq!(verdicts(archs, "getpid"), [EPERM, ALLOW, ENOSYS, ENOSYS, EPERM, ALLOW, ENOSYS, ENOSYS], "{archs}");
+        assert_eq!(
+            verdicts(archs, "getpid"),
+            [EPERM, ALLOW, ENOSYS, ENOSYS, EPERM, ALLOW, ENOSYS, ENOSYS],
+            "{archs}"
+        );
     }
 }
 

@@ -18,7 +18,9 @@ pub(super) fn user_namespace_is_mapped(spec: &Spec) -> Result<(), SpecError> {
         let maps = [("linux.uidMappings", linux.uid_mappings()), ("linux.gidMappings", linux.gid_mappings())];
         for (field, mappings) in maps {
             let mappings = mappings.as_deref().unwrap_or_default();
-            require(user.is_some() || mappings.is_empty(), || (field.into(), Problem::MappingsWithoutNamespace))?;
+            require(user.is_some() || mappings.is_empty(), || {
+                (field.into(), Problem::MappingsWithoutNamespace)
+            })?;
             let is_new = user.is_some_and(|user| !is_joined(user));
             require(!is_new || !mappings.is_empty(), || (field.into(), Problem::NoMappings))?;
             are_sound(mappings, || field.into())?;
@@ -80,7 +82,9 @@ fn mapped_mount_is_sound(index: usize, mount: &Mount, has_user_namespace: bool) 
     };
     require(asks_for_bind(mount), || (format!("mounts[{index}].{asking}"), Problem::MappedMountNotBind))?;
     if given.is_none() {
-        return require(has_user_namespace, || (format!("mounts[{index}].{asking}"), Problem::MappedMountIncomplete));
+        return require(has_user_namespace, || {
+            (format!("mounts[{index}].{asking}"), Problem::MappedMountIncomplete)
+        });
     }
     maps.iter().try_for_each(|(name, mappings)| {
         let field = || format!("mounts[{index}].{name}");

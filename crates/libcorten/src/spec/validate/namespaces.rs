@@ -15,7 +15,10 @@ pub(super) fn namespaces_are_unique(spec: &Spec) -> Result<(), SpecError> {
         for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {
             if let Some(first) = seen.insert(namespace.typ(), index) {
                 let first = format!("linux.namespaces[{first}]");
-                return Err(SpecError::invalid(format!("linux.namespaces[{index}]"), Problem::Duplicate { first }));
+                return Err(SpecError::invalid(
+                    format!("linux.namespaces[{index}]"),
+                    Problem::Duplicate { first },
+                ));
             }
         }
         Ok(())

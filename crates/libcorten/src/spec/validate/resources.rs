@@ -24,11 +24,16 @@ pub(crate) fn judge(resources: &LinuxResources) -> Result<(), SpecError> {
     resources.block_io().as_ref().map_or(Ok(()), |block_io| block_io_is_sound(&field, block_io))?;
     for (index, limit) in resources.hugepage_limits().iter().flatten().enumerate() {
         let size = limit.page_size();
-        let number = ["KB", "MB", "GB"].into_iter().find_map(|unit| size.strip_suffix(unit)).unwrap_or_default();
-        let sound =
-            number.bytes().all(|digit| digit.is_ascii_digit()) && !number.is_empty() && !number.starts_with('0');
+        let number =
+            ["KB", "MB", "GB"].into_iter().find_map(|unit| size.strip_suffix(unit)).unwrap_or_default();
+        let sound = number.bytes().all(|digit| digit.is_ascii_digit())
+            && !number.is_empty()
+            && !number.starts_with('0');
         require(sound, || {
-            (field(&format!("hugepageLimits[{index}].pageSize")), Problem::NotAPageSize { found: shorten(size, 32) })
+            (
+                field(&format!("hugepageLimits[{index}].pageSize")),
+                Problem::NotAPageSize { found: shorten(size, 32) },
+            )
         })?;
         in_range(limit.limit(), 0, i64::MAX, || field(&format!("hugepageLimits[{index}].limit")))?;
     }

@@ -26,8 +26,11 @@ pub(super) fn scheduler_is_sound(spec: &Spec) -> Result<(), SpecError> {
             let policies = "SCHED_FIFO or SCHED_RR";
             require(priority == 0, || (field("priority"), Problem::OtherPolicy { policies }))?;
         }
-        let times =
-            [("runtime", scheduler.runtime()), ("deadline", scheduler.deadline()), ("period", scheduler.period())];
+        let times = [
+            ("runtime", scheduler.runtime()),
+            ("deadline", scheduler.deadline()),
+            ("period", scheduler.period()),
+        ];
         for (name, time) in times {
             let fits = policy == LinuxSchedulerPolicy::SchedDeadline || time.unwrap_or(0) == 0;
             require(fits, || (field(name), Problem::OtherPolicy { policies: "SCHED_DEADLINE" }))?;
@@ -67,9 +70,10 @@ pub(super) fn memory_policy_is_sound(spec: &Spec) -> Result<(), SpecError> {
             Mode::MpolDefault | Mode::MpolLocal => {
                 require(found == 0, || (field.into(), Problem::NodesNotWanted { found }))
             }
-            Mode::MpolBind | Mode::MpolInterleave | Mode::MpolWeightedInterleave | Mode::MpolPreferredMany => {
-                require(found > 0, || (field.into(), Problem::NodesWanted))
-            }
+            Mode::MpolBind
+            | Mode::MpolInterleave
+            | Mode::MpolWeightedInterleave
+            | Mode::MpolPreferredMany => require(found > 0, || (field.into(), Problem::NodesWanted)),
             Mode::MpolPreferred => Ok(()),
         }
     })

@@ -59,20 +59,43 @@ fn the_small_config_is_valid() {
 #[test]
 fn version_root_and_process() {
     accepts("process", &[Value::Null]);
-    accepts("ociVersion", &["1.0.0", "1.3.0", "1.0.2-dev", "1.1.0+dev", "1.0.0-rc5", "1.2.3-a.b+c.d"].map(Value::from));
+    accepts(
+        "ociVersion",
+        &["1.0.0", "1.3.0", "1.0.2-dev", "1.1.0+dev", "1.0.0-rc5", "1.2.3-a.b+c.d"].map(Value::from),
+    );
     accepts("ociVersion", &["1.0", "1", "0.5.0-dev", "0.1"].map(Value::from));
     refuses(&[
         ("ociVersion", Value::Null, InvalidConfig, "ociVersion: must be given"),
-        ("ociVersion", json!("2.0.0"), InvalidConfig, "ociVersion: must be a version 0.x.y or 1.x.y, found \"2.0.0\""),
-        ("ociVersion", json!("1."), InvalidConfig, "ociVersion: must be a version 0.x.y or 1.x.y, found \"1.\""),
-        ("ociVersion", json!("abc"), InvalidConfig, "ociVersion: must be a version 0.x.y or 1.x.y, found \"abc\""),
+        (
+            "ociVersion",
+            json!("2.0.0"),
+            InvalidConfig,
+            "ociVersion: must be a version 0.x.y or 1.x.y, found \"2.0.0\"",
+        ),
+        (
+            "ociVersion",
+            json!("1."),
+            InvalidConfig,
+            "ociVersion: must be a version 0.x.y or 1.x.y, found \"1.\"",
+        ),
+        (
+            "ociVersion",
+            json!("abc"),
+            InvalidConfig,
+            "ociVersion: must be a version 0.x.y or 1.x.y, found \"abc\"",
+        ),
         (
             "ociVersion",
             json!("1.0.0.0"),
             InvalidConfig,
             "ociVersion: must be a version 0.x.y or 1.x.y, found \"1.0.0.0\"",
         ),
-        ("ociVersion", json!("1.x.0"), InvalidConfig, "ociVersion: must be a version 0.x.y or 1.x.y, found \"1.x.0\""),
+        (
+            "ociVersion",
+            json!("1.x.0"),
+            InvalidConfig,
+            "ociVersion: must be a version 0.x.y or 1.x.y, found \"1.x.0\"",
+        ),
         ("root", Value::Null, InvalidConfig, "root: must be given"),
         ("root.path", json!(""), InvalidConfig, "root.path: must not be empty"),
         ("root.path", Value::Null, InvalidConfig, "root.path: must not be empty"),
@@ -136,7 +159,12 @@ fn process_values() {
             InvalidConfig,
             "process.consoleSize.width: must be at least 0 and at most 65535, found 18446744073709551615",
         ),
-        ("process.rlimits", limits, InvalidConfig, "process.rlimits[2]: has been given before, as process.rlimits[0]"),
+        (
+            "process.rlimits",
+            limits,
+            InvalidConfig,
+            "process.rlimits[2]: has been given before, as process.rlimits[0]",
+        ),
         (
             "process.rlimits",
             json!([{"type": "RLIMIT_CPU", "soft": 3, "hard": 2}]),
@@ -207,7 +235,12 @@ fn mounts() {
         ),
         ("mounts", json!([{"destination": ".", "type": "tmpfs"}]), InvalidConfig, &format!("{root} \".\"")),
         ("mounts", json!([{"destination": "/a"}]), InvalidConfig, "mounts[0].type: must be given"),
-        ("mounts", json!([{"destination": "/a", "type": "bind"}]), InvalidConfig, "mounts[0].source: must be given"),
+        (
+            "mounts",
+            json!([{"destination": "/a", "type": "bind"}]),
+            InvalidConfig,
+            "mounts[0].source: must be given",
+        ),
         (
             "mounts",
             json!([{"destination": "/a", "type": "proc"}, {"destination": "/b", "options": ["bind"], "source": ""}]),
@@ -215,8 +248,9 @@ fn mounts() {
             "mounts[1].source: must be given",
         ),
     ]);
-    let words = ["", "shared", "rshared", "slave", "rslave", "private", "rprivate", "unbindable", "runbindable"]
-        .map(Value::from);
+    let words =
+        ["", "shared", "rshared", "slave", "rslave", "private", "rprivate", "unbindable", "runbindable"]
+            .map(Value::from);
     accepts("linux.rootfsPropagation", &words);
     refuses(&[(
         "linux.rootfsPropagation",
@@ -248,7 +282,10 @@ fn sysctls() {
         judge(&config).expect(key);
         config["linux"]["namespaces"] = json!([{"type": "mount"}]);
         let error = judge(&config).expect_err(key).to_string();
-        assert_eq!(error, format!("linux.sysctl[{key:?}]: needs a namespace of type {namespace} in linux.namespaces"));
+        assert_eq!(
+            error,
+            format!("linux.sysctl[{key:?}]: needs a namespace of type {namespace} in linux.namespaces")
+        );
     }
     let cases = [
         ("kernel.hostname", "conflicts with the field hostname, which sets it"),
@@ -289,7 +326,12 @@ fn devices_and_paths() {
         format!("linux.devices[0].{field}: must be at least 0 and at most {max}, found {found}")
     };
     refuses(&[
-        ("linux.devices", device("path", json!("")), InvalidConfig, "linux.devices[0].path: must not be empty"),
+        (
+            "linux.devices",
+            device("path", json!("")),
+            InvalidConfig,
+            "linux.devices[0].path: must not be empty",
+        ),
         (
             "linux.devices",
             device("path", json!("/..")),
@@ -472,7 +514,11 @@ fn no_string_may_contain_a_nul() {
         ("linux.mountLabel", json!(nul), "linux.mountLabel"),
         ("hooks", json!({"prestart": [{"path": "/a"}, {"path": "/\0"}]}), "hooks.prestart[1].path"),
         ("hooks", json!({"poststop": [{"path": "/a", "args": [nul]}]}), "hooks.poststop[0].args[0]"),
-        ("hooks", json!({"startContainer": [{"path": "/a", "env": ["A=\0"]}]}), "hooks.startContainer[0].env[0]"),
+        (
+            "hooks",
+            json!({"startContainer": [{"path": "/a", "env": ["A=\0"]}]}),
+            "hooks.startContainer[0].env[0]",
+        ),
         ("linux.netDevices", json!({nul: {}}), "linux.netDevices[\"a\\0b\"]"),
         ("linux.netDevices", json!({"a": {"name": nul}}), "linux.netDevices[\"a\"].name"),
         ("linux.timeOffsets", json!({nul: {}}), "linux.timeOffsets[\"a\\0b\"]"),
@@ -534,7 +580,10 @@ fn what_asks_for_nothing_is_accepted() {
             }),
         ],
     );
-    accepts("mounts", &[json!([{"destination": "/a", "type": "tmpfs", "uidMappings": [], "gidMappings": []}])]);
+    accepts(
+        "mounts",
+        &[json!([{"destination": "/a", "type": "tmpfs", "uidMappings": [], "gidMappings": []}])],
+    );
     accepts("unknown", &[json!({"a": [1, 2]})]);
 }
 
@@ -563,18 +612,36 @@ fn limits_are_in_their_ranges() {
             json!({"throttleReadIOPSDevice": [{"major": 8, "minor": -3, "rate": 1}]}),
             "blockIO.throttleReadIOPSDevice[0].minor:",
         ),
-        ("hugepageLimits", json!([{"pageSize": "2M", "limit": 0}]), "hugepageLimits[0].pageSize: must be a size"),
-        ("hugepageLimits", json!([{"pageSize": "02MB", "limit": 0}]), "hugepageLimits[0].pageSize: must be a size"),
-        ("hugepageLimits", json!([{"pageSize": "2MB", "limit": -1}]), "hugepageLimits[0].limit: must be at least 0"),
+        (
+            "hugepageLimits",
+            json!([{"pageSize": "2M", "limit": 0}]),
+            "hugepageLimits[0].pageSize: must be a size",
+        ),
+        (
+            "hugepageLimits",
+            json!([{"pageSize": "02MB", "limit": 0}]),
+            "hugepageLimits[0].pageSize: must be a size",
+        ),
+        (
+            "hugepageLimits",
+            json!([{"pageSize": "2MB", "limit": -1}]),
+            "hugepageLimits[0].limit: must be at least 0",
+        ),
     ];
     for (section, value, message) in refused {
         let error = judge(&with(&format!("linux.resources.{section}"), value)).expect_err(message);
         assert!(error.to_string().starts_with(&format!("linux.resources.{message}")), "{error}");
         assert_eq!(error.kind(), InvalidConfig);
     }
-    accepts("linux.resources.memory", &[json!({"limit": -1, "swap": -1, "swappiness": u64::MAX}), json!({"limit": 0})]);
+    accepts(
+        "linux.resources.memory",
+        &[json!({"limit": -1, "swap": -1, "swappiness": u64::MAX}), json!({"limit": 0})],
+    );
     accepts("linux.resources.cpu", &[json!({"shares": 0, "quota": -1, "idle": 1, "cpus": "", "mems": "0"})]);
-    accepts("linux.resources.blockIO", &[json!({"weight": 0}), json!({"weight": 10}), json!({"weight": 1000})]);
+    accepts(
+        "linux.resources.blockIO",
+        &[json!({"weight": 0}), json!({"weight": 10}), json!({"weight": 1000})],
+    );
     accepts("linux.resources.hugepageLimits", &[json!([{"pageSize": "1GB", "limit": u64::MAX}])]);
     accepts("linux.resources.pids", &[json!({"limit": 0}), json!({"limit": -1}), json!({})]);
 }
@@ -638,7 +705,12 @@ fn hooks() {
         );
         let hooks = |hook: Value| json!([{"path": "/a"}, hook]);
         refuses(&[
-            (&field, hooks(json!({"path": ""})), InvalidConfig, &format!("{field}[1].path: must not be empty")),
+            (
+                &field,
+                hooks(json!({"path": ""})),
+                InvalidConfig,
+                &format!("{field}[1].path: must not be empty"),
+            ),
             (
                 &field,
                 hooks(json!({"path": "bin/a"})),
@@ -681,13 +753,15 @@ fn namespace_paths() {
 #[test]
 fn user_namespaces() {
     let map = |entries: &[(u32, u32, u32)]| -> Value {
-        let entry = |&(inside, outside, size)| json!({"containerID": inside, "hostID": outside, "size": size});
+        let entry =
+            |&(inside, outside, size)| json!({"containerID": inside, "hostID": outside, "size": size});
         entries.iter().map(entry).collect()
     };
     let user = || json!({"type": "user"});
     let joined = || json!({"type": "user", "path": "/proc/1/ns/user"});
     let root = map(&[(0, 1000, 10)]);
-    let both = |entries: &[(u32, u32, u32)]| json!({"uidMappings": map(entries), "gidMappings": map(entries)});
+    let both =
+        |entries: &[(u32, u32, u32)]| json!({"uidMappings": map(entries), "gidMappings": map(entries)});
     let many = |count: u32| (0..count).map(|n| (n, 2 * n, 1)).collect::<Vec<_>>();
     // The kernel takes less than a page, which has 4 KiB where these tests run.
     let long = |count: u32| (0..count).map(|n| (n, 4_000_000_000 + 2 * n, 1)).collect::<Vec<_>>();
@@ -760,10 +834,22 @@ fn ids_of_the_process() {
         // Unlike in runc, root need not be mapped.
         (json!({"uid": 1001, "gid": 100, "additionalGids": [109]}), "valid"),
         (json!({"uid": 7, "gid": 105}), "valid"),
-        (json!({"uid": 0, "gid": 100}), "process.user.uid: cannot setuid to unmapped uid 0 in user namespace"),
-        (json!({"uid": 1002, "gid": 100}), "process.user.uid: cannot setuid to unmapped uid 1002 in user namespace"),
-        (json!({"uid": 8, "gid": 100}), "process.user.uid: cannot setuid to unmapped uid 8 in user namespace"),
-        (json!({"uid": 7, "gid": 99}), "process.user.gid: cannot setgid to unmapped gid 99 in user namespace"),
+        (
+            json!({"uid": 0, "gid": 100}),
+            "process.user.uid: cannot setuid to unmapped uid 0 in user namespace",
+        ),
+        (
+            json!({"uid": 1002, "gid": 100}),
+            "process.user.uid: cannot setuid to unmapped uid 1002 in user namespace",
+        ),
+        (
+            json!({"uid": 8, "gid": 100}),
+            "process.user.uid: cannot setuid to unmapped uid 8 in user namespace",
+        ),
+        (
+            json!({"uid": 7, "gid": 99}),
+            "process.user.gid: cannot setgid to unmapped gid 99 in user namespace",
+        ),
         (
             json!({"uid": 7, "gid": 100, "additionalGids": [100, 110]}),
             "process.user.additionalGids[1]: cannot setgid to unmapped gid 110 in user namespace",
@@ -864,7 +950,8 @@ fn schedulers() {
     let nice = "process.scheduler.nice: must be at least -20 and at most 19, found";
     let priority = "process.scheduler.priority: must be at least 1 and at most 99, found";
     let real_time = "process.scheduler.priority: can only be specified for the policy SCHED_FIFO or SCHED_RR";
-    let deadline = |name: &str| format!("{field}.{name}: can only be specified for the policy SCHED_DEADLINE");
+    let deadline =
+        |name: &str| format!("{field}.{name}: can only be specified for the policy SCHED_DEADLINE");
     refuses(&[
         (field, json!({"policy": "SCHED_OTHER", "nice": 20}), InvalidConfig, &format!("{nice} 20")),
         (field, json!({"policy": "SCHED_BATCH", "nice": -21}), InvalidConfig, &format!("{nice} -21")),
@@ -873,14 +960,22 @@ fn schedulers() {
         (field, json!({"policy": "SCHED_OTHER", "priority": 1}), InvalidConfig, real_time),
         (field, json!({"policy": "SCHED_DEADLINE", "priority": -1}), InvalidConfig, real_time),
         (field, json!({"policy": "SCHED_OTHER", "runtime": 1}), InvalidConfig, &deadline("runtime")),
-        (field, json!({"policy": "SCHED_RR", "priority": 1, "deadline": 1}), InvalidConfig, &deadline("deadline")),
+        (
+            field,
+            json!({"policy": "SCHED_RR", "priority": 1, "deadline": 1}),
+            InvalidConfig,
+            &deadline("deadline"),
+        ),
         (field, json!({"policy": "SCHED_IDLE", "period": 1}), InvalidConfig, &deadline("period")),
     ]);
 }
 
 #[test]
 fn priorities_affinities_and_memory_policies() {
-    accepts("process.ioPriority", &[0, 7].map(|priority| json!({"class": "IOPRIO_CLASS_RT", "priority": priority})));
+    accepts(
+        "process.ioPriority",
+        &[0, 7].map(|priority| json!({"class": "IOPRIO_CLASS_RT", "priority": priority})),
+    );
     let range = "process.ioPriority.priority: must be at least 0 and at most 7, found";
     refuses(&[
         ("process.ioPriority", json!({"priority": 8}), InvalidConfig, &format!("{range} 8")),
@@ -888,11 +983,19 @@ fn priorities_affinities_and_memory_policies() {
     ]);
 
     let field = "process.execCPUAffinity";
-    accepts(field, &[json!({"initial": "0-3,7", "final": "65535"}), json!({"final": ""}), json!({"initial": " 1, "})]);
+    accepts(
+        field,
+        &[json!({"initial": "0-3,7", "final": "65535"}), json!({"final": ""}), json!({"initial": " 1, "})],
+    );
     let list = "must be a list of numbers up to 65535 and ranges of them, like 0-3,7, found";
     refuses(&[
         (field, json!({"initial": "3-1"}), InvalidConfig, &format!("{field}.initial: {list} \"3-1\"")),
-        (field, json!({"initial": "0", "final": "65536"}), InvalidConfig, &format!("{field}.final: {list} \"65536\"")),
+        (
+            field,
+            json!({"initial": "0", "final": "65536"}),
+            InvalidConfig,
+            &format!("{field}.final: {list} \"65536\""),
+        ),
     ]);
 
     let field = "linux.memoryPolicy";
@@ -926,11 +1029,14 @@ fn mapped_mounts() {
         "mounts",
         &[
             bind(json!({"uidMappings": map, "gidMappings": map})),
-            bind(json!({"uidMappings": map, "gidMappings": map, "type": "none", "options": ["rbind", "ridmap"]})),
+            bind(
+                json!({"uidMappings": map, "gidMappings": map, "type": "none", "options": ["rbind", "ridmap"]}),
+            ),
         ],
     );
-    let long: Vec<_> =
-        (0..300).map(|n| json!({"containerID": 100_000 + n, "hostID": 1_000_000 + 2 * n, "size": 1})).collect();
+    let long: Vec<_> = (0..300)
+        .map(|n| json!({"containerID": 100_000 + n, "hostID": 1_000_000 + 2 * n, "size": 1}))
+        .collect();
     let too_long = "must have at most 4095 bytes as the kernel gets it, a line for each entry, found 5100";
     let not_bind = "id-mapped mounts are only supported for bind-mounts";
     let incomplete = "id-mapped mounts must have both uid and gid mappings specified";
@@ -948,7 +1054,12 @@ fn mapped_mounts() {
             InvalidConfig,
             &format!("mounts[0].gidMappings: {incomplete}"),
         ),
-        (field, bind(json!({"gidMappings": map})), InvalidConfig, &format!("mounts[0].uidMappings: {incomplete}")),
+        (
+            field,
+            bind(json!({"gidMappings": map})),
+            InvalidConfig,
+            &format!("mounts[0].uidMappings: {incomplete}"),
+        ),
         (
             field,
             bind(json!({"uidMappings": map, "gidMappings": map, "type": "tmpfs"})),
@@ -961,7 +1072,12 @@ fn mapped_mounts() {
             InvalidConfig,
             &format!("mounts[0].options[1]: {not_bind}"),
         ),
-        (field, bind(json!({"options": ["ridmap"]})), InvalidConfig, &format!("mounts[0].options[0]: {incomplete}")),
+        (
+            field,
+            bind(json!({"options": ["ridmap"]})),
+            InvalidConfig,
+            &format!("mounts[0].options[0]: {incomplete}"),
+        ),
         (
             field,
             bind(json!({"uidMappings": map, "gidMappings": [{"size": 0}]})),
@@ -1009,8 +1125,9 @@ fn ten_thousand_mounts_are_linear() {
         let mounts: Vec<Value> = (0..count)
             .map(|n| json!({"destination": format!("/a/b/{n}"), "type": "tmpfs", "options": options}))
             .collect();
-        let devices: Vec<Value> =
-            (0..count).map(|n| json!({"path": format!("/dev/x{n}"), "type": "c", "major": 1, "minor": n})).collect();
+        let devices: Vec<Value> = (0..count)
+            .map(|n| json!({"path": format!("/dev/x{n}"), "type": "c", "major": 1, "minor": n}))
+            .collect();
         let mut config = with("mounts", Value::from(mounts));
         config["linux"]["devices"] = Value::from(devices);
         let spec = super::super::parse(config.to_string().as_bytes()).expect("JSON");

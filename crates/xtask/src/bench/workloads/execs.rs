@@ -23,7 +23,8 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Measurement>> {
         let is_users = |line: &&str| line.contains(r#"execve("/bin/true""#);
         #[expect(clippy::cast_precision_loss, reason = "a small number")]
         let count =
-            trace.lines().filter(|line| line.contains(" exec")).take_while(|line| !is_users(line)).count() as f64;
+            trace.lines().filter(|line| line.contains(" exec")).take_while(|line| !is_users(line)).count()
+                as f64;
         Ok(vec![Sample::from(count)])
     }))
 }

@@ -18,7 +18,8 @@ const SETTLE: Duration = Duration::from_secs(5);
 pub(super) fn state(bench: &Bench<'_>) -> Result<Vec<Measurement>> {
     let bundle = bench.idle("state", &bench.default)?;
     let runtimes = bench.oci_runtimes();
-    let containers: Vec<_> = runtimes.iter().map(|runtime| Live::create(runtime, &bundle, bench.id(), true)).collect();
+    let containers: Vec<_> =
+        runtimes.iter().map(|runtime| Live::create(runtime, &bundle, bench.id(), true)).collect();
     let case = Case::new("state", "", Unit::Milliseconds);
     Ok(alternate(bench.rounds(), &[case], &entrants(&runtimes), |index| {
         let container = containers[index].as_ref().map_err(ToString::to_string)?;
@@ -27,7 +28,8 @@ pub(super) fn state(bench: &Bench<'_>) -> Result<Vec<Measurement>> {
 }
 
 pub(super) fn list(bench: &Bench<'_>) -> Result<Vec<Measurement>> {
-    // What a container has beside its state makes no difference here; a network namespace takes long to go away.
+    // What a container has beside its state makes no difference here; a network namespace takes long to go
+    // away.
     let bundle = bench.variant("list", &bench.default, |config| {
         if let Some(namespaces) = config["linux"]["namespaces"].as_array_mut() {
             namespaces.retain(|namespace| namespace["type"] != "network");
@@ -46,7 +48,8 @@ fn create_all<'a>(bench: &Bench<'_>, runtime: &'a Runtime, bundle: &Bundle) -> R
     (0..bench.containers()).map(|_| Live::create(runtime, bundle, bench.id(), false)).collect()
 }
 
-/// Makes many containers with one runtime after the other. The rounds are the containers: the last ones are made beside all others.
+/// Makes many containers with one runtime after the other. The rounds are the containers: the last ones are
+/// made beside all others.
 pub(super) fn idle(bench: &Bench<'_>) -> Result<Vec<Measurement>> {
     let bundle = bench.idle("idle", &bench.default)?;
     let name = |what: &str| format!("{what}, {} containers", bench.containers());

@@ -64,13 +64,19 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Measurement>> {
     Ok(measurements)
 }
 
-/// Runs a command to its end, and returns the peaks of its processes, in KiB. They are traced: the kernel stops each when it is about
-/// to end, and those that stay are looked at when the command has ended.
+/// Runs a command to its end, and returns the peaks of its processes, in KiB. They are traced: the kernel
+/// stops each when it is about to end, and those that stay are looked at when the command has ended.
 fn peaks(command: &Command) -> Result<BTreeMap<i32, f64>> {
     // What is executed stands still until it is traced.
     let mut traced = Command::new("/bin/sh");
-    traced.args(["-c", r#"kill -STOP $$; exec "$@""#, "sh"]).arg(command.get_program()).args(command.get_args());
-    traced.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    traced
+        .args(["-c", r#"kill -STOP $$; exec "$@""#, "sh"])
+        .arg(command.get_program())
+        .args(command.get_args());
+    traced
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null());
     let first = Pid::from_raw(i32::try_from(traced.spawn()?.id())?);
     waitpid(first, Some(WaitPidFlag::WUNTRACED))?;
     let options = Options::PTRACE_O_TRACEFORK

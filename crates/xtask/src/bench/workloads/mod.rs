@@ -59,7 +59,12 @@ pub(crate) const ALL: &[Workload] = &[
     },
     Workload { name: "state", about: "state of a container", quick: true, measure: many::state },
     Workload { name: "list", about: "list of 1,000 containers", quick: false, measure: many::list },
-    Workload { name: "parallel", about: "200 runs, 1, 2, 4 and 8 at a time", quick: false, measure: parallel::measure },
+    Workload {
+        name: "parallel",
+        about: "200 runs, 1, 2, 4 and 8 at a time",
+        quick: false,
+        measure: parallel::measure,
+    },
     Workload {
         name: "host-mounts",
         about: "run with up to 2,000 more mounts on the host",

@@ -23,7 +23,9 @@ pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Measurement>> {
     let entrants = [("from a small process".to_owned(), Role::Peer), (large, Role::Corten)]
         .map(|(label, role)| Entrant { label, role });
     let mut measurements = Vec::new();
-    for (what, name) in [("run", "run through the library"), ("spawn", "fork and exec of /bin/true, to compare with")] {
+    for (what, name) in
+        [("run", "run through the library"), ("spawn", "fork and exec of /bin/true, to compare with")]
+    {
         let case = Case::new("resident", name, Unit::Milliseconds);
         measurements.extend(alternate(bench.rounds(), &[case], &entrants, |index| {
             Ok(vec![Sample::from(embedders[index].ask(&format!("{what} {}", bench.id()))?)])
@@ -43,7 +45,10 @@ struct Embedder {
 impl Embedder {
     fn spawn(program: &str, bench: &Bench<'_>, mib: u32) -> Result<Self> {
         let mut command = Command::new(program);
-        command.arg(mib.to_string()).arg(&bench.default.directory).arg(bench.directory.join(format!("embedder-{mib}")));
+        command
+            .arg(mib.to_string())
+            .arg(&bench.default.directory)
+            .arg(bench.directory.join(format!("embedder-{mib}")));
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let input = process.stdin.take().ok_or("no stdin")?;
         let output = BufReader::new(process.stdout.take().ok_or("no stdout")?);

@@ -11,9 +11,12 @@ use crate::bench::{Bench, entrants};
 
 pub(super) fn measure(bench: &Bench<'_>) -> Result<Vec<Measurement>> {
     let bundle = bench.idle("steps", &bench.default)?;
-    let cases = ["create", "start", "kill", "delete"].map(|name| Case::new("steps", name, Unit::Milliseconds));
+    let cases =
+        ["create", "start", "kill", "delete"].map(|name| Case::new("steps", name, Unit::Milliseconds));
     let runtimes = bench.oci_runtimes();
-    Ok(alternate(bench.rounds(), &cases, &entrants(&runtimes), |index| life(runtimes[index], &bundle, bench.id())))
+    Ok(alternate(bench.rounds(), &cases, &entrants(&runtimes), |index| {
+        life(runtimes[index], &bundle, bench.id())
+    }))
 }
 
 /// One life: how long each step of it took.

@@ -78,7 +78,9 @@ fn corten<'a>(bench: &'a Bench<'_>) -> Result<&'a Runtime> {
 /// Gives a bundle to a user, who may also pass through the directory above.
 fn give(bundle: &Bundle, user: u32) -> Result {
     let owner = format!("{user}:{user}");
-    shell::check(Command::new("chown").args(["--recursive", "--no-dereference", &owner]).arg(&bundle.directory))?;
+    shell::check(
+        Command::new("chown").args(["--recursive", "--no-dereference", &owner]).arg(&bundle.directory),
+    )?;
     for directory in bundle.directory.ancestors().take(2) {
         fs::set_permissions(directory, fs::Permissions::from_mode(0o755))?;
     }

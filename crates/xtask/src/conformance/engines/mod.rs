@@ -1,7 +1,9 @@
-//! `cargo xtask conformance engines`: what users of Docker, Podman, containerd and Buildah do, with one runtime in reach.
+//! `cargo xtask conformance engines`: what users of Docker, Podman, containerd and Buildah do, with one
+//! runtime in reach.
 //!
-//! The checks are shell functions in `conformance/engines`, one file for each row of a tour through Docker. They run in a root of Debian
-//! testing that is entered through namespaces, so that nothing of this machine is touched, or in the VM.
+//! The checks are shell functions in `conformance/engines`, one file for each row of a tour through Docker.
+//! They run in a root of Debian testing that is entered through namespaces, so that nothing of this machine
+//! is touched, or in the VM.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,8 +32,8 @@ const GUEST: &str = include_str!("guest.sh");
 /// How much slower than this machine the VM is, as checks wait.
 const SLOW: u32 = 10;
 
-/// What runs in the VM if nothing else is said: what other machines skip, as it wants all controllers or systemd, and of the rest what
-/// shows that each engine works there. All checks would take hours.
+/// What runs in the VM if nothing else is said: what other machines skip, as it wants all controllers or
+/// systemd, and of the rest what shows that each engine works there. All checks would take hours.
 const IN_VM: [&str; 22] = [
     "02-echo",
     "05-exec-options",
@@ -102,7 +104,9 @@ pub(crate) fn run(options: &Options) -> Result {
     }
     if options.shell {
         let (_cgroup, mut command) = enter(&runtime, options.rebuild)?;
-        return shell::check(command.arg("bash").arg("/opt/checks/shell.sh").arg(&runtime.inside).arg(&runtime.name));
+        return shell::check(
+            command.arg("bash").arg("/opt/checks/shell.sh").arg(&runtime.inside).arg(&runtime.name),
+        );
     }
     judge(&if options.vm { run_in_vm(options, &runtime)? } else { run_in_root(options, &runtime)? })
 }
@@ -180,7 +184,8 @@ impl Runtime {
 
     fn file(path: &Path) -> Result<Self> {
         let file = path.canonicalize().map_err(|error| format!("{}: {error}", path.display()))?;
-        let name = file.file_name().and_then(|name| name.to_str()).ok_or("the runtime's name is not in UTF-8")?;
+        let name =
+            file.file_name().and_then(|name| name.to_str()).ok_or("the runtime's name is not in UTF-8")?;
         let (inside, name) = (format!("/opt/runtime/{name}"), name.to_owned());
         Ok(Self { file: Some(file), inside, name })
     }
@@ -202,7 +207,8 @@ impl Cgroup {
 impl Drop for Cgroup {
     fn drop(&mut self) {
         // Its processes have been killed with their namespace; they are gone in a moment.
-        let remove = |path: &Path| Command::new("find").arg(path).args(["-depth", "-type", "d", "-delete"]).output();
+        let remove =
+            |path: &Path| Command::new("find").arg(path).args(["-depth", "-type", "d", "-delete"]).output();
         for _ in 0..50 {
             if remove(&self.0).is_ok_and(|output| output.status.success()) {
                 return;
@@ -213,7 +219,8 @@ impl Drop for Cgroup {
     }
 }
 
-/// A command that runs what is appended to it in the root, in a cgroup that is removed when it is no longer wanted.
+/// A command that runs what is appended to it in the root, in a cgroup that is removed when it is no longer
+/// wanted.
 fn enter(runtime: &Runtime, rebuild: bool) -> Result<(Cgroup, Command)> {
     packages::check_debian_needs()?;
     let cache = Cache::get(&ROOT, rebuild)?;
@@ -223,7 +230,12 @@ fn enter(runtime: &Runtime, rebuild: bool) -> Result<(Cgroup, Command)> {
     shell::enter_pure_v2()?;
     let cgroup = Cgroup::make()?;
     let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "sh"]).arg(script).arg(&cgroup.0).arg(cache.directory()).arg(checks());
+    command
+        .args(["--pdeathsig", "KILL", "sh"])
+        .arg(script)
+        .arg(&cgroup.0)
+        .arg(cache.directory())
+        .arg(checks());
     command.arg(runtime.file.as_deref().unwrap_or(Path::new("")));
     Ok((cgroup, command))
 }
@@ -265,25 +277,36 @@ fn listen(lines: &Receiver<String>, options: &Options) -> Result<Vec<Run>> {
     let mut current: Option<(String, Instant, String)> = None;
     println!("{:<28} {:<5} {:>6}", "check", "", "time");
     loop {
-        let at = || current.as_ref().map_or_else(|| "between two".to_owned(), |(name, ..)| format!("in {name}"));
+        let at =
+            || current.as_ref().map_or_else(|| "between two".to_owned(), |(name, ..)| format!("in {name}"));
         let line = match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
             Ok(line) => line,
-            Err(RecvTimeoutError::Timeout) => return Err(format!("the checks take too long, {}", at()).into()),
-            Err(RecvTimeoutError::Disconnected) => return Err(format!("the checks ended early, {}", at()).into()),
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(format!("the checks take too long, {}", at()).into());
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(format!("the checks ended early, {}", at()).into());
+            }
         };
         let words: Vec<_> = line.strip_prefix("@@ ").unwrap_or_default().split(' ').collect();
         match (words.as_slice(), &mut current) {
             (["done"], _) => return Ok(runs),
             (["begin", name], _) => current = Some(((*name).to_owned(), Instant::now(), String::new())),
             (["end", name, status], now) => {
-                let (begun, time, output) = now.take().ok_or_else(|| format!("{name}: an end without a beginning"))?;
+                let (begun, time, output) =
+                    now.take().ok_or_else(|| format!("{name}: an end without a beginning"))?;
                 if begun != **name {
                     return Err(format!("{name}: the end of {begun}").into());
                 }
                 if let Some(logs) = &options.logs {
                     fs::write(logs.join(&begun), &output)?;
                 }
-                let last = output.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default().to_owned();
+                let last = output
+                    .lines()
+                    .map(str::trim)
+                    .rfind(|line| !line.is_empty())
+                    .unwrap_or_default()
+                    .to_owned();
                 let run = Run { name: begun, time: time.elapsed(), status: status.parse()?, last };
                 show(&run, &output);
                 runs.push(run);
@@ -378,7 +401,8 @@ mod tests {
 
     #[test]
     fn a_skipped_check_fails_nothing() {
-        let runs = heard("@@ begin 13-memory\nno memory here\n@@ end 13-memory 77\n@@ done\n").expect("a whole run");
+        let runs =
+            heard("@@ begin 13-memory\nno memory here\n@@ end 13-memory 77\n@@ done\n").expect("a whole run");
         assert!(runs.iter().all(Run::is_skipped), "{runs:?}");
         judge(&runs).expect("nothing failed");
     }
@@ -388,7 +412,8 @@ mod tests {
         let error = heard("@@ begin 01-a\n@@ end 01-a 0\n@@ begin 02-b\n").expect_err("no end").to_string();
         assert!(error.ends_with("early, in 02-b"), "{error}");
         assert!(
-            heard("@@ end 01-a 0\n@@ done\n").is_err() && heard("@@ begin 01-a\n@@ end 01-b 0\n@@ done\n").is_err()
+            heard("@@ end 01-a 0\n@@ done\n").is_err()
+                && heard("@@ begin 01-a\n@@ end 01-b 0\n@@ done\n").is_err()
         );
     }
 
@@ -409,7 +434,10 @@ mod tests {
     #[test]
     fn a_peer_is_in_the_root_and_has_another_name() {
         let runc = Runtime::get(&options("runc")).expect("a peer");
-        assert!(runc.file.is_none() && runc.inside == "/opt/peers/runc" && runc.name == "peer-runc", "{runc:?}");
+        assert!(
+            runc.file.is_none() && runc.inside == "/opt/peers/runc" && runc.name == "peer-runc",
+            "{runc:?}"
+        );
         assert!(Runtime::get(&options("/no/such/runtime")).is_err());
     }
 
@@ -439,8 +467,9 @@ mod tests {
     fn what_the_vm_runs_is_there() {
         let names = names();
         for wanted in names_in_vm(&options("corten")) {
-            let is_it =
-                |name: &str| name.strip_prefix(&wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+            let is_it = |name: &str| {
+                name.strip_prefix(&wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+            };
             assert!(names.iter().any(|(name, _)| is_it(name)), "{wanted}");
         }
     }

@@ -85,7 +85,12 @@ impl Part {
             Some(module) if arguments.len() == 1 => format!("{name}::{module}"),
             _ => name.to_owned(),
         };
-        Ok(Self { name, program, arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(), user })
+        Ok(Self {
+            name,
+            program,
+            arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+            user,
+        })
     }
 }
 
@@ -119,7 +124,10 @@ pub(crate) fn run(options: &Options) -> Result {
 
 fn chosen(programs: &[Program], only: &[String]) -> Result<Vec<Part>> {
     if only.is_empty() {
-        return PARTS.into_iter().map(|(name, arguments, user)| Part::new(programs, name, arguments, user)).collect();
+        return PARTS
+            .into_iter()
+            .map(|(name, arguments, user)| Part::new(programs, name, arguments, user))
+            .collect();
     }
     let part = |wanted: &String| {
         let (name, module) = wanted.split_once("::").unwrap_or((wanted, ""));
@@ -254,7 +262,9 @@ fn script(shares: &[Share<'_>], parts: &[Part]) -> Result<String> {
     for Part { name, program, arguments, user } in parts {
         let user = if *user == User::Tester { "tester" } else { "root" };
         let (directory, file) = (quoted(&program.directory)?, quoted(&program.file)?);
-        lines.push(format!("program {name} {user} {directory} {file} {}", arguments.join(" ")).trim_end().to_owned());
+        lines.push(
+            format!("program {name} {user} {directory} {file} {}", arguments.join(" ")).trim_end().to_owned(),
+        );
     }
     lines.push("}".to_owned());
     Ok(format!("{}\n{}", lines.join("\n"), include_str!("guest.sh")))
@@ -269,7 +279,18 @@ fn quoted(path: &Path) -> Result<String> {
 fn machine(image: &Cache, job: &Path, shares: &[Share<'_>], console: &Path, kvm: bool) -> Result<Command> {
     // It stands back behind what else runs here, and ends with this process.
     let mut command = Command::new("nice");
-    command.args(["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-M", "q35", "-smp", "2", "-m", "4096"]);
+    command.args([
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        "qemu-system-x86_64",
+        "-M",
+        "q35",
+        "-smp",
+        "2",
+        "-m",
+        "4096",
+    ]);
     command.args(if kvm {
         ["-accel", "kvm", "-cpu", "host"]
     } else {
@@ -280,8 +301,7 @@ fn machine(image: &Cache, job: &Path, shares: &[Share<'_>], console: &Path, kvm:
     // An emulated processor that has to wait misjudges the speed of its time stamp counter: then its clock
     // runs away, and services time out.
     let clock = if kvm { "" } else { "notsc clocksource=hpet" };
-    let options =
-        "console=ttyS0 root=/dev/vda rw panic=-1 quiet mitigations=off nowatchdog systemd.crash_action=poweroff";
+    let options = "console=ttyS0 root=/dev/vda rw panic=-1 quiet mitigations=off nowatchdog systemd.crash_action=poweroff";
     command.arg("-append").arg(format!("{options} {clock}"));
     let disk = image.file("disk.img");
     command.arg("-drive").arg(format!("file={},if=virtio,format=raw,snapshot=on", disk.display()));
@@ -381,7 +401,8 @@ mod tests {
 
     #[test]
     fn a_programs_lines_are_its_own() {
-        let result = "test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s";
+        let result =
+            "test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s";
         let text = format!("Linux\n@@ begin a\n{result}\n@@ end a 0\n@@ begin b\n@@ end b 0\n@@ done\n");
         let runs = heard(&text).expect("a whole run");
         let [a, b] = runs.as_slice() else { panic!("{runs:?}") };
@@ -422,7 +443,10 @@ mod tests {
             Result::Ok(chosen.into_iter().map(|part| part.name).collect::<Vec<_>>())
         };
         assert_eq!(names(&[]).expect("some"), ["vm", "vm::rootless", "cgroups", "containers"]);
-        assert_eq!(names(&["containers::mounts", "library"]).expect("two"), ["containers::mounts", "library"]);
+        assert_eq!(
+            names(&["containers::mounts", "library"]).expect("two"),
+            ["containers::mounts", "library"]
+        );
         assert!(names(&["none"]).is_err());
     }
 
@@ -433,7 +457,8 @@ mod tests {
         fs::create_dir_all(profile.join("deps")).expect("made");
         let mut programs = named(&["a"]);
         programs[0].file = profile.join("deps/a");
-        let parts = ["b::", "c::"].map(|module| Part::new(&programs, "a", &[module], User::Root).expect("a part"));
+        let parts =
+            ["b::", "c::"].map(|module| Part::new(&programs, "a", &[module], User::Root).expect("a part"));
         for file in ["corten", "deps/a"] {
             fs::write(profile.join(file), "old").expect("written");
         }
@@ -452,8 +477,14 @@ mod tests {
         assert!(text.contains("/it's"), "{text}");
         let parts = chosen(&named(&["vm", "cgroups", "containers"]), &[]).expect("parts");
         let text = script(&[(src, src)], &parts).expect("a script");
-        assert!(text.contains("\nprogram vm::rootless tester '/src' '/target/debug/deps/vm' rootless::\n"), "{text}");
-        assert!(text.contains("\nprogram vm root '/src' '/target/debug/deps/vm' --skip rootless::\n"), "{text}");
+        assert!(
+            text.contains("\nprogram vm::rootless tester '/src' '/target/debug/deps/vm' rootless::\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("\nprogram vm root '/src' '/target/debug/deps/vm' --skip rootless::\n"),
+            "{text}"
+        );
         assert!(text.contains("\nprogram cgroups root '/src' '/target/debug/deps/cgroups'\n"), "{text}");
     }
 }
