@@ -161,8 +161,12 @@ fn narrowed(comparisons: &[Comparison], abi: &Abi) -> Vec<Comparison> {
 
 /// Puts the rules for one number in the order in which they count, without those that cannot.
 fn decision<'a>(mut arms: Vec<Arm<'a>>) -> Result<Decision, Contradiction<'a>> {
-    if let Some(all) = arms.iter().find(|arm| arm.comparisons.is_empty()) {
-        return Ok(vec![(Vec::new(), all.answer)]);
+    if let Some(at) = arms.iter().position(|arm| arm.comparisons.is_empty()) {
+        let answer = arms[at].answer;
+        // Those before may contradict themselves all the same.
+        arms.truncate(at);
+        decision(arms)?;
+        return Ok(vec![(Vec::new(), answer)]);
     }
     arms.sort_by(|one, other| in_order(&one.comparisons, &other.comparisons));
     let mut kept: Vec<Arm<'a>> = Vec::with_capacity(arms.len());

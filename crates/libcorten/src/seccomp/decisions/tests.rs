@@ -260,6 +260,23 @@ fn a_rule_is_for_its_own_call_alone() {
     assert_eq!(run_native(&filter, "gettid", [1, 0, 1, 0, 0, 0]), libc::SECCOMP_RET_LOG);
 }
 
+/// On architectures with 32 bits both speak of 0. That a rule follows which speaks of all does not mend it.
+#[test]
+fn a_contradiction_stays_one_before_a_rule_without_comparisons() {
+    let equal = |value: u64| json!([{ "index": 0, "value": value, "op": "SCMP_CMP_EQ" }]);
+    let entry = |action: &str, args: Value| json!({ "names": ["mkdirat"], "action": action, "args": args });
+    let one = entry("SCMP_ACT_ERRNO", equal(0));
+    let other = entry("SCMP_ACT_LOG", equal(1 << 32));
+    let all = entry("SCMP_ACT_LOG", json!([]));
+    for (entries, is_one) in [([&one, &other, &all], true), ([&all, &one, &other], false)] {
+        let entries = entries.map(Clone::clone);
+        let profile = profile(&profile_of("SCMP_ACT_ALLOW", &entries).to_string());
+        let compiled = compile(&profile, CompileOptions::default());
+        assert_eq!(matches!(compiled, Err(SeccompError::Contradiction { .. })), is_one, "{entries:?}");
+        assert_eq!(by_libseccomp(&profile).is_none(), is_one, "{entries:?}");
+    }
+}
+
 /// Jumps reach 255 instructions; answers and chains lie farther away.
 #[test]
 fn long_chains_hold_together() {
