@@ -236,8 +236,14 @@ impl Cgroup {
     pub fn delegate(&self, uid: u32) -> Result<(), Error> {
         let uid = Some(nix::unistd::Uid::from_raw(uid));
         const LIST: &str = "/sys/kernel/cgroup/delegate";
-        let files =
-            std::fs::read_to_string(LIST).map_err(|error| failed_io(&error, || format!("read({LIST:?})")))?;
+        let files = match std::fs::read_to_string(LIST) {
+            Ok(files) => files,
+            // There are cgroups and no sysfs, as in some chroots.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                "cgroup.procs\ncgroup.subtree_control\ncgroup.threads".to_owned()
+            }
+            Err(error) => return Err(failed_io(&error, || format!("read({LIST:?})"))),
+        };
         for file in std::iter::once(".").chain(files.lines()) {
             let call = |errno| failed(errno, || format!("fchown({:?}/{file})", self.path));
             let flags = if file == "." { OFlag::O_RDONLY | OFlag::O_DIRECTORY } else { OFlag::O_WRONLY };

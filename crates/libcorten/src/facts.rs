@@ -1,5 +1,4 @@
-//! What a plan needs to know of the host, and of a container that is joined. It is probed before planning,
-//! which stays pure so.
+//! What a plan needs to know of the host, and of a container that is joined.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

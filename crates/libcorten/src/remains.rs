@@ -3,8 +3,7 @@
 //!
 //! There is one order. First the process that the container begins with ([`end`]), then who else is in the
 //! cgroups, the unit, the cgroups themselves, the resctrl groups, the pid file ([`Remains::remove`]). It goes
-//! on after an error, but that cgroups with processes in them are not removed; what could not be done is
-//! told, all of it. The state directory, by which what is left can be found, and the hooks that run when
+//! on after an error; what could not be done is told, all of it. The state directory, by which what is left can be found, and the hooks that run when
 //! nothing is left are the caller's.
 //! Stage: host. Attacker: the container, whose processes may make others until they are killed.
 
@@ -16,7 +15,7 @@ use corten_cgroup::Cgroups;
 use corten_cgroup::systemd::{Manager as Systemd, Unit};
 use nix::errno::Errno;
 
-use crate::error::{Result, chain};
+use crate::error::{Error, Result, chain};
 use crate::host;
 use crate::resctrl::{self, GroupRecord};
 use crate::sys::{self, Waited};
@@ -62,9 +61,7 @@ impl Remains<'_> {
     /// Removes it all; adds to `left` what could not be removed.
     pub(crate) fn remove(self, left: &mut Vec<String>) {
         let Self { cgroups, unit, resctrl, pid_file } = self;
-        if let Err(error) = remove_cgroups(cgroups, unit) {
-            left.push(error.chain());
-        }
+        remove_cgroups(cgroups, unit, left);
         if let Some(Err(errors)) = resctrl.map(resctrl::remove) {
             left.extend(errors.iter().map(ToString::to_string));
         }
@@ -76,22 +73,35 @@ impl Remains<'_> {
     }
 }
 
-fn remove_cgroups(cgroups: Option<(Cgroups, Members)>, unit: Option<(&Unit, Connection<'_>)>) -> Result<()> {
+fn remove_cgroups(
+    cgroups: Option<(Cgroups, Members)>,
+    unit: Option<(&Unit, Connection<'_>)>,
+    left: &mut Vec<String>,
+) {
     let members = cgroups.as_ref().map(|(_, members)| *members);
-    if let Some((cgroups, Members::Own)) = &cgroups {
-        cgroups.kill(DEADLINE)?;
-    }
-    if let Some((unit, systemd)) = unit.filter(|_| members != Some(Members::Unknown)) {
-        match systemd {
-            Connection::Open(systemd) => systemd.stop_unit(unit)?,
-            Connection::ToUsers(user) => host::systemd(user)?.stop_unit(unit)?,
+    let killed = match &cgroups {
+        Some((cgroups, Members::Own)) => cgroups.kill(DEADLINE),
+        _ => Ok(()),
+    };
+    let stopped = match unit.filter(|_| members != Some(Members::Unknown)) {
+        Some((unit, Connection::Open(systemd))) => systemd.stop_unit(unit).map_err(Error::from),
+        Some((unit, Connection::ToUsers(user))) => {
+            host::systemd(user).and_then(|systemd| Ok(systemd.stop_unit(unit)?))
         }
-    }
-    match cgroups {
-        Some((cgroups, Members::Unknown)) => Ok(cgroups.remove(UNKNOWN_DEADLINE)?),
-        Some((cgroups, _)) => Ok(cgroups.remove(DEADLINE)?),
         None => Ok(()),
+    };
+    let deadline = match (&killed, members) {
+        // Whom the kill did not end nobody waits for once more.
+        (Err(_), _) => Duration::ZERO,
+        (Ok(()), Some(Members::Unknown)) => UNKNOWN_DEADLINE,
+        (Ok(()), _) => DEADLINE,
+    };
+    let removed = cgroups.map_or(Ok(()), |(cgroups, _)| cgroups.remove(deadline));
+    match killed {
+        Ok(()) => left.extend(removed.err().map(|error| Error::from(error).chain())),
+        Err(error) => left.push(Error::from(error).chain()),
     }
+    left.extend(stopped.err().map(|error| error.chain()));
 }
 
 /// Kills a process, waits for its end, and reaps it if it is a child of this process. Adds to `left` what

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::common::{
     TestBundle, Variant, copy_program, corten, one_error, quietly, run, stdout, succeed, wait_for,
@@ -39,6 +40,20 @@ fn filter(test: &mut TestBundle) {
     test.config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
         { "names": ["swapon"], "action": "SCMP_ACT_ERRNO" },
     ] });
+}
+
+/// What init could not find it names, and the image may have any names: none is taken for a process that the
+/// runtime has to reap.
+#[container_test]
+fn a_program_is_called_like_a_process() {
+    for name in ["clone 1", "clone 2147483647"] {
+        let test = TestBundle::new(&[name]);
+        let begun = Instant::now();
+        let error = one_error(&run(&test));
+        assert!(error.ends_with(&format!("exec: {name:?}: executable file not found in $PATH")), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        test.assert_nothing_left(name);
+    }
 }
 
 const OVERRIDE: &str = "CAP_DAC_OVERRIDE";

@@ -253,7 +253,10 @@ impl LaunchError {
     /// else reaps.
     pub(super) fn untold_clone(&self) -> Option<Pid> {
         match self {
-            Self::Init(failure) => failure.detail.strip_prefix("clone ")?.parse().ok().map(Pid::from_raw),
+            // What other calls have as their detail may come from the config, or the image.
+            Self::Init(failure) if matches!(failure.call, Call::Sendmsg | Call::Write) => {
+                failure.detail.strip_prefix("clone ")?.parse().ok().map(Pid::from_raw)
+            }
             _ => None,
         }
     }

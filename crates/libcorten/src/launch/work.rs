@@ -84,7 +84,7 @@ impl Slots {
     }
 }
 
-/// What a plan says is there by now.
+/// What an earlier step must have made; without it the plan is wrong.
 pub(super) fn required<T>(part: Option<T>) -> Result<T, LaunchError> {
     part.ok_or(LaunchError::Order)
 }

@@ -201,8 +201,8 @@ impl Runtime {
     pub fn list(&self) -> Result<Vec<(String, Result<State>)>> {
         /// So many are looked at sooner than a thread is made.
         const FOR_A_THREAD: usize = 50;
-        let (ids, hierarchies) = (ids(&self.root)?, Hierarchies::default());
-        let look = |ids: &[String]| self.states(ids, &hierarchies);
+        let (ids, machine) = (ids(&self.root)?, LazyMachine::default());
+        let look = |ids: &[String]| self.states(ids, &machine);
         let threads = (ids.len() / FOR_A_THREAD).min(thread::available_parallelism().map_or(1, usize::from));
         if threads < 2 {
             return Ok(look(&ids));
@@ -222,8 +222,8 @@ impl Runtime {
     }
 
     /// The states of these containers, but not of those that are gone.
-    fn states(&self, ids: &[String], hierarchies: &Hierarchies) -> Vec<(String, Result<State>)> {
-        let state = |id: &String| match self.load(id).and_then(|container| container.state_in(hierarchies)) {
+    fn states(&self, ids: &[String], machine: &LazyMachine) -> Vec<(String, Result<State>)> {
+        let state = |id: &String| match self.load(id).and_then(|container| container.state_in(machine)) {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
             state => Some((id.clone(), state)),
         };
@@ -233,14 +233,14 @@ impl Runtime {
 
 /// Opens those of a container's cgroups that exist.
 fn cgroups(record: &Record) -> Result<Cgroups> {
-    Hierarchies::default().open(record)
+    LazyMachine::default().open(record)
 }
 
 /// The machine's cgroups, looked for once, when the first container has some.
 #[derive(Debug, Default)]
-struct Hierarchies(OnceLock<Machine>);
+struct LazyMachine(OnceLock<Machine>);
 
-impl Hierarchies {
+impl LazyMachine {
     /// As [`cgroups`].
     fn open(&self, record: &Record) -> Result<Cgroups> {
         if record.cgroups.is_empty() {
@@ -292,12 +292,12 @@ impl Container {
     /// # Errors
     /// The container is gone ([`ErrorKind::NotFound`]) or its state cannot be read.
     pub fn state(&self) -> Result<State> {
-        self.state_in(&Hierarchies::default())
+        self.state_in(&LazyMachine::default())
     }
 
-    fn state_in(&self, hierarchies: &Hierarchies) -> Result<State> {
+    fn state_in(&self, machine: &LazyMachine) -> Result<State> {
         let record = self.record()?;
-        let status = self.status_in(hierarchies, &record)?;
+        let status = self.status_in(machine, &record)?;
         let Record { oci_version, id, bundle, rootfs, created, annotations, pid, .. } = record;
         let pid = if status == Status::Stopped { 0 } else { pid };
         let owner_uid = self.directory.owner()?;
@@ -344,22 +344,22 @@ impl Container {
     }
 
     fn status(&self, record: &Record) -> Result<Status> {
-        self.status_in(&Hierarchies::default(), record)
+        self.status_in(&LazyMachine::default(), record)
     }
 
     /// The status for whoever has the lock: nobody else makes the container.
     fn status_under(&self, _lock: &Lock, record: &Record) -> Result<Status> {
-        self.status_with(&Hierarchies::default(), record, || Ok(false))
+        self.status_with(&LazyMachine::default(), record, || Ok(false))
     }
 
-    fn status_in(&self, hierarchies: &Hierarchies, record: &Record) -> Result<Status> {
-        self.status_with(hierarchies, record, || Ok(self.directory.try_lock()?.is_none()))
+    fn status_in(&self, machine: &LazyMachine, record: &Record) -> Result<Status> {
+        self.status_with(machine, record, || Ok(self.directory.try_lock()?.is_none()))
     }
 
     /// `is_locked`: whether somebody else has the lock.
     fn status_with(
         &self,
-        hierarchies: &Hierarchies,
+        machine: &LazyMachine,
         record: &Record,
         is_locked: impl FnOnce() -> Result<bool>,
     ) -> Result<Status> {
@@ -373,7 +373,7 @@ impl Container {
         if record.creating {
             return Ok(Status::Creating);
         }
-        if hierarchies.frozen(record)? {
+        if machine.frozen(record)? {
             return Ok(Status::Paused);
         }
         // A `start` that was killed leaves the socket.

@@ -14,7 +14,7 @@ use crate::bundle::Bundle;
 use crate::criu::rpc::{self, InheritFd, JoinNamespace};
 use crate::criu::{self, CriuError, mounts};
 use crate::host::legacy_hierarchies;
-use crate::launch::{Attempt, Failed, Launch, LaunchError, NewContainer, Restoration, Subject};
+use crate::launch::{Attempt, Failed, Launch, NewContainer, Restoration, Subject};
 use crate::oci::LinuxNamespaceType;
 use crate::request::{CgroupManager, Console, CreateOptions};
 use crate::spec::{is_joined, namespace, namespace_name};
@@ -89,16 +89,10 @@ impl Runtime {
                 let (ends, readiness) = (Mutex::default(), None);
                 Ok(Container { id, root, directory, init, console, ends, readiness, warnings, refused: None })
             }
-            // As at `create`: while something is left, the directory stays.
-            Err(Unrestored::Failed(Failed { error: error @ LaunchError::Left { .. }, .. })) => {
-                Err(error.into())
-            }
-            Err(unrestored) => {
+            Err(Unrestored::Failed(failed)) => Err(failed.with_directory(&directory).error.into()),
+            Err(Unrestored::Unprepared(error)) => {
                 directory.remove()?;
-                Err(match unrestored {
-                    Unrestored::Unprepared(error) => error,
-                    Unrestored::Failed(failed) => failed.error.into(),
-                })
+                Err(error)
             }
         }
     }

@@ -54,30 +54,35 @@ fn own_cgroup(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
         Some(_) => (HostPhase::Open, c"mounts"),
     };
     b.host(phase, item, HostStep::OpenCgroup { slot });
-    show(b, entry, slot);
+    show(b, entry, slot, None);
     Ok(())
 }
 
 /// A runtime that is not root of the machine may not mount the host's cgroups, and may have none to make the
 /// container's in: what shows are those of the caller (runc). They are the user's to write, so that they are
-/// read-only unless `rw` asks for them (CVE-2023-25809).
+/// read-only unless `rw` asks for them (CVE-2023-25809). Where the runtime is root they are the host's, whose
+/// root the container's may be: read-only whatever the options say.
 fn callers_cgroups(b: &mut Builder<'_>, entry: &Entry<'_>) -> Result<(), PlanError> {
     let mount = b.new_source()?;
     let flags = TreeFlags { recursive: true, directory: true, ..TreeFlags::default() };
     namespaces::open_tree(b, &entry.item, Path::new(UNIFIED), flags, mount)?;
-    if entry.options.clear & libc::MOUNT_ATTR_RDONLY == 0 {
-        let step = change(mount, libc::MOUNT_ATTR_RDONLY, 0, true);
-        b.inside(InsidePhase::Mounts, entry.item.clone(), step);
+    let readonly = change(mount, libc::MOUNT_ATTR_RDONLY, 0, true);
+    if b.facts.rootless && entry.options.clear & libc::MOUNT_ATTR_RDONLY == 0 {
+        b.inside(InsidePhase::Mounts, entry.item.clone(), readonly.clone());
     }
-    show(b, entry, mount);
+    let last_word = (!b.facts.rootless).then_some(readonly);
+    show(b, entry, mount, last_word);
     Ok(())
 }
 
-/// Attaches what is mounted already, with the entry's attributes.
-fn show(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot) {
+/// Attaches what is mounted already, with the entry's attributes. `last_word`: what comes after those.
+fn show(b: &mut Builder<'_>, entry: &Entry<'_>, mount: Slot, last_word: Option<Step>) {
     b.inside(InsidePhase::Mounts, entry.item.clone(), set_propagation(mount, SLAVE));
     own_attributes(b, entry, mount, 0);
     tree_attributes(b, entry, mount);
+    if let Some(step) = last_word {
+        b.inside(InsidePhase::Mounts, entry.item.clone(), step);
+    }
     attach_entry(b, entry, mount, false);
 }
 

@@ -87,7 +87,7 @@ pub enum PlanFault {
     /// Init's half does not end with the exec, or has steps after it.
     #[error("init's half has no end, or goes on after it")]
     End,
-    /// Steps that init may pass over are more than follow, or meet the runtime.
+    /// A group of steps that init may pass over runs past the end, or has a rendezvous in it.
     #[error("{at}: passes over what must not be passed over")]
     Passed {
         /// The step.

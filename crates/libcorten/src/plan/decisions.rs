@@ -1,8 +1,8 @@
 //! What is decided for a plan, once, before any step: each with the reason for it.
 //!
 //! Stage: plan; pure. From the config, what is asked for and what the host is like. Steps are made by what is
-//! decided here, and who carries a plan out asks here what it is about, and not its steps. `corten plan`
-//! prints it first.
+//! decided here, and the launch reads here what it needs to know of a plan: it never searches the steps.
+//! `corten plan` prints it first.
 
 mod kinds;
 

@@ -61,7 +61,7 @@ phases! {
         /// Init is at work. Trees that it need not have from the beginning are opened and handed over, before
         /// it needs them.
         Trees,
-        /// Init clones itself no more, so that the limit on processes can be one.
+        /// Init does not clone itself again, so that even a limit of one process can be set.
         LateLimits,
         /// The config is written down for processes that join later, while init works.
         Config,
@@ -72,9 +72,9 @@ phases! {
         /// Of a process that joins a container: it has nothing left that processes there could want. It
         /// appears among them in a last clone, and enters the cgroup that counts it.
         LastClone,
-        /// Nothing begins again from here on, so that the terminal's master can go to whom it is for.
+        /// The launch cannot begin again any more, so that the terminal's master may leave the runtime.
         HandOnConsole,
-        /// Of a process that joins a container, which is known only now: it is restricted from outside.
+        /// Of a process that joins a container: it has made its last clone, which is restricted from outside.
         RestrictJoined,
         /// The mounts are made, and init waits before it changes its root. Devices are restricted before the
         /// hooks run.

@@ -1,7 +1,8 @@
 //! The steps of the runtime's half.
 //!
 //! One table makes the enum, the names, the printing of the operands and the roles of slots. What is done at
-//! each step is in `launch/mod.rs`, which matches all of them.
+//! each step is in `launch`: before there is an init in `preparing.rs`, with it in `attached.rs`, and what
+//! needs nothing of it in `work.rs`.
 
 use std::path::PathBuf;
 

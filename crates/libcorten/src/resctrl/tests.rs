@@ -1,3 +1,5 @@
+//! Groups in a directory that stands in for the resctrl filesystem.
+
 use std::cell::RefCell;
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -9,7 +9,8 @@
 //!   of those that begin with the same argument, an equality before an upper bound before a lower bound, and
 //!   the larger value first, but for upper bounds the smaller one.
 //! * A rule that goes on where another ends is of no use. If it came before the other one, with another
-//!   action, that is a contradiction.
+//!   action, that is a contradiction, unless a rule without comparisons makes both moot. (libseccomp sees
+//!   that only if it comes first.)
 //! * On architectures with 32 bits the lower halves of values count alone.
 //!
 //! Stage: plan, pure. Attacker: the process under the filter.
@@ -161,12 +162,8 @@ fn narrowed(comparisons: &[Comparison], abi: &Abi) -> Vec<Comparison> {
 
 /// Puts the rules for one number in the order in which they count, without those that cannot.
 fn decision<'a>(mut arms: Vec<Arm<'a>>) -> Result<Decision, Contradiction<'a>> {
-    if let Some(at) = arms.iter().position(|arm| arm.comparisons.is_empty()) {
-        let answer = arms[at].answer;
-        // Those before may contradict themselves all the same.
-        arms.truncate(at);
-        decision(arms)?;
-        return Ok(vec![(Vec::new(), answer)]);
+    if let Some(all) = arms.iter().find(|arm| arm.comparisons.is_empty()) {
+        return Ok(vec![(Vec::new(), all.answer)]);
     }
     arms.sort_by(|one, other| in_order(&one.comparisons, &other.comparisons));
     let mut kept: Vec<Arm<'a>> = Vec::with_capacity(arms.len());

@@ -1,3 +1,5 @@
+//! Profiles, and the filters that are made of them.
+
 use std::io::{Read, Seek};
 
 use libseccomp::{ScmpAction, ScmpArgCompare, ScmpCompareOp, ScmpFilterContext, ScmpSyscall};

@@ -22,15 +22,15 @@ pub(crate) fn spawn<T: Send + 'static>(
     thread.map_err(|error| SysError::from_io(&error, || "clone(thread)"))
 }
 
-/// Does something in a thread, and waits for it.
+/// Does something in a thread, and waits for it. Meanwhile signals reach the caller as they always do.
 pub(crate) fn in_a_thread<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, SysError> {
     let masked = |errno| SysError::new(errno, || "rt_sigprocmask(SIG_BLOCK)");
     let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(masked)?;
-    let done = scope(|scope| {
+    scope(|scope| {
         let thread = Builder::new().spawn_scoped(scope, work);
+        let masked_again = before.thread_set_mask().map_err(masked);
         let thread = thread.map_err(|error| SysError::from_io(&error, || "clone(thread)"))?;
-        thread.join().map_err(|_| SysError::new(Errno::EIO, || "thread"))
-    });
-    before.thread_set_mask().map_err(masked)?;
-    done
+        let done = thread.join().map_err(|_| SysError::new(Errno::EIO, || "thread"));
+        masked_again.and(done)
+    })
 }

@@ -113,14 +113,16 @@ fn cve_2023_25809_without_a_cgroup_namespace_the_runtimes_cgroups_are_readonly(w
     writable_cgroups_are_the_containers_own(way, false);
 }
 
-/// A container that has no cgroup of its own is in the caller's, which it may look at.
+/// A container that has no cgroup of its own is in the caller's, which it may look at, even if its root is the
+/// host's.
 #[container_test]
 fn cve_2023_25809_the_callers_cgroups_are_readonly() {
-    if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-        skip("cgroup2 has one tree, and no cgroup of the container's in it that a mount could show");
-        return;
-    }
-    for namespace in [false, true] {
+    let is_unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+    for (namespace, mapped) in [(false, false), (true, false), (false, true)] {
+        if is_unified && !mapped {
+            skip("cgroup2 has one tree, and no cgroup of the container's in it that a mount could show");
+            continue;
+        }
         let (mut test, host) = attack("true");
         test.config["process"]["args"] = json!(["sh", "-c", CHANGE_CGROUPS.replace("ID", &test.id)]);
         for set in ["bounding", "effective", "permitted"] {
@@ -128,21 +130,29 @@ fn cve_2023_25809_the_callers_cgroups_are_readonly() {
         }
         let mounts = test.config["mounts"].as_array_mut().unwrap();
         mounts.iter_mut().find(|mount| mount["type"] == "cgroup").unwrap()["options"] =
-            json!(["nosuid", "nodev"]);
+            json!(["nosuid", "nodev", "rw"]);
+        let namespaces = test.config["linux"]["namespaces"].as_array_mut().unwrap();
         if !namespace {
-            let namespaces = test.config["linux"]["namespaces"].as_array_mut().unwrap();
             namespaces.retain(|namespace| namespace["type"] != "cgroup");
+        }
+        if mapped {
+            namespaces.push(json!({ "type": "user" }));
+            let maps = json!([{ "containerID": 0, "hostID": 0, "size": 65536 }]);
+            test.config["linux"]["uidMappings"] = maps.clone();
+            test.config["linux"]["gidMappings"] = maps;
         }
         test.config["linux"]["resources"] = Value::Null;
         let before = cgroup_values();
         let bundle = test.write().path();
         let words = ["--cgroup-manager", "disabled", "run", "--bundle", bundle.to_str().unwrap(), &test.id];
         let output = corten(&test, &words).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
+        let case = format!("cgroup namespace: {namespace}, user namespace: {mapped}");
+        assert!(output.status.success(), "{case}: {output:?}");
         let seen = String::from_utf8_lossy(&output.stdout);
         // The directory of the hierarchies is a tmpfs of the container's own.
-        let changed = seen.lines().filter(|line| *line != "makes /sys/fs/cgroup" && *line != "done").count();
-        assert_eq!((changed, seen.ends_with("done\n")), (0, true), "cgroup namespace: {namespace}: {seen}");
+        let own = |line: &&str| !is_unified && *line == "makes /sys/fs/cgroup" || *line == "done";
+        let changed = seen.lines().filter(|line| !own(line)).count();
+        assert_eq!((changed, seen.ends_with("done\n")), (0, true), "{case}: {seen}");
         assert_eq!(cgroup_values(), before);
         assert!(escaped(&test.id).is_empty());
         host.assert_untouched(&test, "the caller's cgroups");

@@ -4,7 +4,7 @@
 //! and so are the kernel values that such attacks are after. What was fixed in one runtime is tried here
 //! whichever it was, and in every way that a container comes about (`common/ways.rs`); what is refused by
 //! words alone is tried in one. CVE-2019-5736 is in `inside.rs`, beside the other views of `/proc/PID/exe`;
-//! mounts that are added to a container that runs are in `attacks.rs`.
+//! mounts that are added to a container that runs are in `attacks/`.
 
 mod cgroups;
 mod devices;

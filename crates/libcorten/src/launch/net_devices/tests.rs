@@ -1,3 +1,5 @@
+//! Messages of rtnetlink, as bytes.
+
 use std::fs::File;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};

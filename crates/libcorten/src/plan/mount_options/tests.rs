@@ -1,3 +1,5 @@
+//! Words of mount options, one by one.
+
 use proptest::prelude::*;
 
 use super::*;

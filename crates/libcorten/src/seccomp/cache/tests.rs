@@ -1,3 +1,5 @@
+//! What is kept of filters, and what is not believed.
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;

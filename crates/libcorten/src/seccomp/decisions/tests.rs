@@ -1,3 +1,5 @@
+//! Programs against libseccomp, and against the specification.
+
 use libseccomp::ScmpArch;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -152,7 +154,10 @@ proptest! {
         let profile = profile(&profile_of("SCMP_ACT_ALLOW", &entries).to_string());
         let ours = compile(&profile, CompileOptions::default()).ok();
         let libseccomp = by_libseccomp(&profile);
-        prop_assert_eq!(ours.is_some(), libseccomp.is_some());
+        let speaks_of_all = |entry: &Value| entry["args"].as_array().is_some_and(Vec::is_empty);
+        // What is moot here libseccomp has refused before it heard of that.
+        let is_moot = ours.is_some() && entries.iter().any(speaks_of_all);
+        prop_assert!(ours.is_some() == libseccomp.is_some() || is_moot);
         let Some((ours, libseccomp)) = ours.zip(libseccomp) else { return Ok(()) };
         let rules = rules(&profile, CompileOptions::default()).expect("rules");
         for (name, args) in calls() {
@@ -260,20 +265,24 @@ fn a_rule_is_for_its_own_call_alone() {
     assert_eq!(run_native(&filter, "gettid", [1, 0, 1, 0, 0, 0]), libc::SECCOMP_RET_LOG);
 }
 
-/// On architectures with 32 bits both speak of 0. That a rule follows which speaks of all does not mend it.
+/// On architectures with 32 bits both speak of 0. A rule that speaks of all makes them moot wherever it stands;
+/// libseccomp sees that if it is the first.
 #[test]
-fn a_contradiction_stays_one_before_a_rule_without_comparisons() {
+fn no_contradiction_is_left_beside_a_rule_without_comparisons() {
     let equal = |value: u64| json!([{ "index": 0, "value": value, "op": "SCMP_CMP_EQ" }]);
     let entry = |action: &str, args: Value| json!({ "names": ["mkdirat"], "action": action, "args": args });
     let one = entry("SCMP_ACT_ERRNO", equal(0));
     let other = entry("SCMP_ACT_LOG", equal(1 << 32));
     let all = entry("SCMP_ACT_LOG", json!([]));
-    for (entries, is_one) in [([&one, &other, &all], true), ([&all, &one, &other], false)] {
-        let entries = entries.map(Clone::clone);
+    let compiled = |entries: &[&Value]| {
+        let entries: Vec<Value> = entries.iter().copied().cloned().collect();
         let profile = profile(&profile_of("SCMP_ACT_ALLOW", &entries).to_string());
-        let compiled = compile(&profile, CompileOptions::default());
-        assert_eq!(matches!(compiled, Err(SeccompError::Contradiction { .. })), is_one, "{entries:?}");
-        assert_eq!(by_libseccomp(&profile).is_none(), is_one, "{entries:?}");
+        compile(&profile, CompileOptions::default())
+    };
+    assert!(matches!(compiled(&[&one, &other]), Err(SeccompError::Contradiction { .. })));
+    for entries in [[&one, &other, &all], [&all, &one, &other]] {
+        let filter = compiled(&entries).expect("no contradiction");
+        assert_eq!(run(&filter, X86_64, number("mkdirat"), [0; 6]), libc::SECCOMP_RET_LOG, "{entries:?}");
     }
 }
 

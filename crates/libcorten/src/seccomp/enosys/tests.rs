@@ -1,3 +1,5 @@
+//! Calls that are newer than a profile.
+
 use std::collections::BTreeSet;
 
 use libseccomp::{ScmpArch, ScmpSyscall};

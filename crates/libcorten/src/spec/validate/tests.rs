@@ -1,3 +1,5 @@
+//! Configs that are refused, and the field that the error names.
+
 use std::time::Instant;
 
 use serde_json::{Value, json};
