@@ -9,7 +9,8 @@ numbered! {
     /// Places where init waits for the runtime.
     #[non_exhaustive]
     pub enum SyncPoint {
-        /// Everything is set up but the wait for start and the exec: the runtime publishes state and pid file.
+        /// Everything is set up but the wait for start and the exec: the runtime publishes state and pid
+        /// file.
         Ready "ready",
         /// `start` says go.
         Start "start",

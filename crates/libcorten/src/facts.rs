@@ -38,8 +38,8 @@ pub(crate) struct Facts {
     /// Where the socket for sd_notify(3) will be on the host, if there is to be one.
     pub(crate) notify_directory: Option<PathBuf>,
     /// How init gets a mount namespace without the caller's mounts, if it can.
-    pub(crate) bare_mounts: Option<BareMounts>,
-    /// Where [`BareMounts::Template`] could be and is not.
+    pub(crate) empty_namespace: Option<EmptyNamespace>,
+    /// Where [`EmptyNamespace::Template`] could be and is not.
     pub(crate) missing_template: Option<PathBuf>,
     /// Trees must come from a copy of the caller's mount namespace: a mount namespace is mounted below one of
     /// them.
@@ -81,7 +81,7 @@ impl PreservedFds {
 
 /// How a mount namespace comes about that has none of the caller's mounts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum BareMounts {
+pub(crate) enum EmptyNamespace {
     /// The kernel makes it: `UNSHARE_EMPTY_MNTNS` (Linux 7.1).
     Empty,
     /// As a copy of the one in this file, which has an empty directory and nothing else.
@@ -147,7 +147,7 @@ impl Facts {
             selinux: true,
             links: BTreeMap::new(),
             notify_directory: None,
-            bare_mounts: None,
+            empty_namespace: None,
             missing_template: None,
             copies_mounts: false,
             finds_own_mounts: false,

@@ -3,9 +3,9 @@
 //!
 //! There is one order. First the process that the container begins with ([`end`]), then who else is in the
 //! cgroups, the unit, the cgroups themselves, the resctrl groups, the pid file ([`Remains::remove`]). It goes
-//! on after an error; what could not be done is told, all of it. The state directory, by which what is left can be found, and the hooks that run when
-//! nothing is left are the caller's.
-//! Stage: host. Attacker: the container, whose processes may make others until they are killed.
+//! on after an error; what could not be done is told, all of it. The state directory, by which what is left
+//! can be found, and the hooks that run when nothing is left are the caller's. Stage: host. Attacker: the
+//! container, whose processes may make others until they are killed.
 
 use std::os::fd::BorrowedFd;
 use std::path::Path;

@@ -12,7 +12,7 @@ use corten_cgroup::{Layout, LegacyControllers, Location, Machine, legacy};
 use nix::errno::Errno;
 
 use crate::error::{Error, ErrorKind, Failure, Result};
-use crate::facts::{BareMounts, Facts, LegacyHierarchy, PreservedFds};
+use crate::facts::{EmptyNamespace, Facts, LegacyHierarchy, PreservedFds};
 use crate::oci::{LinuxNamespaceType, Spec};
 use crate::plan::namespace_types;
 use crate::request::{CgroupManager, CreateOptions, Request};
@@ -53,7 +53,7 @@ impl Probe<'_> {
         let cgroups = self.cgroups(spec, request, own)?;
         let (legacy, legacy_links) = self.shown_hierarchies(spec, own, &cgroups)?;
         let Security { apparmor, selinux, seccomp } = security(spec, self.root)?;
-        let Mounts { bare, missing_template, finds_own } = mounts(own, self.mount_template);
+        let Mounts { empty, missing_template, finds_own } = mounts(own, self.mount_template);
         // Devices that have been moved cannot be moved again: such a container must not have to begin again.
         let copies_mounts = self.copies_mounts || has_net_devices(spec) && has_mounted_mount_namespaces()?;
         Ok(Facts {
@@ -71,7 +71,7 @@ impl Probe<'_> {
             selinux,
             links,
             notify_directory,
-            bare_mounts: bare,
+            empty_namespace: empty,
             missing_template,
             copies_mounts,
             finds_own_mounts: finds_own,
@@ -114,7 +114,7 @@ impl Probe<'_> {
 /// How a mount namespace comes about.
 #[derive(Debug, Default)]
 struct Mounts {
-    bare: Option<BareMounts>,
+    empty: Option<EmptyNamespace>,
     missing_template: Option<PathBuf>,
     finds_own: bool,
 }
@@ -131,11 +131,11 @@ fn mounts(own: Privileges, template: Option<&Path>) -> Mounts {
     let kernel = kernel_version();
     let finds_own = kernel >= (6, 11);
     if kernel >= (7, 1) {
-        return Mounts { bare: Some(BareMounts::Empty), missing_template: None, finds_own };
+        return Mounts { empty: Some(EmptyNamespace::Empty), missing_template: None, finds_own };
     }
-    let bare = template.and_then(mount_template::find).map(BareMounts::Template);
-    let missing_template = template.filter(|_| bare.is_none()).map(ToOwned::to_owned);
-    Mounts { bare, missing_template, finds_own }
+    let empty = template.and_then(mount_template::find).map(EmptyNamespace::Template);
+    let missing_template = template.filter(|_| empty.is_none()).map(ToOwned::to_owned);
+    Mounts { empty, missing_template, finds_own }
 }
 
 fn has_net_devices(spec: &Spec) -> bool {
@@ -236,7 +236,7 @@ fn joining(own: Privileges, cgroups: Location) -> Facts {
         selinux: false,
         links: BTreeMap::new(),
         notify_directory: None,
-        bare_mounts: None,
+        empty_namespace: None,
         missing_template: None,
         copies_mounts: false,
         finds_own_mounts: false,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::builder::Builder;
 use super::*;
 use crate::facts::WayIn;
-use crate::facts::{BareMounts, LegacyHierarchy, PreservedFds};
+use crate::facts::{EmptyNamespace, LegacyHierarchy, PreservedFds};
 use crate::oci::Spec;
 use crate::{Console, CreateOptions, seccomp, spec};
 
@@ -162,13 +162,13 @@ fn facts(dice: &mut Dice, joins: bool) -> Facts {
     facts.selinux = dice.one_in(2);
     if !joins {
         facts.notify_directory = dice.one_in(5).then(|| "/run/corten/box/notify".into());
-        facts.bare_mounts = match dice.below(4) {
+        facts.empty_namespace = match dice.below(4) {
             0 => None,
-            1 => Some(BareMounts::Empty),
-            _ => Some(BareMounts::Template("/run/corten/@mounts/empty".into())),
+            1 => Some(EmptyNamespace::Empty),
+            _ => Some(EmptyNamespace::Template("/run/corten/@mounts/empty".into())),
         };
         facts.missing_template =
-            (facts.bare_mounts.is_none() && dice.one_in(2)).then(|| "/run/corten/@mounts".into());
+            (facts.empty_namespace.is_none() && dice.one_in(2)).then(|| "/run/corten/@mounts".into());
         facts.finds_own_mounts = !dice.one_in(4);
     }
     facts.copies_mounts = dice.one_in(8);

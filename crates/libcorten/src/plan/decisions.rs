@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use corten_cgroup::Location;
 
-use crate::facts::{BareMounts, Facts, JoinFacts, WayIn};
+use crate::facts::{EmptyNamespace, Facts, JoinFacts, WayIn};
 use crate::oci::{LinuxNamespaceType as Type, Mount, Process, Spec};
 use crate::request::Request;
 use crate::spec::{asks_for_bind, clean_in_root, is_joined, namespace};
@@ -102,9 +102,9 @@ impl Decisions {
         let mount_namespace = match namespace(spec, Type::Mount) {
             None => MountNamespace::Same,
             Some(namespace) if is_joined(namespace) => MountNamespace::Joined,
-            Some(_) => match facts.bare_mounts.as_ref().filter(|_| may_begin_empty) {
-                Some(BareMounts::Empty) => MountNamespace::Empty,
-                Some(BareMounts::Template(path)) => MountNamespace::CopiedEmpty(path.clone()),
+            Some(_) => match facts.empty_namespace.as_ref().filter(|_| may_begin_empty) {
+                Some(EmptyNamespace::Empty) => MountNamespace::Empty,
+                Some(EmptyNamespace::Template(path)) => MountNamespace::CopiedEmpty(path.clone()),
                 None => MountNamespace::Copied,
             },
         };

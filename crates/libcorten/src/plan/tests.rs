@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::error::Failure;
-use crate::facts::BareMounts;
+use crate::facts::EmptyNamespace;
 use crate::facts::WayIn;
 use crate::{Console, CreateOptions, seccomp, spec};
 
@@ -15,11 +15,11 @@ fn location(path: &str) -> corten_cgroup::Location {
 /// A host with pure cgroup v2, an empty mount namespace and no compiled filter at hand.
 fn facts() -> Facts {
     let filter = seccomp::Filter { flags: 4, program: vec![0; 8 * 10], notify: false };
-    let bare_mounts = Some(BareMounts::Template("/run/corten/@mounts/empty".into()));
+    let empty_namespace = Some(EmptyNamespace::Template("/run/corten/@mounts/empty".into()));
     Facts {
         cgroups: location("/box"),
         seccomp: Some(filter),
-        bare_mounts,
+        empty_namespace,
         finds_own_mounts: true,
         ..Facts::of_root()
     }
@@ -243,7 +243,7 @@ fn mount_namespaces_are_bare_unless_the_host_must_be_seen() {
     let at = names(&bound).iter().position(|name| *name == "OpenSource").unwrap();
     assert_eq!(names(&bound)[at - 1..=at + 1], ["Visit", "OpenSource", "Visit"]);
     assert!(names(&bound).contains(&"OwnMounts"));
-    let empty = plan_with(&|_| {}, &|facts| facts.bare_mounts = Some(BareMounts::Empty));
+    let empty = plan_with(&|_| {}, &|facts| facts.empty_namespace = Some(EmptyNamespace::Empty));
     assert!(
         empty
             .to_string()
@@ -277,7 +277,7 @@ fn mount_namespaces_are_bare_unless_the_host_must_be_seen() {
     assert!(names(&plan_with(&bind, &|facts| facts.finds_own_mounts = false)).contains(&"PivotRoot"));
     // The first container of a machine makes the template for the others.
     let first = plan_with(&|_| {}, &|facts| {
-        facts.bare_mounts = None;
+        facts.empty_namespace = None;
         facts.missing_template = Some("/run/corten/@mounts".into());
     });
     assert!(names(&first).contains(&"PivotRoot"));

@@ -9,8 +9,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
-mod bare_mounts;
 mod containers;
+mod empty_namespace;
 mod failing_calls;
 mod fallbacks;
 mod spec_coverage;

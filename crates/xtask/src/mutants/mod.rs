@@ -199,16 +199,35 @@ impl<'d> Bench<'d> {
 }
 
 /// Copies what Git knows of the working tree, or would add. Files that are the same stay as they are, so that
-/// they need not be built again.
+/// they need not be built again; those that have gone go.
 fn copy_source(to: &Path) -> Result {
     let from = workspace();
     let mut git = Command::new("git");
     git.current_dir(&from).args(["ls-files", "--cached", "--others", "--exclude-standard"]);
-    for file in output(&mut git)?.lines().filter(|file| from.join(file).is_file()) {
+    let listed = output(&mut git)?;
+    let files: BTreeSet<&Path> =
+        listed.lines().map(Path::new).filter(|file| from.join(file).is_file()).collect();
+    fs::create_dir_all(to)?;
+    remove_others(to, Path::new(""), &files)?;
+    for file in files {
         let (source, copy) = (from.join(file), to.join(file));
         fs::create_dir_all(copy.parent().ok_or("a file without a directory")?)?;
         if fs::read(&copy).ok() != Some(fs::read(&source)?) {
             fs::copy(source, copy)?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the files below a directory of the copy that are not among these.
+fn remove_others(copy: &Path, directory: &Path, files: &BTreeSet<&Path>) -> Result {
+    for entry in fs::read_dir(copy.join(directory))? {
+        let entry = entry?;
+        let path = directory.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            remove_others(copy, &path, files)?;
+        } else if !files.contains(path.as_path()) {
+            fs::remove_file(entry.path())?;
         }
     }
     Ok(())

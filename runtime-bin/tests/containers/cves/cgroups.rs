@@ -113,8 +113,8 @@ fn cve_2023_25809_without_a_cgroup_namespace_the_runtimes_cgroups_are_readonly(w
     writable_cgroups_are_the_containers_own(way, false);
 }
 
-/// A container that has no cgroup of its own is in the caller's, which it may look at, even if its root is the
-/// host's.
+/// A container that has no cgroup of its own is in the caller's, which it may look at, even if its root is
+/// the host's.
 #[container_test]
 fn cve_2023_25809_the_callers_cgroups_are_readonly() {
     let is_unified = Path::new("/sys/fs/cgroup/cgroup.controllers").exists();

@@ -20,6 +20,20 @@ fn plans_of_every_kind_are_sound() {
     }
 }
 
+/// A row for what has another name now would ask for nothing.
+#[test]
+fn needs_name_steps_that_there_are() {
+    let plans: Vec<Plan> = (0..600).map(plan).collect();
+    let host: Vec<_> = plans.iter().flat_map(|plan| &plan.host).map(|planned| planned.step.name()).collect();
+    let inside: Vec<_> =
+        plans.iter().flat_map(|plan| &plan.inside).map(|planned| planned.step.name()).collect();
+    for (names, needs) in [(host, HOST_NEEDS), (inside, INSIDE_NEEDS)] {
+        for name in needs.iter().flat_map(|(step, earlier)| [step, earlier]) {
+            assert!(names.contains(name), "{name}");
+        }
+    }
+}
+
 /// The places of steps that fill a slot which was empty, and of the first that uses it then.
 fn coupled(steps: &[Vec<(Slot, Role)>], full_before: &[Slot]) -> Vec<(usize, usize)> {
     let mut found = Vec::new();

@@ -265,8 +265,8 @@ fn a_rule_is_for_its_own_call_alone() {
     assert_eq!(run_native(&filter, "gettid", [1, 0, 1, 0, 0, 0]), libc::SECCOMP_RET_LOG);
 }
 
-/// On architectures with 32 bits both speak of 0. A rule that speaks of all makes them moot wherever it stands;
-/// libseccomp sees that if it is the first.
+/// On architectures with 32 bits both speak of 0. A rule that speaks of all makes them moot wherever it
+/// stands; libseccomp sees that if it is the first.
 #[test]
 fn no_contradiction_is_left_beside_a_rule_without_comparisons() {
     let equal = |value: u64| json!([{ "index": 0, "value": value, "op": "SCMP_CMP_EQ" }]);
