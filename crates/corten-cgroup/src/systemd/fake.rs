@@ -113,12 +113,6 @@ async fn serve(
             at.map(|at| script.remove(at).1)
         };
         let job = OwnedObjectPath::try_from(JOB).unwrap();
-        let end = |path: &str, result: &'static str| {
-            let body =
-                (7_u32, OwnedObjectPath::try_from(path).unwrap(), self::unit().name().to_owned(), result);
-            Message::signal("/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", "JobRemoved")
-                .unwrap_signal(&body)
-        };
         let does = told.unwrap_or(Does::Job("done"));
         if let Does::Late(time) = does {
             std::thread::sleep(time);
@@ -165,6 +159,13 @@ async fn serve(
         }
     }
     Ok(())
+}
+
+/// The signal that tells of the end of a job.
+fn end(path: &str, result: &'static str) -> Message {
+    let body = (7_u32, OwnedObjectPath::try_from(path).unwrap(), self::unit().name().to_owned(), result);
+    Message::signal("/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager", "JobRemoved")
+        .unwrap_signal(&body)
 }
 
 trait Signal {
