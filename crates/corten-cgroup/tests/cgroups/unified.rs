@@ -106,11 +106,22 @@ fn an_update_is_all_or_nothing() {
     cgroups.remove(DEADLINE).unwrap();
 }
 
+/// A cgroup whose processes would go on for ever should the test fail.
+struct KilledInTheEnd(PathBuf);
+
+impl Drop for KilledInTheEnd {
+    fn drop(&mut self) {
+        // Gone, if the test has not failed.
+        fs::write(self.0.join("cgroup.kill"), "1").ok();
+    }
+}
+
 #[test]
 fn processes_are_seen_killed_and_their_cgroups_removed() {
     let Some(hierarchy) = hierarchy() else { return };
     let path = unique();
     let cgroup = hierarchy.create(&path).unwrap();
+    let _killed = KilledInTheEnd(on_host(&hierarchy, &path));
     let inner = on_host(&hierarchy, &path).join("inner/most");
     fs::create_dir_all(&inner).unwrap();
     // Children that fork on, in two levels.

@@ -193,8 +193,7 @@ fn a_clone_that_stands_still_is_ended() {
         let above = unified.join(&name);
         std::fs::create_dir(&above).unwrap();
         let mut runtime = Command::new(env::current_exe().unwrap())
-            // In one thread: a signal that one holds back comes to another.
-            .args(["--exact", "containers::runtime_whose_clone_is_frozen", "--test-threads", "1"])
+            .args(["--exact", "containers::runtime_whose_clone_is_frozen"])
             .env(FREEZE, format!("{} {id}", above.join("cgroup.freeze").display()))
             .env(FREEZE_BUNDLE, test.write().path())
             .stdout(std::process::Stdio::null())
@@ -214,8 +213,7 @@ fn a_clone_that_stands_still_is_ended() {
             assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{by}: {:?}", begun.elapsed());
         };
         if by == "SIGTERM" {
-            let pid = nix::unistd::Pid::from_raw(runtime.id().try_into().unwrap());
-            nix::sys::signal::kill(pid, nix::sys::signal::SIGTERM).unwrap();
+            send_to_thread(runtime.id(), "containers::run", nix::libc::SIGTERM);
             let signal = std::os::unix::process::ExitStatusExt::signal(&runtime.wait().unwrap());
             assert_eq!(signal, Some(15));
             delete();
@@ -230,6 +228,19 @@ fn a_clone_that_stands_still_is_ended() {
         }
         assert!(!above.exists());
     }
+}
+
+/// Sends a signal to the thread of this name: one for all of the process comes to another thread where this one
+/// holds it back.
+fn send_to_thread(pid: u32, name: &str, signal: i32) {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|task| task.unwrap());
+    let named = |task: &fs::DirEntry| fs::read_to_string(task.path().join("comm")).unwrap().trim() == name;
+    let tasks: Vec<_> = tasks.filter(named).collect();
+    let [task] = &tasks[..] else { panic!("{tasks:?}") };
+    let tid: i32 = task.file_name().to_str().unwrap().parse().unwrap();
+    // SAFETY: the call takes numbers.
+    let sent = unsafe { nix::libc::syscall(nix::libc::SYS_tgkill, pid, tid, signal) };
+    assert_eq!(sent, 0);
 }
 
 /// Not a test: the runtime that the one above starts.
