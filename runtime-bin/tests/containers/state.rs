@@ -59,6 +59,11 @@ fn damage(path: &Path, how: &str) {
             fs::remove_file(path).unwrap();
             std::os::unix::fs::symlink("/dev/null", path).unwrap();
         }
+        "a directory" => {
+            fs::remove_file(path).unwrap();
+            fs::create_dir(path).unwrap();
+            fs::write(path.join("file"), "").unwrap();
+        }
         "a fifo" => {
             fs::remove_file(path).unwrap();
             nix::unistd::mkfifo(path, Mode::S_IRWXU).unwrap();
@@ -67,7 +72,7 @@ fn damage(path: &Path, how: &str) {
     }
 }
 
-const DAMAGES: [&str; 10] = [
+const DAMAGES: [&str; 11] = [
     "empty",
     "cut",
     "garbage",
@@ -77,6 +82,7 @@ const DAMAGES: [&str; 10] = [
     "without cgroups",
     "of the future",
     "a link",
+    "a directory",
     "a fifo",
 ];
 

@@ -324,6 +324,15 @@ impl StateDirectory {
         Ok(Some(socket))
     }
 
+    /// Removes a file, or what somebody has put in its place.
+    fn remove_entry(&self, name: &CStr) -> Result<(), StateError> {
+        match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
+            Err(Errno::EISDIR) => remove_tree(&self.fd, name)
+                .map_err(|SysError { call, errno }| SysError { call: call.within(&self.path), errno }.into()),
+            _ => self.unlink(name),
+        }
+    }
+
     fn unlink(&self, name: &CStr) -> Result<(), StateError> {
         match unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
@@ -503,11 +512,11 @@ impl StateDirectory {
         for entry in entries.iter() {
             let entry = entry.map_err(|errno| SysError::new(errno, call("readdir")))?;
             if !matches!(entry.file_name().to_bytes(), b"." | b".." | b"state.json") {
-                self.unlink(entry.file_name())?;
+                self.remove_entry(entry.file_name())?;
             }
         }
         // Last: what is left when this is interrupted has a state.
-        self.unlink(STATE)?;
+        self.remove_entry(STATE)?;
         match std::fs::remove_dir(&self.path) {
             Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
                 Err(SysError::from_io(&error, call("rmdir")).into())
