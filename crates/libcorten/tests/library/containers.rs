@@ -230,8 +230,8 @@ fn a_clone_that_stands_still_is_ended() {
     }
 }
 
-/// Sends a signal to the thread of this name: one for all of the process comes to another thread where this one
-/// holds it back.
+/// Sends a signal to the thread of this name: one for all of the process comes to another thread where this
+/// one holds it back.
 fn send_to_thread(pid: u32, name: &str, signal: i32) {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|task| task.unwrap());
     let named = |task: &fs::DirEntry| fs::read_to_string(task.path().join("comm")).unwrap().trim() == name;
